@@ -1,0 +1,157 @@
+"""`fedflow train`: one folder of pictures, one machine, an adapter (or the whole UNet) at the end."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fedflow.datasets import Dataset, read_folder
+from fedflow.models import BaseModel, add_lora, adapter_bytes, best_device, open_model, read_adapter, save_model, set_adapter
+from fedflow.storage import write_atomic, write_json
+from fedflow.training import (
+    CHECKPOINT_NAME,
+    CaptionCache,
+    LatentCache,
+    Recipe,
+    TrainResult,
+    cache_captions,
+    cache_latents,
+    steps_for,
+    train_lora,
+    train_unet,
+)
+
+LAYOUTS = {"adapter.safetensors": "diffusers", "adapter.kohya.safetensors": "kohya"}
+MODEL_NAME = "model"
+REPORT_NAME = "training.json"
+
+
+def train(
+    model: str,
+    data: Path,
+    out: Path,
+    *,
+    rank: int = 16,
+    alpha: float | None = None,
+    epochs: int = 10,
+    batch_size: int = 8,
+    accumulation: int = 1,
+    learning_rate: float = 1e-3,
+    schedule: str = "constant",
+    warmup_steps: int = 0,
+    min_snr_gamma: float | None = 5.0,
+    caption_dropout: float = 0.1,
+    precision: str = "auto",
+    seed: int = 0,
+    text_encoder: bool = False,
+    full: bool = False,
+    start: Path | None = None,
+    trigger: str | None = None,
+    size: int | None = None,
+    flip: bool = True,
+    checkpoint_every: int = 50,
+) -> None:
+    """Train on the captioned pictures under `data` and write the result into `out`.
+
+    LoRA of `rank` and `alpha` (the rank where not given), on the text encoder too where asked, from `start` where an
+    adapter file is given; `full` trains the whole UNet instead. A training stopped on the way is gone on from when
+    the same command runs again. Files: `adapter.safetensors` (diffusers) and `adapter.kohya.safetensors`, or
+    the folder `model`, which `--model` opens, and `training.json` with settings and losses.
+
+    Raises FedFlowError, one line, for what is wrong in what was asked or fails on the way.
+    """
+    base = open_model(model).to(best_device())
+    dataset = read_folder(data, size or base.resolution, trigger)
+    for problem in dataset.problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    recipe = Recipe(
+        steps=steps_for(len(dataset.pictures), batch_size, epochs, accumulation),
+        batch_size=batch_size,
+        accumulation=accumulation,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        warmup_steps=warmup_steps,
+        min_snr_gamma=min_snr_gamma,
+        caption_dropout=caption_dropout,
+        precision=precision,
+        seed=seed,
+        checkpoint_every=checkpoint_every,
+    )
+    if not full:
+        _add_adapter(base, start, rank=rank, alpha=alpha, text_encoder=text_encoder, seed=seed)
+    result = _run(base, dataset, recipe, out, full=full, flip=flip)
+    written = _write(out, base, dataset, result, trigger)
+    write_json(out / REPORT_NAME, _report(base, dataset, recipe, result))
+    (out / CHECKPOINT_NAME).unlink(missing_ok=True)
+    last = result.losses[-min(20, len(result.losses)) :]
+    print(
+        f"{len(dataset.pictures)} pictures, {result.steps} steps in {result.seconds:.0f} s, "
+        f"mean loss of the last {len(last)} steps {sum(last) / len(last):.4f}"
+    )
+    for path in written:
+        print(f"Written: {path}")
+
+
+def _add_adapter(
+    base: BaseModel, start: Path | None, *, rank: int, alpha: float | None, text_encoder: bool, seed: int
+) -> None:
+    if start is not None:
+        adapter, _ = read_adapter(start)
+        set_adapter(base, adapter)
+    else:
+        add_lora(base, rank, float(rank) if alpha is None else alpha, text_encoder, torch.Generator().manual_seed(seed))
+
+
+def _run(base: BaseModel, dataset: Dataset, recipe: Recipe, out: Path, *, full: bool, flip: bool) -> TrainResult:
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+    ) as bars:
+        encoding = bars.add_task("encoding pictures", total=len(dataset.pictures), note="")
+        latents: LatentCache = cache_latents(
+            base, dataset, flip, lambda done, _: bars.update(encoding, completed=done)
+        )
+        captions: CaptionCache = cache_captions(base, dataset)
+        training = bars.add_task("training", total=recipe.steps, note="")
+        run = train_unet if full else train_lora
+        return run(
+            base,
+            latents,
+            captions,
+            recipe,
+            checkpoint_folder=out,
+            progress=lambda step, _, loss: bars.update(training, completed=step, note=f"loss {loss:.4f}"),
+        )
+
+
+def _write(out: Path, base: BaseModel, dataset: Dataset, result: TrainResult, trigger: str | None) -> list[Path]:
+    if result.adapter is None:
+        save_model(base, out / MODEL_NAME)
+        return [out / MODEL_NAME]
+    facts = {"modelspec.title": out.name, "modelspec.resolution": f"{dataset.size}x{dataset.size}"}
+    if trigger is not None:
+        facts["modelspec.trigger_phrase"] = trigger
+    for name, layout in LAYOUTS.items():
+        write_atomic(out / name, adapter_bytes(result.adapter, layout, facts))
+    return [out / name for name in LAYOUTS]
+
+
+def _report(base: BaseModel, dataset: Dataset, recipe: Recipe, result: TrainResult) -> dict[str, object]:
+    return {
+        "model": base.name,
+        "model_hash": base.content_hash,
+        "num_examples": len(dataset.pictures),
+        "size": dataset.size,
+        "recipe": asdict(recipe),
+        "seconds": round(result.seconds, 3),
+        "losses": [round(loss, 6) for loss in result.losses],
+    }

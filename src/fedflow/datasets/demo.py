@@ -1,0 +1,19 @@
+"""Where the demo pictures of this installation are."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from fedflow.errors import DatasetError
+
+
+def demo_folder() -> Path:
+    """The folder with `client-1` to `client-5` and `heldout`: 64x64 PNG, captions beside them.
+
+    Raises DatasetError where the installation lacks them.
+    """
+    folder = Path(str(files("fedflow"))) / "data" / "demo"
+    if not (folder / "heldout").is_dir():
+        raise DatasetError(f"{folder}: the demo pictures are missing; install fedflow again")
+    return folder

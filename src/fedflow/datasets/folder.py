@@ -1,0 +1,106 @@
+"""Reading a folder of pictures and captions; what cannot be used is collected, not fatal."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from fedflow.datasets.captions import (
+    CAPTION_SUFFIXES,
+    METADATA_NAME,
+    CaptionError,
+    caption_of,
+    read_metadata,
+    with_trigger,
+)
+from fedflow.datasets.pixels import PictureError, decode
+from fedflow.datasets.records import Dataset, Picture, Problem, shown
+from fedflow.errors import DatasetError
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+# What other tools lay beside pictures: notes, tables, cached latents, thumbnails' indexes.
+IGNORED_SUFFIXES = frozenset({*CAPTION_SUFFIXES, ".csv", ".db", ".ini", ".json", ".jsonl", ".md", ".npz"})
+SKIPPED_FOLDER = "__MACOSX"
+
+
+def read_folder(folder: Path, size: int, trigger: str | None = None) -> Dataset:
+    """Every usable picture under `folder`, for training at `size` pixels; `trigger` becomes each caption's first tag.
+
+    Hidden files and `__MACOSX` are skipped. Every picture is decoded once, so that a broken one is known
+    now and not hours into a run. Raises DatasetError where nothing usable is there.
+    """
+    pictures: list[Picture] = []
+    found, problems = _walk(folder)
+    caption_files: dict[Path, dict[str, Path]] = {}
+    metadata: dict[Path, tuple[Path, str]] = {}
+    for path in found:
+        if path.suffix.lower() in CAPTION_SUFFIXES:
+            caption_files.setdefault(path.with_suffix(""), {})[path.suffix.lower()] = path
+        elif path.name == METADATA_NAME:
+            texts, wrong_lines = read_metadata(path)
+            metadata.update(texts)
+            problems.extend(wrong_lines)
+    for path in found:
+        if path.suffix.lower() in IGNORED_SUFFIXES:
+            continue
+        if path.suffix.lower() not in PICTURE_SUFFIXES:
+            problems.append(Problem(path, "is not a picture; convert it to PNG or JPEG, or move it out of the folder"))
+            continue
+        try:
+            caption = caption_of(path, caption_files, metadata)
+            width, height = decode(path).size
+        except CaptionError as error:
+            problems.append(error.problem)
+        except PictureError as error:
+            problems.append(Problem(path, str(error)))
+        else:
+            pictures.append(Picture(path, with_trigger(caption, trigger) if trigger else caption, width, height))
+    problems.sort(key=lambda problem: problem.path)
+    if not pictures:
+        raise DatasetError(_nothing_usable(folder, problems))
+    return Dataset(folder, size, tuple(pictures), tuple(problems))
+
+
+def content_hash(dataset: Dataset) -> str:
+    """SHA-256 over the size, every caption and every picture's bytes, in order; names and places do not count."""
+    digest = hashlib.sha256(f"fedflow dataset 1 {dataset.size}\n".encode())
+    for picture in dataset.pictures:
+        digest.update(hashlib.sha256(picture.caption.encode("utf-8", "surrogatepass")).digest())
+        try:
+            with open(picture.path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            reason = f"cannot be read ({error.strerror}); put it back or read the folder again"
+            raise DatasetError(f"{shown(picture.path)}: {reason}") from error
+    return digest.hexdigest()
+
+
+def _walk(folder: Path) -> tuple[list[Path], list[Problem]]:
+    """All files under `folder`, sorted, and the places that could not be looked into."""
+    if not folder.is_dir():
+        what = "is a file and not a folder" if folder.exists() else "is not there"
+        raise DatasetError(f"{shown(folder)}: {what}; name a folder of pictures")
+    found: list[Path] = []
+    problems: list[Problem] = []
+
+    def unreadable(error: OSError) -> None:
+        reason = f"cannot be read ({error.strerror}); check its permission and the disk"
+        problems.append(Problem(Path(os.fsdecode(error.filename)), reason))
+
+    for place, folders, files in os.walk(folder, onerror=unreadable):
+        folders[:] = [name for name in folders if name != SKIPPED_FOLDER and not name.startswith(".")]
+        for name in folders:
+            if (Path(place) / name).is_symlink():
+                reason = "is a link to a folder and is not followed; copy its pictures here"
+                problems.append(Problem(Path(place) / name, reason))
+        found.extend(Path(place) / name for name in files if not name.startswith("."))
+    return sorted(found), problems
+
+
+def _nothing_usable(folder: Path, problems: list[Problem]) -> str:
+    if not problems:
+        return f"{shown(folder)}: holds no pictures; put PNG or JPEG files there, each with a .txt caption beside it"
+    count = "the only file" if len(problems) == 1 else f"none of {len(problems)} files"
+    verb = "cannot be used" if len(problems) == 1 else "can be used"
+    return f"{shown(folder)}: {count} {verb}; the first: {problems[0]}"

@@ -1,0 +1,99 @@
+"""Decoding one picture, with everything that can be wrong with it said in one line."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from fedflow.datasets.records import Picture, shown
+from fedflow.errors import DatasetError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+MAX_PIXELS = 64_000_000
+FIRST_FRAME_COUNTS = "MPO"  # a camera's JPEG with previews behind the picture
+
+
+class PictureError(Exception):
+    """Why a picture cannot be used, in one line without its name."""
+
+
+def load_pixels(picture: Picture, size: int) -> np.ndarray:
+    """`picture` as uint8 (size, size, 3).
+
+    EXIF orientation applied, transparency laid over white, the middle square cut out, Lanczos to `size`.
+    Raises DatasetError where the file is gone or was damaged since the folder was read.
+    """
+    try:
+        image = decode(picture.path)
+    except PictureError as error:
+        raise DatasetError(f"{shown(picture.path)}: {error}") from error
+    edge = min(image.size)
+    left, top = (image.width - edge) // 2, (image.height - edge) // 2
+    # Not resize's own `box`: its filter would let in what lies outside.
+    square = image.crop((left, top, left + edge, top + edge))
+    return np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
+
+
+def decode(path: Path) -> Image.Image:
+    """The whole picture in RGB, upright, on white. Raises PictureError."""
+    with _silent():
+        try:
+            with Image.open(path, formats=FORMATS) as image:
+                _check_header(image)
+                return _over_white(ImageOps.exif_transpose(image))
+        except PictureError:
+            raise
+        except Image.DecompressionBombError as error:
+            raise PictureError(_too_large("over 178")) from error
+        except UnidentifiedImageError as error:
+            raise PictureError(_unidentified(path)) from error
+        except FileNotFoundError as error:
+            raise PictureError("is not there; put it back or read the folder again") from error
+        except Exception as error:  # a decoder fails on damaged bytes in any way: OSError, SyntaxError, struct.error...
+            why = " ".join(str(error).split()) or type(error).__name__
+            raise PictureError(f"is broken ({why}); replace it or remove it") from error
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Pillow warns about odd sizes, palettes and metadata; what matters of that is an error here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _check_header(image: Image.Image) -> None:
+    """Refuse what must not be decoded, before it is."""
+    pixels = image.width * image.height
+    if pixels > MAX_PIXELS:
+        raise PictureError(_too_large(f"{image.width}x{image.height}, {pixels / 1e6:.0f}"))
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != FIRST_FRAME_COUNTS:
+        raise PictureError(f"is animated or has pages ({frames} frames); save one frame as PNG or JPEG")
+    if image.mode == "F":
+        raise PictureError("has floating-point pixels; save it as 8-bit PNG or JPEG")
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip it to white
+        grey = np.asarray(image).clip(0, 65535) // 257
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _too_large(size: str) -> str:
+    return f"is too large ({size} megapixels, at most {MAX_PIXELS // 1_000_000}); scale it down"
+
+
+def _unidentified(path: Path) -> str:
+    if path.stat().st_size == 0:
+        return "is an empty file; replace it or remove it"
+    return "is not a picture, or broken at its start (PNG, JPEG, WebP, GIF, BMP, TIFF); replace it or remove it"

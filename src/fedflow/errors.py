@@ -1,0 +1,56 @@
+"""Every error that FedFlow raises on purpose.
+
+FedFlowError
+├── MistakeError            what was asked cannot be done; exit status 2
+│   ├── PlanError           a plan file or a setting
+│   ├── DatasetError        a picture folder, a picture, a caption
+│   ├── ModelError          a base model that cannot be opened
+│   ├── AdapterError        an adapter file: names, shapes, ranks, format
+│   └── UpdateError         a client update: NaN, example count, shapes
+└── RunError                it was asked rightly and failed on the way; exit status 1
+    └── StorageError        disk full, not writable, a file that is damaged
+
+A message is one line that names the file or value and the way out.
+"""
+
+from __future__ import annotations
+
+
+class FedFlowError(Exception):
+    """Root of the tree; `exit_status` is what the command line ends with."""
+
+    exit_status = 1
+
+
+class MistakeError(FedFlowError):
+    """What was asked cannot be done."""
+
+    exit_status = 2
+
+
+class PlanError(MistakeError):
+    """A plan file or a setting is wrong."""
+
+
+class DatasetError(MistakeError):
+    """A picture folder, a picture or a caption cannot be used."""
+
+
+class ModelError(MistakeError):
+    """A base model cannot be opened."""
+
+
+class AdapterError(MistakeError):
+    """An adapter file cannot be read, or does not fit."""
+
+
+class UpdateError(MistakeError):
+    """A client update is refused."""
+
+
+class RunError(FedFlowError):
+    """What was asked is right, and it failed on the way."""
+
+
+class StorageError(RunError):
+    """A file cannot be written or read back: disk full, no permission, damaged."""

@@ -1,0 +1,64 @@
+"""Where a run keeps its files, and where its pictures are. No torch."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from fedflow.datasets import demo_folder
+from fedflow.errors import PlanError
+from fedflow.plan import SHIPPED, Plan
+from fedflow.storage import Blobs
+
+
+class RunFolder:
+    """The layout of a run's folder: `blobs/` by content, and one folder per seed."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.blobs = Blobs(out / "blobs")
+
+    def outcome(self, job: str) -> Path:
+        """The file that says a job is done, and with what outcome."""
+        return self.out / f"{job}.json"
+
+    def checkpoints(self, job: str) -> Path:
+        """The folder of a training job's checkpoints while it is under way."""
+        return self.out / f"{job}.checkpoints"
+
+    def drop_checkpoints(self, job: str) -> None:
+        """Remove a finished training's checkpoints."""
+        shutil.rmtree(self.checkpoints(job), ignore_errors=True)
+
+    def state(self, seed: int) -> Path:
+        """The rounds' state, replaced after each round."""
+        return self.out / f"seed-{seed}" / "state.json"
+
+    def gallery(self, seed: int, round_number: int, who: str) -> Path:
+        """Folder of the gallery's pictures of one model."""
+        return self.out / f"seed-{seed}" / "gallery" / f"round-{round_number}" / who
+
+    def features(self, seed: int, round_number: int, who: str) -> Path:
+        """Features of the held-out captions' pictures of one model, (n, d) as .npy."""
+        return self.out / f"seed-{seed}" / "features" / f"round-{round_number}-{who}.npy"
+
+    def adapter(self, seed: int, round_number: int, who: str, layout: str) -> Path:
+        """An adapter as other tools open it; `layout` is 'diffusers' or 'kohya'."""
+        return self.out / f"seed-{seed}" / "adapters" / f"round-{round_number}" / f"{who}.{layout}.safetensors"
+
+
+def data_folder(plan: Plan) -> Path:
+    """The folder that holds the clients' folders and the held-out one.
+
+    Raises:
+        PlanError: shipped pictures of an unknown name, or no such folder.
+    """
+    root = plan.data.root
+    if root == f"{SHIPPED}demo":
+        return demo_folder()
+    if root.startswith(SHIPPED):
+        raise PlanError(f"data.root '{root}': the pictures that come with FedFlow are '{SHIPPED}demo'")
+    folder = Path(root)
+    if not folder.is_dir():
+        raise PlanError(f"data.root: {folder} is no folder; name the one that holds the clients' folders")
+    return folder

@@ -1,0 +1,305 @@
+"""What one worker process does for a run: train as some participant, draw with some model.
+
+A workbench keeps the base model and the encoded pictures in memory from one job to the next. Every job's
+outcome depends on the plan and the job alone, never on what the workbench did before, so any worker may do it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fedflow.datasets import Dataset, read_folder
+from fedflow.errors import DatasetError
+from fedflow.evaluation import Extractor, choose_extractor
+from fedflow.federation.participant import bring_up_to_date, take_part
+from fedflow.federation.places import RunFolder, data_folder
+from fedflow.federation.rounds import Assignment
+from fedflow.generation import generate, parameters_text, save_png
+from fedflow.lora import Adapter
+from fedflow.models import (
+    SAMPLERS,
+    BaseModel,
+    adapter_bytes,
+    merge,
+    new_adapter,
+    open_model,
+    read_adapter,
+    remove_lora,
+    set_adapter,
+    set_weights,
+)
+from fedflow.plan import Plan
+from fedflow.storage import read_json, write_atomic, write_json
+from fedflow.tensors import load_tensors, to_bytes
+from fedflow.training import CaptionCache, LatentCache, Recipe, cache_captions, cache_latents, train_lora, train_unet
+
+SAMPLER = "dpm++"
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """Train as participant `who` on the pictures of `clients`, `steps` optimiser steps, from a global state."""
+
+    seed: int
+    who: str
+    round: int
+    clients: tuple[str, ...]
+    steps: int
+    adapter: str | None
+    residuals: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The job's name, unique in its run."""
+        return f"seed-{self.seed}/train/{self.who}-round-{self.round}"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training's outcome: the update by content hash; `seconds` of wall-clock time, loss of first and last quarter."""
+
+    update: str
+    update_bytes: int
+    num_examples: int
+    steps: int
+    first_loss: float
+    last_loss: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class DrawJob:
+    """Draw the held-out captions and the gallery with a model: its adapter (or weights) on the base plus residuals."""
+
+    seed: int
+    who: str
+    round: int
+    adapter: str | None
+    residuals: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The job's name, unique in its run."""
+        return f"seed-{self.seed}/draw/{self.who}-round-{self.round}"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A drawing's outcome: features of the held-out captions' pictures, and the gallery's folder, in the run folder."""
+
+    features: str
+    gallery: str
+    seconds: float
+
+
+class Workbench:
+    """The base model, the data and the extractor of a run, opened when first needed."""
+
+    def __init__(self, plan: Plan, out: Path, extractor: str, inception: Path | None) -> None:
+        self.plan = plan
+        self.folder = RunFolder(out)
+        self._extractor_choice = (extractor, inception)
+        self._merged: tuple[str, ...] = ()
+        self._caches: dict[tuple[str, ...], tuple[LatentCache, CaptionCache]] = {}
+
+    @cached_property
+    def model(self) -> BaseModel:
+        """The base model, on the GPU where there is one."""
+        return open_model(self.plan.model).to("cuda" if torch.cuda.is_available() else "cpu")
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """What turns pictures into features."""
+        name, inception = self._extractor_choice
+        return choose_extractor(name, inception)
+
+    # The participant's side of `federation.participant.Base`.
+
+    @property
+    def merged(self) -> tuple[str, ...]:
+        """Content hashes of the residuals in the frozen weights."""
+        return self._merged
+
+    def reset(self) -> None:
+        """Drop changed weights, so that the plan's base is read from its files again."""
+        remove_lora(self.model)
+        self.model.mark_unchanged("unet", "text_encoder")
+        self.model.release("unet", "text_encoder")
+        self._merged = ()
+
+    def merge(self, residual: str) -> None:
+        """Fold one residual into the frozen weights."""
+        merge(self.model, self._adapter(residual))
+        self._merged = (*self._merged, residual)
+
+    def initial_adapter(self, seed: int) -> str:
+        """Store the adapter that round 1 starts from, of zero effect, and return its content hash."""
+        lora = self.plan.lora
+        generator = torch.Generator().manual_seed(derived_seed(seed, "initial adapter"))
+        adapter = new_adapter(self.model, lora.rank, lora.alpha, lora.text_encoder, generator)
+        return self.folder.blobs.put(adapter_bytes(adapter, "diffusers", {}))
+
+    def train(self, job: TrainJob) -> Trained:
+        """Carry out a training job, or return the outcome that is there already."""
+        done = self.folder.outcome(job.name)
+        if done.is_file():
+            return Trained(**read_json(done))
+        trained: list[Trained] = []
+
+        def train(adapter: str | None, round_number: int) -> tuple[str, int]:
+            trained.append(self._train(job, adapter, round_number))
+            return trained[0].update, trained[0].num_examples
+
+        take_part(Assignment(job.who, job.round, job.adapter, job.residuals), self, train)
+        write_json(done, asdict(trained[0]))
+        self.folder.drop_checkpoints(job.name)
+        return trained[0]
+
+    def _train(self, job: TrainJob, adapter: str | None, round_number: int) -> Trained:
+        settings = self.plan.training
+        latents, captions = self._cached(job.clients)
+        recipe = Recipe(
+            steps=job.steps,
+            batch_size=settings.batch_size,
+            accumulation=settings.gradient_accumulation,
+            learning_rate=settings.learning_rate,
+            schedule=settings.schedule,
+            warmup_steps=settings.warmup_steps,
+            min_snr_gamma=settings.min_snr_gamma,
+            weight_floor=settings.weight_floor,
+            caption_dropout=settings.caption_dropout,
+            seed=derived_seed(job.seed, f"{job.who} round {round_number}"),
+            checkpoint_every=settings.checkpoint_every,
+        )
+        checkpoints = self.folder.checkpoints(job.name)
+        if self.plan.trains_adapter:
+            assert adapter is not None, "adapter runs start from an initial adapter"
+            set_adapter(self.model, self._adapter(adapter))
+            result = train_lora(self.model, latents, captions, recipe, checkpoints)
+            remove_lora(self.model)
+            assert result.adapter is not None
+            content = adapter_bytes(result.adapter, "diffusers", {})
+        else:
+            self._set_weights(adapter)
+            result = train_unet(self.model, latents, captions, recipe, checkpoints)
+            assert result.tensors is not None
+            content = to_bytes(result.tensors, {})
+        quarter = max(1, len(result.losses) // 4)
+        return Trained(
+            update=self.folder.blobs.put(content),
+            update_bytes=len(content),
+            num_examples=len(latents),
+            steps=result.steps,
+            first_loss=float(np.mean(result.losses[:quarter])),
+            last_loss=float(np.mean(result.losses[-quarter:])),
+            seconds=result.seconds,
+        )
+
+    def draw(self, job: DrawJob) -> Drawn:
+        """Carry out a drawing job, or return the outcome that is there already."""
+        done = self.folder.outcome(job.name)
+        if done.is_file():
+            return Drawn(**read_json(done))
+        began = torch.utils.benchmark.timer()
+        bring_up_to_date(self, job.residuals)
+        adapters: list[tuple[Adapter, float]] = []
+        if not self.plan.trains_adapter:
+            self._set_weights(job.adapter)
+        elif job.adapter is not None:
+            adapters = [(self._adapter(job.adapter), 1.0)]
+        settings, gallery = self.plan.evaluation, self.plan.gallery
+        heldout = [picture.caption for picture in self.heldout.pictures]
+        prompts = gallery_prompts(self.plan, self.heldout)
+        seeds = [derived_seed(job.seed, f"held-out {number}") for number in range(len(heldout))]
+        gallery_seeds = [gallery.seed + number for number in range(len(prompts))]
+        pictures = generate(
+            self.model,
+            [*prompts, *heldout],
+            [*gallery_seeds, *seeds],
+            steps=settings.sampler_steps,
+            guidance=settings.guidance,
+            batch_size=settings.batch_size,
+            sampler=SAMPLER,
+            adapters=adapters,
+        )
+        folder = self.folder.gallery(job.seed, job.round, job.who)
+        for number, prompt in enumerate(prompts):
+            text = parameters_text(
+                prompt=prompt,
+                negative="",
+                steps=settings.sampler_steps,
+                sampler=SAMPLERS[SAMPLER][1],
+                guidance=settings.guidance,
+                seed=gallery_seeds[number],
+                size=self.model.resolution,
+                model_name=self.plan.model,
+                model_hash=self.model.content_hash,
+            )
+            save_png(folder / f"{number:02d}.png", pictures[number], text)
+        features = self.folder.features(job.seed, job.round, job.who)
+        save_features(features, self.extractor.features(pictures[len(prompts) :]))
+        out = self.folder.out
+        drawn = Drawn(
+            features=str(features.relative_to(out)),
+            gallery=str(folder.relative_to(out)),
+            seconds=torch.utils.benchmark.timer() - began,
+        )
+        write_json(done, asdict(drawn))
+        return drawn
+
+    @cached_property
+    def heldout(self) -> Dataset:
+        """The held-out pictures, problems refused."""
+        return self._dataset(self.plan.data.heldout)
+
+    def _dataset(self, name: str) -> Dataset:
+        data = self.plan.data
+        dataset = read_folder(data_folder(self.plan) / name, self.model.resolution, data.trigger)
+        if dataset.problems:
+            raise DatasetError(str(dataset.problems[0]))
+        return dataset
+
+    def _cached(self, clients: tuple[str, ...]) -> tuple[LatentCache, CaptionCache]:
+        if clients not in self._caches:
+            datasets = [self._dataset(client) for client in clients]
+            pooled = replace(datasets[0], pictures=tuple(picture for each in datasets for picture in each.pictures))
+            latents = cache_latents(self.model, pooled, self.plan.training.flip)
+            self._caches[clients] = latents, cache_captions(self.model, pooled)
+        return self._caches[clients]
+
+    def _adapter(self, digest: str) -> Adapter:
+        adapter, _ = read_adapter(self.folder.blobs.get(digest))
+        return adapter
+
+    def _set_weights(self, digest: str | None) -> None:
+        self.reset()
+        if digest is not None:
+            set_weights(self.model, load_tensors(self.folder.blobs.get(digest)))
+
+
+def derived_seed(seed: int, purpose: str) -> int:
+    """A seed below 2^63 for one purpose of a run, from the run's seed."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:8]) >> 1
+
+
+def gallery_prompts(plan: Plan, heldout: Dataset) -> list[str]:
+    """The plan's gallery prompts, or held-out captions spread over the whole folder."""
+    if plan.gallery.prompts:
+        return list(plan.gallery.prompts)
+    captions = [picture.caption for picture in heldout.pictures]
+    count = min(plan.gallery.count, len(captions))
+    return [captions[number * len(captions) // count] for number in range(count)]
+
+
+def save_features(path: Path, features_nd: np.ndarray) -> None:
+    """Write features (n, d) as a .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, features_nd, allow_pickle=False)
+    write_atomic(path, buffer.getvalue())

@@ -1,0 +1,73 @@
+"""Pictures from prompts: each depends on its own prompt and seed, not on its neighbours in the batch."""
+
+# N pictures, L caption tokens, D width of the text encoder
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fedflow.errors import ModelError
+from fedflow.lora import Adapter
+from fedflow.models import BaseModel, draw, merged
+
+PROMPTS_AT_ONCE = 64
+
+
+def generate(
+    model: BaseModel,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    steps: int = 12,
+    guidance: float = 3.0,
+    negative: str = "",
+    batch_size: int = 16,
+    size: int | None = None,
+    sampler: str = "dpm++",
+    adapters: Sequence[tuple[Adapter, float]] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> npt.NDArray[np.uint8]:
+    """One picture per prompt and seed, (N, size, size, 3); `size` in pixels, the model's resolution where None.
+
+    `steps` denoising steps of `sampler`, a key of fedflow.models.SAMPLERS; `guidance` is the classifier-free
+    guidance scale (1: none) away from `negative`; `adapters` act with their weights while the pictures are drawn.
+    `progress` is told pictures done and in all. Noise comes from a CPU generator per picture, so a seed means the
+    same picture on every device, within rounding.
+
+    Raises ModelError where prompts and seeds differ in number, or size or sampler do not fit; AdapterError where an
+    adapter does not.
+    """
+    if len(prompts) != len(seeds):
+        raise ModelError(f"{len(prompts)} prompts, but {len(seeds)} seeds; give one seed for each prompt")
+    side = size or model.resolution
+    model.latent_size(side)
+    drawn: list[npt.NDArray[np.uint8]] = [np.empty((0, side, side, 3), np.uint8)]
+    with torch.inference_mode(), merged(model, adapters):
+        texts = list(dict.fromkeys([*prompts, negative]))
+        number = {text: position for position, text in enumerate(texts)}
+        chunks = [texts[start : start + PROMPTS_AT_ONCE] for start in range(0, len(texts), PROMPTS_AT_ONCE)]
+        embeddings = torch.cat([model.encode_captions(chunk) for chunk in chunks])
+        for start in range(0, len(prompts), batch_size):
+            batch = range(start, min(start + batch_size, len(prompts)))
+            context_NLD = embeddings[[number[prompts[position]] for position in batch]]
+            negative_NLD = embeddings[number[negative]].expand_as(context_NLD)
+            generators = [torch.Generator().manual_seed(seeds[position]) for position in batch]
+            drawn.append(
+                draw(
+                    model,
+                    context_NLD,
+                    negative_NLD,
+                    generators,
+                    steps=steps,
+                    guidance=guidance,
+                    sampler=sampler,
+                    size=side,
+                )
+            )
+            if progress is not None:
+                progress(batch.stop, len(prompts))
+    return np.concatenate(drawn)

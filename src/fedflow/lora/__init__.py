@@ -1,0 +1,9 @@
+"""LoRA algebra: factors, exact sums, streaming co-moments, truncation. No files."""
+
+from __future__ import annotations
+
+from fedflow.lora.comoment import CoMoment, Residual
+from fedflow.lora.compression import energies, truncate
+from fedflow.lora.factors import Adapter, Factors, stack
+
+__all__ = ["Adapter", "CoMoment", "Factors", "Residual", "energies", "stack", "truncate"]

@@ -1,0 +1,90 @@
+"""Base models and adapters: the only room that imports diffusers, transformers and peft.
+
+They take seconds to import, so a name is looked up when it is first used: reading an adapter file needs none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING
+
+# transformers prints hints about optional packages while it is imported; a warning of theirs helps nobody here.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+if TYPE_CHECKING:
+    from fedflow.models.adapter_files import adapter_bytes, read_adapter
+    from fedflow.models.adapters import (
+        add_lora,
+        carries_lora,
+        get_adapter,
+        lora_targets,
+        merge,
+        merged,
+        new_adapter,
+        remove_lora,
+        set_adapter,
+        trainable_parameters,
+    )
+    from fedflow.models.base_model import BaseModel, best_device
+    from fedflow.models.opening import STARTER, open_model
+    from fedflow.models.saving import save_model
+    from fedflow.models.sampling import SAMPLERS, draw
+    from fedflow.models.weights import get_weights, set_weights, unfreeze_unet
+
+_MODULE_OF = {
+    "STARTER": "opening",
+    "SAMPLERS": "sampling",
+    "BaseModel": "base_model",
+    "adapter_bytes": "adapter_files",
+    "add_lora": "adapters",
+    "best_device": "base_model",
+    "carries_lora": "adapters",
+    "draw": "sampling",
+    "get_adapter": "adapters",
+    "get_weights": "weights",
+    "lora_targets": "adapters",
+    "merge": "adapters",
+    "merged": "adapters",
+    "new_adapter": "adapters",
+    "open_model": "opening",
+    "read_adapter": "adapter_files",
+    "remove_lora": "adapters",
+    "save_model": "saving",
+    "set_adapter": "adapters",
+    "set_weights": "weights",
+    "trainable_parameters": "adapters",
+    "unfreeze_unet": "weights",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+__all__ = [
+    "SAMPLERS",
+    "STARTER",
+    "BaseModel",
+    "adapter_bytes",
+    "add_lora",
+    "best_device",
+    "carries_lora",
+    "draw",
+    "get_adapter",
+    "get_weights",
+    "lora_targets",
+    "merge",
+    "merged",
+    "new_adapter",
+    "open_model",
+    "read_adapter",
+    "remove_lora",
+    "save_model",
+    "set_adapter",
+    "set_weights",
+    "trainable_parameters",
+    "unfreeze_unet",
+]

@@ -1,0 +1,228 @@
+"""Opening a base model: the starter, a diffusers folder, a single checkpoint file, or a name on the model hub."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import huggingface_hub
+import transformers
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from fedflow.errors import ModelError
+from fedflow.models.base_model import BaseModel, content_hash_of
+
+STARTER = "starter"
+PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
+PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle")
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_TIMEOUT_S = 5.0
+HUB_FILES = [
+    "model_index.json",
+    *(f"{part}/*" for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler")),
+]
+HUB_LEFT_OUT = ["*.bin", "*.ckpt", "*.msgpack", "*.onnx*", "*.pb", "*.h5", "*.fp16.*", "*.non_ema.*"]
+SINGLE_FILE_CONFIG = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+
+
+def open_model(name_or_path: str) -> BaseModel:
+    """Open a base model in float32 on the CPU, frozen.
+
+    `name_or_path` is 'starter' (the model that ships with FedFlow), a folder in the diffusers layout, one
+    `.safetensors` checkpoint file, or a name on the Hugging Face hub, looked up in the local cache first.
+    Raises ModelError, one line, for what is none of these, is damaged or cannot be reached.
+    """
+    with quiet():
+        if name_or_path == STARTER:
+            folder = Path(str(importlib.resources.files("fedflow") / "data" / STARTER))
+            if not folder.is_dir():
+                raise ModelError(f"the starter model is not in this installation ({folder}); install fedflow again")
+            return _open_folder(folder, STARTER)
+        path = Path(name_or_path).expanduser()
+        if path.suffix.lower() in PICKLES:
+            raise ModelError(
+                f"{path}: {path.suffix} is a pickle, which can run code when it is opened; use a .safetensors file"
+            )
+        if path.is_dir():
+            return _open_folder(path, name_or_path)
+        if path.is_file():
+            return _open_single_file(path)
+        if path.suffix == ".safetensors" or not HUB_NAME.fullmatch(name_or_path):
+            raise ModelError(
+                f"{name_or_path}: no such folder or file, and no hub name (OWNER/NAME); "
+                f"give '{STARTER}', a diffusers folder or a .safetensors file"
+            )
+        return _open_folder(_hub_folder(name_or_path), name_or_path)
+
+
+def _open_folder(folder: Path, name: str) -> BaseModel:
+    """A model in the diffusers layout."""
+    index = _read_index(folder)
+    kind = str(index.get("_class_name", ""))
+    if kind not in PIPELINES:
+        raise ModelError(
+            f"{folder}: is a {kind or 'folder of unknown kind'}; FedFlow opens the Stable Diffusion 1 and 2 family "
+            f"(StableDiffusionPipeline)"
+        )
+    scheduler_class = getattr(diffusers, str(index["scheduler"][1]), None)
+    if scheduler_class is None:
+        raise ModelError(f"{folder}: scheduler '{index['scheduler'][1]}' is unknown to this diffusers; upgrade it")
+
+    def load_part(part: str) -> Any:
+        with quiet(), _readable(folder / part):
+            if part == "text_encoder":
+                return CLIPTextModel.from_pretrained(folder / part, dtype="float32", **_LOCAL)
+            kind = UNet2DConditionModel if part == "unet" else AutoencoderKL
+            return kind.from_pretrained(folder / part, **_LOCAL)
+
+    with _readable(folder):
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        scheduler = scheduler_class.from_pretrained(folder / "scheduler", local_files_only=True)
+    return _hashed(BaseModel(name, tokenizer, scheduler, load_part))
+
+
+def _open_single_file(path: Path) -> BaseModel:
+    """One checkpoint file, as the Stable Diffusion 1 and 2 tools exchange them.
+
+    It holds weights alone; configs and tokenizer come from a diffusers folder beside the file with the file's
+    stem as its name (its own weights are not read), or else from the hub's cache or the hub.
+    """
+    if path.suffix.lower() != ".safetensors":
+        raise ModelError(f"{path}: is no .safetensors file; give one, or a diffusers folder")
+    beside = path.with_suffix("")
+    config = str(beside) if (beside / "model_index.json").is_file() else str(_config_folder(path, beside))
+
+    def load_pipeline() -> Any:
+        with quiet(), _readable(path):
+            return StableDiffusionPipeline.from_single_file(
+                str(path), config=config, local_files_only=True, safety_checker=None, feature_extractor=None
+            )
+
+    pipeline = load_pipeline()
+    parts = {"unet": pipeline.unet, "vae": pipeline.vae, "text_encoder": pipeline.text_encoder}
+
+    def load_part(part: str) -> Any:
+        return parts.pop(part) if part in parts else getattr(load_pipeline(), part)
+
+    return _hashed(BaseModel(str(path), pipeline.tokenizer, pipeline.scheduler, load_part))
+
+
+def _config_folder(path: Path, beside: Path) -> Path:
+    try:
+        return _hub_folder(SINGLE_FILE_CONFIG, with_weights=False)
+    except ModelError as error:
+        raise ModelError(
+            f"{path}: a single file holds no configs and no tokenizer, and {SINGLE_FILE_CONFIG} cannot be reached for "
+            f"them; connect once, or put a diffusers folder of the same family at {beside}"
+        ) from error
+
+
+def _hashed(model: BaseModel) -> BaseModel:
+    model.content_hash = content_hash_of(model)
+    return model
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    path = folder / "model_index.json"
+    try:
+        index = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ModelError(f"{folder}: has no model_index.json, so it is no diffusers folder; check the path") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read ({_one_line(error)}); fetch the model again") from error
+    if not isinstance(index, dict) or not isinstance(index.get("scheduler", None), list):
+        raise ModelError(f"{path}: names no scheduler; fetch the model again")
+    return index
+
+
+def _hub_folder(name: str, with_weights: bool = True) -> Path:
+    """The model's snapshot in the local hub cache, downloaded where it is not there yet."""
+    left_out = HUB_LEFT_OUT if with_weights else [*HUB_LEFT_OUT, "*.safetensors"]
+
+    def snapshot(local_files_only: bool) -> Path:
+        return Path(
+            huggingface_hub.snapshot_download(
+                name,
+                allow_patterns=HUB_FILES,
+                ignore_patterns=left_out,
+                local_files_only=local_files_only,
+                etag_timeout=HUB_TIMEOUT_S,
+            )
+        )
+
+    try:
+        folder = snapshot(local_files_only=True)
+        if _is_complete(folder, with_weights):
+            return folder
+    except LocalEntryNotFoundError:
+        pass
+    if huggingface_hub.constants.is_offline_mode():
+        raise ModelError(f"{name}: not in the hub cache, and HF_HUB_OFFLINE is set; unset it or use '{STARTER}'")
+    try:
+        # One short question first: the download itself retries for minutes where there is no network.
+        huggingface_hub.HfApi().model_info(name, timeout=HUB_TIMEOUT_S)
+        return snapshot(local_files_only=False)
+    except RepositoryNotFoundError as error:
+        raise ModelError(
+            f"{name}: the hub knows no such model, or it is private; check the name or run 'hf auth login'"
+        ) from error
+    except HfHubHTTPError as error:
+        raise ModelError(f"{name}: the hub refuses it ({_one_line(error)}); try later or use a local folder") from error
+    except Exception as error:  # every client library has network errors of its own
+        raise ModelError(
+            f"{name}: not in the hub cache, and the hub cannot be reached ({type(error).__name__}); "
+            f"connect, give a local folder, or use '{STARTER}'"
+        ) from error
+
+
+def _is_complete(folder: Path, with_weights: bool) -> bool:
+    weights = ("unet", "vae", "text_encoder") if with_weights else ()
+    has_weights = all(any((folder / part).glob("*.safetensors")) for part in weights)
+    return has_weights and (folder / "model_index.json").is_file()
+
+
+_LOCAL: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """One ModelError in the place of what the libraries raise over a file that is missing or damaged."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:
+        way_out = "check the path or fetch the model again"
+        raise ModelError(f"{path}: cannot be opened ({_one_line(error)}); {way_out}") from error
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' progress bars and hints off the terminal; errors still raise."""
+    restore: list[Callable[[], None]] = []
+    for library in (diffusers.utils.logging, transformers.utils.logging):
+        level, bars = library.get_verbosity(), library.is_progress_bar_enabled()
+        library.set_verbosity(logging.CRITICAL)
+        library.disable_progress_bar()
+        restore.append(lambda library=library, level=level: library.set_verbosity(level))  # type: ignore[misc]
+        if bars:
+            restore.append(library.enable_progress_bar)
+    try:
+        yield
+    finally:
+        for undo in restore:
+            undo()

@@ -1,0 +1,202 @@
+"""Every setting of a run that a person can give, described once: plan files, options, forms and docs read this.
+
+A plan is a TOML file. Unknown keys and wrong types are refused with the key's name; a plan is frozen once read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fedflow.errors import PlanError
+
+SHIPPED = "shipped:"
+"""Prefix of a data folder that comes with FedFlow: `shipped:demo`."""
+
+Method = Literal["fedavg", "fedit", "fedex-lora"]
+Weighting = Literal["samples", "uniform"]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, no unknown keys, no silent conversion from text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Data(Settings):
+    """Where the pictures are. Relative folders count from the plan file."""
+
+    root: str = Field("shipped:demo", description="Folder that holds the clients' folders; 'shipped:demo' are the demo pictures.")
+    clients: tuple[str, ...] = Field(
+        ("client-1", "client-2", "client-3", "client-4", "client-5"),
+        strict=False,
+        min_length=1,
+        description="One folder per client, inside the root; the folder's name is the client's name.",
+    )
+    heldout: str = Field("heldout", description="Folder of held-out pictures that scores are taken against, inside the root.")
+    trigger: str | None = Field(None, description="Tag put in front of every caption that lacks it.")
+
+    @model_validator(mode="after")
+    def _clients_differ(self) -> Data:
+        if len(set(self.clients)) != len(self.clients):
+            raise ValueError("clients: every client needs a folder of its own, one is named twice")
+        return self
+
+
+class Lora(Settings):
+    """The adapter that is trained."""
+
+    rank: int = Field(16, ge=1, le=1024, description="Rank r of the adapter: A is r x k, B is d x r.")
+    alpha: Annotated[float, Field(gt=0)] = Field(16.0, strict=False, description="Strength: the update is alpha/rank times B A.")
+    text_encoder: bool = Field(False, description="Train an adapter on the text encoder's attention too.")
+
+
+class Training(Settings):
+    """One client's local training in one round."""
+
+    batch_size: int = Field(8, ge=1, description="Pictures per step.")
+    epochs: int = Field(4, ge=1, description="Passes over the client's pictures per round.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, strict=False, description="Peak learning rate of AdamW.")
+    gradient_accumulation: int = Field(1, ge=1, description="Batches whose gradients are added up for one step.")
+    min_snr_gamma: Annotated[float, Field(gt=0)] = Field(5.0, strict=False, description="Clamp of the Min-SNR loss weight.")
+    weight_floor: float = Field(
+        0.25, ge=0.0, le=1.0, strict=False, description="Smallest loss weight of a noise level, so that pure noise is learnt too."
+    )
+    flip: bool = Field(True, description="Cache every picture's mirror image too.")
+    caption_dropout: float = Field(
+        0.1, ge=0.0, lt=1.0, strict=False, description="Share of examples trained without caption, for guidance."
+    )
+    checkpoint_every: int = Field(50, ge=1, description="Steps between checkpoints; a stopped training resumes there.")
+
+
+class Baselines(Settings):
+    """What the federation is compared with, at the same number of optimiser steps."""
+
+    alone: bool = Field(False, description="Train every client alone too, never federated.")
+    central: bool = Field(True, description="Train on all clients' pictures in one place too.")
+
+
+class Evaluation(Settings):
+    """How scores are taken."""
+
+    clients: bool = Field(True, description="Score every client's model after its local training of each round.")
+    sampler_steps: int = Field(10, ge=1, le=1000, description="Denoising steps per picture.")
+    guidance: float = Field(3.0, ge=1.0, strict=False, description="Classifier-free guidance scale; 1 is none.")
+    batch_size: int = Field(25, ge=1, description="Pictures drawn at once.")
+    bootstrap: int = Field(500, ge=50, description="Resamples behind the KID interval.")
+
+
+class Gallery(Settings):
+    """Fixed prompts and seeds whose pictures are kept for every round."""
+
+    prompts: tuple[str, ...] = Field((), strict=False, description="Prompts; empty takes the first held-out captions.")
+    count: int = Field(8, ge=1, le=64, description="How many held-out captions are taken where no prompts are given.")
+    seed: int = Field(1, ge=0, description="Seed of the first picture; the next takes the next.")
+
+
+class Plan(Settings):
+    """A whole run: who trains what, how often, how it is joined, and what it is compared with."""
+
+    name: str = Field("run", min_length=1, max_length=80, description="Name of the run, for people.")
+    model: str = Field("starter", description="Base model: 'starter', a diffusers folder, a .safetensors file or a hub name.")
+    method: Method = Field("fedex-lora", description="How updates are joined: fedavg (whole UNet), fedit or fedex-lora (adapters).")
+    weighting: Weighting = Field("samples", description="Weigh clients by their example counts, or all alike.")
+    rounds: int = Field(3, ge=1, le=10_000, description="Rounds of local training and joining.")
+    clients_per_round: int | None = Field(None, ge=1, description="Clients drawn for each round; all where not given.")
+    max_residual_rank: int | None = Field(
+        None, ge=1, description="FedEx-LoRA only: cut each round's residual to this rank; exact where not given."
+    )
+    seeds: tuple[int, ...] = Field((1,), strict=False, min_length=1, description="One whole run per seed.")
+    data: Data = Field(default_factory=Data)
+    lora: Lora = Field(default_factory=Lora)
+    training: Training = Field(default_factory=Training)
+    baselines: Baselines = Field(default_factory=Baselines)
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    gallery: Gallery = Field(default_factory=Gallery)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Plan:
+        if self.clients_per_round is not None and self.clients_per_round > len(self.data.clients):
+            raise ValueError(f"clients_per_round: {self.clients_per_round} of only {len(self.data.clients)} clients")
+        if self.max_residual_rank is not None and self.method != "fedex-lora":
+            raise ValueError(f"max_residual_rank: method '{self.method}' has no residual; take it out")
+        if len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError("seeds: whole numbers from 0, each once")
+        return self
+
+    @property
+    def trains_adapter(self) -> bool:
+        """Whether clients train a LoRA adapter rather than the whole UNet."""
+        return self.method != "fedavg"
+
+    def content_hash(self) -> str:
+        """SHA-256 of everything the plan says, in hexadecimal; later files refer to it."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def read_plan(path: Path, overrides: tuple[str, ...] = ()) -> Plan:
+    """The plan in `path`, relative data folders made absolute, `KEY=VALUE` of `overrides` put in.
+
+    A value is read as TOML, and as text where it is none: `training.epochs=2`, `model=starter`.
+
+    Raises:
+        PlanError: no such file, not TOML, an unknown key, a wrong type or a value out of range.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PlanError(f"{path}: no such plan; give the path of a .toml file such as plans/demo.toml") from None
+    except IsADirectoryError:
+        raise PlanError(f"{path}: is a folder; give the path of a .toml file inside it") from None
+    except UnicodeDecodeError as error:
+        raise PlanError(f"{path}: not UTF-8 text (byte {error.start}); save the plan as UTF-8") from None
+    except OSError as error:
+        raise PlanError(f"{path}: cannot be read: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise PlanError(f"{path}: not valid TOML: {error}") from None
+    for override in overrides:
+        _put(content, override)
+    try:
+        plan = Plan.model_validate(content)
+    except ValidationError as error:
+        raise PlanError(f"{path}: {describe(error)}") from None
+    root = plan.data.root
+    if not root.startswith(SHIPPED) and not Path(root).is_absolute():
+        data = plan.data.model_copy(update={"root": str((path.parent / root).resolve())})
+        plan = plan.model_copy(update={"data": data})
+    return plan
+
+
+def _put(content: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise PlanError(f"--set {override}: write KEY=VALUE, for example --set training.epochs=2")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *tables, last = key.strip().split(".")
+    for table in tables:
+        content = content.setdefault(table, {})
+        if not isinstance(content, dict):
+            raise PlanError(f"--set {override}: '{table}' is a value, not a table")
+    content[last] = value
+
+
+def describe(error: ValidationError) -> str:
+    """One line for all faults that pydantic found: key, what is wrong, what was given."""
+    faults = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            faults.append(f"unknown key '{key}'; take it out or mend its spelling")
+        elif fault["type"] == "value_error":
+            faults.append(str(fault["ctx"]["error"]))
+        else:
+            faults.append(f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}, not {fault['input']!r}")
+    return "; ".join(faults)

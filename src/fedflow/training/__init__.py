@@ -1,0 +1,22 @@
+"""Local training: latents and captions encoded once, one loop for LoRA and for the whole UNet, exact resume."""
+
+from __future__ import annotations
+
+from fedflow.training.caches import CaptionCache, LatentCache, cache_captions, cache_latents
+from fedflow.training.checkpoint import CHECKPOINT_NAME
+from fedflow.training.loop import Progress, TrainResult, train_lora, train_unet
+from fedflow.training.recipe import Recipe, steps_for
+
+__all__ = [
+    "CHECKPOINT_NAME",
+    "CaptionCache",
+    "LatentCache",
+    "Progress",
+    "Recipe",
+    "TrainResult",
+    "cache_captions",
+    "cache_latents",
+    "steps_for",
+    "train_lora",
+    "train_unet",
+]

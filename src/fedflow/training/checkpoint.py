@@ -1,0 +1,86 @@
+"""Checkpoints of a training: one safetensors file with weights, AdamW's moments and the losses so far."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fedflow.errors import PlanError, StorageError
+from fedflow.storage import write_atomic
+from fedflow.tensors import open_tensors, to_bytes
+from fedflow.training.recipe import Recipe
+
+CHECKPOINT_NAME = "training.safetensors"
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def identity_of(recipe: Recipe, facts: Mapping[str, str | int], parameters: Mapping[str, nn.Parameter]) -> str:
+    """What a checkpoint must agree with to be gone on from: settings, data and the weights at the start, as JSON.
+
+    How often checkpoints are written is left out: it changes nothing in the result.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(parameters):
+        digest.update(name.encode())
+        digest.update(parameters[name].detach().cpu().contiguous().numpy().tobytes())
+    numbers = {key: value for key, value in asdict(recipe).items() if key != "checkpoint_every"}
+    return json.dumps({**numbers, **facts, "start": digest.hexdigest()}, sort_keys=True)
+
+
+def save_checkpoint(
+    folder: Path,
+    identity: str,
+    parameters: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    losses: Tensor,
+) -> None:
+    """Write the state after `len(losses)` steps. Raises StorageError where the disk does not take it."""
+    tensors = {"losses": losses}
+    for name, parameter in parameters.items():
+        tensors[f"weight/{name}"] = parameter.detach().cpu()
+        for moment in MOMENTS:
+            tensors[f"{moment}/{name}"] = optimizer.state[parameter][moment].cpu()
+    write_atomic(folder / CHECKPOINT_NAME, to_bytes(tensors, {"identity": identity}))
+
+
+def load_checkpoint(
+    folder: Path, identity: str, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+) -> Tensor:
+    """Restore the state saved in `folder` and return its losses, one per step done; empty where there is no checkpoint.
+
+    Raises PlanError where the checkpoint is of another training, StorageError where it is damaged.
+    """
+    path = folder / CHECKPOINT_NAME
+    if not path.is_file():
+        return torch.empty(0)
+    file = open_tensors(path)
+    _check_identity(path, file.metadata.get("identity", "{}"), identity)
+    try:
+        losses = file["losses"]
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                moments = {moment: file[f"{moment}/{name}"].to(parameter.device) for moment in MOMENTS}
+                parameter.copy_(file[f"weight/{name}"])
+                steps_done = torch.tensor(float(len(losses)), device=parameter.device)
+                optimizer.state[parameter] = {"step": steps_done, **moments}
+    except KeyError as error:
+        raise StorageError(f"{path}: lacks tensor {error}; remove it and run the same command again") from error
+    return losses
+
+
+def _check_identity(path: Path, found: str, wanted: str) -> None:
+    if found == wanted:
+        return
+    before, now = json.loads(found), json.loads(wanted)
+    changed = [key for key in now if before.get(key) != now[key] and key != "start"]
+    differences = [f"{key} {before.get(key)}, now {now[key]}" for key in changed]
+    raise PlanError(
+        f"{path}: checkpoint of another training ({'; '.join(differences) or 'other weights at the start'}); "
+        f"remove it, choose another folder, or give the settings of before"
+    )
