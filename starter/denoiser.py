@@ -44,6 +44,7 @@ def scheduler() -> DDIMScheduler:
         prediction_type=PREDICTION_TYPE,
         rescale_betas_zero_snr=True,
         timestep_spacing="trailing",
+        steps_offset=1,
         clip_sample=False,
         set_alpha_to_one=True,
     )

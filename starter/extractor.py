@@ -2,7 +2,8 @@
 
 Three heads on one feature vector: the concept (the vocabulary, and the other icons of its categories as
 further classes), the category, and the style (noto or twemoji), under augmentation. The heads are thrown
-away; the net ships. The demo's fluent pictures are never trained on: they are measured with, at the end.
+away; the net ships, with whitened statistics of its first layer beside its features (`icons_v1.Style`).
+The demo's fluent pictures are never trained on: they are measured with, at the end.
 Resumable: `python -m starter.extractor --work DIR --out DIR` goes on from the last checkpoint.
 """
 
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedflow.evaluation.distances import frechet_distance, kernel_distance
-from fedflow.evaluation.icons_v1 import FEATURES, NAME, PICTURE_SIZE, IconsNet, IconsV1
+from fedflow.evaluation.icons_v1 import CONCEPT_FEATURES, FEATURES, NAME, PICTURE_SIZE, ConceptNet, IconsNet, IconsV1
 from fedflow.evaluation.recognition import nearest_concepts
 from starter import art, checkpoint, pictures, vocabulary
 
@@ -43,9 +44,9 @@ class Heads(nn.Module):
 
     def __init__(self, concepts: int, categories: int, styles: int) -> None:
         super().__init__()
-        self.concept = nn.Parameter(torch.randn(concepts, FEATURES))
-        self.category = nn.Linear(FEATURES, categories)
-        self.style = nn.Linear(FEATURES, styles)
+        self.concept = nn.Parameter(torch.randn(concepts, CONCEPT_FEATURES))
+        self.category = nn.Linear(CONCEPT_FEATURES, categories)
+        self.style = nn.Linear(CONCEPT_FEATURES, styles)
 
     def concept_logits(self, features_BD: Tensor) -> Tensor:
         """(B, concepts)."""
@@ -169,13 +170,13 @@ def training_art(work: Path) -> tuple[np.ndarray, list[str], list[str]]:
     return np.asarray(np.load(path)), names, categories
 
 
-def train(work: Path) -> tuple[IconsNet, Heads]:
+def train(work: Path) -> tuple[ConceptNet, Heads]:
     """Train to `STEPS`, or go on from `work/extractor.ckpt`; return the net and the heads."""
     torch.manual_seed(SEED)
     images, names, categories = training_art(work)
     known = sorted(set(categories))
     category = torch.tensor([known.index(entry) for entry in categories])
-    net = IconsNet().to(memory_format=torch.channels_last)
+    net = ConceptNet().to(memory_format=torch.channels_last)
     heads = Heads(len(names), len(known), len(pictures.TRAINING_SETS))
     parameters = [*net.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=PEAK_LR, weight_decay=WEIGHT_DECAY, fused=True)
@@ -232,7 +233,7 @@ def train(work: Path) -> tuple[IconsNet, Heads]:
 
 
 @torch.no_grad()
-def held_out_figures(net: IconsNet, heads: Heads, images: np.ndarray, names: list[str]) -> dict[str, float]:
+def held_out_figures(net: ConceptNet, heads: Heads, images: np.ndarray, names: list[str]) -> dict[str, float]:
     """How often the concept is right (first, among five) on augmentations that no training step drew."""
     data = pictures.to_tensor(images)
     concept = torch.arange(len(data)) % len(names)
@@ -250,7 +251,7 @@ def across_styles(extractor: IconsV1, work: Path) -> dict[str, float]:
     """Measured on the fluent pictures, which no step trained on: concepts found again, and styles told apart.
 
     The concept of each fluent picture is looked for among the noto and twemoji pictures of the vocabulary.
-    `fid_fluent_*` are distances between two halves of the concepts, so that no concept stands on both sides.
+    `fid_*` and `kid_*` are distances between two halves of the concepts, so that no concept stands on both sides.
     """
     known = [extractor.features(pictures.concept_pictures(work, style)) for style in pictures.TRAINING_SETS]
     unseen = extractor.features(pictures.concept_pictures(work, "fluent-emoji-flat"))
@@ -261,20 +262,25 @@ def across_styles(extractor: IconsV1, work: Path) -> dict[str, float]:
     for style, features in zip(("fluent", *pictures.TRAINING_SETS), (unseen, *known), strict=True):
         figures[f"fid_fluent_{style}"] = frechet_distance(unseen[first], features[second])
         figures[f"kid_fluent_{style}"] = kernel_distance(unseen[first], features[second])
+    figures["fid_noto_noto"] = frechet_distance(known[0][first], known[0][second])
+    figures["fid_noto_twemoji"] = frechet_distance(known[0][first], known[1][second])
     return {name: round(figure, 4) for name, figure in figures.items()}
 
 
 def ship(work: Path, out: Path) -> None:
     """Train, measure, and write the net and its description."""
     images, names, categories = training_art(work)
-    net, heads = train(work)
+    net = IconsNet().eval()
+    net.concept, heads = train(work)
+    with torch.no_grad():
+        net.style.fit(net.concept.strokes(pictures.to_tensor(images)))
     out.mkdir(parents=True, exist_ok=True)
     # Convolutions in half precision; what is measured below is the net as it ships.
-    shipped = {name: tensor.half() if tensor.dim() > 1 else tensor for name, tensor in net.state_dict().items()}
+    shipped = {name: tensor.half() if tensor.dim() == 4 else tensor for name, tensor in net.state_dict().items()}
     content = save({name: tensor.contiguous() for name, tensor in shipped.items()})
     (out / "model.safetensors").write_bytes(content)
     net.load_state_dict(shipped)
-    figures = held_out_figures(net, heads, images, names) | across_styles(IconsV1(net), work)
+    figures = held_out_figures(net.concept, heads, images, names) | across_styles(IconsV1(net), work)
     description = {
         "name": NAME,
         "features": FEATURES,

@@ -62,6 +62,8 @@ class Training(Settings):
     batch_size: int = Field(8, ge=1, description="Pictures per step.")
     epochs: int = Field(4, ge=1, description="Passes over the client's pictures per round.")
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, strict=False, description="Peak learning rate of AdamW.")
+    schedule: Literal["constant", "cosine"] = Field("cosine", description="Learning rate over a client's steps of one round.")
+    warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises at first.")
     gradient_accumulation: int = Field(1, ge=1, description="Batches whose gradients are added up for one step.")
     min_snr_gamma: Annotated[float, Field(gt=0)] = Field(5.0, strict=False, description="Clamp of the Min-SNR loss weight.")
     weight_floor: float = Field(
@@ -88,7 +90,6 @@ class Evaluation(Settings):
     sampler_steps: int = Field(10, ge=1, le=1000, description="Denoising steps per picture.")
     guidance: float = Field(3.0, ge=1.0, strict=False, description="Classifier-free guidance scale; 1 is none.")
     batch_size: int = Field(25, ge=1, description="Pictures drawn at once.")
-    bootstrap: int = Field(500, ge=50, description="Resamples behind the KID interval.")
 
 
 class Gallery(Settings):

@@ -11,7 +11,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fedflow.datasets import Dataset, read_folder
-from fedflow.models import BaseModel, add_lora, adapter_bytes, best_device, open_model, read_adapter, save_model, set_adapter
+from fedflow.models import (
+    BaseModel,
+    adapter_bytes,
+    add_lora,
+    best_device,
+    open_model,
+    read_adapter,
+    save_model,
+    set_adapter,
+)
+from fedflow.models.adapter_files import Layout
 from fedflow.storage import write_atomic, write_json
 from fedflow.training import (
     CHECKPOINT_NAME,
@@ -26,7 +36,7 @@ from fedflow.training import (
     train_unet,
 )
 
-LAYOUTS = {"adapter.safetensors": "diffusers", "adapter.kohya.safetensors": "kohya"}
+LAYOUTS: dict[str, Layout] = {"adapter.safetensors": "diffusers", "adapter.kohya.safetensors": "kohya"}
 MODEL_NAME = "model"
 REPORT_NAME = "training.json"
 
@@ -117,9 +127,7 @@ def _run(base: BaseModel, dataset: Dataset, recipe: Recipe, out: Path, *, full: 
         console=Console(stderr=True),
     ) as bars:
         encoding = bars.add_task("encoding pictures", total=len(dataset.pictures), note="")
-        latents: LatentCache = cache_latents(
-            base, dataset, flip, lambda done, _: bars.update(encoding, completed=done)
-        )
+        latents: LatentCache = cache_latents(base, dataset, flip, lambda done, _: bars.update(encoding, completed=done))
         captions: CaptionCache = cache_captions(base, dataset)
         training = bars.add_task("training", total=recipe.steps, note="")
         run = train_unet if full else train_lora

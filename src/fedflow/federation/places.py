@@ -30,9 +30,9 @@ class RunFolder:
         """Remove a finished training's checkpoints."""
         shutil.rmtree(self.checkpoints(job), ignore_errors=True)
 
-    def state(self, seed: int) -> Path:
-        """The rounds' state, replaced after each round."""
-        return self.out / f"seed-{seed}" / "state.json"
+    def aggregate(self, seed: int, round_number: int) -> Path:
+        """The file that says what a round committed."""
+        return self.outcome(f"seed-{seed}/aggregate/round-{round_number}")
 
     def gallery(self, seed: int, round_number: int, who: str) -> Path:
         """Folder of the gallery's pictures of one model."""
@@ -42,9 +42,17 @@ class RunFolder:
         """Features of the held-out captions' pictures of one model, (n, d) as .npy."""
         return self.out / f"seed-{seed}" / "features" / f"round-{round_number}-{who}.npy"
 
+    def real_features(self, name: str) -> Path:
+        """Features of real pictures, `heldout` or `clients`, (n, d) as .npy."""
+        return self.out / "real" / f"{name}.npy"
+
     def adapter(self, seed: int, round_number: int, who: str, layout: str) -> Path:
         """An adapter as other tools open it; `layout` is 'diffusers' or 'kohya'."""
         return self.out / f"seed-{seed}" / "adapters" / f"round-{round_number}" / f"{who}.{layout}.safetensors"
+
+    def joint(self, seed: int, layout: str) -> Path:
+        """The joint model after the last round as one adapter, exact, to be loaded on the plan's base model."""
+        return self.out / f"seed-{seed}" / "adapters" / f"joint.{layout}.safetensors"
 
 
 def data_folder(plan: Plan) -> Path:

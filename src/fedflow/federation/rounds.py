@@ -11,7 +11,6 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
 
 from fedflow.errors import RunError, UpdateError
 
@@ -174,32 +173,3 @@ def _move(state: RunState, phase: Phase) -> RunState:
     if phase not in MOVES[state.phase]:
         raise RunError(f"run {state.run}: no move from '{state.phase}' to '{phase}' in round {state.round}")
     return replace(state, phase=phase)
-
-
-def to_json(state: RunState) -> dict[str, Any]:
-    """`state` as plain JSON values."""
-    return {
-        "run": state.run,
-        "phase": state.phase.value,
-        "round": state.round,
-        "selected": list(state.selected),
-        "model": {"adapter": state.model.adapter, "residuals": list(state.model.residuals)},
-        "accepted": [
-            {"client": r.client, "round": r.round, "update": r.update, "num_examples": r.num_examples}
-            for r in state.accepted.values()
-        ],
-    }
-
-
-def from_json(content: Mapping[str, Any]) -> RunState:
-    """The state that `to_json` wrote."""
-    model = content["model"]
-    receipts = [Receipt(**receipt) for receipt in content["accepted"]]
-    return RunState(
-        run=content["run"],
-        phase=Phase(content["phase"]),
-        round=content["round"],
-        selected=tuple(content["selected"]),
-        model=GlobalState(model["adapter"], tuple(model["residuals"])),
-        accepted={receipt.client: receipt for receipt in receipts},
-    )

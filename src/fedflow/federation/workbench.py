@@ -6,18 +6,19 @@ outcome depends on the plan and the job alone, never on what the workbench did b
 
 from __future__ import annotations
 
-import hashlib
 import io
-from dataclasses import asdict, dataclass, replace
+import time
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from fedflow.datasets import Dataset, read_folder
+from fedflow.datasets import Dataset, load_pixels, read_folder
 from fedflow.errors import DatasetError
 from fedflow.evaluation import Extractor, choose_extractor
+from fedflow.federation.jobs import DrawJob, Drawn, Real, TrainJob, Trained, derived_seed, gallery_prompts
 from fedflow.federation.participant import bring_up_to_date, take_part
 from fedflow.federation.places import RunFolder, data_folder
 from fedflow.federation.rounds import Assignment
@@ -41,62 +42,6 @@ from fedflow.tensors import load_tensors, to_bytes
 from fedflow.training import CaptionCache, LatentCache, Recipe, cache_captions, cache_latents, train_lora, train_unet
 
 SAMPLER = "dpm++"
-
-
-@dataclass(frozen=True)
-class TrainJob:
-    """Train as participant `who` on the pictures of `clients`, `steps` optimiser steps, from a global state."""
-
-    seed: int
-    who: str
-    round: int
-    clients: tuple[str, ...]
-    steps: int
-    adapter: str | None
-    residuals: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The job's name, unique in its run."""
-        return f"seed-{self.seed}/train/{self.who}-round-{self.round}"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A training's outcome: the update by content hash; `seconds` of wall-clock time, loss of first and last quarter."""
-
-    update: str
-    update_bytes: int
-    num_examples: int
-    steps: int
-    first_loss: float
-    last_loss: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class DrawJob:
-    """Draw the held-out captions and the gallery with a model: its adapter (or weights) on the base plus residuals."""
-
-    seed: int
-    who: str
-    round: int
-    adapter: str | None
-    residuals: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The job's name, unique in its run."""
-        return f"seed-{self.seed}/draw/{self.who}-round-{self.round}"
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A drawing's outcome: features of the held-out captions' pictures, and the gallery's folder, in the run folder."""
-
-    features: str
-    gallery: str
-    seconds: float
 
 
 class Workbench:
@@ -145,6 +90,17 @@ class Workbench:
         generator = torch.Generator().manual_seed(derived_seed(seed, "initial adapter"))
         adapter = new_adapter(self.model, lora.rank, lora.alpha, lora.text_encoder, generator)
         return self.folder.blobs.put(adapter_bytes(adapter, "diffusers", {}))
+
+    def real(self) -> Real:
+        """Measure the real pictures: the held-out ones, and all clients' pooled."""
+        clients = [picture for client in self.plan.data.clients for picture in self._dataset(client).pictures]
+        paths = []
+        for name, pictures in (("heldout", self.heldout.pictures), ("clients", clients)):
+            pixels = np.stack([load_pixels(picture, self.model.resolution) for picture in pictures])
+            path = self.folder.real_features(name)
+            save_features(path, self.extractor.features(pixels))
+            paths.append(str(path.relative_to(self.folder.out)))
+        return Real(*paths, self.extractor.name, self.extractor.resize, self.model.content_hash)
 
     def train(self, job: TrainJob) -> Trained:
         """Carry out a training job, or return the outcome that is there already."""
@@ -207,7 +163,7 @@ class Workbench:
         done = self.folder.outcome(job.name)
         if done.is_file():
             return Drawn(**read_json(done))
-        began = torch.utils.benchmark.timer()
+        began = time.monotonic()
         bring_up_to_date(self, job.residuals)
         adapters: list[tuple[Adapter, float]] = []
         if not self.plan.trains_adapter:
@@ -249,7 +205,7 @@ class Workbench:
         drawn = Drawn(
             features=str(features.relative_to(out)),
             gallery=str(folder.relative_to(out)),
-            seconds=torch.utils.benchmark.timer() - began,
+            seconds=time.monotonic() - began,
         )
         write_json(done, asdict(drawn))
         return drawn
@@ -282,20 +238,6 @@ class Workbench:
         self.reset()
         if digest is not None:
             set_weights(self.model, load_tensors(self.folder.blobs.get(digest)))
-
-
-def derived_seed(seed: int, purpose: str) -> int:
-    """A seed below 2^63 for one purpose of a run, from the run's seed."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:8]) >> 1
-
-
-def gallery_prompts(plan: Plan, heldout: Dataset) -> list[str]:
-    """The plan's gallery prompts, or held-out captions spread over the whole folder."""
-    if plan.gallery.prompts:
-        return list(plan.gallery.prompts)
-    captions = [picture.caption for picture in heldout.pictures]
-    count = min(plan.gallery.count, len(captions))
-    return [captions[number * len(captions) // count] for number in range(count)]
 
 
 def save_features(path: Path, features_nd: np.ndarray) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedflow.lora.comoment import CoMoment, Residual
-from fedflow.lora.compression import energies, truncate
+from fedflow.lora.compression import energies, fold, split_energy, truncate
 from fedflow.lora.factors import Adapter, Factors, stack
 
-__all__ = ["Adapter", "CoMoment", "Factors", "Residual", "energies", "stack", "truncate"]
+__all__ = ["Adapter", "CoMoment", "Factors", "Residual", "energies", "fold", "split_energy", "stack", "truncate"]

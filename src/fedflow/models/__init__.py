@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     )
     from fedflow.models.base_model import BaseModel, best_device
     from fedflow.models.opening import STARTER, open_model
-    from fedflow.models.saving import save_model
     from fedflow.models.sampling import SAMPLERS, draw
+    from fedflow.models.saving import save_model
     from fedflow.models.weights import get_weights, set_weights, unfreeze_unet
 
 _MODULE_OF = {

@@ -35,7 +35,7 @@ class BaseModel:
     load_part: Callable[[str], Any]  # of PARTS, in float32
     content_hash: str = ""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    _parts: dict[str, Any] = field(default_factory=dict)
+    _parts: dict[str, Any] = field(default_factory=dict, repr=False)
     _changed: set[str] = field(default_factory=set)
 
     @property

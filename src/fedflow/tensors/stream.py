@@ -133,7 +133,14 @@ def load_tensors(path: Path, error: type[FedFlowError] = StorageError) -> dict[s
 
 def to_bytes(tensors: NamedTensors, metadata: Mapping[str, str]) -> bytes:
     """A safetensors file as bytes; the same tensors and metadata give the same bytes."""
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    contiguous: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        storage = plain.untyped_storage().data_ptr()
+        # The format has no shared storage, and its writer refuses it.
+        contiguous[name] = plain.clone() if storage in storages else plain
+        storages.add(storage)
     return bytes(save(contiguous, metadata=dict(sorted(metadata.items())) or None))
 
 

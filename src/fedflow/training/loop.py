@@ -54,8 +54,8 @@ def train_lora(
     latents: LatentCache,
     captions: CaptionCache,
     recipe: Recipe,
-    *,
     checkpoint_folder: Path | None = None,
+    *,
     progress: Progress | None = None,
 ) -> TrainResult:
     """Train the LoRA layers that `model` carries (add_lora, set_adapter); the model carries the trained ones after.
@@ -80,8 +80,8 @@ def train_unet(
     latents: LatentCache,
     captions: CaptionCache,
     recipe: Recipe,
-    *,
     checkpoint_folder: Path | None = None,
+    *,
     progress: Progress | None = None,
 ) -> TrainResult:
     """Train all of the UNet's weights in place, with the same loop, checkpoints and errors as `train_lora`.

@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from fedflow.datasets import demo_folder
 from fedflow.evaluation import bootstrap_interval, icons_v1, kernel_distance, nearest_concepts
-from fedflow.evaluation.icons_v1 import FEATURES, FOLDER, IconsV1
+from fedflow.evaluation.icons_v1 import FEATURES, FOLDER, IconsV1, Style
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +71,13 @@ def test_damage_and_another_style_are_seen(extractor: IconsV1, filter_of: ImageF
     real, other, worse = (extractor.features(pictures) for pictures in (images[::2], images[1::2], changed))
     low, _ = bootstrap_interval(real, worse, torch.Generator().manual_seed(1))
     assert kernel_distance(real, other) < low
+
+
+def test_style_features_are_white_over_the_pictures_that_they_were_fitted_to() -> None:
+    noise = torch.randn(300, 32, 6, 6, generator=torch.Generator().manual_seed(2))
+    strokes = noise * torch.arange(1.0, 33.0)[:, None, None]
+    style = Style()
+    style.fit(strokes)
+    features = style(strokes)
+    torch.testing.assert_close(features.mean(dim=0), torch.zeros(64), atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.cov(features.T), torch.eye(64), atol=1e-3, rtol=0)

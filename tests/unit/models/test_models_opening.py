@@ -125,7 +125,7 @@ def test_a_damaged_folder_is_one_line(tiny_model_folder: Path, tmp_path: Path) -
 
 
 def test_what_is_no_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="has no model_index.json"):
+    with pytest.raises(ModelError, match=r"has no model_index\.json"):
         open_model(str(tmp_path))
     with pytest.raises(ModelError, match="no such folder or file"):
         open_model("nowhere")
@@ -134,9 +134,7 @@ def test_what_is_no_model_is_named(tmp_path: Path) -> None:
         open_model(str(tmp_path))
 
 
-def test_a_hub_that_cannot_be_reached_is_one_line_and_fast(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hub_that_cannot_be_reached_is_one_line_and_fast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     began = time.monotonic()
@@ -154,5 +152,5 @@ def test_offline_mode_is_respected(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_size_that_does_not_fit_is_named(tiny_model_folder: Path) -> None:
-    with pytest.raises(ModelError, match="size 17: .* needs a multiple of 2 pixels; its own is 16"):
+    with pytest.raises(ModelError, match=r"size 17: .* needs a multiple of 2 pixels; its own is 16"):
         open_model(str(tiny_model_folder)).latent_size(17)

@@ -1,0 +1,97 @@
+"""`fedflow doctor`: what this machine has, what is missing, and the line that fixes it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "numpy", "pydantic")
+DATA = Path(__file__).parent.parent / "data"
+NEEDED_DISK_MB = 500
+NEEDED_MEMORY_MB = 2000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: `needed` findings that are not `fine` make the command fail."""
+
+    what: str
+    found: str
+    fine: bool
+    fix: str = ""
+    needed: bool = True
+
+
+def doctor() -> bool:
+    """Print every finding; return whether all that is needed is there."""
+    findings = [*_python(), *_packages(), *_machine(), *_shipped(), *_optional()]
+    for finding in findings:
+        mark = "ok" if finding.fine else ("MISSING" if finding.needed else "optional")
+        print(f"{mark:9}{finding.what:18}{finding.found}")
+        if not finding.fine and finding.fix:
+            print(f"{'':9}{'':18}fix: {finding.fix}")
+    fine = all(finding.fine for finding in findings if finding.needed)
+    print("This machine can run FedFlow." if fine else "Mend what is marked MISSING, then run 'fedflow doctor' again.")
+    return fine
+
+
+def _python() -> Iterator[Finding]:
+    version = platform.python_version()
+    yield Finding("Python", version, sys.version_info >= (3, 11), "install Python 3.11 or newer")
+
+
+def _packages() -> Iterator[Finding]:
+    for package in PACKAGES:
+        try:
+            yield Finding(package, metadata.version(package), True)
+        except metadata.PackageNotFoundError:
+            yield Finding(package, "not installed", False, f"pip install {package}")
+
+
+def _machine() -> Iterator[Finding]:
+    yield Finding("cores", str(os.cpu_count()), True)
+    memory_mb = _available_memory_mb()
+    if memory_mb is not None:
+        enough = memory_mb >= NEEDED_MEMORY_MB
+        yield Finding("memory", f"{memory_mb} MB free", enough, f"the demo takes {NEEDED_MEMORY_MB} MB; close programs")
+    free_mb = shutil.disk_usage(Path.cwd()).free // 2**20
+    fix = f"a run takes about {NEEDED_DISK_MB} MB; free space or change to another folder"
+    yield Finding("disk here", f"{free_mb} MB free", free_mb >= NEEDED_DISK_MB, fix)
+    writable = os.access(Path.cwd(), os.W_OK)
+    yield Finding("this folder", "writable" if writable else "not writable", writable, "change to a folder of yours")
+
+
+def _shipped() -> Iterator[Finding]:
+    for what, path in (
+        ("starter model", DATA / "starter" / "model_index.json"),
+        ("icons-v1", DATA / "icons-v1" / "model.safetensors"),
+        ("demo pictures", DATA / "demo" / "heldout"),
+    ):
+        fix = "pip install --force-reinstall fedflow"
+        yield Finding(what, "there" if path.exists() else "not there", path.exists(), fix)
+
+
+def _optional() -> Iterator[Finding]:
+    import torch
+
+    from fedflow.evaluation.inception import inception_is_here
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none; everything runs on the processor"
+    yield Finding("GPU", gpu, torch.cuda.is_available(), needed=False)
+    here = inception_is_here()
+    fix = "pip install 'fedflow[inception]' and give --inception FILE"
+    yield Finding("Inception (FID)", "there" if here else "not there; icons-v1 is used", here, fix, needed=False)
+
+
+def _available_memory_mb() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("MemAvailable:")), None)

@@ -1,0 +1,269 @@
+"""`fedflow`: its commands and their options, and how errors and stops reach a person."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedflow import __version__
+from fedflow.errors import FedFlowError
+
+STOPPED = 130  # what shells give a command that Ctrl-C ended
+
+app = typer.Typer(
+    name="fedflow",
+    help="Private picture collections, one jointly trained image-generation model.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Method(StrEnum):
+    """How client updates are joined."""
+
+    FEDAVG = "fedavg"
+    FEDIT = "fedit"
+    FEDEX_LORA = "fedex-lora"
+
+
+class Weighting(StrEnum):
+    """What a client counts for in the mean."""
+
+    SAMPLES = "samples"
+    UNIFORM = "uniform"
+
+
+class Layout(StrEnum):
+    """Which tools open the adapter."""
+
+    DIFFUSERS = "diffusers"
+    KOHYA = "kohya"
+
+
+ModelOption = Annotated[
+    str, typer.Option(help="Base model: 'starter', a diffusers folder, a .safetensors file or a hub name.")
+]
+ExtractorOption = Annotated[
+    str, typer.Option(help="Feature extractor: 'icons-v1', 'inception', or 'auto' (Inception where its weights are).")
+]
+InceptionOption = Annotated[Path | None, typer.Option(help="Inception weight file, for the standard FID.")]
+WorkersOption = Annotated[int | None, typer.Option(help="Worker processes; as many as cores where not given.", min=1)]
+ThreadsOption = Annotated[int, typer.Option(help="Threads of each worker; the bits depend on this number.", min=1)]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("demo-out"),
+    workers: WorkersOption = None,
+    threads: ThreadsOption = 1,
+) -> None:
+    """Five clients, three rounds, the starter model and the demo pictures that come with FedFlow."""
+    from fedflow.cli.simulate import demo_plan, simulate
+
+    simulate(demo_plan(), out, (), workers, threads, "auto", None)
+
+
+@app.command()
+def simulate(
+    plan: Annotated[Path, typer.Argument(help="Plan file, for example plans/demo.toml.")],
+    out: Annotated[Path, typer.Option(help="Folder for the run; the same folder again goes on where it stopped.")],
+    put: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE put over the plan's, for example training.epochs=2; may be repeated."),
+    ] = None,
+    workers: WorkersOption = None,
+    threads: ThreadsOption = 1,
+    extractor: ExtractorOption = "auto",
+    inception: InceptionOption = None,
+) -> None:
+    """Run a whole federation on this machine, with its baselines, tables and report."""
+    from fedflow.cli.simulate import simulate as run
+
+    run(plan, out, tuple(put or ()), workers, threads, extractor, inception)
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="Folder of pictures with captions (same name, .txt).")],
+    out: Annotated[Path, typer.Option(help="Folder for the result; the same folder again goes on where it stopped.")],
+    model: ModelOption = "starter",
+    rank: Annotated[int, typer.Option(help="Rank of the LoRA adapter.", min=1)] = 16,
+    alpha: Annotated[float | None, typer.Option(help="Strength is alpha/rank; the rank where not given.")] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the pictures.", min=1)] = 10,
+    batch_size: Annotated[int, typer.Option(help="Pictures per batch.", min=1)] = 8,
+    accumulation: Annotated[int, typer.Option(help="Batches per step.", min=1)] = 1,
+    learning_rate: Annotated[float, typer.Option(help="AdamW's learning rate.")] = 1e-3,
+    schedule: Annotated[str, typer.Option(help="Learning rate over the steps: 'constant' or 'cosine'.")] = "constant",
+    warmup_steps: Annotated[int, typer.Option(help="Steps over which the rate rises at first.", min=0)] = 0,
+    caption_dropout: Annotated[float, typer.Option(help="Share of examples without caption.", min=0, max=0.99)] = 0.1,
+    precision: Annotated[str, typer.Option(help="'auto', 'float32' or 'bfloat16'.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Every random number follows from it.", min=0)] = 0,
+    trigger: Annotated[str | None, typer.Option(help="Tag put in front of captions that lack it.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels; the model's where not given.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Adapter file to go on from.")] = None,
+    flip: Annotated[bool, typer.Option(help="Train on mirror images too.")] = True,
+    text_encoder: Annotated[bool, typer.Option("--text-encoder", help="Adapt the text encoder's attention too.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Train the whole UNet, no adapter.")] = False,
+    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.", min=1)] = 50,
+) -> None:
+    """Train a LoRA adapter, or the whole UNet, on one folder of pictures."""
+    from fedflow.cli.train import train as run
+
+    run(
+        model,
+        data,
+        out,
+        rank=rank,
+        alpha=alpha,
+        epochs=epochs,
+        batch_size=batch_size,
+        accumulation=accumulation,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        warmup_steps=warmup_steps,
+        caption_dropout=caption_dropout,
+        precision=precision,
+        seed=seed,
+        text_encoder=text_encoder,
+        full=full,
+        start=start,
+        trigger=trigger,
+        size=size,
+        flip=flip,
+        checkpoint_every=checkpoint_every,
+    )
+
+
+@app.command()
+def generate(
+    prompt: Annotated[list[str], typer.Option(help="What to draw, as comma-separated tags; may be repeated.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
+    model: ModelOption = "starter",
+    adapter: Annotated[list[str] | None, typer.Option(help="FILE[:WEIGHT] of a LoRA adapter; may be repeated.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the first picture; the next takes the next.", min=0)] = 0,
+    count: Annotated[int, typer.Option(help="Pictures per prompt.", min=1)] = 1,
+    steps: Annotated[int, typer.Option(help="Denoising steps.", min=1, max=1000)] = 12,
+    guidance: Annotated[float, typer.Option(help="Classifier-free guidance scale; 1 is none.", min=1)] = 3.0,
+    negative: Annotated[str, typer.Option(help="What to keep away from.")] = "",
+    sampler: Annotated[str, typer.Option(help="dpm++, unipc, ddim, euler or euler-a.")] = "dpm++",
+    size: Annotated[int | None, typer.Option(help="Side in pixels; the model's where not given.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Pictures drawn at once.", min=1)] = 16,
+) -> None:
+    """Draw pictures with a model and any number of adapters."""
+    from fedflow.cli.generate import generate as run
+
+    run(
+        model,
+        prompt,
+        out,
+        adapters=adapter,
+        seed=seed,
+        count=count,
+        steps=steps,
+        guidance=guidance,
+        negative=negative,
+        sampler=sampler,
+        size=size,
+        batch_size=batch_size,
+    )
+
+
+@app.command()
+def aggregate(
+    updates: Annotated[list[str], typer.Argument(help="UPDATE.safetensors[:EXAMPLES] of each client.")],
+    out: Annotated[Path, typer.Option(help="Folder for the result.")],
+    method: Annotated[Method, typer.Option(help="fedavg joins any tensors; the others join LoRA adapters.")],
+    weights: Annotated[Weighting, typer.Option(help="By example counts, or all alike.")] = Weighting.SAMPLES,
+    max_rank: Annotated[int | None, typer.Option(help="FedEx-LoRA: cut the residual to this rank.", min=1)] = None,
+) -> None:
+    """Join client updates into one."""
+    from fedflow.cli.aggregate import aggregate as run
+
+    run(method.value, weights.value, max_rank, updates, out)
+
+
+@app.command()
+def evaluate(
+    generated: Annotated[Path, typer.Argument(help="Folder of generated pictures.")],
+    real: Annotated[Path, typer.Argument(help="Folder of held-out pictures.")],
+    floor: Annotated[Path | None, typer.Option(help="Folder of other real pictures; two halves of REAL without.")] = None,
+    extractor: ExtractorOption = "auto",
+    inception: InceptionOption = None,
+    seed: Annotated[int, typer.Option(help="Seed of the intervals.", min=0)] = 0,
+    out: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
+) -> None:
+    """FID and KID, with interval and floor, of generated pictures against held-out ones."""
+    from fedflow.cli.evaluate import evaluate as run
+
+    run(generated, real, floor=floor, extractor=extractor, inception=inception, seed=seed, out=out)
+
+
+@app.command()
+def export(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    out: Annotated[Path, typer.Option(help="File to write, .safetensors.")],
+    layout: Annotated[Layout, typer.Option("--format", help="diffusers, or kohya for ComfyUI and A1111.")],
+    rank: Annotated[int | None, typer.Option(help="Rank of the file; exact where not given.", min=1)] = None,
+    seed: Annotated[int | None, typer.Option(help="Which of the run's seeds; the first where not given.")] = None,
+) -> None:
+    """Write a run's joint model as one LoRA adapter for other tools."""
+    from fedflow.cli.export import export as run
+
+    run(run_folder, out, layout.value, rank, seed)
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine has, what is missing, and the line that fixes it."""
+    from fedflow.cli.doctor import doctor as run
+
+    if not run():
+        raise typer.Exit(1)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        print(f"fedflow {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; the exit status is 2 for a mistake in what was asked, 1 for what failed on the way."""
+    # Read when torch loads: spinning threads make few cores slower than one.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except FedFlowError as error:
+        _leave(str(error), error.exit_status)
+    except KeyboardInterrupt as stop:
+        _leave(str(stop) or "stopped; nothing half-written was left", STOPPED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}:
+            raise
+        _leave(f"{error.filename or 'a file'}: {error.strerror}; free space or choose another folder", 1)
+
+
+def _leave(message: str, status: int) -> None:
+    print(f"fedflow: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,299 @@
+"""The chart of a run: FID and KID per round, every line labelled at its end."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
+
+from fedflow.evaluation.summary import RunSummary
+from fedflow.evaluation.table import AGGREGATED, ALONE, BASE, CENTRAL, FLOOR, Row, over_seeds
+from fedflow.storage import write_atomic
+
+Measure = Literal["fid", "kid"]
+
+UNITS_PER_INCH = 72
+PANEL = (440, 320)
+"""Size of one panel; 1 unit is 1 pixel of an SVG shown at its own size."""
+MARGINS = {"left": 48, "right": 138, "top": 34, "bottom": 42}
+TITLE_LEFT = (8 - MARGINS["left"]) / (PANEL[0] - MARGINS["left"] - MARGINS["right"])
+FONT_SIZE = 11.5
+LABEL_GAP = 14.5
+LABEL_LETTERS = 15
+MOST_CLIENT_LABELS = 10
+MOST_MARKED_ROUNDS = 12
+
+COLOURS = {
+    "ink": "#1b1d21",
+    "muted": "#5a616c",
+    "grid": "#e4e6ea",
+    "accent": "#3454d1",
+    "client-1": "#8494b3",
+    "client-2": "#93979f",
+    "client-3": "#6d87a0",
+}
+"""What the chart is drawn with; in SVG each becomes `var(--chart-NAME, COLOUR)`, so a page can recolour it."""
+CLIENT_TINTS = ("client-1", "client-2", "client-3")
+BACKGROUND = "#ffffff"
+
+STYLE = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": FONT_SIZE,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "fedflow",
+    "text.parse_math": False,
+    "axes.unicode_minus": True,
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One participant's figures by round, the mean over seeds, with the interval around each."""
+
+    participant: str
+    rounds: tuple[int, ...]
+    values: tuple[float, ...]
+    lows: tuple[float, ...]
+    highs: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Label:
+    """A text at the right edge for something that ends at (`round`, `value`)."""
+
+    text: str
+    round: float
+    value: float
+    colour: str
+    bold: bool = False
+
+
+def chart_png(path: Path, summary: RunSummary) -> None:
+    """Write both panels side by side, light, at twice the size of the page's. Raises StorageError."""
+    width, height = PANEL
+    buffer = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        canvas = Canvas(figsize=(2 * width / UNITS_PER_INCH, height / UNITS_PER_INCH), facecolor=BACKGROUND)
+        _panel(canvas, 0, 2, summary, "fid")
+        _panel(canvas, 1, 2, summary, "kid")
+        canvas.savefig(buffer, format="png", dpi=2 * UNITS_PER_INCH, metadata={"Software": None})
+    write_atomic(path, buffer.getvalue())
+
+
+def chart_svg(summary: RunSummary, measure: Measure) -> str:
+    """One panel as an `<svg>` element to put into a page, the same bytes for the same summary.
+
+    It scales to its container, sets text in the page's own font, and takes its colours from the CSS
+    variables `--chart-ink`, `-muted`, `-grid`, `-accent`, `-client-1`, `-client-2`, `-client-3` where the
+    page sets them: one drawing for light and dark.
+    """
+    width, height = PANEL
+    buffer = io.StringIO()
+    with mpl.rc_context(STYLE):
+        canvas = Canvas(figsize=(width / UNITS_PER_INCH, height / UNITS_PER_INCH))
+        canvas.patch.set_visible(False)
+        _panel(canvas, 0, 1, summary, measure)
+        canvas.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    drawing = buffer.getvalue()
+    drawing = drawing[drawing.index("<svg") :].strip()
+    # Two drawings stand in one page: their ids must differ.
+    drawing = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{measure}-", drawing)
+    drawing = re.sub(r"(font: (?:\w+ )?[\d.]+px) [^;\"]+", r"\1 var(--font, sans-serif)", drawing)
+    for name, colour in COLOURS.items():
+        drawing = drawing.replace(colour, f"var(--chart-{name}, {colour})")
+    head = f'<svg role="img" aria-label="{measure.upper()} per round" viewBox="0 0 {width} {height}"'
+    return re.sub(r"<svg [^>]*>", head + ' xmlns:xlink="http://www.w3.org/1999/xlink">', drawing, count=1)
+
+
+def dodge(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Places for labels: as near to `wanted` as can be (least squares), `gap` apart, within `low` and `high`.
+
+    The order is kept. Where they do not fit, they stand closer, evenly.
+    """
+    if len(wanted) > 1:
+        gap = min(gap, (high - low) / (len(wanted) - 1))
+    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    # With i * gap taken off, 'gap apart' becomes 'not falling': isotonic regression, by pooling neighbours.
+    pools: list[tuple[float, int]] = []
+    for position, index in enumerate(order):
+        mean, count = wanted[index] - position * gap, 1
+        while pools and pools[-1][0] > mean:
+            left_mean, left_count = pools.pop()
+            mean = (left_mean * left_count + mean * count) / (left_count + count)
+            count += left_count
+        pools.append((mean, count))
+    flat = [mean for mean, count in pools for _ in range(count)]
+    top = high - (len(wanted) - 1) * gap
+    places = [0.0] * len(wanted)
+    for position, index in enumerate(order):
+        places[index] = min(max(flat[position], low), top) + position * gap
+    return places
+
+
+def _line(rows: Sequence[Row], participant: str, measure: Measure) -> Line | None:
+    """KID's interval is the bootstrap's, averaged over seeds; FID's is the seeds' smallest and largest value."""
+    own = [row for row in rows if row.participant == participant]
+    if not own:
+        return None
+    rounds = tuple(sorted({row.round for row in own}))
+    by_round = [[row for row in own if row.round == number] for number in rounds]
+
+    def means(column: str) -> tuple[float, ...]:
+        return tuple(over_seeds([getattr(row, column) for row in group]).mean for group in by_round)
+
+    if measure == "kid":
+        return Line(participant, rounds, means("kid"), means("kid_low"), means("kid_high"))
+    lows = tuple(min(row.fid for row in group) for group in by_round)
+    highs = tuple(max(row.fid for row in group) for group in by_round)
+    return Line(participant, rounds, means("fid"), lows, highs)
+
+
+def _panel(canvas: Canvas, index: int, count: int, summary: RunSummary, measure: Measure) -> None:
+    """Draw one measure into panel `index` of `count` beside each other."""
+    width, height = PANEL
+    inner_width, inner_height = width - MARGINS["left"] - MARGINS["right"], height - MARGINS["top"] - MARGINS["bottom"]
+    left = (index * width + MARGINS["left"]) / (count * width)
+    axes = canvas.add_axes((left, MARGINS["bottom"] / height, inner_width / (count * width), inner_height / height))
+    last_round = max((row.round for row in summary.rows), default=0)
+    _frame(axes, measure, last_round)
+    if not summary.rows:
+        axes.set_yticks([])
+        axes.text(0.5, 0.5, "no figures yet", transform=axes.transAxes, ha="center", color=COLOURS["muted"])
+        return
+    labels = [
+        *_clients(axes, summary, measure, last_round),
+        *_alone(axes, summary, measure),
+        *_levels(axes, summary, measure, last_round),
+        *_central(axes, summary, measure),
+        *_aggregated(axes, summary, measure, last_round),
+    ]
+    axes.margins(y=0.05)
+    axes.autoscale_view()
+    _put_labels(axes, labels, inner_height)
+
+
+def _frame(axes: Any, measure: Measure, last_round: int) -> None:
+    axes.patch.set_visible(False)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(COLOURS["muted"])
+        spine.set_linewidth(0.8)
+    axes.set_title(
+        f"{measure.upper()}, lower is better", loc="left", x=TITLE_LEFT, pad=12,
+        fontsize=FONT_SIZE + 1, fontweight="bold", color=COLOURS["ink"],
+    )  # fmt: skip
+    axes.set_xlabel("round", color=COLOURS["muted"], labelpad=5)
+    axes.set_xlim(0, max(last_round, 1))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    axes.tick_params(length=0, pad=6, labelcolor=COLOURS["muted"], labelsize=FONT_SIZE)
+    axes.grid(axis="y", color=COLOURS["grid"], linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _clients(axes: Any, summary: RunSummary, measure: Measure, last_round: int) -> list[Label]:
+    lines = [line for name, _ in summary.clients if (line := _line(summary.rows, name, measure))]
+    for position, line in enumerate(lines):
+        colour = COLOURS[CLIENT_TINTS[position % len(CLIENT_TINTS)]]
+        axes.plot(line.rounds, line.values, color=colour, linewidth=1.1, zorder=3, **_marks(last_round, 3.2))
+    ends = [(line.rounds[-1], line.values[-1]) for line in lines]
+    if len(lines) > MOST_CLIENT_LABELS:
+        middle = sorted(ends, key=lambda end: end[1])[len(ends) // 2]
+        return [Label(f"{len(lines)} clients", *middle, COLOURS["muted"])]
+    return [Label(line.participant, *end, COLOURS["muted"]) for line, end in zip(lines, ends, strict=True)]
+
+
+def _alone(axes: Any, summary: RunSummary, measure: Measure) -> list[Label]:
+    names = dict.fromkeys(row.participant for row in summary.rows if row.participant.startswith(ALONE))
+    lines = [line for name in names if (line := _line(summary.rows, name, measure))]
+    if not lines:
+        return []
+    rounds, values = [line.rounds[-1] for line in lines], [line.values[-1] for line in lines]
+    axes.plot(
+        rounds, values, linestyle="none", marker="o", markersize=5, markerfacecolor="none",
+        markeredgecolor=COLOURS["muted"], markeredgewidth=1.0, zorder=4, clip_on=False,
+    )  # fmt: skip
+    text = "alone, each" if len(lines) > 1 else "alone"
+    return [Label(text, rounds[-1], sorted(values)[len(values) // 2], COLOURS["muted"])]
+
+
+def _levels(axes: Any, summary: RunSummary, measure: Measure, last_round: int) -> list[Label]:
+    """Base and floor: dashed lines over the whole width, the interval's band behind the floor."""
+    labels = []
+    for name, text in ((BASE, "base"), (FLOOR, "floor")):
+        line = _line(summary.rows, name, measure)
+        if line is None:
+            continue
+        value, colour = line.values[-1], COLOURS["muted"]
+        axes.axhline(value, color=colour, linewidth=1.0, linestyle=(0, (4, 3)), zorder=2)
+        if measure == "kid" and name == FLOOR:
+            axes.axhspan(line.lows[-1], line.highs[-1], color=colour, alpha=0.10, linewidth=0, zorder=1)
+        labels.append(Label(f"{text} {_number(value, measure)}", max(last_round, 1), value, colour))
+    return labels
+
+
+def _central(axes: Any, summary: RunSummary, measure: Measure) -> list[Label]:
+    line = _line(summary.rows, CENTRAL, measure)
+    if line is None:
+        return []
+    colour, value = COLOURS["ink"], line.values[-1]
+    axes.plot(
+        line.rounds, line.values, color=colour, linewidth=1.1, marker="D", markersize=5.5, zorder=6, clip_on=False
+    )
+    axes.vlines(line.rounds, line.lows, line.highs, color=colour, linewidth=1.0, zorder=5, clip_on=False)
+    return [Label(f"central {_number(value, measure)}", line.rounds[-1], value, colour)]
+
+
+def _aggregated(axes: Any, summary: RunSummary, measure: Measure, last_round: int) -> list[Label]:
+    """The joint model; before the first round it is the base, so its line begins there."""
+    line, base = _line(summary.rows, AGGREGATED, measure), _line(summary.rows, BASE, measure)
+    if line is None:
+        return []
+    rounds, values, lows, highs = (list(part) for part in (line.rounds, line.values, line.lows, line.highs))
+    if base is not None and rounds[0] > 0:
+        rounds.insert(0, 0)
+        for part, start in ((values, base.values), (lows, base.lows), (highs, base.highs)):
+            part.insert(0, start[-1])
+    colour = COLOURS["accent"]
+    axes.fill_between(rounds, lows, highs, color=colour, alpha=0.16, linewidth=0, zorder=4)
+    axes.plot(rounds, values, color=colour, linewidth=2.6, solid_capstyle="round", zorder=7, **_marks(last_round, 5.5))
+    return [Label(f"aggregated {_number(values[-1], measure)}", rounds[-1], values[-1], colour, bold=True)]
+
+
+def _put_labels(axes: Any, labels: Sequence[Label], height: float) -> None:
+    """Texts beyond the right edge, each tied to its line's end by a thin leader."""
+    low, high = axes.get_ylim()
+    left, right = axes.get_xlim()
+    places = dodge([label.value for label in labels], LABEL_GAP * (high - low) / height, low, high)
+    axes.set_ylim(low, high)
+    across = axes.get_yaxis_transform()  # x in widths of the panel, y in figures
+    for label, place in zip(labels, places, strict=True):
+        end = (label.round - left) / (right - left)
+        axes.plot(
+            [end, 1.0, 1.055], [label.value, label.value, place], transform=across,
+            color=label.colour, linewidth=0.6, alpha=0.55, clip_on=False, zorder=2,
+        )  # fmt: skip
+        axes.text(
+            1.07, place, _short(label.text), transform=across, va="center_baseline", color=label.colour,
+            fontweight="bold" if label.bold else "normal",
+        )  # fmt: skip
+
+
+def _marks(last_round: int, size: float) -> dict[str, Any]:
+    marker = "o" if last_round <= MOST_MARKED_ROUNDS else None
+    return {"marker": marker, "markersize": size, "markeredgewidth": 0, "clip_on": False}
+
+
+def _number(value: float, measure: Measure) -> str:
+    return f"{value:.1f}" if measure == "fid" else f"{value:.3f}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LABEL_LETTERS + 4 else text[: LABEL_LETTERS + 3] + "…"

@@ -1,0 +1,116 @@
+"""What a run's folder says of the run: `run.json`, and the lock that keeps two commands apart. No torch."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from fedflow import __version__
+from fedflow.errors import MistakeError, RunError
+from fedflow.federation.jobs import Committed
+from fedflow.federation.places import RunFolder
+from fedflow.plan import Plan
+from fedflow.storage import read_json, write_json
+
+PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy")
+RUNNING, STOPPED, FINISHED = "running", "stopped", "finished"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run as its folder tells it; `seconds` of work over all commands that went on with it."""
+
+    plan: Plan
+    status: str
+    started: str
+    seconds: float
+    threads: int
+    extractor: str
+    machine: str
+    versions: dict[str, str]
+
+
+def claim(out: Path, plan: Plan, threads: int, extractor: str) -> Record:
+    """The record of a new run in `out`, or that of the same run which goes on there.
+
+    Raises:
+        MistakeError: the folder holds another plan's run, other files, or a run with other threads or extractor.
+    """
+    path = out / "run.json"
+    if not path.is_file():
+        if out.is_dir() and any(entry.name != ".lock" for entry in out.iterdir()):
+            raise MistakeError(f"{out}: is not empty and holds no run; choose another --out")
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        versions = {"fedflow": __version__, "python": platform.python_version()}
+        versions |= {package: metadata.version(package) for package in PACKAGES}
+        return Record(plan, RUNNING, started, 0.0, threads, extractor, _machine(), versions)
+    record = read_record(out)
+    if record.plan != plan:
+        raise MistakeError(f"{out}: holds a run of another plan ('{record.plan.name}'); choose another --out")
+    if (record.threads, record.extractor) != (threads, extractor):
+        raise MistakeError(
+            f"{out}: its run was begun with --threads {record.threads} --extractor {record.extractor}; "
+            "go on with the same, or choose another --out"
+        )
+    return record
+
+
+def write_record(out: Path, record: Record) -> None:
+    """Write `run.json`."""
+    content: dict[str, Any] = {name: getattr(record, name) for name in record.__dataclass_fields__}
+    write_json(out / "run.json", content | {"plan": record.plan.model_dump(mode="json")})
+
+
+def read_record(out: Path) -> Record:
+    """The record of the run in `out`. Raises MistakeError where there is none, or one that cannot be read."""
+    path = out / "run.json"
+    if not path.is_file():
+        raise MistakeError(f"{out}: holds no run (no run.json); give the --out folder of 'fedflow simulate' or 'demo'")
+    content = read_json(path)
+    try:
+        return Record(**{**content, "plan": Plan.model_validate(content["plan"])})
+    except (KeyError, TypeError, ValidationError) as error:
+        raise MistakeError(f"{path}: is no record of this version of FedFlow; choose another folder") from error
+
+
+def last_round(out: Path, seed: int, number: int) -> Committed:
+    """What round `number` of `seed` committed. Raises MistakeError where it has not yet."""
+    path = RunFolder(out).aggregate(seed, number)
+    if not path.is_file():
+        raise MistakeError(f"{out}: round {number} of seed {seed} is not done; run 'fedflow simulate' to the end first")
+    return Committed(**read_json(path))
+
+
+def with_work(record: Record, status: str, seconds: float) -> Record:
+    """The record after `seconds` more of work."""
+    return replace(record, status=status, seconds=record.seconds + seconds)
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Hold the run's folder for one command.
+
+    Raises:
+        RunError: another command is at work there.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / ".lock", "w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"{out}: another fedflow command is at work there; wait for it, or choose another --out") from None
+        yield
+
+
+def _machine() -> str:
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"

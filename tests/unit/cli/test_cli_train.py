@@ -1,0 +1,120 @@
+"""`fedflow train` writes adapters that open again, and a stop loses nothing."""
+
+from __future__ import annotations
+
+import _thread
+import json
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fedflow.cli.train import train
+from fedflow.errors import AdapterError, PlanError
+from fedflow.lora import Adapter
+from fedflow.models import open_model, read_adapter
+from fedflow.training import CHECKPOINT_NAME
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    noise = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        Image.fromarray(noise.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{name}.png")
+        (folder / f"{name}.txt").write_text(f"{name}, fruit")
+    (folder / "empty.png").write_bytes(b"")
+    return folder
+
+
+def same(left: Adapter, right: Adapter) -> bool:
+    return left.keys() == right.keys() and all(
+        torch.equal(left[key].A, right[key].A) and torch.equal(left[key].B, right[key].B) for key in left
+    )
+
+
+def test_an_adapter_is_written_in_both_layouts(
+    tiny_model_folder: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    train(
+        str(tiny_model_folder),
+        pictures,
+        out,
+        rank=2,
+        alpha=1.0,
+        epochs=2,
+        batch_size=2,
+        text_encoder=True,
+        trigger="my_style",
+    )
+    diffusers_adapter, diffusers_layout = read_adapter(out / "adapter.safetensors")
+    kohya_adapter, kohya_layout = read_adapter(out / "adapter.kohya.safetensors")
+    assert (diffusers_layout, kohya_layout) == ("diffusers", "kohya")
+    assert same(diffusers_adapter, kohya_adapter)
+    assert {factors.alpha for factors in diffusers_adapter.values()} == {1.0}
+    assert any(key.startswith("text_encoder.") for key in diffusers_adapter)
+    report = json.loads((out / "training.json").read_text())
+    assert report["num_examples"] == 3
+    assert report["recipe"]["steps"] == len(report["losses"]) == 3
+    assert report["model_hash"] == open_model(str(tiny_model_folder)).content_hash
+    assert sorted(path.name for path in out.iterdir()) == [
+        "adapter.kohya.safetensors",
+        "adapter.safetensors",
+        "training.json",
+    ]
+    printed = capsys.readouterr()
+    assert "empty.png" in printed.err
+    assert "3 pictures, 3 steps in" in printed.out
+
+
+def interrupt_once_there(path: Path) -> None:
+    """Ctrl-C as soon as `path` is there."""
+    deadline = time.monotonic() + 60
+    while not path.is_file() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    _thread.interrupt_main()
+
+
+def test_ctrl_c_loses_no_checkpoint_and_changes_nothing(
+    tiny_model_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    def run(out: Path, learning_rate: float = 1e-3) -> Adapter:
+        settings = {"rank": 2, "epochs": 40, "batch_size": 2, "checkpoint_every": 5}
+        train(str(tiny_model_folder), pictures, out, learning_rate=learning_rate, **settings)  # type: ignore[arg-type]
+        return read_adapter(out / "adapter.safetensors")[0]
+
+    whole = run(tmp_path / "whole")
+    stopped = tmp_path / "stopped"
+    threading.Thread(target=interrupt_once_there, args=[stopped / CHECKPOINT_NAME], daemon=True).start()
+    with pytest.raises(KeyboardInterrupt, match=r"of 60; run the same command again to go on from step"):
+        run(stopped)
+    assert not (stopped / "adapter.safetensors").exists()
+    with pytest.raises(PlanError, match=r"learning_rate 0\.001, now 0\.5"):
+        run(stopped, learning_rate=0.5)
+    assert same(run(stopped), whole)
+
+
+def test_training_starts_from_an_adapter_that_is_given(tiny_model_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    train(str(tiny_model_folder), pictures, tmp_path / "first", rank=2, epochs=1)
+    start = tmp_path / "first" / "adapter.safetensors"
+    train(str(tiny_model_folder), pictures, tmp_path / "second", epochs=1, start=start, learning_rate=1e-9)
+    before, after = read_adapter(start)[0], read_adapter(tmp_path / "second" / "adapter.safetensors")[0]
+    for key, factors in before.items():
+        torch.testing.assert_close(after[key].A, factors.A, rtol=0, atol=1e-7)
+        assert after[key].rank == 2
+    with pytest.raises(AdapterError, match=r"nothing\.safetensors"):
+        train(str(tiny_model_folder), pictures, tmp_path / "third", start=tmp_path / "nothing.safetensors")
+
+
+def test_the_whole_unet_is_written_as_a_model(tiny_model_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    train(str(tiny_model_folder), pictures, tmp_path, full=True, epochs=1)
+    base, trained = open_model(str(tiny_model_folder)), open_model(str(tmp_path / "model"))
+    assert trained.content_hash != base.content_hash
+    assert torch.equal(trained.vae.encoder.conv_in.weight, base.vae.encoder.conv_in.weight)
+    assert not torch.equal(trained.unet.conv_in.weight, base.unet.conv_in.weight)
