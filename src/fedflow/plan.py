@@ -22,6 +22,10 @@ Method = Literal["fedavg", "fedit", "fedex-lora"]
 Weighting = Literal["samples", "uniform"]
 
 
+RESERVED_NAMES = frozenset({"aggregated", "central", "base", "floor"})
+"""Rows of a run's table that are no clients."""
+
+
 class Settings(BaseModel):
     """Base of all settings: frozen, no unknown keys, no silent conversion from text."""
 
@@ -45,6 +49,9 @@ class Data(Settings):
     def _clients_differ(self) -> Data:
         if len(set(self.clients)) != len(self.clients):
             raise ValueError("clients: every client needs a folder of its own, one is named twice")
+        for client in self.clients:
+            if client in RESERVED_NAMES or client.startswith("alone-"):
+                raise ValueError(f"clients: '{client}' is what the table calls one of its own rows; rename the folder")
         return self
 
 
@@ -113,12 +120,12 @@ class Plan(Settings):
         None, ge=1, description="FedEx-LoRA only: cut each round's residual to this rank; exact where not given."
     )
     seeds: tuple[int, ...] = Field((1,), strict=False, min_length=1, description="One whole run per seed.")
-    data: Data = Field(default_factory=Data)
-    lora: Lora = Field(default_factory=Lora)
-    training: Training = Field(default_factory=Training)
-    baselines: Baselines = Field(default_factory=Baselines)
-    evaluation: Evaluation = Field(default_factory=Evaluation)
-    gallery: Gallery = Field(default_factory=Gallery)
+    data: Data = Data()
+    lora: Lora = Lora()
+    training: Training = Training()
+    baselines: Baselines = Baselines()
+    evaluation: Evaluation = Evaluation()
+    gallery: Gallery = Gallery()
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Plan:

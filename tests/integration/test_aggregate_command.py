@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -151,3 +153,23 @@ def test_another_methods_result_is_not_mixed_in(tmp_path: Path) -> None:
     aggregate("fedex-lora", "samples", None, [f"{path}:2"], tmp_path / "out")
     with pytest.raises(MistakeError, match=r"holds residual\.safetensors of another aggregation"):
         aggregate("fedit", "samples", None, [f"{path}:1"], tmp_path / "out")
+
+
+def test_the_command_itself(tmp_path: Path) -> None:
+    first, second = (write(tmp_path / f"{seed}.safetensors", adapter(seed)) for seed in range(2))
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from fedflow.cli import main; main()", "aggregate", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    out = tmp_path / "out"
+    done = run("--method", "fedex-lora", f"{first}:20", f"{second}:60", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert listing(out) == ["adapter.safetensors", "report.json", "residual.safetensors"]
+    assert "residual rank 2, discarded energy 0.00% (exact)" in done.stdout
+
+    refused = run("--method", "fedit", f"{first}:20", f"{second}:0", "--out", str(tmp_path / "none"))
+    assert refused.returncode == 2
+    assert "example count '0'" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert listing(tmp_path / "none") == []

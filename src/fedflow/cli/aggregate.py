@@ -75,6 +75,12 @@ def aggregate(method: str, weights: str, max_rank: int | None, inputs: list[str]
         write_atomic(out / name, data)
     # Last, so that a report stands beside complete results only.
     write_json(out / REPORT_FILE, report)
+    print(f"{len(parsed)} updates joined by {method}, weights {weights}: {', '.join(files)} and {REPORT_FILE} in {out}")
+    if method == "fedex-lora":
+        print(
+            f"residual rank {report['residual_rank']}, discarded energy {report['discarded_energy']:.2%} "
+            f"({report['discarded_energy_is']}); averaging A and B alone would be off by {report['naive_error']:.2%}"
+        )
 
 
 def parse_input(text: str) -> Input:

@@ -25,7 +25,7 @@ def generate(
     steps: int = 12,
     guidance: float = 3.0,
     negative: str = "",
-    sampler: str = "dpm++",
+    sampler: str = "unipc",
     size: int | None = None,
     batch_size: int = 16,
 ) -> list[Path]:

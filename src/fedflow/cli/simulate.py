@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from fedflow.datasets import read_folder
+from fedflow.datasets import Problem, read_folder
 from fedflow.errors import DatasetError
-from fedflow.evaluation import Row
+from fedflow.evaluation.table import Row
 from fedflow.federation.jobs import Committed, TrainJob, Trained
 from fedflow.federation.places import data_folder
 from fedflow.federation.records import FINISHED, RUNNING, STOPPED, alone_in, claim, with_work, write_record
@@ -78,7 +78,7 @@ def count_examples(plan: Plan) -> dict[str, int]:
     """
     root = data_folder(plan)
     counts: dict[str, int] = {}
-    problems = []
+    problems: list[Problem] = []
     for name in (*plan.data.clients, plan.data.heldout):
         dataset = read_folder(root / name, 1, plan.data.trigger)
         counts[name] = len(dataset.pictures)

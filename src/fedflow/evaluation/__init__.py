@@ -7,9 +7,15 @@ from fedflow.evaluation.icons_v1 import icons_v1
 from fedflow.evaluation.inception import inception
 from fedflow.evaluation.recognition import nearest_concepts
 from fedflow.evaluation.scores import Score, halves_floor, real_floor, score
+from fedflow.evaluation.summary import GalleryStrip, RoundFacts, RunSummary
+from fedflow.evaluation.table import Row, write_table
 
 __all__ = [
     "Extractor",
+    "GalleryStrip",
+    "RoundFacts",
+    "Row",
+    "RunSummary",
     "Score",
     "bootstrap_interval",
     "choose_extractor",
@@ -21,4 +27,5 @@ __all__ = [
     "nearest_concepts",
     "real_floor",
     "score",
+    "write_table",
 ]

@@ -20,12 +20,14 @@ from fedflow.storage import write_atomic
 Measure = Literal["fid", "kid"]
 
 UNITS_PER_INCH = 72
-PANEL = (440, 320)
+PANEL = (400, 300)
 """Size of one panel; 1 unit is 1 pixel of an SVG shown at its own size."""
-MARGINS = {"left": 48, "right": 138, "top": 34, "bottom": 42}
-TITLE_LEFT = (8 - MARGINS["left"]) / (PANEL[0] - MARGINS["left"] - MARGINS["right"])
-FONT_SIZE = 11.5
-LABEL_GAP = 14.5
+MARGINS = {"left": 46, "right": 140, "top": 34, "bottom": 42}
+EDGE = 16
+"""Room at both sides of the PNG; in a page the panel begins where its column does."""
+TITLE_LEFT = -MARGINS["left"] / (PANEL[0] - MARGINS["left"] - MARGINS["right"])
+FONT_SIZE = 12
+LABEL_GAP = 15
 LABEL_LETTERS = 15
 MOST_CLIENT_LABELS = 10
 MOST_MARKED_ROUNDS = 12
@@ -80,9 +82,10 @@ def chart_png(path: Path, summary: RunSummary) -> None:
     width, height = PANEL
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):
-        canvas = Canvas(figsize=(2 * width / UNITS_PER_INCH, height / UNITS_PER_INCH), facecolor=BACKGROUND)
-        _panel(canvas, 0, 2, summary, "fid")
-        _panel(canvas, 1, 2, summary, "kid")
+        sheet = 2 * width + 2 * EDGE
+        canvas = Canvas(figsize=(sheet / UNITS_PER_INCH, height / UNITS_PER_INCH), facecolor=BACKGROUND)
+        _panel(canvas, EDGE, sheet, summary, "fid")
+        _panel(canvas, EDGE + width, sheet, summary, "kid")
         canvas.savefig(buffer, format="png", dpi=2 * UNITS_PER_INCH, metadata={"Software": None})
     write_atomic(path, buffer.getvalue())
 
@@ -99,7 +102,7 @@ def chart_svg(summary: RunSummary, measure: Measure) -> str:
     with mpl.rc_context(STYLE):
         canvas = Canvas(figsize=(width / UNITS_PER_INCH, height / UNITS_PER_INCH))
         canvas.patch.set_visible(False)
-        _panel(canvas, 0, 1, summary, measure)
+        _panel(canvas, 0, width, summary, measure)
         canvas.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     drawing = buffer.getvalue()
     drawing = drawing[drawing.index("<svg") :].strip()
@@ -155,12 +158,12 @@ def _line(rows: Sequence[Row], participant: str, measure: Measure) -> Line | Non
     return Line(participant, rounds, means("fid"), lows, highs)
 
 
-def _panel(canvas: Canvas, index: int, count: int, summary: RunSummary, measure: Measure) -> None:
-    """Draw one measure into panel `index` of `count` beside each other."""
+def _panel(canvas: Canvas, start: int, sheet: int, summary: RunSummary, measure: Measure) -> None:
+    """Draw one measure into the panel that begins `start` units from the left of a sheet `sheet` units wide."""
     width, height = PANEL
     inner_width, inner_height = width - MARGINS["left"] - MARGINS["right"], height - MARGINS["top"] - MARGINS["bottom"]
-    left = (index * width + MARGINS["left"]) / (count * width)
-    axes = canvas.add_axes((left, MARGINS["bottom"] / height, inner_width / (count * width), inner_height / height))
+    left = (start + MARGINS["left"]) / sheet
+    axes = canvas.add_axes((left, MARGINS["bottom"] / height, inner_width / sheet, inner_height / height))
     last_round = max((row.round for row in summary.rows), default=0)
     _frame(axes, measure, last_round)
     if not summary.rows:

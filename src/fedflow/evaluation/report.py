@@ -72,6 +72,7 @@ def write_report(path: Path, summary: RunSummary) -> None:
         gallery=_gallery(summary),
         participants=_participants(summary),
         rounds=_rounds(summary.facts),
+        has_baselines=any(row.participant == CENTRAL or row.participant.startswith(ALONE) for row in summary.rows),
         columns=COLUMNS,
         dash=DASH,
     )
@@ -102,7 +103,8 @@ def result_sentences(summary: RunSummary) -> list[str]:
     central = _last(summary, CENTRAL)
     if central and central[0].round == done:
         in_one_place = fid_text(_mean(central, "fid"), 1)
-        sentences.append(f"Training on all pictures in one place, for as many steps, gives an FID of {in_one_place}.")
+        steps = "as many" if central[0].steps == joint[0].steps else central[0].steps
+        sentences.append(f"Training on all pictures in one place, for {steps} steps, gives an FID of {in_one_place}.")
     return sentences
 
 
@@ -129,12 +131,14 @@ def _mean(rows: Sequence[Row], column: str) -> Figure:
 
 
 def _state(summary: RunSummary) -> tuple[str, str]:
-    """(kind, words) of where the run stands."""
-    seeds = {fact.seed for fact in summary.facts}
-    done = min((max(fact.round for fact in summary.facts if fact.seed == seed) for seed in seeds), default=0)
-    if done >= summary.num_rounds:
-        return "done", f"Done, {done} of {summary.num_rounds} rounds"
-    return "part", f"Part of the run, {done} of {summary.num_rounds} rounds"
+    """(kind, words) of where the run stands: the rounds that every seed has behind it."""
+    ended = [(fact.seed, fact.round) for fact in summary.facts]
+    ended += [(row.seed, row.round) for row in summary.rows if row.participant == AGGREGATED]
+    last: dict[int, int] = {}
+    for seed, number in ended:
+        last[seed] = max(number, last.get(seed, 0))
+    done = min(last.values(), default=0)
+    return "done" if done >= summary.num_rounds else "part", f"{done} of {summary.num_rounds} rounds done"
 
 
 def _tables(summary: RunSummary) -> list[dict[str, Any]]:

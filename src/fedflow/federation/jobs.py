@@ -67,13 +67,12 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Real:
-    """Features of the real pictures, in the run folder, and what measured them; `model_hash` names the base model."""
+    """Features of the real pictures, in the run folder, and what measured them."""
 
     heldout: str
     clients: str
     extractor: str
     resize: str
-    model_hash: str
 
 
 @dataclass(frozen=True)

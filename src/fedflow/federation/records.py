@@ -62,6 +62,8 @@ def claim(out: Path, plan: Plan, threads: int, extractor: str) -> Record:
             f"{out}: its run was begun with --threads {record.threads} --extractor {record.extractor}; "
             "go on with the same, or choose another --out"
         )
+    for partial in out.rglob("*.partial"):  # what a killed process was writing
+        partial.unlink()
     return record
 
 

@@ -5,16 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from fedflow.datasets import read_folder
-from fedflow.evaluation import (
-    GalleryStrip,
-    RoundFacts,
-    Row,
-    RunSummary,
-    chart_png,
-    gallery_png,
-    write_report,
-    write_table,
-)
+from fedflow.evaluation.charts import chart_png
+from fedflow.evaluation.gallery import gallery_png
+from fedflow.evaluation.report import write_report
+from fedflow.evaluation.summary import GalleryStrip, RoundFacts, RunSummary
+from fedflow.evaluation.table import Row, write_table
 from fedflow.federation.jobs import gallery_prompts
 from fedflow.federation.places import RunFolder, data_folder
 from fedflow.federation.records import Record

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from fedflow.aggregation import AGGREGATORS, AdapterUpdate, Aggregate, ClientUpdate
-from fedflow.evaluation import Row, Score, real_floor, score
+from fedflow.evaluation import Score, real_floor, score
+from fedflow.evaluation.table import Row
 from fedflow.federation import rounds
 from fedflow.federation.exactness import exact_error
 from fedflow.federation.exports import LAYOUTS, as_one_adapter, stored_adapter, write_layouts

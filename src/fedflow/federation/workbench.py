@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fedflow.datasets import Dataset, load_pixels, read_folder
+from fedflow.datasets import Dataset, Picture, load_pixels, read_folder
 from fedflow.errors import DatasetError
 from fedflow.evaluation import Extractor, choose_extractor
 from fedflow.federation.jobs import DrawJob, Drawn, Real, TrainJob, Trained, derived_seed, gallery_prompts
@@ -94,13 +95,8 @@ class Workbench:
     def real(self) -> Real:
         """Measure the real pictures: the held-out ones, and all clients' pooled."""
         clients = [picture for client in self.plan.data.clients for picture in self._dataset(client).pictures]
-        paths = []
-        for name, pictures in (("heldout", self.heldout.pictures), ("clients", clients)):
-            pixels = np.stack([load_pixels(picture, self.model.resolution) for picture in pictures])
-            path = self.folder.real_features(name)
-            save_features(path, self.extractor.features(pixels))
-            paths.append(str(path.relative_to(self.folder.out)))
-        return Real(*paths, self.extractor.name, self.extractor.resize, self.model.content_hash)
+        heldout = self._measured("heldout", self.heldout.pictures)
+        return Real(heldout, self._measured("clients", clients), self.extractor.name, self.extractor.resize)
 
     def train(self, job: TrainJob) -> Trained:
         """Carry out a training job, or return the outcome that is there already."""
@@ -214,6 +210,12 @@ class Workbench:
     def heldout(self) -> Dataset:
         """The held-out pictures, problems refused."""
         return self._dataset(self.plan.data.heldout)
+
+    def _measured(self, name: str, pictures: Sequence[Picture]) -> str:
+        pixels = np.stack([load_pixels(picture, self.model.resolution) for picture in pictures])
+        path = self.folder.real_features(name)
+        save_features(path, self.extractor.features(pixels))
+        return str(path.relative_to(self.folder.out))
 
     def _dataset(self, name: str) -> Dataset:
         data = self.plan.data

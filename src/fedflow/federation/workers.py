@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SIGNAL_WHEN_PARENT_DIES = 1  # PR_SET_PDEATHSIG of prctl(2)
+SECONDS_TO_END = 5.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def workers(machine: Machine, plan: Plan, out: Path, extractor: str, inception: 
         for process in processes:
             process.terminate()
         for process in processes:
-            process.join()
+            process.join(SECONDS_TO_END)
+            process.kill()
         if isinstance(error, BrokenProcessPool):
             raise RunError(
                 "a worker process died, most likely for want of memory; run the same command again with --workers 1, "
@@ -86,7 +88,7 @@ _workbench: Workbench | None = None
 
 def _begin(threads: int, plan: Plan, out: Path, extractor: str, inception: Path | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and sends SIGTERM
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SIGNAL_WHEN_PARENT_DIES, signal.SIGTERM)
     import torch
@@ -97,10 +99,6 @@ def _begin(threads: int, plan: Plan, out: Path, extractor: str, inception: Path 
     torch.use_deterministic_algorithms(True, warn_only=True)
     global _workbench  # noqa: PLW0603 - one workbench per process is what a worker is
     _workbench = Workbench(plan, out, extractor, inception)
-
-
-def _stop(_number: int, _frame: object) -> None:
-    raise SystemExit(1)
 
 
 def _do(job: Callable[[Workbench], T]) -> T:

@@ -27,7 +27,7 @@ def generate(
     negative: str = "",
     batch_size: int = 16,
     size: int | None = None,
-    sampler: str = "dpm++",
+    sampler: str = "unipc",
     adapters: Sequence[tuple[Adapter, float]] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> npt.NDArray[np.uint8]:

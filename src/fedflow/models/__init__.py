@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         trainable_parameters,
     )
     from fedflow.models.base_model import BaseModel, best_device
+    from fedflow.models.folding import folded_lora
     from fedflow.models.opening import STARTER, open_model
     from fedflow.models.sampling import SAMPLERS, draw
     from fedflow.models.saving import save_model
@@ -41,6 +42,7 @@ _MODULE_OF = {
     "best_device": "base_model",
     "carries_lora": "adapters",
     "draw": "sampling",
+    "folded_lora": "folding",
     "get_adapter": "adapters",
     "get_weights": "weights",
     "lora_targets": "adapters",
@@ -73,6 +75,7 @@ __all__ = [
     "best_device",
     "carries_lora",
     "draw",
+    "folded_lora",
     "get_adapter",
     "get_weights",
     "lora_targets",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +142,15 @@ def to_bytes(tensors: NamedTensors, metadata: Mapping[str, str]) -> bytes:
         # The format has no shared storage, and its writer refuses it.
         contiguous[name] = plain.clone() if storage in storages else plain
         storages.add(storage)
-    return bytes(save(contiguous, metadata=dict(sorted(metadata.items())) or None))
+    content = save(contiguous)
+    if not metadata:
+        return bytes(content)
+    # The writer gives metadata an order of its own at each call; content hashes need one order.
+    (length,) = struct.unpack_from("<Q", content)
+    header = {"__metadata__": dict(sorted(metadata.items())), **json.loads(content[8 : 8 + length])}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join((struct.pack("<Q", len(text)), text, memoryview(content)[8 + length :]))
 
 
 def _parse(header: Any, data_begin: int, size: int) -> tuple[dict[str, str], dict[str, _Entry]]:

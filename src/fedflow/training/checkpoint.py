@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from fedflow.errors import PlanError, StorageError
 from fedflow.storage import write_atomic
 from fedflow.tensors import open_tensors, to_bytes
+from fedflow.training.optimizer import FlatAdamW
 from fedflow.training.recipe import Recipe
 
 CHECKPOINT_NAME = "training.safetensors"
-MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def identity_of(recipe: Recipe, facts: Mapping[str, str | int], parameters: Mapping[str, nn.Parameter]) -> str:
@@ -33,25 +33,12 @@ def identity_of(recipe: Recipe, facts: Mapping[str, str | int], parameters: Mapp
     return json.dumps({**numbers, **facts, "start": digest.hexdigest()}, sort_keys=True)
 
 
-def save_checkpoint(
-    folder: Path,
-    identity: str,
-    parameters: Mapping[str, nn.Parameter],
-    optimizer: torch.optim.Optimizer,
-    losses: Tensor,
-) -> None:
+def save_checkpoint(folder: Path, identity: str, optimizer: FlatAdamW, losses: Tensor) -> None:
     """Write the state after `len(losses)` steps. Raises StorageError where the disk does not take it."""
-    tensors = {"losses": losses}
-    for name, parameter in parameters.items():
-        tensors[f"weight/{name}"] = parameter.detach().cpu()
-        for moment in MOMENTS:
-            tensors[f"{moment}/{name}"] = optimizer.state[parameter][moment].cpu()
-    write_atomic(folder / CHECKPOINT_NAME, to_bytes(tensors, {"identity": identity}))
+    write_atomic(folder / CHECKPOINT_NAME, to_bytes({"losses": losses, **optimizer.state()}, {"identity": identity}))
 
 
-def load_checkpoint(
-    folder: Path, identity: str, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
-) -> Tensor:
+def load_checkpoint(folder: Path, identity: str, optimizer: FlatAdamW) -> Tensor:
     """Restore the state saved in `folder` and return its losses, one per step done; empty where there is no checkpoint.
 
     Raises PlanError where the checkpoint is of another training, StorageError where it is damaged.
@@ -63,12 +50,7 @@ def load_checkpoint(
     _check_identity(path, file.metadata.get("identity", "{}"), identity)
     try:
         losses = file["losses"]
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                moments = {moment: file[f"{moment}/{name}"].to(parameter.device) for moment in MOMENTS}
-                parameter.copy_(file[f"weight/{name}"])
-                steps_done = torch.tensor(float(len(losses)), device=parameter.device)
-                optimizer.state[parameter] = {"step": steps_done, **moments}
+        optimizer.restore(file, len(losses))
     except KeyError as error:
         raise StorageError(f"{path}: lacks tensor {error}; remove it and run the same command again") from error
     return losses

@@ -8,6 +8,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from fedflow.lora import Adapter
 from fedflow.models import (
     BaseModel,
     carries_lora,
+    folded_lora,
     get_adapter,
     get_weights,
     remove_lora,
@@ -28,6 +30,7 @@ from fedflow.models import (
 )
 from fedflow.training.caches import CaptionCache, LatentCache
 from fedflow.training.checkpoint import identity_of, load_checkpoint, save_checkpoint
+from fedflow.training.optimizer import FlatAdamW
 from fedflow.training.randomness import ExampleOrder, generator_for
 from fedflow.training.recipe import Recipe
 
@@ -71,7 +74,10 @@ def train_lora(
     parameters = trainable_parameters(model)
     if not parameters:
         raise AdapterError(f"model '{model.name}' has no LoRA layers to train; add them with add_lora or set_adapter")
-    losses, seconds = _train(model, parameters, latents, captions, recipe, folder=checkpoint_folder, progress=progress)
+    with nullcontext() if _in_bfloat16(model, recipe) else folded_lora(model):
+        losses, seconds = _train(
+            model, parameters, latents, captions, recipe, folder=checkpoint_folder, progress=progress
+        )
     return TrainResult(recipe.steps, losses, seconds, adapter=get_adapter(model))
 
 
@@ -116,39 +122,37 @@ def _train(
     if not trains_text:
         model.release("text_encoder")
     batches = _Batches(model, latents, captions, recipe, trains_text)
-    trained = list(parameters.values())
-    optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     losses = torch.zeros(recipe.steps, device=model.device)
-    identity, saved = "", 0
+    identity = ""
     if folder is not None:
         identity = identity_of(recipe, _facts(model, latents, captions), parameters)
-        done = load_checkpoint(folder, identity, parameters, optimizer)
-        saved = len(done)
-        losses[:saved] = done
+    step = saved = 0
     began = time.monotonic()
-    step = saved
+    optimizer = FlatAdamW(parameters, recipe.weight_decay)
     try:
+        if folder is not None:
+            done = load_checkpoint(folder, identity, optimizer)
+            step = saved = len(done)
+            losses[:saved] = done
         while step < recipe.steps:
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.rate_at(step)
             generator = generator_for(recipe.seed, "step", step)
             for part in range(recipe.accumulation):
                 loss = batches.loss(step * recipe.accumulation + part, generator) / recipe.accumulation
                 loss.backward()  # type: ignore[no-untyped-call]
                 losses[step] += loss.detach()
-            nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.step(recipe.rate_at(step), recipe.clip_norm)
             step += 1
             # One step late: reading the newest loss would make a GPU wait for its own next step.
             _report(losses, max(0, step - 2), step, recipe.steps, progress)
             if folder is not None and (step % recipe.checkpoint_every == 0 or step == recipe.steps):
                 _check_finite(float(losses[step - 1]), step)
-                save_checkpoint(folder, identity, parameters, optimizer, losses[:step].cpu())
+                save_checkpoint(folder, identity, optimizer, losses[:step])
                 saved = step
     except KeyboardInterrupt:
         where = f"run the same command again to go on from step {saved}" if folder is not None else "nothing was kept"
         raise KeyboardInterrupt(f"stopped after step {step} of {recipe.steps}; {where}") from None
+    finally:
+        optimizer.release()
     _check_finite(float(losses[-1]), recipe.steps)
     return tuple(losses.tolist()), time.monotonic() - began
 
@@ -171,8 +175,7 @@ class _Batches:
         if recipe.min_snr_gamma is not None:
             weights = min_snr_weight(self._levels, model.prediction_type, recipe.min_snr_gamma)
         self._weights_T = weights.clamp(min=recipe.weight_floor)
-        on_gpu = model.device.type == "cuda"
-        self._bfloat16 = recipe.precision == "bfloat16" or (recipe.precision == "auto" and on_gpu)
+        self._bfloat16 = _in_bfloat16(model, recipe)
 
     def loss(self, number: int, generator: torch.Generator) -> Tensor:
         """Weighted mean squared error of batch `number`."""
@@ -202,6 +205,10 @@ class _Batches:
         if self._trains_text:
             return self._model.encode_captions([self._captions.texts[number] for number in caption_B.tolist()])
         return self._captions.embeddings_ULD[caption_B].to(self._model.device)
+
+
+def _in_bfloat16(model: BaseModel, recipe: Recipe) -> bool:
+    return recipe.precision == "bfloat16" or (recipe.precision == "auto" and model.device.type == "cuda")
 
 
 def _facts(model: BaseModel, latents: LatentCache, captions: CaptionCache) -> dict[str, str | int]:

@@ -13,6 +13,7 @@ from fedflow.models import (
     BaseModel,
     add_lora,
     carries_lora,
+    folded_lora,
     get_adapter,
     get_weights,
     lora_targets,
@@ -125,6 +126,25 @@ def test_merging_draws_what_the_layers_draw(model: BaseModel, text_encoder: bool
     assert torch.equal(denoised(model), base)
     merge(model, adapter)
     torch.testing.assert_close(denoised(model), layered, rtol=1e-4, atol=1e-5)
+
+
+def test_folded_layers_have_the_same_output_and_gradients(model: BaseModel) -> None:
+    set_adapter(model, random_adapter(model, text_encoder=True))
+    parameters = trainable_parameters(model)
+
+    def gradients() -> tuple[torch.Tensor, list[torch.Tensor]]:
+        noisy = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+        output = model.unet(noisy, torch.tensor([10, 900]), model.encode_captions(["red", "green"])).sample
+        return output.detach(), list(torch.autograd.grad(output.square().mean(), list(parameters.values())))
+
+    output, plain = gradients()
+    with folded_lora(model):
+        folded_output, folded = gradients()
+    assert not torch.equal(folded_output, output)  # another order of the same sums
+    torch.testing.assert_close(folded_output, output, rtol=1e-4, atol=1e-5)
+    for left, right in zip(folded, plain, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-6)
+    assert torch.equal(gradients()[0], output)
 
 
 def test_merging_reaches_the_weights_behind_lora_layers(model: BaseModel) -> None:

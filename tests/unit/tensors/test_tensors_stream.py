@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from fedflow.errors import AdapterError, StorageError
@@ -101,3 +102,15 @@ def test_a_file_cut_off_after_opening_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(StorageError, match="ended while 'a' was read"):
         file["a"]
+
+
+def test_the_same_content_gives_the_same_bytes_however_metadata_is_ordered(tmp_path: Path) -> None:
+    tensors = {"b": torch.arange(3.0), "a": torch.ones(2, dtype=torch.float16)}
+    metadata = {f"key-{number}": f"value {number} é" for number in range(20)}
+    wanted = to_bytes(tensors, metadata)
+    assert all(to_bytes(tensors, dict(reversed(metadata.items()))) == wanted for _ in range(5))
+    path = tmp_path / "file.safetensors"
+    path.write_bytes(wanted)
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == metadata
+        assert torch.equal(file.get_tensor("b"), tensors["b"])

@@ -1,0 +1,50 @@
+"""The participant's side: the base is brought up to date, then training, then the answer."""
+
+from __future__ import annotations
+
+from fedflow.federation.participant import bring_up_to_date, take_part
+from fedflow.federation.rounds import Assignment, Receipt
+
+
+class Recorder:
+    """A base whose frozen weight is the sum of what was merged."""
+
+    def __init__(self) -> None:
+        self.merged: tuple[str, ...] = ()
+        self.resets = 0
+
+    def reset(self) -> None:
+        self.merged = ()
+        self.resets += 1
+
+    def merge(self, residual: str) -> None:
+        self.merged = (*self.merged, residual)
+
+
+def test_only_what_is_lacking_is_merged() -> None:
+    base = Recorder()
+    bring_up_to_date(base, ("r1",))
+    bring_up_to_date(base, ("r1", "r2", "r3"))
+    assert (base.merged, base.resets) == (("r1", "r2", "r3"), 0)
+
+
+def test_a_base_with_other_or_newer_residuals_starts_again() -> None:
+    base = Recorder()
+    bring_up_to_date(base, ("r1", "r2"))
+    bring_up_to_date(base, ("r1",))
+    assert (base.merged, base.resets) == (("r1",), 1)
+    bring_up_to_date(base, ("x",))
+    assert (base.merged, base.resets) == (("x",), 2)
+
+
+def test_taking_part_trains_on_the_base_that_the_round_asks_for() -> None:
+    base = Recorder()
+    seen: list[tuple[str | None, int, tuple[str, ...]]] = []
+
+    def train(adapter: str | None, number: int) -> tuple[str, int]:
+        seen.append((adapter, number, base.merged))
+        return "update", 40
+
+    receipt = take_part(Assignment("studio", 2, "global", ("r1",)), base, train)
+    assert receipt == Receipt("studio", 2, "update", 40)
+    assert seen == [("global", 2, ("r1",))]
