@@ -62,9 +62,11 @@ def _icon_set(name: str, package: str, work: Path) -> IconSet:
     folder = work / "npm" / name
     if not (folder / "icons.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        packed = subprocess.run(
-            ["npm", "pack", "--silent", package], cwd=folder, check=True, capture_output=True, text=True
-        ).stdout.strip().splitlines()[-1]
+        packed = (
+            subprocess.run(["npm", "pack", "--silent", package], cwd=folder, check=True, capture_output=True, text=True)
+            .stdout.strip()
+            .splitlines()[-1]
+        )
         with tarfile.open(folder / packed) as archive:
             for member in ("metadata.json", "icons.json"):
                 content = archive.extractfile(f"package/{member}")

@@ -16,9 +16,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from diffusers import DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
 from fedflow.diffusion import TARGETS, min_snr_weight, noisy_latents, variance_preserving_levels
 from starter import art, checkpoint, parallel, pictures, tokenizer, vae, vocabulary
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 BATCH = 32
 PEAK_LR = 1.2e-3
@@ -108,7 +109,9 @@ def full_precision_attention() -> None:
     """Run attention in float32 under autocast: bfloat16's backward pass is seven times slower on a CPU."""
     attention = F.scaled_dot_product_attention
 
-    def in_float32(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
+    def in_float32(
+        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: object, **kwargs: object
+    ) -> torch.Tensor:
         with torch.autocast(query.device.type, enabled=False):
             return attention(query.float(), key.float(), value.float(), *args, **kwargs)  # type: ignore[arg-type]
 
@@ -122,7 +125,9 @@ def latent_statistics(work: Path) -> tuple[torch.Tensor, torch.Tensor, float]:
     state = checkpoint.load(path)
     if state is None:
         encoder = vae.trained(work)
-        pixels = torch.cat([pictures.to_tensor(pictures.concept_pictures(work, style)) for style in pictures.TRAINING_SETS])
+        pixels = torch.cat(
+            [pictures.to_tensor(pictures.concept_pictures(work, style)) for style in pictures.TRAINING_SETS]
+        )
         posteriors = [encoder.encode(batch).latent_dist for batch in pixels.split(64)]
         mean = torch.cat([posterior.mean for posterior in posteriors])
         std = torch.cat([posterior.std for posterior in posteriors])
@@ -148,11 +153,17 @@ def train(rank: int, processes: int, work: Path, steps: int) -> None:
     concepts = pictures.vocabulary_of(art.fetch(work))
     words = tokenizer.build(concepts)
     mean, std, scale = latent_statistics(work)
-    tags = [vocabulary.caption_tags(name, category, style) for style in pictures.TRAINING_SETS for name, category in concepts.items()]
+    tags = [
+        vocabulary.caption_tags(name, category, style)
+        for style in pictures.TRAINING_SETS
+        for name, category in concepts.items()
+    ]
     unet = build_unet().to(memory_format=torch.channels_last)
     text_encoder = build_text_encoder(words)
     modules = [unet, text_encoder]
-    names = [f"{part}.{name}" for part, module in zip(PARTS, modules, strict=True) for name, _ in module.named_parameters()]
+    names = [
+        f"{part}.{name}" for part, module in zip(PARTS, modules, strict=True) for name, _ in module.named_parameters()
+    ]
     parameters = [parameter for module in modules for parameter in module.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=PEAK_LR, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     averaged = [parameter.detach().clone() for parameter in parameters]
@@ -179,7 +190,9 @@ def train(rank: int, processes: int, work: Path, steps: int) -> None:
         chosen = torch.randint(len(tags), (BATCH,), generator=generator)
         chance = random.Random(f"{SEED} {step}")
         captions = [caption(tags[index], chance) for index in chosen.tolist()][share]
-        tokens = words(captions, padding="max_length", truncation=True, max_length=tokenizer.MAX_TOKENS, return_tensors="pt").input_ids
+        tokens = words(
+            captions, padding="max_length", truncation=True, max_length=tokenizer.MAX_TOKENS, return_tensors="pt"
+        ).input_ids
         latents = (scale * (mean[chosen] + std[chosen] * torch.randn(mean[chosen].shape, generator=generator)))[share]
         noise = torch.randn(BATCH, *latents.shape[1:], generator=generator)[share]
         spread = (torch.randperm(BATCH, generator=generator) + torch.rand(BATCH, generator=generator)) / BATCH
@@ -188,7 +201,9 @@ def train(rank: int, processes: int, work: Path, steps: int) -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             context = text_encoder(tokens).last_hidden_state
             predicted = unet(noisy, levels.timesteps_T[index], context).sample
-        error = (predicted.float() - TARGETS[PREDICTION_TYPE](levels, index, latents, noise)).square().mean(dim=(1, 2, 3))
+        error = (
+            (predicted.float() - TARGETS[PREDICTION_TYPE](levels, index, latents, noise)).square().mean(dim=(1, 2, 3))
+        )
         loss = (weights[index] * error).sum() / BATCH
         loss.backward()
         parallel.sum_gradients(parameters)
@@ -203,7 +218,10 @@ def train(rank: int, processes: int, work: Path, steps: int) -> None:
             decay = min(EMA_DECAY, (1 + step) / (10 + step)) ** EMA_EVERY
             torch._foreach_lerp_(averaged, [parameter.data for parameter in parameters], 1.0 - decay)
         if step % 100 == 0:
-            print(f"denoiser {step}: loss {running / 100:.4f}, {(time.monotonic() - began) / 100:.3f} s a step", flush=True)
+            print(
+                f"denoiser {step}: loss {running / 100:.4f}, {(time.monotonic() - began) / 100:.3f} s a step",
+                flush=True,
+            )
             began, running = time.monotonic(), 0.0
         if step % 250 == 0 or step == steps:
             checkpoint.save(

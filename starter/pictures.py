@@ -16,7 +16,10 @@ SKIN_TONE = "skin-tone"
 def vocabulary_of(sets: dict[str, art.IconSet]) -> dict[str, str]:
     """The vocabulary over all three icon sets: icon name to category tag."""
     return vocabulary.concepts(
-        [icons.categories | {alias: icons.categories.get(alias, "") for alias in icons.aliases} for icons in sets.values()]
+        [
+            icons.categories | {alias: icons.categories.get(alias, "") for alias in icons.aliases}
+            for icons in sets.values()
+        ]
     )
 
 

@@ -35,7 +35,10 @@ def _merges(words: list[str]) -> list[tuple[str, str]]:
 def build(concepts: dict[str, str]) -> CLIPTokenizer:
     """The tokenizer over the vocabulary's `concepts` (icon name to category tag)."""
     tags = [
-        tag for name, category in concepts.items() for style in vocabulary.STYLE_TAGS for tag in vocabulary.caption_tags(name, category, style)
+        tag
+        for name, category in concepts.items()
+        for style in vocabulary.STYLE_TAGS
+        for tag in vocabulary.caption_tags(name, category, style)
     ]
     compound = sorted({tag for tag in tags if "_" in tag and tag != vocabulary.STYLE_TAGS["fluent-emoji-flat"]})
     words = sorted({word for tag in tags for word in tag.split("_")} | {"style", ","})
@@ -43,7 +46,9 @@ def build(concepts: dict[str, str]) -> CLIPTokenizer:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     pieces = [*alphabet, *(f"{byte}</w>" for byte in alphabet), *(left + right for left, right in merges), START, END]
     tokenizer = CLIPTokenizer(
-        vocab={piece: index for index, piece in enumerate(dict.fromkeys(pieces))}, merges=merges, model_max_length=MAX_TOKENS
+        vocab={piece: index for index, piece in enumerate(dict.fromkeys(pieces))},
+        merges=merges,
+        model_max_length=MAX_TOKENS,
     )
     tokenizer.add_tokens([AddedToken(tag, single_word=True, normalized=True) for tag in compound])
     return tokenizer

@@ -56,14 +56,18 @@ def augment(pixels_BCHW: torch.Tensor, generator: torch.Generator) -> torch.Tens
     flip = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
     shift = (torch.rand(count, 2, generator=generator) - 0.5) * 0.4
     zero = torch.zeros(count)
-    theta = torch.stack([torch.stack([flip / scale, zero, shift[:, 0]], 1), torch.stack([zero, 1 / scale, shift[:, 1]], 1)], 1)
+    theta = torch.stack(
+        [torch.stack([flip / scale, zero, shift[:, 0]], 1), torch.stack([zero, 1 / scale, shift[:, 1]], 1)], 1
+    )
     grid = F.affine_grid(theta, list(pixels_BCHW.shape), align_corners=False)
     moved = F.grid_sample(pixels_BCHW - 1.0, grid, mode="bilinear", align_corners=False) + 1.0
     orders = torch.stack([torch.randperm(3, generator=generator) for _ in range(count)])
     keep = torch.rand(count, generator=generator) < 0.6
     orders[keep] = torch.arange(3)
     permuted = torch.stack([picture[order] for picture, order in zip(moved, orders, strict=True)])
-    gain = 1.0 - 0.35 * torch.rand(count, 3, 1, 1, generator=generator) * (torch.rand(count, 1, 1, 1, generator=generator) < 0.3)
+    gain = 1.0 - 0.35 * torch.rand(count, 3, 1, 1, generator=generator) * (
+        torch.rand(count, 1, 1, 1, generator=generator) < 0.3
+    )
     return ((permuted + 1.0) * gain - 1.0).clamp(-1, 1)
 
 
@@ -150,7 +154,8 @@ def train(rank: int, processes: int, work: Path) -> None:
 def trained(work: Path) -> AutoencoderKL:
     """The trained autoencoder of `work/vae.ckpt`."""
     state = checkpoint.load(work / "vae.ckpt")
-    assert state is not None and state["step"] == STEPS, "train the autoencoder first: python -m starter.vae"
+    assert state is not None, "train the autoencoder first: python -m starter.vae"
+    assert state["step"] == STEPS, "train the autoencoder to its end: python -m starter.vae"
     vae = build()
     vae.load_state_dict(state["vae"])
     return vae.eval()

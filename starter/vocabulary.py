@@ -59,12 +59,12 @@ LEFT_OUT = frozenset(
 OBJECTS = frozenset(
     """
     accordion axe backpack balance-scale banjo battery bell billed-cap bomb books bow-and-arrow briefcase broom
-     camera candle chair coin couch-and-lamp crayon crown crossed-swords dagger desktop-computer  door
-    dress drum electric-plug envelope flashlight floppy-disk flute gear gem-stone glasses  goggles
-    graduation-cap guitar hammer handbag headphone high-heeled-shoe  jeans key ladder laptop light-bulb lipstick
-    locked magnet magnifying-glass-tilted-left megaphone microphone microscope mobile-phone money-bag 
-    musical-keyboard necktie  old-key paintbrush pencil    ring
-    running-shoe satellite-antenna saxophone scissors screwdriver shield shopping-cart  socks sunglasses
+     camera candle chair coin couch-and-lamp crayon crown crossed-swords dagger desktop-computer door
+    dress drum electric-plug envelope flashlight floppy-disk flute gear gem-stone glasses goggles
+    graduation-cap guitar hammer handbag headphone high-heeled-shoe jeans key ladder laptop light-bulb lipstick
+    locked magnet magnifying-glass-tilted-left megaphone microphone microscope mobile-phone money-bag
+    musical-keyboard necktie old-key paintbrush pencil ring
+    running-shoe satellite-antenna saxophone scissors screwdriver shield shopping-cart socks sunglasses
     syringe t-shirt telephone telescope television test-tube toilet toolbox toothbrush top-hat trumpet
     violin wastebasket wrench
     """.split()

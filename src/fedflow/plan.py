@@ -35,14 +35,18 @@ class Settings(BaseModel):
 class Data(Settings):
     """Where the pictures are. Relative folders count from the plan file."""
 
-    root: str = Field("shipped:demo", description="Folder that holds the clients' folders; 'shipped:demo' are the demo pictures.")
+    root: str = Field(
+        "shipped:demo", description="Folder that holds the clients' folders; 'shipped:demo' are the demo pictures."
+    )
     clients: tuple[str, ...] = Field(
         ("client-1", "client-2", "client-3", "client-4", "client-5"),
         strict=False,
         min_length=1,
         description="One folder per client, inside the root; the folder's name is the client's name.",
     )
-    heldout: str = Field("heldout", description="Folder of held-out pictures that scores are taken against, inside the root.")
+    heldout: str = Field(
+        "heldout", description="Folder of held-out pictures that scores are taken against, inside the root."
+    )
     trigger: str | None = Field(None, description="Tag put in front of every caption that lacks it.")
 
     @model_validator(mode="after")
@@ -59,7 +63,9 @@ class Lora(Settings):
     """The adapter that is trained."""
 
     rank: int = Field(16, ge=1, le=1024, description="Rank r of the adapter: A is r x k, B is d x r.")
-    alpha: Annotated[float, Field(gt=0)] = Field(16.0, strict=False, description="Strength: the update is alpha/rank times B A.")
+    alpha: Annotated[float, Field(gt=0)] = Field(
+        16.0, strict=False, description="Strength: the update is alpha/rank times B A."
+    )
     text_encoder: bool = Field(False, description="Train an adapter on the text encoder's attention too.")
 
 
@@ -69,12 +75,20 @@ class Training(Settings):
     batch_size: int = Field(8, ge=1, description="Pictures per step.")
     epochs: int = Field(4, ge=1, description="Passes over the client's pictures per round.")
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, strict=False, description="Peak learning rate of AdamW.")
-    schedule: Literal["constant", "cosine"] = Field("cosine", description="Learning rate over a client's steps of one round.")
+    schedule: Literal["constant", "cosine"] = Field(
+        "cosine", description="Learning rate over a client's steps of one round."
+    )
     warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises at first.")
     gradient_accumulation: int = Field(1, ge=1, description="Batches whose gradients are added up for one step.")
-    min_snr_gamma: Annotated[float, Field(gt=0)] = Field(5.0, strict=False, description="Clamp of the Min-SNR loss weight.")
+    min_snr_gamma: Annotated[float, Field(gt=0)] = Field(
+        5.0, strict=False, description="Clamp of the Min-SNR loss weight."
+    )
     weight_floor: float = Field(
-        0.25, ge=0.0, le=1.0, strict=False, description="Smallest loss weight of a noise level, so that pure noise is learnt too."
+        0.25,
+        ge=0.0,
+        le=1.0,
+        strict=False,
+        description="Smallest loss weight of a noise level, so that pure noise is learnt too.",
     )
     flip: bool = Field(True, description="Cache every picture's mirror image too.")
     caption_dropout: float = Field(
@@ -94,6 +108,8 @@ class Evaluation(Settings):
     """How scores are taken."""
 
     clients: bool = Field(True, description="Score every client's model after its local training of each round.")
+    central_rounds: bool = Field(True, description="Score central training after every round, not only after the last.")
+    sampler: Literal["unipc", "dpm++", "ddim", "euler"] = Field("unipc", description="How pictures are drawn.")
     sampler_steps: int = Field(10, ge=1, le=1000, description="Denoising steps per picture.")
     guidance: float = Field(3.0, ge=1.0, strict=False, description="Classifier-free guidance scale; 1 is none.")
     batch_size: int = Field(25, ge=1, description="Pictures drawn at once.")
@@ -111,8 +127,12 @@ class Plan(Settings):
     """A whole run: who trains what, how often, how it is joined, and what it is compared with."""
 
     name: str = Field("run", min_length=1, max_length=80, description="Name of the run, for people.")
-    model: str = Field("starter", description="Base model: 'starter', a diffusers folder, a .safetensors file or a hub name.")
-    method: Method = Field("fedex-lora", description="How updates are joined: fedavg (whole UNet), fedit or fedex-lora (adapters).")
+    model: str = Field(
+        "starter", description="Base model: 'starter', a diffusers folder, a .safetensors file or a hub name."
+    )
+    method: Method = Field(
+        "fedex-lora", description="How updates are joined: fedavg (whole UNet), fedit or fedex-lora (adapters)."
+    )
     weighting: Weighting = Field("samples", description="Weigh clients by their example counts, or all alike.")
     rounds: int = Field(3, ge=1, le=10_000, description="Rounds of local training and joining.")
     clients_per_round: int | None = Field(None, ge=1, description="Clients drawn for each round; all where not given.")

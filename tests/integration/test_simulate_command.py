@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, UniPCMultistepScheduler
 from PIL import Image
 
 from fedflow.datasets import demo_folder
@@ -31,7 +31,9 @@ def fedflow(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 def plan_text(model: Path, data: Path, **settings: str) -> str:
     lines = {"name": '"tiny"', "model": f'"{model}"', "rounds": "2", "seeds": "[5]"} | settings
-    return "\n".join(f"{key} = {value}" for key, value in lines.items()) + f"""
+    return (
+        "\n".join(f"{key} = {value}" for key, value in lines.items())
+        + f"""
 [data]
 root = "{data}"
 clients = ["client-1", "client-2"]
@@ -50,6 +52,7 @@ sampler_steps = 2
 [gallery]
 count = 2
 """
+    )
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +184,7 @@ def test_the_exported_adapter_draws_what_the_federated_model_draws(
     prompt = settings.splitlines()[0]
     pipeline = StableDiffusionPipeline.from_pretrained(tiny_model_folder, torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
-    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+    pipeline.scheduler = UniPCMultistepScheduler.from_config(pipeline.scheduler.config)
     generator = torch.Generator().manual_seed(1)
     settings = {"num_inference_steps": 2, "guidance_scale": 3.0, "output_type": "np"}
     base = pipeline(prompt, generator=generator.manual_seed(1), **settings).images[0] * 255

@@ -109,10 +109,14 @@ def train(
     precision: Annotated[str, typer.Option(help="'auto', 'float32' or 'bfloat16'.")] = "auto",
     seed: Annotated[int, typer.Option(help="Every random number follows from it.", min=0)] = 0,
     trigger: Annotated[str | None, typer.Option(help="Tag put in front of captions that lack it.")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels; the model's where not given.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side of the pictures in pixels; the model's where not given.")
+    ] = None,
     start: Annotated[Path | None, typer.Option(help="Adapter file to go on from.")] = None,
     flip: Annotated[bool, typer.Option(help="Train on mirror images too.")] = True,
-    text_encoder: Annotated[bool, typer.Option("--text-encoder", help="Adapt the text encoder's attention too.")] = False,
+    text_encoder: Annotated[
+        bool, typer.Option("--text-encoder", help="Adapt the text encoder's attention too.")
+    ] = False,
     full: Annotated[bool, typer.Option("--full", help="Train the whole UNet, no adapter.")] = False,
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.", min=1)] = 50,
 ) -> None:
@@ -155,7 +159,7 @@ def generate(
     steps: Annotated[int, typer.Option(help="Denoising steps.", min=1, max=1000)] = 12,
     guidance: Annotated[float, typer.Option(help="Classifier-free guidance scale; 1 is none.", min=1)] = 3.0,
     negative: Annotated[str, typer.Option(help="What to keep away from.")] = "",
-    sampler: Annotated[str, typer.Option(help="dpm++, unipc, ddim, euler or euler-a.")] = "dpm++",
+    sampler: Annotated[str, typer.Option(help="unipc, dpm++, ddim, euler or euler-a.")] = "unipc",
     size: Annotated[int | None, typer.Option(help="Side in pixels; the model's where not given.")] = None,
     batch_size: Annotated[int, typer.Option(help="Pictures drawn at once.", min=1)] = 16,
 ) -> None:
@@ -196,7 +200,9 @@ def aggregate(
 def evaluate(
     generated: Annotated[Path, typer.Argument(help="Folder of generated pictures.")],
     real: Annotated[Path, typer.Argument(help="Folder of held-out pictures.")],
-    floor: Annotated[Path | None, typer.Option(help="Folder of other real pictures; two halves of REAL without.")] = None,
+    floor: Annotated[
+        Path | None, typer.Option(help="Folder of other real pictures; two halves of REAL without.")
+    ] = None,
     extractor: ExtractorOption = "auto",
     inception: InceptionOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the intervals.", min=0)] = 0,

@@ -19,7 +19,9 @@ def export(run_folder: Path, out: Path, layout: Layout, rank: int | None, seed: 
     """
     record = read_record(run_folder)
     if not record.plan.trains_adapter:
-        raise MistakeError(f"{run_folder}: method '{record.plan.method}' trains whole models and has no adapter to export")
+        raise MistakeError(
+            f"{run_folder}: method '{record.plan.method}' trains whole models and has no adapter to export"
+        )
     chosen = record.plan.seeds[0] if seed is None else seed
     if chosen not in record.plan.seeds:
         raise MistakeError(f"seed {chosen}: the run has {', '.join(map(str, record.plan.seeds))}")

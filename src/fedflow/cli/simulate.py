@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fedflow.datasets import Problem, read_folder
 from fedflow.errors import DatasetError
 from fedflow.evaluation.table import Row
-from fedflow.federation.jobs import Committed, TrainJob, Trained
+from fedflow.federation.jobs import Committed, Trained, TrainJob
 from fedflow.federation.places import data_folder
 from fedflow.federation.records import FINISHED, RUNNING, STOPPED, alone_in, claim, with_work, write_record
 from fedflow.federation.results import write_results

@@ -60,5 +60,3 @@ def stored_adapter(blobs: Blobs, digest: str) -> Adapter:
     """The adapter kept under a content hash."""
     adapter, _ = read_adapter(blobs.get(digest))
     return adapter
-
-

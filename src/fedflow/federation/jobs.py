@@ -29,7 +29,7 @@ class TrainJob:
 
 @dataclass(frozen=True)
 class Trained:
-    """A training's outcome: the update by content hash; `seconds` of wall-clock time, loss of first and last quarter."""
+    """A training's outcome: the update by content hash, mean loss of its first and last quarter, wall-clock seconds."""
 
     update: str
     update_bytes: int

@@ -34,9 +34,7 @@ def bring_up_to_date(base: Base, residuals: tuple[str, ...]) -> None:
         base.merge(residual)
 
 
-def take_part(
-    assignment: Assignment, base: Base, train: Callable[[str | None, int], tuple[str, int]]
-) -> Receipt:
+def take_part(assignment: Assignment, base: Base, train: Callable[[str | None, int], tuple[str, int]]) -> Receipt:
     """Carry out `assignment` and answer.
 
     `train` gets the global adapter's hash (None: start anew) and the round, and returns the update's

@@ -110,7 +110,9 @@ def alone_in(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunError(f"{out}: another fedflow command is at work there; wait for it, or choose another --out") from None
+            raise RunError(
+                f"{out}: another fedflow command is at work there; wait for it, or choose another --out"
+            ) from None
         yield
 
 

@@ -11,7 +11,7 @@ from fedflow.evaluation.report import write_report
 from fedflow.evaluation.summary import GalleryStrip, RoundFacts, RunSummary
 from fedflow.evaluation.table import Row, write_table
 from fedflow.federation.jobs import gallery_prompts
-from fedflow.federation.places import RunFolder, data_folder
+from fedflow.federation.places import data_folder
 from fedflow.federation.records import Record
 from fedflow.federation.simulation import AGGREGATED, ALONE, BASE, CENTRAL, FLOOR, Outcome
 from fedflow.plan import Plan
@@ -37,6 +37,7 @@ def summarise(out: Path, record: Record, outcome: Outcome, examples: dict[str, i
     """The run as the report reads it."""
     plan = record.plan
     heldout = read_folder(data_folder(plan) / plan.data.heldout, 1, plan.data.trigger)
+    drawing = plan.evaluation
     prompts = tuple(gallery_prompts(plan, heldout))
     real_of = {picture.caption: picture.path for picture in heldout.pictures}
     assert outcome.real is not None
@@ -50,7 +51,7 @@ def summarise(out: Path, record: Record, outcome: Outcome, examples: dict[str, i
         extractor=outcome.real.extractor,
         resize=outcome.real.resize,
         num_heldout=len(heldout.pictures),
-        sampler_text=f"DPM++ 2M, {plan.evaluation.sampler_steps} steps, guidance {plan.evaluation.guidance:g}",
+        sampler_text=f"{drawing.sampler}, {drawing.sampler_steps} steps, guidance {drawing.guidance:g}",
         clients=tuple(examples.items()),
         rows=tuple(sorted(outcome.rows, key=lambda row: _order(plan, row))),
         facts=tuple(_facts(plan, outcome)),

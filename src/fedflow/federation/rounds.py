@@ -124,9 +124,13 @@ def accept(state: RunState, receipt: Receipt) -> RunState:
     if client not in state.selected:
         raise UpdateError(f"client '{client}' was not asked in round {state.round}")
     if receipt.round != state.round or state.phase is not Phase.COLLECTING:
-        raise UpdateError(f"client '{client}': answer for round {receipt.round}, but round {state.round} is {state.phase}")
+        raise UpdateError(
+            f"client '{client}': answer for round {receipt.round}, but round {state.round} is {state.phase}"
+        )
     if type(receipt.num_examples) is not int or receipt.num_examples < 1:
-        raise UpdateError(f"client '{client}': example count {receipt.num_examples!r}; it must be a whole number above 0")
+        raise UpdateError(
+            f"client '{client}': example count {receipt.num_examples!r}; it must be a whole number above 0"
+        )
     earlier = state.accepted.get(client)
     if earlier is not None and earlier != receipt:
         raise UpdateError(f"client '{client}' answered round {state.round} already, with other content")

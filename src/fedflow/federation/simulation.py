@@ -23,7 +23,7 @@ from fedflow.evaluation.table import Row
 from fedflow.federation import rounds
 from fedflow.federation.exactness import exact_error
 from fedflow.federation.exports import LAYOUTS, as_one_adapter, stored_adapter, write_layouts
-from fedflow.federation.jobs import Committed, DrawJob, Drawn, Real, TrainJob, Trained, derived_seed
+from fedflow.federation.jobs import Committed, DrawJob, Drawn, Real, Trained, TrainJob, derived_seed
 from fedflow.federation.places import RunFolder
 from fedflow.federation.rounds import GlobalState, Receipt, Rules
 from fedflow.federation.workers import Machine, Workers, workers
@@ -79,9 +79,7 @@ def simulate(
 
 
 class _Simulation:
-    def __init__(
-        self, plan: Plan, out: Path, examples: dict[str, int], pool: Workers, watcher: Watcher
-    ) -> None:
+    def __init__(self, plan: Plan, out: Path, examples: dict[str, int], pool: Workers, watcher: Watcher) -> None:
         self._plan = plan
         self._folder = RunFolder(out)
         self._examples = examples
@@ -150,7 +148,7 @@ class _Simulation:
         for number in range(1, self._plan.rounds + 1):
             trained = await self._train(TrainJob(seed, who, number, clients, steps, state, ()))
             state = trained.update
-            if who == CENTRAL or number == self._plan.rounds:
+            if number == self._plan.rounds or (who == CENTRAL and self._plan.evaluation.central_rounds):
                 draw = DrawJob(seed, who, number, state, ())
                 tasks.create_task(self._draw(draw, trained.num_examples, number * steps))
         if self._plan.trains_adapter and state is not None:
@@ -260,7 +258,7 @@ def count_jobs(plan: Plan) -> int:
     clients = len(plan.data.clients)
     per_round = plan.clients_per_round or clients
     federation = plan.rounds * (per_round * (2 if plan.evaluation.clients else 1) + 1)
-    central = 2 * plan.rounds if plan.baselines.central else 0
+    central = plan.rounds + (plan.rounds if plan.evaluation.central_rounds else 1) if plan.baselines.central else 0
     alone = clients * (plan.rounds + 1) if plan.baselines.alone else 0
     initial = 1 if plan.trains_adapter else 0
     return 1 + len(plan.seeds) * (initial + 1 + federation + central + alone)

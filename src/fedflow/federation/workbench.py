@@ -19,7 +19,7 @@ import torch
 from fedflow.datasets import Dataset, Picture, load_pixels, read_folder
 from fedflow.errors import DatasetError
 from fedflow.evaluation import Extractor, choose_extractor
-from fedflow.federation.jobs import DrawJob, Drawn, Real, TrainJob, Trained, derived_seed, gallery_prompts
+from fedflow.federation.jobs import DrawJob, Drawn, Real, Trained, TrainJob, derived_seed, gallery_prompts
 from fedflow.federation.participant import bring_up_to_date, take_part
 from fedflow.federation.places import RunFolder, data_folder
 from fedflow.federation.rounds import Assignment
@@ -41,8 +41,6 @@ from fedflow.plan import Plan
 from fedflow.storage import read_json, write_atomic, write_json
 from fedflow.tensors import load_tensors, to_bytes
 from fedflow.training import CaptionCache, LatentCache, Recipe, cache_captions, cache_latents, train_lora, train_unet
-
-SAMPLER = "dpm++"
 
 
 class Workbench:
@@ -178,7 +176,7 @@ class Workbench:
             steps=settings.sampler_steps,
             guidance=settings.guidance,
             batch_size=settings.batch_size,
-            sampler=SAMPLER,
+            sampler=settings.sampler,
             adapters=adapters,
         )
         folder = self.folder.gallery(job.seed, job.round, job.who)
@@ -187,7 +185,7 @@ class Workbench:
                 prompt=prompt,
                 negative="",
                 steps=settings.sampler_steps,
-                sampler=SAMPLERS[SAMPLER][1],
+                sampler=SAMPLERS[settings.sampler][1],
                 guidance=settings.guidance,
                 seed=gallery_seeds[number],
                 size=self.model.resolution,

@@ -30,9 +30,7 @@ def test_pictures_of_every_prompt_and_seed(tiny_model_folder: Path, tmp_path: Pa
     with Image.open(written[3]) as picture:
         assert picture.size == (16, 16)
         settings = picture.text["parameters"]  # type: ignore[attr-defined]
-    assert settings.startswith(
-        "green\nNegative prompt: \nSteps: 2, Sampler: UniPC, CFG scale: 3, Seed: 8, Size: 16x16"
-    )
+    assert settings.startswith("green\nNegative prompt: \nSteps: 2, Sampler: UniPC, CFG scale: 3, Seed: 8, Size: 16x16")
 
 
 def test_adapters_act_by_their_weights(tiny_model_folder: Path, tmp_path: Path) -> None:
