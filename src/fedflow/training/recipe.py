@@ -38,7 +38,7 @@ class Recipe:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     min_snr_gamma: float | None = 5.0
-    weight_floor: float = 0.0
+    weight_floor: float = 0.25
     caption_dropout: float = 0.1
     precision: str = "auto"
     seed: int = 0

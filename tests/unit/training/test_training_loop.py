@@ -239,7 +239,7 @@ def test_the_loss_is_the_weighted_error_of_the_models_target(
     model.unet.conv_out.bias.data.zero_()
     constant = LatentCache(torch.full((1, 1, 4, 8, 8), 3.0), torch.zeros(1, 1, 4, 8, 8))
     text = CaptionCache(("",), torch.tensor([0]), captions(model).embeddings_ULD[:1])
-    recipe = Recipe(steps=1, batch_size=64, learning_rate=1e-9, min_snr_gamma=5.0)
+    recipe = Recipe(steps=1, batch_size=64, learning_rate=1e-9, min_snr_gamma=5.0, weight_floor=0.0)
     add_lora(model, 1, 1.0, False, torch.Generator().manual_seed(0))
     loss = train_lora(model, constant, text, recipe).losses[0]
     levels: NoiseLevels = model.levels()
