@@ -7,8 +7,9 @@ FedFlowError
 │   ├── ModelError          a base model that cannot be opened
 │   ├── AdapterError        an adapter file: names, shapes, ranks, format
 │   └── UpdateError         a client update: NaN, example count, shapes
-└── RunError                it was asked rightly and failed on the way; exit status 1
-    └── StorageError        disk full, not writable, a file that is damaged
+├── RunError                it was asked rightly and failed on the way; exit status 1
+│   └── StorageError        disk full, not writable, a file that is damaged
+└── Stopped                 a person stopped it; exit status 130
 
 A message is one line that names the file or value and the way out.
 """
@@ -54,3 +55,9 @@ class RunError(FedFlowError):
 
 class StorageError(RunError):
     """A file cannot be written or read back: disk full, no permission, damaged."""
+
+
+class Stopped(FedFlowError):  # noqa: N818 - nothing went wrong
+    """A person stopped the command; the message says how to go on."""
+
+    exit_status = 130  # what shells give a command that Ctrl-C ended

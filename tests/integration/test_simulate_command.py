@@ -182,7 +182,7 @@ def test_the_exported_adapter_draws_what_the_federated_model_draws(
         federated = np.asarray(picture.convert("RGB")).astype(int)
         settings = picture.text["parameters"]
     prompt = settings.splitlines()[0]
-    pipeline = StableDiffusionPipeline.from_pretrained(tiny_model_folder, torch_dtype=torch.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(tiny_model_folder, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.scheduler = UniPCMultistepScheduler.from_config(pipeline.scheduler.config)
     generator = torch.Generator().manual_seed(1)

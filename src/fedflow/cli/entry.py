@@ -8,16 +8,28 @@ import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from fedflow import __version__
-from fedflow.errors import FedFlowError
+from fedflow.errors import FedFlowError, Stopped
 
-STOPPED = 130  # what shells give a command that Ctrl-C ended
+
+class Commands(TyperGroup):
+    """All commands; a stop inside one becomes an error of ours, before typer answers it with a bare 'Aborted'."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that `ctx` names. Raises Stopped, which says how to go on, for Ctrl-C and SIGTERM."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise Stopped(str(stop) or "stopped; nothing half-written was left") from None
+
 
 app = typer.Typer(
+    cls=Commands,
     name="fedflow",
     help="Private picture collections, one jointly trained image-generation model.",
     no_args_is_help=True,
@@ -259,8 +271,6 @@ def main() -> None:
         app()
     except FedFlowError as error:
         _leave(str(error), error.exit_status)
-    except KeyboardInterrupt as stop:
-        _leave(str(stop) or "stopped; nothing half-written was left", STOPPED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

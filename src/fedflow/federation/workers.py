@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -75,6 +76,7 @@ def workers(machine: Machine, plan: Plan, out: Path, extractor: str, inception: 
         for process in processes:
             process.join(SECONDS_TO_END)
             process.kill()
+        pool.shutdown()
         if isinstance(error, BrokenProcessPool):
             raise RunError(
                 "a worker process died, most likely for want of memory; run the same command again with --workers 1, "
@@ -92,10 +94,12 @@ def _begin(threads: int, plan: Plan, out: Path, extractor: str, inception: Path 
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SIGNAL_WHEN_PARENT_DIES, signal.SIGTERM)
     import torch
+    from tqdm import tqdm
 
     from fedflow.federation.workbench import Workbench
 
     torch.set_num_threads(threads)
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which a killed worker leaves behind
     torch.use_deterministic_algorithms(True, warn_only=True)
     global _workbench  # noqa: PLW0603 - one workbench per process is what a worker is
     _workbench = Workbench(plan, out, extractor, inception)
