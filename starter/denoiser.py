@@ -240,7 +240,7 @@ def train(rank: int, processes: int, work: Path, steps: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path(".starter-work"))
-    parser.add_argument("--steps", type=int, default=15_000)
+    parser.add_argument("--steps", type=int, default=8_000)
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     latent_statistics(arguments.work)
