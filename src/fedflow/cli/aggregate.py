@@ -168,6 +168,7 @@ def _combine(
     method: str, weights: str, max_rank: int | None, inputs: list[Input]
 ) -> tuple[Aggregate, dict[str, bytes], str]:
     from fedflow.aggregation import AdapterUpdate, fedex_lora, fedit  # noqa: PLC0415 - start-up time
+    from fedflow.lora import same_rank  # noqa: PLC0415
     from fedflow.models.adapter_files import adapter_bytes, open_adapter  # noqa: PLC0415
 
     first: AdapterFile | None = None
@@ -191,5 +192,7 @@ def _combine(
         if adapter is not None:
             title = {"modelspec.title": f"{method} {name.removesuffix('.safetensors')}"}
             metadata = title if first.layout == "kohya" else {}
-            files[name] = adapter_bytes(adapter, first.layout, metadata, first.peft_names)
+            # Clients' adapters keep the ranks that they came with; a residual's ranks are ours to choose.
+            written = same_rank(adapter) if name == RESIDUAL_FILE else adapter
+            files[name] = adapter_bytes(written, first.layout, metadata, first.peft_names)
     return combined, files, first.layout

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedflow.errors import AdapterError
-from fedflow.lora import Adapter, fold, split_energy, stack
+from fedflow.lora import Adapter, fold, same_rank, split_energy, stack
 from fedflow.models.adapter_files import Layout, adapter_bytes, read_adapter
 from fedflow.storage import Blobs, write_atomic
 
@@ -53,7 +53,7 @@ def as_one_adapter(adapter: Adapter, residuals: Sequence[Adapter], rank: int | N
 def write_layouts(path_of: dict[Layout, Path], adapter: Adapter, title: str) -> None:
     """Write `adapter` to one file per layout."""
     for layout, path in path_of.items():
-        write_atomic(path, adapter_bytes(adapter, layout, {"modelspec.title": title}))
+        write_atomic(path, adapter_bytes(same_rank(adapter), layout, {"modelspec.title": title}))
 
 
 def stored_adapter(blobs: Blobs, digest: str) -> Adapter:

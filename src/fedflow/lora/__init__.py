@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from fedflow.lora.comoment import CoMoment, Residual
 from fedflow.lora.compression import energies, fold, split_energy, truncate
-from fedflow.lora.factors import Adapter, Factors, stack
+from fedflow.lora.factors import Adapter, Factors, same_rank, stack
 
-__all__ = ["Adapter", "CoMoment", "Factors", "Residual", "energies", "fold", "split_energy", "stack", "truncate"]
+__all__ = [
+    "Adapter",
+    "CoMoment",
+    "Factors",
+    "Residual",
+    "energies",
+    "fold",
+    "same_rank",
+    "split_energy",
+    "stack",
+    "truncate",
+]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from fedflow.errors import AdapterError
 
@@ -88,3 +89,22 @@ def stack(terms: Sequence[Factors], weights: Sequence[float]) -> Factors:
     scaled = [term.flat_B * (weight * term.scaling) for term, weight in zip(terms, weights, strict=True)]
     A = torch.cat([term.flat_A for term in terms])
     return first.with_matrices(torch.cat(scaled, dim=1), A, alpha=float(A.shape[0]))
+
+
+def same_rank(adapter: Adapter) -> Adapter:
+    """The same changes with all modules at the largest rank, filled up with zeros, alpha equal to the rank.
+
+    An adapter whose ranks and alphas are all alike already is returned as it is.
+
+    diffusers 0.42 finds no module for the alphas of a kohya file in which they differ, and loads it too strong or
+    too weak; where all are alike there is nothing to look up.
+    """
+    if len({(factors.rank, factors.alpha) for factors in adapter.values()}) == 1:
+        return adapter
+    rank = max(factors.rank for factors in adapter.values())
+    filled: Adapter = {}
+    for module, factors in adapter.items():
+        missing = rank - factors.rank
+        left = pad(factors.flat_B * factors.scaling, (0, missing))
+        filled[module] = factors.with_matrices(left, pad(factors.flat_A, (0, 0, 0, missing)), float(rank))
+    return filled

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fedflow.errors import AdapterError
-from fedflow.lora import Factors, stack
+from fedflow.lora import Factors, same_rank, stack
 
 
 def test_delta_is_alpha_over_rank_times_b_a() -> None:
@@ -50,3 +50,16 @@ def test_stack_of_unlike_modules_is_refused() -> None:
         stack(
             [Factors(torch.ones(1, 2), torch.ones(3, 1), 1.0), Factors(torch.ones(1, 4), torch.ones(3, 1), 1.0)], [1, 1]
         )
+
+
+def test_same_rank_keeps_every_change_and_leaves_like_adapters_alone() -> None:
+    generator = torch.Generator().manual_seed(3)
+    mixed = {
+        "wide": Factors(torch.randn(3, 5, generator=generator), torch.randn(4, 3, generator=generator), 6.0),
+        "narrow": Factors(torch.randn(1, 2, generator=generator), torch.randn(2, 1, generator=generator), 1.0),
+    }
+    filled = same_rank(mixed)
+    assert {(factors.rank, factors.alpha) for factors in filled.values()} == {(3, 3.0)}
+    for module, factors in mixed.items():
+        torch.testing.assert_close(filled[module].delta(), factors.delta())
+    assert same_rank(filled) is filled
