@@ -133,6 +133,27 @@ def test_adapters_of_unlike_ranks_and_nan(tmp_path: Path) -> None:
         assert not (tmp_path / "out").exists()
 
 
+def test_an_adapter_with_nan_draws_nothing(tmp_path: Path) -> None:
+    bad = adapter(tmp_path / "nan.safetensors", 2, float("nan"))
+    line = refused("generate", "--prompt", "red_apple", "--adapter", bad, "--out", tmp_path / "drawn")
+    assert str(bad) in line
+    assert not (tmp_path / "drawn").exists()
+
+
+def test_a_finished_training_is_not_overwritten(pictures: Path) -> None:
+    out = pictures / "trained"
+    command = [*FEDFLOW, "train", str(pictures / "client-1"), "--out", str(out), "--epochs", "1"]
+    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    before = (out / "adapter.safetensors").read_bytes()
+    assert "holds a finished training" in refused("train", pictures / "client-1", "--out", out, "--epochs", "2")
+    assert (out / "adapter.safetensors").read_bytes() == before
+
+
+def test_an_out_that_is_a_file_is_refused_before_training(pictures: Path) -> None:
+    (pictures / "file").write_text("x")
+    assert "choose another --out" in refused("train", pictures / "client-1", "--out", pictures / "file")
+
+
 @pytest.mark.skipif(not os.access("/dev/full", os.W_OK), reason="needs root to mount a small disk")
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(pictures: Path) -> None:
     disk = pictures / "disk"

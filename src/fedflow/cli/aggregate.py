@@ -77,6 +77,7 @@ def aggregate(method: str, weights: str, max_rank: int | None, inputs: list[str]
     write_json(out / REPORT_FILE, report)
     print(f"{len(parsed)} updates joined by {method}, weights {weights}: {', '.join(files)} and {REPORT_FILE} in {out}")
     if method == "fedex-lora":
+        print(f"The joint model is {ADAPTER_FILE} and {RESIDUAL_FILE} together: load both, each with weight 1.")
         print(
             f"residual rank {report['residual_rank']}, discarded energy {report['discarded_energy']:.2%} "
             f"({report['discarded_energy_is']}); averaging A and B alone would be off by {report['naive_error']:.2%}"

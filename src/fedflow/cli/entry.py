@@ -134,7 +134,7 @@ def train(
     full: Annotated[bool, typer.Option("--full", help="Train the whole UNet, no adapter.")] = False,
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.", min=1)] = 50,
 ) -> None:
-    """Train a LoRA adapter, or the whole UNet, on one folder of pictures."""
+    """Train a LoRA adapter, or the whole UNet, on one folder of pictures; those that cannot be used are named."""
     from fedflow.cli.train import train as run
 
     run(

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fedflow.datasets import Dataset, read_folder
+from fedflow.errors import MistakeError
 from fedflow.models import (
     BaseModel,
     adapter_bytes,
@@ -76,10 +77,16 @@ def train(
 
     Raises FedFlowError, one line, for what is wrong in what was asked or fails on the way.
     """
+    if (out / REPORT_NAME).is_file():
+        raise MistakeError(f"{out}: holds a finished training; choose another --out, or remove the folder")
     base = open_model(model).to(best_device())
     dataset = read_folder(data, size or base.resolution, trigger)
     for problem in dataset.problems:
         print(f"left out: {problem}", file=sys.stderr)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MistakeError(f"{out}: cannot be made a folder ({error.strerror}); choose another --out") from None
     recipe = Recipe(
         steps=steps_for(len(dataset.pictures), batch_size, epochs, accumulation),
         batch_size=batch_size,

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from fedflow.errors import AdapterError
 from fedflow.lora import Adapter, Factors
-from fedflow.tensors import TensorFile, open_tensors, to_bytes
+from fedflow.tensors import TensorFile, check_finite, open_tensors, to_bytes
 
 Layout = Literal["diffusers", "kohya"]
 Number = TypeVar("Number", int, float)
@@ -132,9 +132,15 @@ def open_adapter(path: Path) -> AdapterFile:
 
 
 def read_adapter(path: Path) -> tuple[Adapter, Layout]:
-    """A whole adapter in float32, and its file's layout. Raises AdapterError as `open_adapter`, and for NaN alphas."""
+    """A whole adapter in float32, and its file's layout.
+
+    Raises AdapterError as `open_adapter`, UpdateError for NaN or Inf.
+    """
     file = open_adapter(path)
-    return dict(file.items()), file.layout
+    adapter = dict(file.items())
+    for module, factors in adapter.items():
+        check_finite({f"{module} lora_A": factors.A, f"{module} lora_B": factors.B}, str(path))
+    return adapter, file.layout
 
 
 def adapter_bytes(
