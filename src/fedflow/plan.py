@@ -5,8 +5,6 @@ A plan is a TOML file. Unknown keys and wrong types are refused with the key's n
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -161,10 +159,6 @@ class Plan(Settings):
     def trains_adapter(self) -> bool:
         """Whether clients train a LoRA adapter rather than the whole UNet."""
         return self.method != "fedavg"
-
-    def content_hash(self) -> str:
-        """SHA-256 of everything the plan says, in hexadecimal; later files refer to it."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
 def read_plan(path: Path, overrides: tuple[str, ...] = ()) -> Plan:
