@@ -9,11 +9,11 @@ from fedflow.evaluation.charts import chart_png
 from fedflow.evaluation.gallery import gallery_png
 from fedflow.evaluation.report import write_report
 from fedflow.evaluation.summary import GalleryStrip, RoundFacts, RunSummary
-from fedflow.evaluation.table import Row, write_table
+from fedflow.evaluation.table import AGGREGATED, ALONE, BASE, CENTRAL, FLOOR, Row, write_table
 from fedflow.federation.jobs import gallery_prompts
 from fedflow.federation.places import data_folder
 from fedflow.federation.records import Record
-from fedflow.federation.simulation import AGGREGATED, ALONE, BASE, CENTRAL, FLOOR, Outcome
+from fedflow.federation.simulation import Outcome
 from fedflow.plan import Plan
 
 
@@ -71,7 +71,7 @@ def _order(plan: Plan, row: Row) -> tuple[int, int, int, str]:
     """Table order: by seed and round; base, floor, clients as in the plan, aggregated, central, alone."""
     first = [BASE, FLOOR, *plan.data.clients, AGGREGATED, CENTRAL]
     place = first.index(row.participant) if row.participant in first else len(first)
-    number = int(row.participant.removeprefix(f"{ALONE}-")) if place == len(first) else 0
+    number = int(row.participant.removeprefix(ALONE)) if place == len(first) else 0
     return row.seed, row.round, place + number, row.participant
 
 

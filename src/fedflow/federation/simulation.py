@@ -19,7 +19,7 @@ import torch
 
 from fedflow.aggregation import AGGREGATORS, AdapterUpdate, Aggregate, ClientUpdate
 from fedflow.evaluation import Score, real_floor, score
-from fedflow.evaluation.table import Row
+from fedflow.evaluation.table import AGGREGATED, ALONE, BASE, CENTRAL, FLOOR, Row
 from fedflow.federation import rounds
 from fedflow.federation.exactness import exact_error
 from fedflow.federation.exports import LAYOUTS, as_one_adapter, stored_adapter, write_layouts
@@ -32,8 +32,6 @@ from fedflow.plan import Plan
 from fedflow.storage import read_json, write_json
 from fedflow.tensors import open_tensors, to_bytes
 from fedflow.training.recipe import steps_for
-
-AGGREGATED, CENTRAL, ALONE, BASE, FLOOR = "aggregated", "central", "alone", "base", "floor"
 
 
 @dataclass
@@ -106,7 +104,7 @@ class _Simulation:
                     tasks.create_task(self._baseline(seed, CENTRAL, self._plan.data.clients, start, tasks))
                 if self._plan.baselines.alone:
                     for number, client in enumerate(self._plan.data.clients, start=1):
-                        tasks.create_task(self._baseline(seed, f"{ALONE}-{number}", (client,), start, tasks))
+                        tasks.create_task(self._baseline(seed, f"{ALONE}{number}", (client,), start, tasks))
         return self._outcome
 
     async def _federation(self, seed: int, start: str | None, tasks: asyncio.TaskGroup) -> None:
