@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
 
-os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+from fedflow.openmp import wait_briefly
+
+wait_briefly()
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np

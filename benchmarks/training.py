@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import statistics
 import time
 from collections.abc import Callable
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads slow each other down
+from fedflow.openmp import wait_briefly
+
+wait_briefly()
 
 import numpy as np
 import torch

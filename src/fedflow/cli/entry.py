@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from fedflow import __version__
 from fedflow.errors import FedFlowError, Stopped
+from fedflow.openmp import wait_briefly
 
 
 class Commands(TyperGroup):
@@ -264,8 +265,7 @@ def _version(
 
 def main() -> None:
     """Run the command line; the exit status is 2 for a mistake in what was asked, 1 for what failed on the way."""
-    # Read when torch loads: spinning threads make few cores slower than one.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_briefly()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
-import os
 import signal
 import sys
 import threading
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from fedflow.errors import RunError
+from fedflow.openmp import wait_briefly
 from fedflow.plan import Plan
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def workers(machine: Machine, plan: Plan, out: Path, extractor: str, inception: 
     Raises:
         RunError: a worker died, as the system's out-of-memory killer makes it.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads: spinning threads starve the others
+    wait_briefly()
     pool = ProcessPoolExecutor(
         machine.workers,
         mp_context=multiprocessing.get_context("spawn"),

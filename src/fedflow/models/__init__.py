@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from fedflow.models.base_model import BaseModel, best_device
     from fedflow.models.folding import folded_lora
+    from fedflow.models.mixed_precision import bfloat16_convolutions, cpu_multiplies_bfloat16
     from fedflow.models.opening import STARTER, open_model
     from fedflow.models.sampling import SAMPLERS, draw
     from fedflow.models.saving import save_model
@@ -40,7 +41,9 @@ _MODULE_OF = {
     "adapter_bytes": "adapter_files",
     "add_lora": "adapters",
     "best_device": "base_model",
+    "bfloat16_convolutions": "mixed_precision",
     "carries_lora": "adapters",
+    "cpu_multiplies_bfloat16": "mixed_precision",
     "draw": "sampling",
     "folded_lora": "folding",
     "get_adapter": "adapters",
@@ -73,7 +76,9 @@ __all__ = [
     "adapter_bytes",
     "add_lora",
     "best_device",
+    "bfloat16_convolutions",
     "carries_lora",
+    "cpu_multiplies_bfloat16",
     "draw",
     "folded_lora",
     "get_adapter",

@@ -8,7 +8,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,9 @@ from fedflow.errors import AdapterError, DatasetError, RunError
 from fedflow.lora import Adapter
 from fedflow.models import (
     BaseModel,
+    bfloat16_convolutions,
     carries_lora,
+    cpu_multiplies_bfloat16,
     folded_lora,
     get_adapter,
     get_weights,
@@ -74,7 +76,11 @@ def train_lora(
     parameters = trainable_parameters(model)
     if not parameters:
         raise AdapterError(f"model '{model.name}' has no LoRA layers to train; add them with add_lora or set_adapter")
-    with nullcontext() if _in_bfloat16(model, recipe) else folded_lora(model):
+    with ExitStack() as faster:
+        if not _in_bfloat16(model, recipe):
+            faster.enter_context(folded_lora(model))
+            if recipe.precision == "auto" and cpu_multiplies_bfloat16():
+                faster.enter_context(bfloat16_convolutions(model))
         losses, seconds = _train(
             model, parameters, latents, captions, recipe, folder=checkpoint_folder, progress=progress
         )

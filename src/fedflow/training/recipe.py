@@ -24,7 +24,8 @@ class Recipe:
     min_snr_gamma: clamp of the Min-SNR weights (arXiv 2303.09556); None weighs all noise levels alike.
     weight_floor: smallest weight of a noise level, so that a Min-SNR weight does not vanish at pure noise.
     caption_dropout: share of examples that are trained without caption, for classifier-free guidance.
-    precision: 'float32', 'bfloat16' (autocast), or 'auto': bfloat16 on a GPU, float32 on a CPU.
+    precision: 'float32', 'bfloat16' (autocast), or 'auto': bfloat16 on a GPU; on a CPU float32, but in LoRA training
+        bfloat16 for the frozen convolutions where the processor multiplies it.
     seed: every random number of the training follows from it.
     checkpoint_every: steps between two checkpoints, where a folder for them is given.
     """
