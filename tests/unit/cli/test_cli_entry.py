@@ -7,10 +7,13 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from fedflow import __version__
+from fedflow import __version__, plan
+from fedflow.aggregation import AGGREGATORS, WEIGHTINGS
+from fedflow.cli import entry
 
 RUN = [sys.executable, "-c", "from fedflow.cli import main; main()"]
 COMMANDS = ("demo", "simulate", "train", "generate", "aggregate", "evaluate", "export", "doctor")
@@ -70,3 +73,8 @@ def test_constraints_pin_everything_that_pyproject_asks_for() -> None:
     asked = {line.partition(">=")[0].lower().replace("_", "-") for line in project["dependencies"]}
     assert asked <= pinned
     assert "torch==2.13.0" in lines
+
+
+def test_methods_and_weightings_are_the_same_in_plan_aggregators_and_options() -> None:
+    assert [member.value for member in entry.Method] == list(AGGREGATORS) == list(get_args(plan.Method))
+    assert [member.value for member in entry.Weighting] == list(WEIGHTINGS) == list(get_args(plan.Weighting))
