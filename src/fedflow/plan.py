@@ -121,6 +121,31 @@ class Gallery(Settings):
     seed: int = Field(1, ge=0, description="Seed of the first picture; the next takes the next.")
 
 
+class Network(Settings):
+    """How rounds go over the network. A run on one machine reads `wire` alone."""
+
+    quorum: int | None = Field(
+        None, ge=1, description="Updates that are enough at the deadline; all that a round wants where not given."
+    )
+    over_selection: float = Field(
+        1.0, ge=1.0, le=4.0, strict=False, description="Ask this many times the clients that a round wants."
+    )
+    deadline_s: Annotated[float, Field(gt=0)] = Field(
+        86_400.0, strict=False, description="Seconds until a round closes with its quorum; without one it goes on."
+    )
+    grace_s: float = Field(
+        0.0, ge=0.0, strict=False, description="Seconds after the deadline in which late updates still count."
+    )
+    wire: Literal["float32", "float16", "bfloat16"] = Field(
+        "float32", description="Number format of the updates that clients send."
+    )
+    max_norm_ratio: Annotated[float, Field(gt=0)] = Field(
+        10.0,
+        strict=False,
+        description="An update whose norm is more than this many times that of the round's start is refused.",
+    )
+
+
 class Plan(Settings):
     """A whole run: who trains what, how often, how it is joined, and what it is compared with."""
 
@@ -144,11 +169,15 @@ class Plan(Settings):
     baselines: Baselines = Baselines()
     evaluation: Evaluation = Evaluation()
     gallery: Gallery = Gallery()
+    network: Network = Network()
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Plan:
         if self.clients_per_round is not None and self.clients_per_round > len(self.data.clients):
             raise ValueError(f"clients_per_round: {self.clients_per_round} of only {len(self.data.clients)} clients")
+        wanted = self.clients_per_round or len(self.data.clients)
+        if self.network.quorum is not None and self.network.quorum > wanted:
+            raise ValueError(f"network.quorum: {self.network.quorum} of only {wanted} clients of a round")
         if self.max_residual_rank is not None and self.method != "fedex-lora":
             raise ValueError(f"max_residual_rank: method '{self.method}' has no residual; take it out")
         if len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:

@@ -1,0 +1,164 @@
+"""What clients and FedFlowServer say to each other: one pydantic model per message. No torch, no Flask.
+
+Every error of the API has the shape of `Problem`. Times are durations in seconds, never clock readings, so that no
+clock of either side matters.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PROTOCOL = 1
+"""Raised where a message changes its meaning; a client of another number is told so and stops."""
+
+API = "/api/v1"
+PROTOCOL_HEADER = "FedFlow-Protocol"
+TOKEN_PURPOSE = "fedflow device token, protocol 1"  # noqa: S105 - what is signed, no secret
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the content, hexadecimal.")]
+Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Message(BaseModel):
+    """Base of all messages: unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Fault(Message):
+    """What went wrong: `code` for programs, `message` one clear sentence for people."""
+
+    code: str
+    message: str
+    request_id: str
+
+
+class Problem(Message):
+    """The one shape of every error."""
+
+    error: Fault
+
+
+class JoinRequest(Message):
+    """A device joins a federation with a one-time code and its Ed25519 public key (32 bytes, base64)."""
+
+    code: str = Field(min_length=8, max_length=80)
+    device_name: Name
+    public_key: str = Field(min_length=44, max_length=44)
+    version: str = Field(max_length=40, description="The client's version of FedFlow.")
+
+
+class Joined(Message):
+    """Who the device is from now on."""
+
+    device_id: str
+    member: str
+    federation_id: str
+    federation: str
+
+
+class ChallengeRequest(Message):
+    """A device asks for something to sign."""
+
+    device_id: str = Field(max_length=40)
+
+
+class Challenged(Message):
+    """Sign `signed_text(device_id, nonce)` within `expires_in_s`."""
+
+    nonce: str
+    expires_in_s: Seconds
+
+
+class TokenRequest(Message):
+    """The signed challenge: Ed25519 signature, 64 bytes in base64."""
+
+    device_id: str = Field(max_length=40)
+    nonce: str = Field(max_length=80)
+    signature: str = Field(max_length=88)
+
+
+class Token(Message):
+    """A bearer token for this device, for `expires_in_s`."""
+
+    token: str
+    expires_in_s: Seconds
+
+
+class Work(Message):
+    """What a participant is to do now.
+
+    action: 'consent' asks for the owner's consent to `run`; 'train' gives an assignment; 'wait' asks again after
+        `poll_after_s`; 'finished' says that `run` is over, with `adapter` and `residuals` of the joint model.
+    text: why, in one sentence for people.
+    residuals: all residuals of the run so far, oldest first; the client fetches those that its base lacks.
+    """
+
+    action: Literal["consent", "train", "wait", "finished"]
+    text: str
+    poll_after_s: Seconds
+    run: str | None = None
+    round: int = 0
+    adapter: Sha256 | None = None
+    residuals: tuple[Sha256, ...] = ()
+    deadline_in_s: Seconds | None = None
+
+
+class BaseFile(Message):
+    """One file of a base model's folder."""
+
+    path: str
+    sha256: Sha256
+    size_bytes: int = Field(ge=0)
+
+
+class RunFacts(Message):
+    """A run as its members see it; `plan` is the frozen plan, without folders of the coordinator's machine."""
+
+    id: str
+    federation_id: str
+    name: str
+    status: str
+    round: int
+    rounds: int
+    plan: dict[str, object]
+    members: tuple[str, ...]
+    base_hash: str | None
+    base_files: tuple[BaseFile, ...]
+    tensors: dict[str, tuple[int, ...]] = Field(description="Names and shapes of what leaves a participant.")
+    upload_bytes: int = Field(description="About what one update weighs.")
+    message: str
+
+
+class ConsentRequest(Message):
+    """The owner's answer to a run, with the number of pictures that would be trained on."""
+
+    accept: bool
+    num_examples: int = Field(ge=1, le=2**53)
+    reason: str = Field("", max_length=400)
+
+
+class UpdateRequest(Message):
+    """An uploaded update is handed in for a round. What is no whole number above 0 is refused as an example count."""
+
+    upload_id: str = Field(max_length=40)
+    sha256: Sha256
+    num_examples: int | float
+    metrics: dict[Annotated[str, Field(max_length=40)], float] = Field(default_factory=dict, max_length=20)
+
+
+class UpdateAnswer(Message):
+    """The update counts. `again` says that it did already."""
+
+    run: str
+    round: int
+    sha256: Sha256
+    again: bool
+
+
+def signed_text(device_id: str, nonce: str) -> bytes:
+    """The bytes that a device signs to get a token."""
+    return f"{TOKEN_PURPOSE}\n{device_id}\n{nonce}".encode()

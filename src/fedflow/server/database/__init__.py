@@ -1,0 +1,1 @@
+"""FedFlowServer's database: tables, migrations, the schema's version."""

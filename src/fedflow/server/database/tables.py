@@ -1,0 +1,256 @@
+"""FedFlowServer's tables.
+
+Identifiers are UUIDv7 as text, times are seconds since 1970 in UTC by the server's clock, content is named by its
+SHA-256. What happened is never overwritten: a receipt, a refusal and a committed round stay as they were written.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, MetaData, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMING = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Table(DeclarativeBase):
+    """Base of all tables."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {str: Text, float: Double, int: BigInteger, dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012
+
+
+class Person(Table):
+    """Somebody who signs in at the server; today coordinators alone."""
+
+    __tablename__ = "person"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[float]
+
+
+class PersonToken(Table):
+    """A person's API token, by the SHA-256 of its text."""
+
+    __tablename__ = "person_token"
+    hash: Mapped[str] = mapped_column(primary_key=True)
+    person_id: Mapped[str] = mapped_column(ForeignKey("person.id"), index=True)
+    created_at: Mapped[float]
+    revoked_at: Mapped[float | None]
+
+
+class Federation(Table):
+    """Organisations that train together."""
+
+    __tablename__ = "federation"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[float]
+
+
+class Member(Table):
+    """An organisation in a federation. `max_examples` caps the example count that its updates may claim."""
+
+    __tablename__ = "member"
+    __table_args__ = (UniqueConstraint("federation_id", "name"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    federation_id: Mapped[str] = mapped_column(ForeignKey("federation.id"), index=True)
+    name: Mapped[str]
+    max_examples: Mapped[int]
+    created_at: Mapped[float]
+    removed_at: Mapped[float | None]
+
+
+class JoinCode(Table):
+    """A one-time code with which a device joins as the member `member_name`; kept as the SHA-256 of its text."""
+
+    __tablename__ = "join_code"
+    hash: Mapped[str] = mapped_column(primary_key=True)
+    federation_id: Mapped[str] = mapped_column(ForeignKey("federation.id"), index=True)
+    member_name: Mapped[str]
+    max_examples: Mapped[int]
+    created_at: Mapped[float]
+    expires_at: Mapped[float]
+    used_at: Mapped[float | None]
+
+
+class Device(Table):
+    """A participant's machine: its Ed25519 public key, 32 bytes in base64."""
+
+    __tablename__ = "device"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    member_id: Mapped[str] = mapped_column(ForeignKey("member.id"), index=True)
+    name: Mapped[str]
+    public_key: Mapped[str]
+    version: Mapped[str]
+    created_at: Mapped[float]
+    seen_at: Mapped[float]
+    revoked_at: Mapped[float | None]
+
+
+class Challenge(Table):
+    """What a device must sign to get a token; used once."""
+
+    __tablename__ = "challenge"
+    nonce: Mapped[str] = mapped_column(primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("device.id"), index=True)
+    expires_at: Mapped[float]
+
+
+class DeviceToken(Table):
+    """A device's short-lived access token, by the SHA-256 of its text."""
+
+    __tablename__ = "device_token"
+    hash: Mapped[str] = mapped_column(primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("device.id"), index=True)
+    expires_at: Mapped[float]
+
+
+class File(Table):
+    """A blob in the store, and what it is: base, manifest, adapter, residual, update, report, export."""
+
+    __tablename__ = "file"
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    size_bytes: Mapped[int]
+    kind: Mapped[str]
+    created_at: Mapped[float]
+
+
+class Run(Table):
+    """One plan carried out by a federation. `plan` is frozen when the row is written.
+
+    `base` is the blob that lists the base model's files, `base_hash` the model's content hash, `initial` the
+    global adapter before round 1; all three are known once the worker has prepared the run.
+    """
+
+    __tablename__ = "run"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    federation_id: Mapped[str] = mapped_column(ForeignKey("federation.id"), index=True)
+    name: Mapped[str]
+    plan: Mapped[dict[str, Any]]
+    status: Mapped[str]
+    round: Mapped[int]
+    base: Mapped[str | None]
+    base_hash: Mapped[str | None]
+    initial: Mapped[str | None]
+    message: Mapped[str]
+    created_at: Mapped[float]
+    finished_at: Mapped[float | None]
+
+
+class RunMember(Table):
+    """A member that a run was planned with, in the federation's order, and its consent: asked, accepted, declined."""
+
+    __tablename__ = "run_member"
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), primary_key=True)
+    member_id: Mapped[str] = mapped_column(ForeignKey("member.id"), primary_key=True, index=True)
+    position: Mapped[int]
+    consent: Mapped[str]
+    consent_at: Mapped[float | None]
+    num_examples: Mapped[int | None]
+
+
+class Round(Table):
+    """One round of a run: who was selected, until when, and what was committed."""
+
+    __tablename__ = "round"
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    phase: Mapped[str]
+    selected: Mapped[list[str]]
+    opened_at: Mapped[float]
+    deadline_at: Mapped[float]
+    closed_at: Mapped[float | None]
+    committed_at: Mapped[float | None]
+    adapter: Mapped[str | None]
+    residual: Mapped[str | None]
+    report: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+
+
+class Receipt(Table):
+    """An accepted update: one per run, round and member, whatever happens."""
+
+    __tablename__ = "receipt"
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), primary_key=True)
+    round: Mapped[int] = mapped_column(primary_key=True)
+    member_id: Mapped[str] = mapped_column(ForeignKey("member.id"), primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))
+    sha256: Mapped[str]
+    num_examples: Mapped[int]
+    metrics: Mapped[dict[str, Any]]
+    received_at: Mapped[float]
+
+
+class Refusal(Table):
+    """An update that was refused, with the reason; its bytes are kept aside where there are any."""
+
+    __tablename__ = "refusal"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), index=True)
+    round: Mapped[int]
+    member_id: Mapped[str] = mapped_column(ForeignKey("member.id"), index=True)
+    sha256: Mapped[str | None]
+    reason: Mapped[str]
+    refused_at: Mapped[float]
+
+
+class Upload(Table):
+    """A tus upload. The file's bytes up to `offset_bytes` are on the disk; `sha256` is set when it is complete."""
+
+    __tablename__ = "upload"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("device.id"), index=True)
+    length_bytes: Mapped[int]
+    offset_bytes: Mapped[int]
+    sha256: Mapped[str | None]
+    upload_metadata: Mapped[str]
+    created_at: Mapped[float]
+    touched_at: Mapped[float]
+
+
+class Job(Table):
+    """Work for a worker: prepare, aggregate, evaluate. `key` makes it unique; the lease says who is at it."""
+
+    __tablename__ = "job"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[str]
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), index=True)
+    round: Mapped[int]
+    status: Mapped[str] = mapped_column(index=True)
+    attempts: Mapped[int]
+    worker: Mapped[str | None]
+    leased_until: Mapped[float | None]
+    error: Mapped[str | None]
+    created_at: Mapped[float]
+    finished_at: Mapped[float | None]
+
+
+class Event(Table):
+    """Something that happened in a federation, in order; what the event stream and `explain` read."""
+
+    __tablename__ = "event"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    federation_id: Mapped[str] = mapped_column(ForeignKey("federation.id"), index=True)
+    run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id"), index=True)
+    kind: Mapped[str]
+    facts: Mapped[dict[str, Any]]
+    at: Mapped[float]
+
+
+class IdempotencyKey(Table):
+    """The answer to a POST that carried this key, so that the same POST again gets the same answer."""
+
+    __tablename__ = "idempotency_key"
+    caller: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_sha256: Mapped[str]
+    status: Mapped[int]
+    body: Mapped[str]
+    created_at: Mapped[float]

@@ -1,0 +1,1 @@
+"""What FedFlowServer does: services that own their transactions and know no Flask."""

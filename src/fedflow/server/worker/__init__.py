@@ -1,0 +1,1 @@
+"""The process that aggregates: the only part of the server that imports torch."""
