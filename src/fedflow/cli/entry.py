@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from fedflow import __version__
+from fedflow.cli.entry_network import join, run_app, server_app
 from fedflow.errors import FedFlowError, Stopped
 from fedflow.openmp import wait_briefly
 
@@ -252,6 +253,11 @@ def doctor() -> None:
 
     if not run():
         raise typer.Exit(1)
+
+
+app.command()(join)
+app.add_typer(server_app, name="server")
+app.add_typer(run_app, name="run")
 
 
 @app.callback(invoke_without_command=True)

@@ -7,6 +7,7 @@ state means the same bytes for every carrier.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -31,13 +32,44 @@ MOVES: dict[Phase, frozenset[Phase]] = {
 """Every allowed move between phases; anything else is a defect and is refused."""
 
 
+class Status(StrEnum):
+    """What a whole run is doing, for those who wait for it."""
+
+    PREPARING = "preparing"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    DONE = "done"
+
+
+STATUS_MOVES: dict[Status, frozenset[Status]] = {
+    Status.PREPARING: frozenset({Status.RUNNING, Status.FAILED, Status.STOPPED}),
+    Status.RUNNING: frozenset({Status.PAUSED, Status.FAILED, Status.STOPPED, Status.DONE}),
+    Status.PAUSED: frozenset({Status.RUNNING, Status.STOPPED}),
+    Status.FAILED: frozenset({Status.RUNNING, Status.PREPARING, Status.STOPPED}),
+    Status.STOPPED: frozenset(),
+    Status.DONE: frozenset(),
+}
+"""Every allowed move of a run; a failed one goes on from its last committed round."""
+
+
 @dataclass(frozen=True)
 class Rules:
-    """What of a plan the rounds need. `clients_per_round` and `quorum` are counts of clients."""
+    """What of a plan the rounds need. `clients_per_round` and `quorum` are counts of clients.
+
+    `over_selection` times as many clients as a round wants are asked, so that some may fail to answer.
+    """
 
     rounds: int
     clients_per_round: int
     quorum: int
+    over_selection: float = 1.0
+
+    @property
+    def asked(self) -> int:
+        """How many clients are asked in a round, where there are as many."""
+        return math.ceil(self.clients_per_round * self.over_selection)
 
 
 @dataclass(frozen=True)
@@ -92,9 +124,9 @@ def start(run: str, clients: tuple[str, ...], rules: Rules, seed: int, initial: 
 
 def select(clients: tuple[str, ...], rules: Rules, seed: int, round_number: int) -> tuple[str, ...]:
     """The clients of a round, in the federation's order: all, or a draw that seed and round decide."""
-    if rules.clients_per_round >= len(clients):
+    if rules.asked >= len(clients):
         return clients
-    drawn = set(random.Random(f"{seed} {round_number}").sample(clients, rules.clients_per_round))
+    drawn = set(random.Random(f"{seed} {round_number}").sample(clients, rules.asked))
     return tuple(client for client in clients if client in drawn)
 
 
@@ -143,10 +175,24 @@ def missing(state: RunState) -> tuple[str, ...]:
 
 
 def may_close(state: RunState, rules: Rules, deadline_passed: bool) -> bool:
-    """Whether the round may be aggregated: all have answered, or the deadline passed with a quorum."""
-    if state.phase is not Phase.COLLECTING:
+    """Whether the round may be aggregated: it has what it wants, or the deadline passed with a quorum."""
+    if state.phase is not Phase.COLLECTING or not state.accepted:
         return False
-    return not missing(state) or (deadline_passed and len(state.accepted) >= rules.quorum)
+    wanted = min(rules.clients_per_round, len(state.selected))
+    return len(state.accepted) >= wanted or (deadline_passed and len(state.accepted) >= rules.quorum)
+
+
+def leave(state: RunState, client: str) -> RunState:
+    """The state without `client`, which has left the federation; what it has answered stays."""
+    if client in state.accepted:
+        return state
+    return replace(state, selected=tuple(name for name in state.selected if name != client))
+
+
+def check_status_move(run: str, before: Status, after: Status) -> None:
+    """Raise RunError where a run may not go from one status to the other."""
+    if after not in STATUS_MOVES[before]:
+        raise RunError(f"run '{run}' is {before} and cannot become {after}")
 
 
 def close(state: RunState) -> tuple[RunState, tuple[Receipt, ...]]:

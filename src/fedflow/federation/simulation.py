@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedflow.aggregation import AGGREGATORS, AdapterUpdate, Aggregate, ClientUpdate
 from fedflow.evaluation import Score, real_floor, score
 from fedflow.evaluation.table import AGGREGATED, ALONE, BASE, CENTRAL, FLOOR, Row
 from fedflow.federation import rounds
-from fedflow.federation.exactness import exact_error
 from fedflow.federation.exports import LAYOUTS, as_one_adapter, stored_adapter, write_layouts
 from fedflow.federation.jobs import Committed, DrawJob, Drawn, Real, Trained, TrainJob, derived_seed
+from fedflow.federation.joining import join_updates
 from fedflow.federation.places import RunFolder
 from fedflow.federation.rounds import GlobalState, Receipt, Rules
 from fedflow.federation.workers import Machine, Workers, workers
-from fedflow.models.adapter_files import adapter_bytes
 from fedflow.plan import Plan
 from fedflow.storage import read_json, write_json
-from fedflow.tensors import open_tensors, to_bytes
 from fedflow.training.recipe import steps_for
 
 
@@ -190,43 +186,11 @@ class _Simulation:
         return features
 
     def _aggregate(self, seed: int, number: int, receipts: tuple[Receipt, ...], before: GlobalState) -> Committed:
-        """Join the round's updates, one in memory at a time, and store the result before anything refers to it."""
+        """Join the round's updates, or return what was committed already."""
         done = self._folder.aggregate(seed, number)
         if done.is_file():
             return Committed(**read_json(done))
-        blobs, plan = self._folder.blobs, self._plan
-        if plan.trains_adapter:
-            join = AGGREGATORS[plan.method]
-            if plan.max_residual_rank is not None:
-                join = partial(join, max_rank=plan.max_residual_rank)
-            aggregate: Aggregate = join(
-                (AdapterUpdate(r.client, r.num_examples, stored_adapter(blobs, r.update)) for r in receipts),
-                plan.weighting,
-            )
-            assert aggregate.adapter is not None
-            adapter = blobs.put(adapter_bytes(aggregate.adapter, "diffusers", {}))
-            error = exact_error(
-                ((r.num_examples, stored_adapter(blobs, r.update)) for r in receipts), plan.weighting, aggregate
-            )
-        else:
-            aggregate = AGGREGATORS[plan.method](
-                (ClientUpdate(r.client, r.num_examples, open_tensors(blobs.get(r.update))) for r in receipts),
-                plan.weighting,
-            )
-            assert aggregate.tensors is not None
-            adapter, error = blobs.put(to_bytes(aggregate.tensors, {})), None
-        residual = None
-        if aggregate.residual is not None:
-            residual = blobs.put(adapter_bytes(aggregate.residual, "diffusers", {}))
-        fetched = [digest for digest in (before.adapter, *before.residuals[-1:]) if digest is not None]
-        committed = Committed(
-            adapter=adapter,
-            residual=residual,
-            bytes_up=sum(blobs.get(receipt.update).stat().st_size for receipt in receipts),
-            bytes_down=len(receipts) * sum(blobs.get(digest).stat().st_size for digest in fetched),
-            report=aggregate.report,
-            exact_error=error,
-        )
+        committed = join_updates(self._folder.blobs, self._plan, receipts, before)
         write_json(done, asdict(committed))
         return committed
 

@@ -7,24 +7,28 @@ outcome depends on the plan and the job alone, never on what the workbench did b
 from __future__ import annotations
 
 import io
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
+from tqdm import tqdm
 
 from fedflow.datasets import Dataset, Picture, load_pixels, read_folder
-from fedflow.errors import DatasetError
+from fedflow.errors import DatasetError, RunError
 from fedflow.evaluation import Extractor, choose_extractor
+from fedflow.evaluation.table import is_client
 from fedflow.federation.jobs import DrawJob, Drawn, Real, Trained, TrainJob, derived_seed, gallery_prompts
 from fedflow.federation.participant import bring_up_to_date, take_part
-from fedflow.federation.places import RunFolder, data_folder
+from fedflow.federation.places import RunFolder
 from fedflow.federation.rounds import Assignment
 from fedflow.generation import generate, parameters_text, save_png
-from fedflow.lora import Adapter
+from fedflow.lora import Adapter, Factors
 from fedflow.models import (
     SAMPLERS,
     BaseModel,
@@ -42,13 +46,37 @@ from fedflow.storage import read_json, write_atomic, write_json
 from fedflow.tensors import load_tensors, to_bytes
 from fedflow.training import CaptionCache, LatentCache, Recipe, cache_captions, cache_latents, train_lora, train_unet
 
+WIRE = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def settle_torch(threads: int) -> None:
+    """Make this process compute the same bits as every other that works for a run with so many threads."""
+    torch.set_num_threads(threads)
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which a killed process leaves behind
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
 
 class Workbench:
     """The base model, the data and the extractor of a run, opened when first needed."""
 
-    def __init__(self, plan: Plan, out: Path, extractor: str, inception: Path | None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        out: Path,
+        folders: Mapping[str, Path],
+        extractor: str,
+        inception: Path | None,
+        *,
+        base: str | None = None,
+    ) -> None:
+        """`folders` says where the pictures of each name are that the plan's data speaks of, as far as they are here.
+
+        `base` opens in the place of the plan's model: a copy of it at another place.
+        """
         self.plan = plan
         self.folder = RunFolder(out)
+        self._folders = folders
+        self._base = base or plan.model
         self._extractor_choice = (extractor, inception)
         self._merged: tuple[str, ...] = ()
         self._caches: dict[tuple[str, ...], tuple[LatentCache, CaptionCache]] = {}
@@ -56,7 +84,7 @@ class Workbench:
     @cached_property
     def model(self) -> BaseModel:
         """The base model, on the GPU where there is one."""
-        return open_model(self.plan.model).to("cuda" if torch.cuda.is_available() else "cpu")
+        return open_model(self._base).to("cuda" if torch.cuda.is_available() else "cpu")
 
     @cached_property
     def extractor(self) -> Extractor:
@@ -135,12 +163,12 @@ class Workbench:
             result = train_lora(self.model, latents, captions, recipe, checkpoints)
             remove_lora(self.model)
             assert result.adapter is not None
-            content = adapter_bytes(result.adapter, "diffusers", {})
+            content = adapter_bytes(self._as_sent(job, result.adapter), "diffusers", {})
         else:
             self._set_weights(adapter)
             result = train_unet(self.model, latents, captions, recipe, checkpoints)
             assert result.tensors is not None
-            content = to_bytes(result.tensors, {})
+            content = to_bytes({name: self._cast(job, name, each) for name, each in result.tensors.items()}, {})
         quarter = max(1, len(result.losses) // 4)
         return Trained(
             update=self.folder.blobs.put(content),
@@ -151,6 +179,25 @@ class Workbench:
             last_loss=float(np.mean(result.losses[-quarter:])),
             seconds=result.seconds,
         )
+
+    def _as_sent(self, job: TrainJob, adapter: Adapter) -> Adapter:
+        return {
+            module: Factors(self._cast(job, module, each.A), self._cast(job, module, each.B), each.alpha)
+            for module, each in adapter.items()
+        }
+
+    def _cast(self, job: TrainJob, name: str, tensor: Tensor) -> Tensor:
+        """The tensor as it goes over the wire; a baseline's training sends nothing and loses nothing."""
+        wire = WIRE[self.plan.network.wire]
+        if wire is tensor.dtype or not is_client(job.who):
+            return tensor
+        cast = tensor.to(wire)
+        if not bool(torch.isfinite(cast).all()):
+            raise RunError(
+                f"{job.who}, round {job.round}: '{name}' has values beyond {self.plan.network.wire}; "
+                "lower training.learning_rate, or set network.wire to bfloat16"
+            )
+        return cast
 
     def draw(self, job: DrawJob) -> Drawn:
         """Carry out a drawing job, or return the outcome that is there already."""
@@ -216,8 +263,9 @@ class Workbench:
         return str(path.relative_to(self.folder.out))
 
     def _dataset(self, name: str) -> Dataset:
-        data = self.plan.data
-        dataset = read_folder(data_folder(self.plan) / name, self.model.resolution, data.trigger)
+        if name not in self._folders:
+            raise DatasetError(f"no pictures of '{name}' here; the folders given are of {', '.join(self._folders)}")
+        dataset = read_folder(self._folders[name], self.model.resolution, self.plan.data.trigger)
         if dataset.problems:
             raise DatasetError(str(dataset.problems[0]))
         return dataset

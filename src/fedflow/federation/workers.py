@@ -10,7 +10,6 @@ import ctypes
 import multiprocessing
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from fedflow.errors import RunError
+from fedflow.federation.places import data_folder
 from fedflow.openmp import wait_briefly
 from fedflow.plan import Plan
 
@@ -93,16 +93,13 @@ def _begin(threads: int, plan: Plan, out: Path, extractor: str, inception: Path 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SIGNAL_WHEN_PARENT_DIES, signal.SIGTERM)
-    import torch
-    from tqdm import tqdm
+    from fedflow.federation.workbench import Workbench, settle_torch
 
-    from fedflow.federation.workbench import Workbench
-
-    torch.set_num_threads(threads)
-    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which a killed worker leaves behind
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    settle_torch(threads)
+    root = data_folder(plan)
+    folders = {name: root / name for name in (*plan.data.clients, plan.data.heldout)}
     global _workbench  # noqa: PLW0603 - one workbench per process is what a worker is
-    _workbench = Workbench(plan, out, extractor, inception)
+    _workbench = Workbench(plan, out, folders, extractor, inception)
 
 
 def _do(job: Callable[[Workbench], T]) -> T:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fedflow.models.base_model import BaseModel, best_device
     from fedflow.models.folding import folded_lora
     from fedflow.models.mixed_precision import bfloat16_convolutions, cpu_multiplies_bfloat16
-    from fedflow.models.opening import STARTER, open_model
+    from fedflow.models.opening import STARTER, model_folder, open_model
     from fedflow.models.sampling import SAMPLERS, draw
     from fedflow.models.saving import save_model
     from fedflow.models.weights import get_weights, set_weights, unfreeze_unet
@@ -51,6 +51,7 @@ _MODULE_OF = {
     "lora_targets": "adapters",
     "merge": "adapters",
     "merged": "adapters",
+    "model_folder": "opening",
     "new_adapter": "adapters",
     "open_model": "opening",
     "read_adapter": "adapter_files",
@@ -86,6 +87,7 @@ __all__ = [
     "lora_targets",
     "merge",
     "merged",
+    "model_folder",
     "new_adapter",
     "open_model",
     "read_adapter",

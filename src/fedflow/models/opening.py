@@ -43,8 +43,8 @@ def open_model(name_or_path: str) -> BaseModel:
     """
     with quiet():
         if name_or_path == STARTER:
-            folder = Path(str(importlib.resources.files("fedflow") / "data" / STARTER))
-            if not folder.is_dir():
+            folder = model_folder(STARTER)
+            if folder is None or not folder.is_dir():
                 raise ModelError(f"the starter model is not in this installation ({folder}); install fedflow again")
             return _open_folder(folder, STARTER)
         path = Path(name_or_path).expanduser()
@@ -62,6 +62,14 @@ def open_model(name_or_path: str) -> BaseModel:
                 f"give '{STARTER}', a diffusers folder or a .safetensors file"
             )
         return _open_folder(_hub_folder(name_or_path), name_or_path)
+
+
+def model_folder(name_or_path: str) -> Path | None:
+    """The folder in the diffusers layout that `open_model` reads, None for a model that lies elsewhere."""
+    if name_or_path == STARTER:
+        return Path(str(importlib.resources.files("fedflow") / "data" / STARTER))
+    path = Path(name_or_path).expanduser()
+    return path if path.is_dir() else None
 
 
 def _open_folder(folder: Path, name: str) -> BaseModel:

@@ -63,6 +63,21 @@ def write_atomic(path: Path, data: bytes | Callable[[BinaryIO], None]) -> None:
         raise
 
 
+def move_atomic(source: Path, target: Path) -> None:
+    """Move a file, whose bytes are brought to the disk first, to a place on the same disk.
+
+    Raises StorageError where the place cannot be written; the source then stays.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(source, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(source, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise StorageError(_message(error, target, 0, None)) from error
+
+
 def _sync_folder(folder: Path) -> None:
     """Bring the renamed entry itself to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from fedflow.errors import StorageError
-from fedflow.storage.atomic import write_atomic
+from fedflow.storage.atomic import move_atomic, write_atomic
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -36,6 +36,14 @@ class Blobs:
         if not path.is_file() or sha256_file(path) != digest:
             write_atomic(path, content)
         return digest
+
+    def adopt(self, path: Path, digest: str) -> None:
+        """Move a finished file of the same disk in as the blob `digest`, which the caller has checked."""
+        target = self._path(digest)
+        if target.is_file() and sha256_file(target) == digest:
+            path.unlink()
+            return
+        move_atomic(path, target)
 
     def get(self, digest: str) -> Path:
         """The file of a blob, its content checked. Raises StorageError where it is missing or damaged."""

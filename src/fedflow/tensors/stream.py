@@ -1,19 +1,11 @@
-"""Safetensors files read tensor by tensor, with every claim of the header checked before data is read.
-
-Format: 8 bytes header length (little endian), JSON header {name: {dtype, shape, data_offsets}}, data.
-https://github.com/huggingface/safetensors#format
-"""
+"""Safetensors files read tensor by tensor, with every claim of the header checked before data is read."""
 
 from __future__ import annotations
 
 import json
-import math
-import os
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -21,12 +13,9 @@ from torch import Tensor
 
 from fedflow.errors import FedFlowError, StorageError
 from fedflow.tensors.arithmetic import NamedTensors
+from fedflow.tensors.header import Header, read_header
 
-# The largest headers of known checkpoints are some hundred kilobytes.
-MAX_HEADER_BYTES = 16 * 1024 * 1024
-# Names go into one-line messages.
-MAX_NAME_CHARACTERS = 400
-
+# By the names of `header.ITEM_BYTES`.
 _DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -41,23 +30,13 @@ _DTYPES = {
 }
 
 
-@dataclass(frozen=True)
-class _Entry:
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    begin: int
-    end: int
-
-
 class TensorFile(Mapping[str, Tensor]):
     """A safetensors file as a mapping: a tensor is read when it is asked for, and not kept."""
 
-    def __init__(
-        self, path: Path, entries: dict[str, _Entry], metadata: dict[str, str], error: type[FedFlowError]
-    ) -> None:
+    def __init__(self, path: Path, header: Header, error: type[FedFlowError]) -> None:
         self.path = path
-        self.metadata = metadata
-        self._entries = entries
+        self.metadata = header.metadata
+        self._entries = header.entries
         self._error = error
 
     def names(self) -> list[str]:
@@ -70,7 +49,7 @@ class TensorFile(Mapping[str, Tensor]):
 
     def dtype(self, name: str) -> torch.dtype:
         """Element type of a tensor, from the header alone."""
-        return self._entries[name].dtype
+        return _DTYPES[self._entries[name].dtype]
 
     def __getitem__(self, name: str) -> Tensor:
         entry = self._entries[name]
@@ -83,9 +62,10 @@ class TensorFile(Mapping[str, Tensor]):
             raise self._error(f"{self.path}: cannot be read ({error.strerror}); check the file and try again") from None
         if read != len(data):
             raise self._error(f"{self.path}: ended while '{name}' was read; it was changed meanwhile: copy it again")
+        dtype = _DTYPES[entry.dtype]
         if not data:
-            return torch.empty(entry.shape, dtype=entry.dtype)
-        return torch.frombuffer(data, dtype=entry.dtype).reshape(entry.shape)
+            return torch.empty(entry.shape, dtype=dtype)
+        return torch.frombuffer(data, dtype=dtype).reshape(entry.shape)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -105,26 +85,7 @@ def open_tensors(path: Path, error: type[FedFlowError] = StorageError) -> Tensor
     Raises:
         error: one line with the path and what is wrong.
     """
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            length = int.from_bytes(file.read(8), "little")
-            if size < 8 or length > size - 8:
-                raise error(f"{path}: is not a safetensors file, or is cut off; copy or export it again")
-            if length > MAX_HEADER_BYTES:
-                raise error(f"{path}: its header claims {length} bytes, {MAX_HEADER_BYTES} are allowed; refused")
-            header_bytes = file.read(length)
-    except OSError as os_error:
-        raise error(f"{path}: cannot be opened ({os_error.strerror}); check the path") from None
-    try:
-        header = json.loads(header_bytes)
-    except (ValueError, RecursionError):
-        raise error(f"{path}: is not a safetensors file (its header is not JSON); copy or export it again") from None
-    try:
-        metadata, entries = _parse(header, 8 + length, size)
-    except (KeyError, TypeError, ValueError) as problem:
-        raise error(f"{path}: damaged safetensors header ({problem}); copy or export it again") from None
-    return TensorFile(path, entries, metadata, error)
+    return TensorFile(path, read_header(path, error), error)
 
 
 def load_tensors(path: Path, error: type[FedFlowError] = StorageError) -> dict[str, Tensor]:
@@ -151,33 +112,3 @@ def to_bytes(tensors: NamedTensors, metadata: Mapping[str, str]) -> bytes:
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return b"".join((struct.pack("<Q", len(text)), text, memoryview(content)[8 + length :]))
-
-
-def _parse(header: Any, data_begin: int, size: int) -> tuple[dict[str, str], dict[str, _Entry]]:
-    if not isinstance(header, dict):
-        raise TypeError("not a JSON object")
-    metadata = header.pop("__metadata__", None) or {}
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise TypeError("__metadata__ is not a map of strings")
-    entries: dict[str, _Entry] = {}
-    expected = data_begin
-    for name, claim in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-        dtype_name, shape = claim["dtype"], claim["shape"]
-        if len(name) > MAX_NAME_CHARACTERS or not name.isprintable():
-            raise ValueError(f"a tensor name of {len(name)} characters, too long or not printable")
-        if dtype_name not in _DTYPES:
-            raise ValueError(f"'{name}' has the unknown dtype {str(dtype_name)[:20]!r}")
-        if not isinstance(shape, list) or not all(type(length) is int and length >= 0 for length in shape):
-            raise ValueError(f"'{name}' has a shape that is no list of sizes")
-        first, last = claim["data_offsets"]
-        if type(first) is not int or type(last) is not int:
-            raise TypeError(f"the offsets of '{name}' are no whole numbers")
-        begin, end = data_begin + first, data_begin + last
-        dtype = _DTYPES[dtype_name]
-        if begin != expected or end > size or end - begin != math.prod(shape) * dtype.itemsize:
-            raise ValueError(f"the offsets of '{name}' do not fit its shape or the file")
-        entries[name] = _Entry(dtype, tuple(shape), begin, end)
-        expected = end
-    if expected != size:
-        raise ValueError(f"{size - expected} bytes belong to no tensor")
-    return metadata, entries

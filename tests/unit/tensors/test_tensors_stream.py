@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,7 @@ GOOD = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         ({"a": {**GOOD, "shape": [3]}}, b"12345678", None, "offsets of 'a'"),
         ({"a": {**GOOD, "shape": [-2]}}, b"12345678", None, "shape"),
         ({"a": {**GOOD, "shape": [10**30]}}, b"12345678", None, "offsets of 'a'"),
+        ({"a": {**GOOD, "shape": [1] * 65}}, b"12345678", None, "65 dimensions"),
         ({"a": {**GOOD, "dtype": "F7"}}, b"12345678", None, "unknown dtype"),
         ({"a": {**GOOD, "data_offsets": [-8, 0]}}, b"12345678", None, "offsets of 'a'"),
         ({"a": {**GOOD, "data_offsets": [0.0, 8.0]}}, b"12345678", None, "no whole numbers"),
@@ -114,3 +117,8 @@ def test_the_same_content_gives_the_same_bytes_however_metadata_is_ordered(tmp_p
     with safe_open(path, "pt") as file:
         assert file.metadata() == metadata
         assert torch.equal(file.get_tensor("b"), tensors["b"])
+
+
+def test_a_header_is_read_without_torch() -> None:
+    program = "import sys, fedflow.tensors.header; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -125,8 +125,9 @@ class File(Table):
 class Run(Table):
     """One plan carried out by a federation. `plan` is frozen when the row is written.
 
-    `base` is the blob that lists the base model's files, `base_hash` the model's content hash, `initial` the
-    global adapter before round 1; all three are known once the worker has prepared the run.
+    `base` is the blob that lists the base model's files (JSON: path, sha256, size_bytes), `base_hash` the model's
+    content hash, `initial` the global adapter before round 1, `prepared` the shapes and bytes of an update; all
+    four are known once the worker has prepared the run.
     """
 
     __tablename__ = "run"
@@ -139,8 +140,10 @@ class Run(Table):
     base: Mapped[str | None]
     base_hash: Mapped[str | None]
     initial: Mapped[str | None]
+    prepared: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     message: Mapped[str]
     created_at: Mapped[float]
+    paused_at: Mapped[float | None]
     finished_at: Mapped[float | None]
 
 

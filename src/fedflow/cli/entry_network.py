@@ -1,0 +1,203 @@
+"""Commands of federations over the network: `server`, `run`, `join`, as options and help alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fedflow.cli.run import Coordinator
+    from fedflow.server.settings import ServerSettings
+
+server_app = typer.Typer(help="FedFlowServer: start it, or one of its parts.", rich_markup_mode=None)
+run_app = typer.Typer(help="What a coordinator does with runs.", no_args_is_help=True, rich_markup_mode=None)
+
+FolderOption = Annotated[
+    Path | None, typer.Option(help="Folder of the server's data; ~/.local/share/fedflow-server where not given.")
+]
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(envvar="FEDFLOW_DATABASE_URL", help="postgresql+psycopg://USER@HOST/NAME; SQLite where not given."),
+]
+QueueOption = Annotated[
+    str | None, typer.Option(envvar="FEDFLOW_QUEUE_URL", help="redis://HOST:PORT/N; a file where not given.")
+]
+HostOption = Annotated[str | None, typer.Option(help="Address to listen on; this machine alone where not given.")]
+PortOption = Annotated[int | None, typer.Option(help="Port to listen on; 8440 where not given.")]
+HeldoutOption = Annotated[Path | None, typer.Option(help="Held-out pictures that every round is scored against.")]
+UrlOption = Annotated[str, typer.Option("--server", envvar="FEDFLOW_SERVER", help="The server's address.")]
+TokenOption = Annotated[
+    Path | None, typer.Option(help="File with the coordinator's token; the server's own where not given.")
+]
+SecretOption = Annotated[str | None, typer.Option(envvar="FEDFLOW_TOKEN", help="The token itself.", hidden=True)]
+FederationOption = Annotated[str | None, typer.Option(help="Name of the federation, where there are several.")]
+RunArgument = Annotated[str | None, typer.Argument(help="The run; the one started last where not given.")]
+
+URL = "http://127.0.0.1:8440"
+
+
+@server_app.callback(invoke_without_command=True)
+def _server(
+    context: typer.Context,
+    folder: FolderOption = None,
+    database_url: DatabaseOption = None,
+    queue_url: QueueOption = None,
+    host: HostOption = None,
+    port: PortOption = None,
+    heldout: HeldoutOption = None,
+) -> None:
+    """Start FedFlowServer: web process and worker, until Ctrl-C."""
+    context.obj = {
+        "folder": folder,
+        "database_url": database_url,
+        "queue_url": queue_url,
+        "host": host,
+        "port": port,
+        "heldout": None if heldout is None else heldout.absolute(),
+    }
+    if context.invoked_subcommand is None:
+        from fedflow.cli.server import run_server
+
+        raise typer.Exit(run_server(_settings(context)))
+
+
+@server_app.command("web")
+def _web(context: typer.Context) -> None:
+    """The web process alone."""
+    from fedflow.server.serve import serve
+
+    serve(_settings(context))
+
+
+@server_app.command("worker")
+def _worker(context: typer.Context) -> None:
+    """One more worker for the same database and data folder."""
+    from fedflow.cli.server import run_worker
+
+    run_worker(_settings(context))
+
+
+@server_app.command("migrate")
+def _migrate(context: typer.Context) -> None:
+    """Bring the database's schema to this version of FedFlow."""
+    from fedflow.cli.server import migrate
+
+    migrate(_settings(context))
+
+
+@server_app.command("code")
+def _code(
+    member: Annotated[str, typer.Argument(help="Name of the member that joins with it.")],
+    max_examples: Annotated[int | None, typer.Option(help="Most pictures that the member may claim.", min=1)] = None,
+    federation: FederationOption = None,
+    url: UrlOption = URL,
+    token_file: TokenOption = None,
+    token: SecretOption = None,
+) -> None:
+    """Make a one-time code with which a participant joins."""
+    from fedflow.cli.run import code
+
+    print(code(_coordinator(url, token, token_file), member, federation, max_examples))
+
+
+@run_app.command("start")
+def _start(
+    plan: Annotated[Path, typer.Argument(help="Plan file; data.clients are names of members.")],
+    put: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE put over the plan's.")] = None,
+    federation: FederationOption = None,
+    url: UrlOption = URL,
+    token_file: TokenOption = None,
+    token: SecretOption = None,
+) -> None:
+    """Start a run and print its identifier."""
+    from fedflow.cli.run import start
+
+    print(start(_coordinator(url, token, token_file), plan, tuple(put or ()), federation))
+
+
+@run_app.command("watch")
+def _watch(
+    run: RunArgument = None, url: UrlOption = URL, token_file: TokenOption = None, token: SecretOption = None
+) -> None:
+    """Print what happens until the run is over; exit status 1 where it is not done then."""
+    from fedflow.cli.run import watch
+
+    coordinator = _coordinator(url, token, token_file)
+    if not watch(coordinator, run or coordinator.last_run()):
+        raise typer.Exit(1)
+
+
+@run_app.command("explain")
+def _explain(
+    run: RunArgument = None, url: UrlOption = URL, token_file: TokenOption = None, token: SecretOption = None
+) -> None:
+    """Say in one paragraph why the run is not moving."""
+    coordinator = _coordinator(url, token, token_file)
+    print(coordinator.get(f"/runs/{run or coordinator.last_run()}/explain")["text"])
+
+
+def join(
+    data: Annotated[Path, typer.Option(help="Folder of pictures with captions (same name, .txt).")],
+    url: Annotated[str | None, typer.Argument(help="The server's address; not needed a second time.")] = None,
+    code: Annotated[str | None, typer.Option(help="The coordinator's one-time code; not needed a second time.")] = None,
+    home: Annotated[Path | None, typer.Option(help="Folder for this device's key, base models and runs.")] = None,
+    name: Annotated[str, typer.Option(help="What the coordinator sees of this device.")] = "device",
+    accept: Annotated[
+        bool, typer.Option(help="Say yes to every run within the limits, for unattended machines.")
+    ] = False,
+    max_rounds: Annotated[int | None, typer.Option(help="Say no to runs of more rounds.", min=1)] = None,
+    policy: Annotated[Path | None, typer.Option(help="The owner's policy file, TOML.")] = None,
+    threads: Annotated[int, typer.Option(help="Threads of the training; the bits depend on this number.", min=1)] = 1,
+    once: Annotated[bool, typer.Option(help="Leave when the first run is finished.")] = False,
+) -> None:
+    """Take part in a federation with the pictures of one folder."""
+    from fedflow.cli.join import join as run
+
+    run(
+        url,
+        data,
+        code=code,
+        home=home,
+        name=name,
+        accept=accept,
+        max_rounds=max_rounds,
+        policy=policy,
+        threads=threads,
+        once=once,
+    )
+
+
+def _change(name: str, told: str, text: str) -> None:
+    """Add a command that posts to the run: `told` is the past tense that is printed, `text` its help."""
+
+    def command(
+        run: RunArgument = None, url: UrlOption = URL, token_file: TokenOption = None, token: SecretOption = None
+    ) -> None:
+        coordinator = _coordinator(url, token, token_file)
+        found = run or coordinator.last_run()
+        coordinator.post(f"/runs/{found}/{name}")
+        print(f"{told}: {found}")
+
+    run_app.command(name, help=text)(command)
+
+
+_change("pause", "paused", "Hand out no more work; updates under way are still taken.")
+_change("resume", "goes on", "Go on with a paused or failed run.")
+_change("stop", "stopped", "End the run for good; committed rounds stay.")
+_change("close-round", "round closed", "Aggregate the updates that are there now.")
+
+
+def _settings(context: typer.Context) -> ServerSettings:
+    from fedflow.cli.server import default_folder, settings_of
+
+    return settings_of(**{**context.obj, "folder": context.obj["folder"] or default_folder()})
+
+
+def _coordinator(url: str, token: str | None, token_file: Path | None) -> Coordinator:
+    from fedflow.cli.run import Coordinator
+    from fedflow.cli.server import default_folder
+    from fedflow.server.services.identity import TOKEN_FILE
+
+    return Coordinator(url, token, token_file or default_folder() / TOKEN_FILE)

@@ -1,0 +1,82 @@
+"""`fedflow join`: take part in a federation with the pictures of one folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from fedflow.client.connection import Connection, is_private, printable, server_address
+from fedflow.client.home import Device, Home, default_home, only_home
+from fedflow.client.participant import Participant, Place
+from fedflow.client.policy import Policy, read_policy
+from fedflow.datasets import read_folder
+from fedflow.errors import DatasetError, MistakeError
+
+
+def join(
+    url: str | None,
+    data: Path,
+    *,
+    code: str | None = None,
+    home: Path | None = None,
+    name: str = "device",
+    accept: bool = False,
+    max_rounds: int | None = None,
+    policy: Path | None = None,
+    threads: int = 1,
+    once: bool = False,
+) -> None:
+    """Join the federation at `url` with a one-time code, or go on as the device that joined from `home` before.
+
+    `data` holds the pictures; `name` is what the coordinator sees of this device. `accept` answers yes to every run
+    within the policy and `max_rounds`. With `once` it ends with the first run that is finished.
+
+    Raises FedFlowError, one line, for what is wrong in what was asked or ends the participation; KeyboardInterrupt
+    comes back with a message that says how to go on.
+    """
+    server = None if url is None else server_address(url)
+    place = Place(data, _count_pictures(data), threads)
+    limits = _limits(policy, max_rounds)
+    if home is None:
+        home = only_home() if server is None else default_home(server)
+    own = Home(home)
+    with own.alone(), Connection(own) as connection:
+        device = _device(own, connection, server, code, name)
+        print(
+            f"Member '{printable(device.member)}' of '{printable(device.federation)}' at {device.server}.", flush=True
+        )
+        Participant(own, device, connection, place, limits, accept_unasked=accept, once=once).take_part()
+
+
+def _device(home: Home, connection: Connection, server: str | None, code: str | None, name: str) -> Device:
+    device = home.device()
+    if device is not None:
+        if server not in (None, device.server):
+            raise MistakeError(f"{home.folder}: has joined {device.server}; give another --home to join {server} too")
+        return device
+    if server is None or code is None:
+        raise MistakeError(
+            f"{home.folder}: has not joined a federation yet; give the server's URL, and --code with the coordinator's "
+            "one-time code"
+        )
+    if not is_private(server):
+        print(f"fedflow: {server} is not https: others on the network can read what is sent", file=sys.stderr)
+    return connection.join(server, code, name)
+
+
+def _limits(policy: Path | None, max_rounds: int | None) -> Policy:
+    """The owner's policy, tightened by --max-rounds."""
+    limits = Policy() if policy is None else read_policy(policy)
+    if max_rounds is None:
+        return limits
+    return limits.model_copy(update={"max_rounds": min(max_rounds, limits.max_rounds or max_rounds)})
+
+
+def _count_pictures(data: Path) -> int:
+    """Raises DatasetError for a picture or caption that cannot be used, all of them named before anything is sent."""
+    dataset = read_folder(data, 1)
+    for problem in dataset.problems[:-1]:
+        print(f"fedflow: {problem}", file=sys.stderr)
+    if dataset.problems:
+        raise DatasetError(str(dataset.problems[-1]))
+    return len(dataset.pictures)

@@ -1,0 +1,145 @@
+"""`fedflow run`: what a coordinator does with a run on a FedFlowServer."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from fedflow.errors import MistakeError, RunError
+from fedflow.federation.protocol import API, PROTOCOL, PROTOCOL_HEADER
+from fedflow.plan import read_plan
+
+TIMEOUT_S = 30.0
+LOOK_S = 0.5
+OVER = ("done", "stopped", "failed")
+
+
+class Coordinator:
+    """A coordinator's talk with the server at `url`; every answer that is an error becomes one line."""
+
+    def __init__(self, url: str, token: str | None, token_file: Path) -> None:
+        self._client = httpx.Client(
+            base_url=url.rstrip("/") + API,
+            timeout=TIMEOUT_S,
+            headers={"Authorization": f"Bearer {token or _read_token(token_file)}", PROTOCOL_HEADER: str(PROTOCOL)},
+        )
+        self._url = url
+
+    def get(self, path: str, **query: str | int) -> Any:
+        """The JSON at `path`."""
+        return self._ask("GET", path, params=query)
+
+    def post(self, path: str, body: object | None = None) -> Any:
+        """The answer to `body` sent to `path`."""
+        return self._ask("POST", path, json=body)
+
+    def _ask(self, method: str, path: str, **content: Any) -> Any:
+        try:
+            answer = self._client.request(method, path, **content)
+        except httpx.HTTPError as error:
+            raise RunError(
+                f"{self._url}: no answer ({error}); is the server running? start it with 'fedflow server'"
+            ) from None
+        try:
+            told = answer.json() if answer.content else None
+        except ValueError:
+            raise RunError(f"{self._url}: answers like no FedFlowServer; check the address") from None
+        if answer.is_error:
+            problem = told.get("error", {}) if isinstance(told, dict) else {}
+            message = str(problem.get("message") or f"status {answer.status_code}")
+            raise (MistakeError if answer.status_code < 500 else RunError)(message)
+        return told
+
+    def federation(self, name: str | None) -> str:
+        """The identifier of the federation of this name, or of the only one there is."""
+        found = {item["name"]: item["id"] for item in self.get("/federations", limit=200)["items"]}
+        if name is None and len(found) == 1:
+            return str(next(iter(found.values())))
+        if name not in found:
+            raise MistakeError(f"--federation {name}: the server has {', '.join(sorted(found)) or 'none'}")
+        return str(found[name])
+
+    def last_run(self) -> str:
+        """The identifier of the run that was started last."""
+        after, last = "", None
+        while True:
+            page = self.get("/runs", after=after, limit=200)
+            if page["items"]:
+                last = page["items"][-1]["id"]
+            if page["next"] is None:
+                break
+            after = page["next"]
+        if last is None:
+            raise MistakeError("the server has no run yet; start one with 'fedflow run start PLAN'")
+        return str(last)
+
+
+def code(coordinator: Coordinator, member: str, federation: str | None, max_examples: int | None) -> str:
+    """Make a one-time code with which a device joins as `member`."""
+    body: dict[str, object] = {"member": member}
+    if max_examples is not None:
+        body["max_examples"] = max_examples
+    return str(coordinator.post(f"/federations/{coordinator.federation(federation)}/codes", body)["code"])
+
+
+def start(coordinator: Coordinator, plan_file: Path, overrides: tuple[str, ...], federation: str | None) -> str:
+    """Start a run of the plan in `plan_file` and return its identifier."""
+    plan = read_plan(plan_file, overrides)
+    body = {"federation_id": coordinator.federation(federation), "plan": plan.model_dump(mode="json")}
+    return str(coordinator.post("/runs", body)["id"])
+
+
+def watch(coordinator: Coordinator, run_id: str) -> bool:
+    """Print what happens in the run, a line each, until it is over; True where it is done.
+
+    KeyboardInterrupt comes back with a message: the run itself goes on.
+    """
+    run = coordinator.get(f"/runs/{run_id}")
+    after = 0
+    try:
+        while True:
+            run = coordinator.get(f"/runs/{run_id}")
+            while True:
+                page = coordinator.get(f"/federations/{run['federation_id']}/events", after=after, limit=200)
+                for event in page["items"]:
+                    after = event["id"]
+                    if event["run"] == run_id:
+                        print(_line(event), flush=True)
+                if page["next"] is None:
+                    break
+            if run["status"] in OVER:
+                if run["message"]:
+                    print(run["message"], file=sys.stderr)
+                return bool(run["status"] == "done")
+            time.sleep(LOOK_S)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"no longer watching; the run goes on. 'fedflow run watch {run_id}' watches again"
+        ) from None
+
+
+def _line(event: dict[str, Any]) -> str:
+    at = time.strftime("%H:%M:%S", time.localtime(time.time() - event["age_s"]))
+    facts = event["facts"]
+    told = ", ".join(f"{key} {_short(value)}" for key, value in facts.items() if value not in (None, "", []))
+    return f"{at}  {event['kind']}" + (f": {told}" if told else "")
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(str(each) for each in value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _read_token(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        raise MistakeError(
+            f"{path}: no coordinator's token there; give --token-file (the server writes it into its folder) or "
+            f"set FEDFLOW_TOKEN"
+        ) from None

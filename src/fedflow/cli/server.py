@@ -1,0 +1,64 @@
+"""`fedflow server`: start it, and say how people and participants reach it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from fedflow import __version__
+from fedflow.errors import PlanError
+from fedflow.plan import describe
+from fedflow.server.database import schema
+from fedflow.server.processes import supervise
+from fedflow.server.services import devices, federations, identity
+from fedflow.server.settings import ServerSettings
+from fedflow.server.store import make_engine, open_store
+
+FIRST_MEMBER = "participant-1"
+MOST_EXAMPLES = 100_000
+
+
+def settings_of(**given: object) -> ServerSettings:
+    """Settings from options; those not given keep their defaults. Raises PlanError, one line."""
+    try:
+        return ServerSettings.model_validate({key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise PlanError(describe(error)) from None
+
+
+def run_server(settings: ServerSettings) -> int:
+    """Make what a first start needs, say where the server is, and run it until it is told to end."""
+    store = open_store(settings)
+    first = identity.first_coordinator(store)
+    federation = federations.first_federation(store)
+    url = f"http://{settings.host}:{settings.port}"
+    print(f"FedFlowServer: {url}   data: {settings.folder.absolute()}")
+    print(f"API: {url}/openapi/   stop: Ctrl-C, nothing is lost")
+    if first is not None:
+        code = devices.new_code(store, federation, FIRST_MEMBER, MOST_EXAMPLES, ttl_s=settings.code_ttl_s)
+        print(f"The coordinator's token is in {settings.folder.absolute() / identity.TOKEN_FILE}")
+        print(f"The first participant joins with: fedflow join {url} --code {code} --data FOLDER")
+        print("More codes: fedflow server code MEMBER")
+    sys.stdout.flush()
+    store.engine.dispose()
+    return supervise(settings)
+
+
+def default_folder() -> Path:
+    """Where a server keeps its data if nobody says otherwise."""
+    return Path.home() / ".local" / "share" / "fedflow-server"
+
+
+def run_worker(settings: ServerSettings) -> None:
+    """One worker, until it is told to end."""
+    from fedflow.server.worker.main import work  # noqa: PLC0415 - brings torch along
+
+    work(open_store(settings), settings)
+
+
+def migrate(settings: ServerSettings) -> None:
+    """Bring the database to this version's schema."""
+    schema.upgrade(make_engine(settings.url, settings.threads))
+    print(f"The database has the schema of FedFlow {__version__}.")

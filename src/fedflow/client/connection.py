@@ -1,0 +1,313 @@
+"""Talking to FedFlowServer as this device: tokens, patience, and the server's errors as errors of FedFlow."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+import uuid
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+import httpx
+from pydantic import ValidationError
+
+from fedflow import __version__
+from fedflow.client.home import Device, Home
+from fedflow.client.identity import Identity
+from fedflow.client.transfer import TransferError, download, upload
+from fedflow.errors import FedFlowError, MistakeError, RunError
+from fedflow.federation.protocol import (
+    API,
+    PROTOCOL,
+    PROTOCOL_HEADER,
+    Challenged,
+    ChallengeRequest,
+    ConsentRequest,
+    Joined,
+    JoinRequest,
+    Message,
+    Problem,
+    RunFacts,
+    Token,
+    TokenRequest,
+    UpdateAnswer,
+    UpdateRequest,
+    Work,
+    signed_text,
+)
+
+M = TypeVar("M", bound=Message)
+
+PATIENCE_S = 60.0
+FIRST_BACKOFF_S = 0.5
+LONGEST_BACKOFF_S = 20.0
+LONGEST_RETRY_AFTER_S = 300.0
+PASSING = frozenset({429, 502, 503, 504})
+TIMEOUTS = httpx.Timeout(connect=10.0, read=60.0, write=60.0, pool=60.0)
+TOKEN_MARGIN_S = 30.0
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Refused(MistakeError):  # noqa: N818 - what the server did
+    """The server said no; `status` is HTTP's, the message the server's sentence."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Unavailable(RunError):  # noqa: N818 - what the server is
+    """The server cannot be reached, or cannot do it now; the same request later may succeed."""
+
+
+class Connection:
+    """What this device asks of the server. One for each home; requests are repeated for `patience_s`."""
+
+    def __init__(self, home: Home, patience_s: float = PATIENCE_S, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._home = home
+        self._patience_s = patience_s
+        self._sleep = sleep
+        self._random = random.Random()
+        headers = {PROTOCOL_HEADER: str(PROTOCOL), "User-Agent": f"fedflow/{__version__}"}
+        self._client = httpx.Client(timeout=TIMEOUTS, headers=headers)
+        device = home.device()
+        if device is not None:
+            self._speak_as(device)
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def join(self, server: str, code: str, device_name: str) -> Device:
+        """Use up a one-time code, and keep who this device is.
+
+        Repeating it with the same code and the same key, as after a crash, is the same request to the server.
+        """
+        identity = self._home.identity()
+        request = JoinRequest(code=code, device_name=device_name, public_key=identity.public_key, version=__version__)
+        once = hashlib.sha256(f"{code} {identity.public_key}".encode()).hexdigest()
+        joined = self._call(Joined, "POST", f"{server}{API}/join", request, once)
+        try:
+            device = Device(server=server, **joined.model_dump())
+        except ValidationError:
+            raise MistakeError(
+                f"the member's name {joined.member!r} cannot name a file; ask the coordinator for another name"
+            ) from None
+        self._home.keep(device)
+        self._speak_as(device)
+        return device
+
+    def work(self) -> Work:
+        """What to do now."""
+        return self._call(Work, "GET", self._url("work"))
+
+    def run(self, run_id: str) -> RunFacts:
+        """A run's frozen plan and what belongs to it."""
+        return self._call(RunFacts, "GET", self._url(f"runs/{run_id}"))
+
+    def consent(self, run_id: str, accept: bool, num_examples: int, reason: str = "") -> None:
+        """Tell the owner's answer to a run."""
+        request = ConsentRequest(accept=accept, num_examples=num_examples, reason=reason)
+        self._answer("POST", self._url(f"runs/{run_id}/consent"), request, uuid.uuid4().hex)
+
+    def hand_in(self, run_id: str, round_number: int, request: UpdateRequest) -> UpdateAnswer:
+        """Hand in an uploaded update for a round."""
+        url = self._url(f"runs/{run_id}/rounds/{round_number}/updates")
+        return self._call(UpdateAnswer, "POST", url, request, uuid.uuid4().hex)
+
+    def fetch(self, sha256: str, target: Path) -> None:
+        """Download content into `target`, checked; a download that was cut goes on where it was."""
+        with _in_our_words():
+            download(self._client, self._url(f"files/{sha256}"), sha256, target)
+
+    def upload(self, path: Path, metadata: Mapping[str, str]) -> str:
+        """Upload a file and return the upload's id; one that was cut goes on where it was."""
+        with _in_our_words():
+            return upload(self._client, self._url("uploads"), path, metadata)
+
+    @property
+    def _server(self) -> str:
+        device = self._home.device()
+        if device is None:
+            raise MistakeError(f"{self._home.folder}: has not joined a federation; give the server's URL and --code")
+        return device.server
+
+    def _url(self, path: str) -> str:
+        return f"{self._server}{API}/{path}"
+
+    def _speak_as(self, device: Device) -> None:
+        self._client.auth = DeviceAuth(device, self._home.identity())
+
+    def _call(self, kind: type[M], method: str, url: str, body: Message | None = None, once: str | None = None) -> M:
+        response = self._answer(method, url, body, once)
+        try:
+            return kind.model_validate_json(response.content)
+        except ValidationError:
+            raise RunError(
+                f"{url}: the answer is no {kind.__name__} of protocol {PROTOCOL}; is this a FedFlow server of the same "
+                "version?"
+            ) from None
+
+    def _answer(self, method: str, url: str, body: Message | None, once: str | None) -> httpx.Response:
+        """The server's answer, asked for again while it may still come."""
+        headers = {} if once is None else {"Idempotency-Key": once}
+        content = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = body.model_dump_json().encode()
+        began = time.monotonic()
+        backoff_s = FIRST_BACKOFF_S
+        while True:
+            wait_s = self._random.uniform(0, backoff_s)
+            fault: FedFlowError
+            try:
+                response = self._client.request(method, url, content=content, headers=headers)
+            except httpx.TransportError as error:
+                fault = unreachable(url, error)
+            else:
+                if response.status_code < 300:
+                    return response
+                fault = error_of(response)
+                if response.status_code not in PASSING:
+                    raise fault
+                wait_s = max(wait_s, _retry_after_s(response))
+            if time.monotonic() - began + wait_s > self._patience_s:
+                raise fault
+            self._sleep(wait_s)
+            backoff_s = min(LONGEST_BACKOFF_S, 2 * backoff_s)
+
+
+class DeviceAuth(httpx.Auth):
+    """Bearer tokens of a device, each got by signing a challenge; a new one where it runs out or is refused.
+
+    Where the server gives no token, its answer to that takes the place of the answer to the request.
+    """
+
+    def __init__(self, device: Device, identity: Identity) -> None:
+        self._device = device
+        self._identity = identity
+        self._token = ""
+        self._good_until = 0.0
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """What httpx sends for one request."""
+        was_fresh = False
+        if time.monotonic() >= self._good_until:
+            was_fresh = True
+            if not (yield from self._new_token(request)):
+                return
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        response = yield request
+        if response.status_code != 401:
+            return
+        self._good_until = 0.0
+        if was_fresh or not isinstance(request.stream, httpx.ByteStream):
+            return  # a body that is read from a file is gone; whoever sends it sends it again
+        if (yield from self._new_token(request)):
+            request.headers["Authorization"] = f"Bearer {self._token}"
+            yield request
+
+    def _new_token(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, bool]:
+        challenge = ChallengeRequest(device_id=self._device.device_id)
+        challenged = yield from self._post("challenge", challenge, Challenged, request)
+        if challenged is None:
+            return False
+        text = signed_text(self._device.device_id, challenged.nonce)
+        answer = TokenRequest(
+            device_id=self._device.device_id, nonce=challenged.nonce, signature=self._identity.sign(text)
+        )
+        began = time.monotonic()
+        token = yield from self._post("token", answer, Token, request)
+        if token is None:
+            return False
+        self._token = token.token
+        self._good_until = began + max(token.expires_in_s / 2, token.expires_in_s - TOKEN_MARGIN_S)
+        return True
+
+    def _post(
+        self, what: str, body: Message, kind: type[M], cause: httpx.Request
+    ) -> Generator[httpx.Request, httpx.Response, M | None]:
+        """The server's message, or None where it gives another answer."""
+        url = f"{self._device.server}{API}/devices/{what}"
+        headers = {name: cause.headers[name] for name in (PROTOCOL_HEADER, "User-Agent")}
+        headers["Content-Type"] = "application/json"
+        response = yield httpx.Request(
+            "POST", url, content=body.model_dump_json().encode(), headers=headers, extensions=cause.extensions
+        )
+        if response.status_code >= 300:
+            return None
+        try:
+            return kind.model_validate_json(response.read())
+        except ValidationError:
+            raise RunError(f"{url}: the answer is no {kind.__name__} of protocol {PROTOCOL}; update FedFlow") from None
+
+
+def server_address(url: str) -> str:
+    """The address as it is kept, without a slash at the end. Raises MistakeError for what is none."""
+    try:
+        parsed = httpx.URL(url.strip())
+    except httpx.InvalidURL:
+        parsed = httpx.URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.userinfo:
+        raise MistakeError(f"{url!r}: is no address of a server; give one such as https://example.org")
+    return str(parsed).rstrip("/")
+
+
+def is_private(server: str) -> bool:
+    """Whether nobody on the way can read what is sent to this address."""
+    parsed = httpx.URL(server)
+    return parsed.scheme == "https" or parsed.host in LOOPBACK
+
+
+def error_of(response: httpx.Response) -> Refused | Unavailable:
+    """The server's answer that is no success as an error with its sentence."""
+    return _fault(_sentence(response), response.status_code)
+
+
+def unreachable(url: str, error: httpx.TransportError) -> Unavailable:
+    """No answer at all."""
+    reason = printable(str(error)) or type(error).__name__
+    return Unavailable(f"{url}: the server does not answer ({reason}); check the address and the network")
+
+
+def printable(text: str) -> str:
+    """Text of the server's for a terminal: what could steer one is written with escapes, and in one line."""
+    text = " ".join(text.split())
+    return text if text.isprintable() else ascii(text)
+
+
+def _fault(sentence: str, status: int | None) -> Refused | Unavailable:
+    """`status` is None where no answer came."""
+    if status is None or status >= 500 or status == 429:
+        return Unavailable(sentence)
+    return Refused(sentence, status)
+
+
+def _sentence(response: httpx.Response) -> str:
+    try:
+        return printable(Problem.model_validate_json(response.read()).error.message)
+    except ValidationError:
+        what = f"{response.status_code} {response.reason_phrase}".strip()
+        return f"{response.request.url}: answered '{printable(what)}', not as a FedFlow server does; check the address"
+
+
+def _retry_after_s(response: httpx.Response) -> float:
+    """Seconds that the server asks for; 0 where it names none."""
+    text = response.headers.get("Retry-After", "")
+    return min(float(text), LONGEST_RETRY_AFTER_S) if text.isdecimal() else 0.0
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    try:
+        yield
+    except TransferError as error:
+        raise _fault(printable(str(error)), error.status) from None

@@ -1,0 +1,147 @@
+"""A run in plain words, the owner's answer to it, and a note of what was agreed to."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from fedflow.client.connection import printable
+from fedflow.client.policy import BYTES_PER_MB, Policy, refusal
+from fedflow.errors import MistakeError, RunError
+from fedflow.federation.protocol import RunFacts
+from fedflow.plan import Plan, describe
+from fedflow.storage import read_json, write_json
+
+SHAPES_NAMED = 4
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The owner's answer to a run; `reason` is given where it is no."""
+
+    accept: bool
+    reason: str = ""
+
+
+def plan_of(facts: RunFacts) -> Plan:
+    """The run's plan. Raises MistakeError where this version of FedFlow does not know it."""
+    try:
+        return Plan.model_validate(facts.plan)
+    except ValidationError as error:
+        faults = printable(describe(error))
+        raise MistakeError(f"run '{printable(facts.name)}': its plan is of another version ({faults})") from None
+
+
+def in_plain_words(facts: RunFacts, plan: Plan, num_examples: int, data: Path) -> str:
+    """What is trained on what, how often, what leaves this machine and what never does."""
+    training = plan.training
+    what = f"LoRA adapters of rank {plan.lora.rank}" if plan.trains_adapter else "the whole UNet"
+    text_encoder = " on UNet and text encoder" if plan.trains_adapter and plan.lora.text_encoder else ""
+    known_as = f" (content {facts.base_hash[:12]})" if facts.base_hash else ""
+    flipped = ", each mirrored too" if training.flip else ""
+    lines = [
+        f"The run '{facts.name}' asks for your consent.",
+        "",
+        "What is trained, on this machine",
+        f"  {what}{text_encoder}, on the base model '{plan.model}'{known_as}",
+        f"  on your {_counted(num_examples, 'picture')} in {data} and their captions{flipped}",
+        f"  in {_counted(plan.rounds, 'round')} with {_counted(training.epochs, 'pass', 'passes')} each, "
+        f"joined by {plan.method}",
+        f"  together with: {', '.join(facts.members)}",
+        "",
+        "What leaves this machine",
+        "  now: your answer, and how many pictures you have",
+        f"  in every round: the trained weights as {plan.network.wire}, about {size_text(facts.upload_bytes)}",
+        f"    {_tensors(facts)}",
+        f"  with them: the number of pictures ({num_examples}), the mean loss at the start and at the end, and the "
+        "seconds of the training",
+        "",
+        "What never leaves",
+        "  pictures, captions, names of files and folders, encoded pictures, and the device's private key",
+        "",
+        "Trained weights carry traces of what they were trained on. The server sees yours, all members see what they",
+        "are joined to. No noise is added that would hide a single picture.",
+    ]
+    return "\n".join(line if line.isprintable() else ascii(line) for line in lines)
+
+
+def decide(
+    facts: RunFacts, plan: Plan, num_examples: int, data: Path, policy: Policy, *, accept_unasked: bool
+) -> Answer:
+    """The owner's answer: no where the policy says so, else yes where asking was waived, else what a person says.
+
+    Prints the run in plain words. Raises MistakeError where a person would have to be asked and there is no terminal.
+    """
+    reason = refusal(policy, facts, plan, num_examples)
+    if reason is not None:
+        return Answer(False, reason)
+    print(in_plain_words(facts, plan, num_examples, data), flush=True)
+    if accept_unasked:
+        return Answer(True)
+    if not sys.stdin.isatty():
+        raise MistakeError(
+            f"run '{printable(facts.name)}' asks for consent and nobody is at a terminal; "
+            "run the same command in one, or with --accept and limits (--max-rounds, --policy)"
+        )
+    return Answer(True) if _says_yes() else Answer(False, "the owner of this machine declined")
+
+
+def remember(path: Path, facts: RunFacts) -> None:
+    """Note in `path` what was agreed to."""
+    write_json(path, _agreed(facts))
+
+
+def has_agreed(path: Path, facts: RunFacts) -> bool:
+    """Whether the owner has agreed to this run before.
+
+    Raises RunError where the server now tells another run under the same name than the owner agreed to.
+    """
+    if not path.is_file():
+        return False
+    if read_json(path) != _agreed(facts):
+        raise RunError(
+            f"run '{printable(facts.name)}': its plan, base model or tensors are not those you agreed to ({path}); "
+            "nothing was sent. Ask the coordinator; remove that file to be asked again"
+        )
+    return True
+
+
+def size_text(size_bytes: int) -> str:
+    """A size for people."""
+    if size_bytes < BYTES_PER_MB:
+        return f"{-(-size_bytes // 1000)} kB"
+    return f"{size_bytes / BYTES_PER_MB:.1f} MB"
+
+
+def _agreed(facts: RunFacts) -> dict[str, object]:
+    return facts.model_dump(mode="json", include={"plan", "base_hash", "tensors"})
+
+
+def _says_yes() -> bool:
+    while True:
+        try:
+            answer = input("Take part? [y/n] ").strip().lower()
+        except EOFError:
+            return False
+        if answer in {"y", "yes", "n", "no"}:
+            return answer.startswith("y")
+
+
+def _tensors(facts: RunFacts) -> str:
+    """Names are told by their count and what they have in common, shapes by the commonest."""
+    shapes = Counter("x".join(map(str, shape)) or "1" for shape in facts.tensors.values())
+    named = ", ".join(f"{count} of {shape}" for shape, count in shapes.most_common(SHAPES_NAMED))
+    rest = sum(shapes.values()) - sum(count for _, count in shapes.most_common(SHAPES_NAMED))
+    numbers = sum(math.prod(shape) for shape in facts.tensors.values())
+    more = f" and {rest} of other shapes" if rest else ""
+    parts = ", ".join(sorted({name.partition(".")[0] for name in facts.tensors}))
+    return f"{_counted(len(facts.tensors), 'tensor')} of {parts} with {numbers:,} numbers: {named}{more}"
+
+
+def _counted(count: int, one: str, several: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else several or one + 's'}"

@@ -1,0 +1,317 @@
+"""The participant's loop: ask the server what to do, train, hand in, and ask again. One process, the model stays open.
+
+Every step leaves its outcome in the run's folder, so that a participant that was killed goes on where it was: the
+consent, each fetched file, the training at its last checkpoint, the finished update, the upload at its last byte.
+"""
+
+from __future__ import annotations
+
+import random
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import torch
+
+from fedflow.client.base import base_bytes, prepare_base
+from fedflow.client.connection import Connection, Refused, Unavailable, printable
+from fedflow.client.consent import decide, has_agreed, plan_of, remember, size_text
+from fedflow.client.home import Device, Home
+from fedflow.client.policy import BYTES_PER_MB, Policy, is_open, refusal
+from fedflow.client.transfer import forget
+from fedflow.errors import ModelError, RunError, StorageError
+from fedflow.federation.jobs import Trained, TrainJob
+from fedflow.federation.places import RunFolder
+from fedflow.federation.protocol import RunFacts, UpdateRequest, Work
+from fedflow.federation.workbench import Workbench, settle_torch
+from fedflow.plan import Plan
+from fedflow.storage import Blobs, read_json, write_json
+from fedflow.tensors import open_tensors
+from fedflow.training import steps_for
+
+JITTER = 0.2
+SHORTEST_REST_S = 0.1
+LONGEST_REST_S = 3600.0
+REST_AFTER_FAULT_S = 5.0
+NOT_NOW = frozenset({404, 409, 410})
+NEVER = 422
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a participant works with: its pictures, how many they are, and how many threads train."""
+
+    data: Path
+    num_examples: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class _Open:
+    """A run that this process trains for, with everything opened."""
+
+    facts: RunFacts
+    plan: Plan
+    bench: Workbench
+
+
+class Participant:
+    """Takes part in the runs of one federation for as long as it is left to."""
+
+    def __init__(
+        self,
+        home: Home,
+        device: Device,
+        connection: Connection,
+        place: Place,
+        policy: Policy,
+        *,
+        accept_unasked: bool,
+        once: bool,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._home = home
+        self._device = device
+        self._connection = connection
+        self._place = place
+        self._policy = policy
+        self._accept_unasked = accept_unasked
+        self._once = once
+        self._sleep = sleep
+        self._random = random.Random()
+        self._facts: dict[str, RunFacts] = {}
+        self._open: _Open | None = None
+        self._refused_for_good: set[tuple[str, int]] = set()
+        self._last_said = ""
+
+    def take_part(self) -> None:
+        """Do what the server asks for, until a run is finished where `once`, and else for ever.
+
+        Raises FedFlowError, one line, where this participant cannot go on: it was removed, the disk is full, the
+        model is another than the run names, a person would have to consent. An absent server is waited for.
+        KeyboardInterrupt comes back with a message that says how to go on.
+        """
+        settle_torch(self._place.threads)
+        done: tuple[str, str | None, int] | None = None
+        try:
+            while True:
+                try:
+                    work = self._connection.work()
+                    again_in_s = self._do(work)
+                except Unavailable as error:
+                    self._say(f"{error}; trying on")
+                    self._rest(REST_AFTER_FAULT_S)
+                    continue
+                if work.action == "finished" and self._once:
+                    return
+                before, done = done, (work.action, work.run, work.round)
+                # What was done is asked for once more only where the server has not noticed yet.
+                self._rest(max(again_in_s, work.poll_after_s, SHORTEST_REST_S) if before == done else again_in_s)
+        except KeyboardInterrupt:
+            again = ["fedflow", "join", "--data", str(self._place.data), "--home", str(self._home.folder)]
+            raise KeyboardInterrupt(
+                f"stopped; all that was done is kept, and this goes on from there: {shlex.join(again)}"
+            ) from None
+
+    def _do(self, work: Work) -> float:
+        """Carry out one answer of the server's, and return after how many seconds to ask again."""
+        try:
+            return self._carry_out(work)
+        except Refused as error:
+            if error.status not in NOT_NOW:
+                raise
+            self._say(f"{error}; asking again")
+            return max(work.poll_after_s, REST_AFTER_FAULT_S)
+
+    def _carry_out(self, work: Work) -> float:
+        if work.action == "consent" and work.run is not None:
+            return self._consent(work.run)
+        if work.action == "train" and work.run is not None:
+            return self._train(work, work.run)
+        self._say(printable(work.text))
+        return work.poll_after_s
+
+    def _consent(self, run: str) -> float:
+        facts = self._facts_of(run)
+        note = self._home.run(run) / "consent.json"
+        accept, reason = has_agreed(note, facts), ""
+        if not accept:
+            answer = decide(
+                facts,
+                plan_of(facts),
+                self._place.num_examples,
+                self._place.data,
+                self._policy,
+                accept_unasked=self._accept_unasked,
+            )
+            accept, reason = answer.accept, answer.reason
+            if accept:
+                remember(note, facts)
+        self._connection.consent(run, accept, self._place.num_examples, reason)
+        self._say(f"run '{printable(facts.name)}': {'you take part' if accept else f'declined: {reason}'}")
+        return 0.0
+
+    def _train(self, work: Work, run: str) -> float:
+        facts = self._facts_of(run)
+        if not has_agreed(self._home.run(run) / "consent.json", facts):
+            return self._consent(run)
+        plan = plan_of(facts)
+        why_not = refusal(self._policy, facts, plan, self._place.num_examples)
+        if why_not is None and not is_open(self._policy, datetime.now()):
+            why_not = f"the policy allows training at {self._policy.hours}"
+        if (run, work.round) in self._refused_for_good:
+            why_not = "the server refused this update for good"
+        if why_not is not None:
+            self._say(f"run '{printable(facts.name)}', round {work.round}: waiting, as {why_not}")
+            return max(work.poll_after_s, REST_AFTER_FAULT_S)
+        opened = self._opened(facts, plan)
+        job = self._job(work, plan)
+        self._fetch(opened.bench.folder, job)
+        self._say(
+            f"round {job.round} of {plan.rounds}: training {job.steps} steps on {self._place.num_examples} pictures"
+        )
+        trained = self._trained(opened.bench, job)
+        update = opened.bench.folder.blobs.get(trained.update)
+        self._check_leaving(facts, update)
+        return self._hand_in(work, run, trained, update)
+
+    def _hand_in(self, work: Work, run: str, trained: Trained, update: Path) -> float:
+        try:
+            upload_id = self._connection.upload(update, {"run": run, "round": str(work.round)})
+            request = UpdateRequest(
+                upload_id=upload_id,
+                sha256=trained.update,
+                num_examples=trained.num_examples,
+                metrics={
+                    "first_loss": trained.first_loss,
+                    "last_loss": trained.last_loss,
+                    "seconds": trained.seconds,
+                },
+            )
+            self._connection.hand_in(run, work.round, request)
+        except Refused as error:
+            forget(update)
+            if error.status != NEVER:
+                raise
+            self._refused_for_good.add((run, work.round))
+            self._say(f"round {work.round}: the server refuses the update: {error}")
+            return work.poll_after_s
+        forget(update)
+        self._say(
+            f"round {work.round}: loss {trained.first_loss:.3f} -> {trained.last_loss:.3f} in {trained.seconds:.0f} s, "
+            f"sent {size_text(trained.update_bytes)}"
+        )
+        return 0.0
+
+    def _facts_of(self, run: str) -> RunFacts:
+        """A run's facts; once they name the base model they change no more."""
+        facts = self._facts.get(run)
+        if facts is None or facts.base_hash is None:
+            facts = self._facts[run] = self._connection.run(run)
+        return facts
+
+    def _opened(self, facts: RunFacts, plan: Plan) -> _Open:
+        if self._open is None or self._open.facts.id != facts.id:
+            self._open = None  # two base models at once may be more than the machine holds
+            if facts.base_files and not (facts.base_hash and self._home.base(facts.base_hash).is_dir()):
+                self._say(f"base model '{printable(plan.model)}', {size_text(base_bytes(facts))}: fetching it once")
+            base = prepare_base(self._home, facts, plan, self._connection.fetch)
+            folders = {self._device.member: self._place.data}
+            bench = Workbench(plan, self._home.run(facts.id), folders, "auto", None, base=base)
+            if bench.model.content_hash != facts.base_hash:
+                raise ModelError(f"{base}: is damaged or was changed; remove the folder, and it is fetched again")
+            self._open = _Open(facts, plan, bench)
+        return self._open
+
+    def _job(self, work: Work, plan: Plan) -> TrainJob:
+        settings, member = plan.training, self._device.member
+        steps = steps_for(
+            self._place.num_examples, settings.batch_size, settings.epochs, settings.gradient_accumulation
+        )
+        return TrainJob(plan.seeds[0], member, work.round, (member,), steps, work.adapter, work.residuals)
+
+    def _fetch(self, folder: RunFolder, job: TrainJob) -> None:
+        """Have the global state that `job` starts from, and no more than that and its own update."""
+        needed = [digest for digest in (job.adapter, *job.residuals) if digest is not None]
+        own = _own_update(folder, job, self._place.num_examples)
+        for path in folder.blobs.folder.glob("*/*"):
+            if path.name[:64] not in {*needed, own}:
+                path.unlink()
+        for digest in needed:
+            if not _holds(folder.blobs, digest):
+                arriving = folder.out / "fetched" / digest
+                arriving.parent.mkdir(parents=True, exist_ok=True)
+                self._connection.fetch(digest, arriving)
+                folder.blobs.adopt(arriving, digest)
+
+    def _trained(self, bench: Workbench, job: TrainJob) -> Trained:
+        try:
+            return bench.train(job)
+        except (MemoryError, RuntimeError) as error:
+            if not is_want_of_memory(error):
+                raise
+            raise RunError(
+                f"round {job.round}: this machine has not the memory for the run (batch size "
+                f"{bench.plan.training.batch_size} on '{printable(bench.plan.model)}'); close other programs and run "
+                "the same command again, or ask the coordinator for a smaller training.batch_size"
+            ) from error
+
+    def _check_leaving(self, facts: RunFacts, update: Path) -> None:
+        """Raise RunError where the update is not what the owner was told would leave."""
+        file = open_tensors(update)
+        if {name: file.shape(name) for name in file} != facts.tensors:
+            raise RunError(
+                f"run '{printable(facts.name)}': the update holds other tensors than you agreed to; nothing was sent, "
+                "tell the coordinator"
+            )
+        limit_mb, size_mb = self._policy.max_upload_mb, update.stat().st_size / BYTES_PER_MB
+        if limit_mb is not None and size_mb > limit_mb:
+            raise RunError(f"the update has {size_mb:.1f} MB, and the policy allows {limit_mb:g} MB; nothing was sent")
+
+    def _say(self, line: str) -> None:
+        """Print a line once, however often the server says the same."""
+        if line != self._last_said:
+            print(line, flush=True)
+            self._last_said = line
+
+    def _rest(self, seconds: float) -> None:
+        """Wait about so long, so that many participants do not come back in the same moment."""
+        if seconds > 0.0:
+            jittered = seconds * self._random.uniform(1.0 - JITTER, 1.0 + JITTER)
+            self._sleep(min(max(jittered, SHORTEST_REST_S), LONGEST_REST_S))
+
+
+def _own_update(folder: RunFolder, job: TrainJob, num_examples: int) -> str | None:
+    """The update that `job` made here before, by content hash.
+
+    What was made for the same round from another state or with other pictures, or has lost its bytes, is dropped.
+    """
+    done, note = folder.outcome(job.name), folder.outcome(f"{job.name}-from")
+    asked = {"adapter": job.adapter, "residuals": list(job.residuals), "num_examples": num_examples}
+    if not note.is_file() or read_json(note) != asked:
+        done.unlink(missing_ok=True)
+        folder.drop_checkpoints(job.name)
+        write_json(note, asked)
+    if not done.is_file():
+        return None
+    update = Trained(**read_json(done)).update
+    if not _holds(folder.blobs, update):
+        done.unlink()
+        return None
+    return update
+
+
+def _holds(blobs: Blobs, digest: str) -> bool:
+    """Whether the blob is there and whole."""
+    try:
+        return blobs.get(digest).is_file()
+    except StorageError:
+        return False
+
+
+def is_want_of_memory(error: BaseException) -> bool:
+    """Whether memory is what lacked; on the CPU torch says so in words alone."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,99 @@
+"""The owner's policy: which runs this machine may take part in at all, and at which hours it trains."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from datetime import datetime, time
+from pathlib import Path
+
+from pydantic import Field, ValidationError, field_validator
+
+from fedflow.errors import MistakeError
+from fedflow.federation.protocol import RunFacts
+from fedflow.plan import Method, Plan, Settings, describe
+
+HOURS = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
+BYTES_PER_MB = 1_000_000
+
+
+class Policy(Settings):
+    """What the owner of this machine allows. A limit that is not given does not limit."""
+
+    models: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description="Base models that may be trained: content hashes, which are certain, or the plan's names for them.",
+    )
+    methods: tuple[Method, ...] = Field(
+        (), strict=False, description="How updates may be joined: fedavg, fedit, fedex-lora."
+    )
+    max_rounds: int | None = Field(None, ge=1, description="Most rounds of a run.")
+    max_pictures: int | None = Field(None, ge=1, description="Most pictures that may be trained on.")
+    max_upload_mb: float | None = Field(
+        None, gt=0, strict=False, description="Largest update that may leave this machine, in millions of bytes."
+    )
+    hours: str | None = Field(
+        None,
+        description="Hours of the day, by this machine's clock, at which a round's training may begin: '22:00-06:00'.",
+    )
+
+    @field_validator("hours")
+    @classmethod
+    def _are_hours(cls, hours: str | None) -> str | None:
+        if hours is not None:
+            _span(hours)
+        return hours
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy in a TOML file. Raises MistakeError, one line, for what cannot be read or is no policy."""
+    try:
+        return Policy.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise MistakeError(f"{path}: the policy cannot be read ({error.strerror}); check the path") from None
+    except UnicodeDecodeError as error:
+        raise MistakeError(f"{path}: not UTF-8 text (byte {error.start}); save the policy as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise MistakeError(f"{path}: not valid TOML: {error}") from None
+    except ValidationError as error:
+        raise MistakeError(f"{path}: {describe(error)}") from None
+
+
+def refusal(policy: Policy, facts: RunFacts, plan: Plan, num_examples: int) -> str | None:
+    """Why the policy does not allow this run with so many pictures, in one sentence; None where it does."""
+    upload_mb = facts.upload_bytes / BYTES_PER_MB
+    if policy.models and facts.base_hash not in policy.models and plan.model not in policy.models:
+        return f"the policy does not allow the base model '{plan.model}'"
+    if policy.methods and plan.method not in policy.methods:
+        return f"the run's method is {plan.method}, and the policy allows {', '.join(policy.methods)}"
+    if policy.max_rounds is not None and plan.rounds > policy.max_rounds:
+        return f"the run has {plan.rounds} rounds, and the policy allows {policy.max_rounds}"
+    if policy.max_pictures is not None and num_examples > policy.max_pictures:
+        return f"the folder holds {num_examples} pictures, and the policy allows {policy.max_pictures}"
+    if policy.max_upload_mb is not None and upload_mb > policy.max_upload_mb:
+        return f"the run's updates have about {upload_mb:.1f} MB, and the policy allows {policy.max_upload_mb:g} MB"
+    return None
+
+
+def is_open(policy: Policy, now: datetime) -> bool:
+    """Whether training may begin at `now`, local time. A span that ends before it starts goes over midnight."""
+    if policy.hours is None:
+        return True
+    begin, end = _span(policy.hours)
+    if begin <= end:
+        return begin <= now.time() < end
+    return now.time() >= begin or now.time() < end
+
+
+def _span(hours: str) -> tuple[time, time]:
+    match = HOURS.fullmatch(hours)
+    try:
+        if match is None:
+            raise ValueError
+        begin, end = time(int(match[1]), int(match[2])), time(int(match[3]), int(match[4]))
+    except ValueError:
+        raise ValueError(f"hours: '{hours}' is no span of the day; write for example '22:00-06:00'") from None
+    if begin == end:
+        raise ValueError(f"hours: '{hours}' is empty; leave hours out to train at any time")
+    return begin, end

@@ -1,0 +1,1 @@
+"""FedFlowServer: joins participants' machines, runs their rounds, loses nothing that it acknowledged."""

@@ -1,0 +1,1 @@
+"""FedFlowServer's API: routes that parse, call one service and return a message."""

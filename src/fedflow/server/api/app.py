@@ -1,0 +1,48 @@
+"""The application: blueprints, rights, errors and logs put together."""
+
+from __future__ import annotations
+
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.info import Info
+from flask_openapi3.models.security_scheme import SecurityScheme
+from flask_openapi3.openapi import OpenAPI
+
+import fedflow
+from fedflow.federation.protocol import Problem
+from fedflow.server.api import current, devices, events, federations, files, health, logs, problems, rights, runs, uploads, work
+from fedflow.server.settings import ServerSettings
+from fedflow.server.store import Store
+
+BLUEPRINTS: tuple[APIBlueprint, ...] = (
+    health.blueprint,
+    devices.blueprint,
+    federations.blueprint,
+    events.blueprint,
+    files.blueprint,
+    runs.blueprint,
+    uploads.blueprint,
+    work.blueprint,
+)
+
+MOST_JSON_BYTES = 1_000_000
+"""Largest request that is read as a whole; a route that streams sets `request.max_content_length` itself."""
+
+
+def create_app(store: Store, settings: ServerSettings) -> OpenAPI:
+    """FedFlowServer's WSGI application. Raises RunError where a route has no right."""
+    app = OpenAPI(
+        "fedflow.server",
+        info=Info(title="FedFlowServer", version=fedflow.__version__),
+        security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")},
+        validation_error_model=Problem,
+        validation_error_callback=problems.unreadable_request,
+        static_folder=None,
+    )
+    app.config["MAX_CONTENT_LENGTH"] = MOST_JSON_BYTES
+    current.set_up(app, store, settings)
+    for blueprint in BLUEPRINTS:
+        app.register_api(blueprint)
+    logs.set_up(app)
+    rights.set_up(app)
+    problems.set_up(app)
+    return app

@@ -1,0 +1,39 @@
+"""What a route works with: the app's store and settings, this request's caller, and how it answers."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from flask import Flask, Response, current_app, g
+from pydantic import BaseModel
+
+from fedflow.server.services.identity import Caller
+from fedflow.server.settings import ServerSettings
+from fedflow.server.store import Store
+
+STORE, SETTINGS = "fedflow.store", "fedflow.settings"
+
+
+def set_up(app: Flask, store: Store, settings: ServerSettings) -> None:
+    """Give the app what its routes work with."""
+    app.extensions[STORE], app.extensions[SETTINGS] = store, settings
+
+
+def store() -> Store:
+    """The app's store."""
+    return cast(Store, current_app.extensions[STORE])
+
+
+def settings() -> ServerSettings:
+    """The app's settings."""
+    return cast(ServerSettings, current_app.extensions[SETTINGS])
+
+
+def caller() -> Caller:
+    """Who is calling; only for routes whose right is not 'anyone'."""
+    return cast(Caller, g.caller)
+
+
+def answer(message: BaseModel, status: int = 200) -> Response:
+    """The response that carries `message` as JSON."""
+    return Response(message.model_dump_json(), status, mimetype="application/json")

@@ -1,0 +1,121 @@
+"""What happened in a federation: page by page, or as server-sent events."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+from flask import Response, request
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+
+from fedflow.federation.protocol import API
+from fedflow.server.api import current
+from fedflow.server.api.current import answer
+from fedflow.server.api.messages import EventLine, EventPage, Events, FederationPath
+from fedflow.server.api.problems import PROBLEMS
+from fedflow.server.database.tables import Event
+from fedflow.server.errors import ApiError, Unavailable, Unprocessable
+from fedflow.server.services import events, federations, identity
+from fedflow.server.store import Store
+
+blueprint = APIBlueprint(
+    "events",
+    __name__,
+    url_prefix=API,
+    abp_tags=[Tag(name="events")],
+    abp_responses=PROBLEMS,
+    abp_security=[{"bearer": []}],
+)
+STREAM = "text/event-stream"
+POLL_S = 0.5
+STREAM_S = 60.0  # then the reader asks again with Last-Event-ID, and its thread is free for a moment
+QUIET_POLLS = 20  # a comment after so many polls without an event keeps proxies from hanging up
+RECONNECT_MS = 1000
+MOST_IN_A_BATCH = 200
+DESCRIPTION = {
+    "description": "A page as JSON, or with 'Accept: text/event-stream' what happens from now on.",
+    "content": {
+        "application/json": {"schema": {"$ref": "#/components/schemas/Events"}},
+        STREAM: {"schema": {"type": "string"}},
+    },
+}
+
+
+class Streams:
+    """Counts the open streams of this process: each holds one of its threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open = 0
+
+    def enter(self, most: int) -> None:
+        """Raises Unavailable where `most` are open."""
+        with self._lock:
+            if self._open >= most:
+                raise Unavailable(f"{most} event streams are open, which is all there may be; ask for pages instead")
+            self._open += 1
+
+    def leave(self) -> None:
+        """One stream less."""
+        with self._lock:
+            self._open -= 1
+
+
+STREAMS = Streams()
+
+
+@blueprint.get("/federations/<federation_id>/events", responses={200: Events})
+def listed(path: FederationPath, query: EventPage) -> Response:
+    """Events with numbers above 'after', oldest first; a stream of them with 'Accept: text/event-stream'."""
+    store = current.store()
+    federations.members(store, path.federation_id, limit=1)
+    if request.accept_mimetypes.best_match(("application/json", STREAM)) == STREAM:
+        return _streamed(store, path.federation_id, query.after)
+    found = events.since(store, path.federation_id, query.after, query.limit)
+    items = tuple(_line(event, store.clock()) for event in found)
+    return answer(Events(items=items, next=items[-1].id if len(items) == query.limit else None))
+
+
+def _streamed(store: Store, federation_id: str, after: int) -> Response:
+    last = request.headers.get("Last-Event-ID")
+    if last is not None:
+        if not last.isdecimal() or len(last) > 18:
+            raise Unprocessable(f"Last-Event-ID: {last[:40]!r} is no event's number")
+        after = int(last)
+    authorization = request.authorization
+    token = (authorization.token if authorization else None) or ""
+    STREAMS.enter(max(1, current.settings().threads // 4))
+    response = Response(_stream(store, federation_id, after, token), mimetype=STREAM)
+    response.call_on_close(STREAMS.leave)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+def _stream(store: Store, federation_id: str, after: int, token: str) -> Iterator[str]:
+    """Events as they happen, until time is up or the token is revoked."""
+    yield f"retry: {RECONNECT_MS}\n\n"
+    ends = time.monotonic() + STREAM_S
+    quiet = 0
+    while time.monotonic() < ends:
+        try:
+            identity.authenticate(store, token)
+        except ApiError:
+            return
+        found = events.since(store, federation_id, after, MOST_IN_A_BATCH)
+        for event in found:
+            after = event.id
+            yield f"id: {event.id}\nevent: {event.kind}\ndata: {_line(event, store.clock()).model_dump_json()}\n\n"
+        quiet = 0 if found else quiet + 1
+        if quiet == QUIET_POLLS:
+            quiet = 0
+            yield ": nothing new\n\n"
+        if not found:
+            time.sleep(POLL_S)
+
+
+def _line(event: Event, now: float) -> EventLine:
+    age_s = max(0.0, now - event.at)
+    return EventLine(id=event.id, kind=event.kind, run=event.run_id, facts=event.facts, age_s=age_s)

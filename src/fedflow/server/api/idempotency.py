@@ -1,0 +1,49 @@
+"""POSTs that create, done once however often they are sent: the header `Idempotency-Key`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+from flask import Response, g, request
+
+from fedflow.server.api import current
+from fedflow.server.errors import Unprocessable
+from fedflow.server.services import idempotency
+from fedflow.server.services.idempotency import Answer
+
+HEADER = "Idempotency-Key"
+LONGEST_KEY = 200
+P = ParamSpec("P")
+
+
+def idempotent(route: Callable[P, Response]) -> Callable[P, Response]:
+    """Let `route`, which takes and answers JSON, be asked again with the same key without being done again.
+
+    A request without a key is done as it is. Refused requests are not kept: corrected or later, they are done.
+    """
+
+    @wraps(route)
+    def once(*args: P.args, **kwargs: P.kwargs) -> Response:
+        key = request.headers.get(HEADER)
+        if key is None:
+            return route(*args, **kwargs)
+        if not 1 <= len(key) <= LONGEST_KEY:
+            raise Unprocessable(f"{HEADER}: {len(key)} characters; send 1 to {LONGEST_KEY}, best a random UUID")
+        store = current.store()
+        caller = f"{g.caller.kind} {g.caller.id}" if "caller" in g else "anyone"
+        asked = hashlib.sha256(f"{request.method} {request.path}\n".encode() + request.get_data()).hexdigest()
+        known = idempotency.claim(store, caller, key, asked)
+        if known is not None:
+            return Response(known.body, known.status, mimetype="application/json")
+        try:
+            response = route(*args, **kwargs)
+        except BaseException:
+            idempotency.release(store, caller, key)
+            raise
+        idempotency.keep(store, caller, key, Answer(response.status_code, response.get_data(as_text=True)))
+        return response
+
+    return once

@@ -1,0 +1,113 @@
+"""Every error as the one shape `protocol.Problem`, with the right status and one clear sentence; no traceback."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from http import HTTPStatus
+
+from flask import Flask, Response, g, make_response, request
+from flask_openapi3.types import ResponseDict
+from pydantic import ValidationError
+from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from fedflow.errors import MistakeError, StorageError
+from fedflow.federation.protocol import PROTOCOL, Fault, Problem
+from fedflow.server.api.current import answer
+from fedflow.server.errors import ApiError, Unavailable
+
+PROBLEMS: ResponseDict = dict.fromkeys((400, 401, 403, 404, 409, 410, 413, 422, 426, 500, 503), Problem)
+"""Answers that any route may give, for the API's description."""
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+RETRY_AFTER_S = 5
+HEADERS = {
+    401: ("WWW-Authenticate", "Bearer"),
+    426: ("Upgrade", f"FedFlow/{PROTOCOL}"),
+    503: ("Retry-After", str(RETRY_AFTER_S)),
+}
+SENTENCES = {
+    404: "there is nothing at this address; see /openapi for what there is",
+    405: "this address does not take the method {method}; see /openapi for what it takes",
+    413: "the request is larger than the server takes here",
+    416: "the range is outside the file; ask for the file without one",
+}
+log = logging.getLogger("fedflow.server")
+
+
+def set_up(app: Flask) -> None:
+    """Answer whatever a request of `app` may end with."""
+    app.register_error_handler(ApiError, _api_error)
+    app.register_error_handler(MistakeError, lambda error: problem(422, "mistake", str(error)))
+    app.register_error_handler(StorageError, _storage_error)
+    app.register_error_handler(
+        RecursionError, lambda _: problem(400, "bad_request", "the content is nested too deeply")
+    )
+    app.register_error_handler(DataError, lambda _: problem(422, "unprocessable", "a value in it cannot be stored"))
+    app.register_error_handler(OperationalError, _database_error)
+    app.register_error_handler(PoolTimeout, _database_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _defect)
+
+
+def problem(status: int, code: str, message: str) -> Response:
+    """The response for an error."""
+    fault = Fault(code=code, message=message, request_id=g.get("request_id", ""))
+    response = answer(Problem(error=fault), status)
+    if status in HEADERS:
+        response.headers.set(*HEADERS[status])
+    return response
+
+
+def unreadable_request(error: ValidationError) -> Response:
+    """The response to a request whose content pydantic refuses: the first thing that is wrong with it."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    if first["type"] == "model_type":  # the content is no object at all
+        if request.content_length and not request.is_json:
+            return problem(415, "unsupported_media_type", "the content is not JSON; send it as application/json")
+        return problem(400, "bad_request", "the content is not a JSON object; check its syntax")
+    where = ".".join(str(part) for part in first["loc"])
+    return problem(422, "unprocessable", f"{where or 'content'}: {_lower(first['msg'])}")
+
+
+def _api_error(error: ApiError) -> Response:
+    return problem(error.status, error.code, str(error))
+
+
+def _storage_error(error: StorageError) -> Response:
+    log.error("%s", error, extra={"request_id": g.get("request_id", "")})
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.errno in DISK_FULL:
+        return problem(507, "disk_full", "the server's disk is full; its coordinator must free space, then try again")
+    return problem(500, "storage", "the server cannot use its store; its log names the file and the reason")
+
+
+def _database_error(error: Exception) -> Response:
+    log.error("database: %s", error, extra={"request_id": g.get("request_id", "")})
+    return _api_error(Unavailable("the server's database does not answer; try again in a moment"))
+
+
+def _http_error(error: HTTPException) -> Response:
+    if error.response is not None:  # a whole response that a route aborted with
+        return make_response(error.response)
+    if isinstance(error, InternalServerError) and error.original_exception is not None:
+        return _defect(error.original_exception)
+    status = error.code or 500
+    name = HTTPStatus(status).phrase
+    sentence = SENTENCES.get(status, _lower(error.description or name)).format(method=request.method)
+    response = problem(status, name.lower().replace(" ", "_").replace("-", "_"), sentence)
+    for header, value in error.get_headers(request.environ):
+        if header not in ("Content-Type", "Content-Length"):
+            response.headers[header] = value  # Allow, Content-Range
+    return response
+
+
+def _defect(error: BaseException) -> Response:
+    log.error("defect: %s", error, exc_info=error, extra={"request_id": g.get("request_id", "")})
+    return problem(500, "failed", "the server failed; its log tells why under this request_id")
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:].rstrip(".")

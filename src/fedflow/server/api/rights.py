@@ -1,0 +1,84 @@
+"""Who may call what. A route that is not in the table cannot be served."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from flask import Flask, g, request
+
+from fedflow.errors import RunError
+from fedflow.federation.protocol import PROTOCOL, PROTOCOL_HEADER
+from fedflow.server.api import current
+from fedflow.server.errors import Forbidden, OtherProtocol, Unauthorised
+from fedflow.server.services.identity import authenticate
+
+Right = Literal["anyone", "device", "person", "caller"]
+"""'caller' is a device or a person; what either may see of it is the service's to say."""
+
+RIGHTS: dict[str, Right] = {
+    "health.healthz": "anyone",
+    "health.readyz": "anyone",
+    "openapi.openapi": "anyone",
+    "openapi.doc_url": "anyone",
+    "openapi.static": "anyone",
+    "swagger.swagger": "anyone",
+    "swagger.static": "anyone",
+    "swagger.oauth2-redirect": "anyone",
+    "devices.join": "anyone",
+    "devices.challenge": "anyone",
+    "devices.token": "anyone",
+    "devices.me": "caller",
+    "devices.revoke": "person",
+    "federations.create": "person",
+    "federations.listed": "person",
+    "federations.members": "person",
+    "federations.new_code": "person",
+    "federations.remove_member": "person",
+    "events.listed": "person",
+    "files.content": "caller",
+    "runs.create": "person",
+    "runs.listed": "caller",
+    "runs.facts": "caller",
+    "runs.explained": "person",
+    "runs.pause": "person",
+    "runs.resume": "person",
+    "runs.stop": "person",
+    "runs.close_round": "person",
+    "uploads.options": "anyone",
+    "uploads.create": "device",
+    "uploads.offset": "device",
+    "uploads.append": "device",
+    "uploads.terminate": "device",
+    "uploads.overridden": "device",
+    "work.current_work": "device",
+    "work.consent": "device",
+    "work.hand_in": "device",
+}
+
+
+def set_up(app: Flask) -> None:
+    """Let every request of `app` pass the table. Raises RunError where a route is not in it."""
+    lacking = sorted({rule.endpoint for rule in app.url_map.iter_rules()} - RIGHTS.keys())
+    if lacking:
+        raise RunError(f"no right is given for {', '.join(lacking)}; add a line to RIGHTS in server/api/rights.py")
+    app.before_request(_check)
+
+
+def _check() -> None:
+    if request.endpoint is None:
+        return  # no route: the answer is 404 or 405
+    spoken = request.headers.get(PROTOCOL_HEADER)
+    if spoken is not None and spoken != str(PROTOCOL):
+        raise OtherProtocol(
+            f"this server speaks protocol {PROTOCOL}, the client {spoken!r}; "
+            "install the same version of FedFlow on both sides"
+        )
+    right = RIGHTS[request.endpoint]
+    if right == "anyone":
+        return
+    authorization = request.authorization
+    if authorization is None or authorization.type != "bearer" or not authorization.token:
+        raise Unauthorised("the request has no token; send 'Authorization: Bearer TOKEN'")
+    g.caller = authenticate(current.store(), authorization.token)
+    if right not in ("caller", g.caller.kind):
+        raise Forbidden(f"this is for a {right}, and the token is a {g.caller.kind}'s")

@@ -1,0 +1,90 @@
+"""Runs as their coordinator starts, watches and changes them, and as their members see them."""
+
+from __future__ import annotations
+
+from flask import Response
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+from pydantic import ValidationError
+
+from fedflow.federation.protocol import API, RunFacts
+from fedflow.plan import Plan, describe
+from fedflow.server.api import current
+from fedflow.server.api.current import answer
+from fedflow.server.api.idempotency import idempotent
+from fedflow.server.api.messages import Page
+from fedflow.server.api.problems import PROBLEMS
+from fedflow.server.api.run_messages import Explained, RunPath, RunRequest, Runs, RunStarted, RunStatus
+from fedflow.server.errors import Unprocessable
+from fedflow.server.services import explain, runs
+
+blueprint = APIBlueprint(
+    "runs",
+    __name__,
+    url_prefix=API,
+    abp_tags=[Tag(name="runs")],
+    abp_responses=PROBLEMS,
+    abp_security=[{"bearer": []}],
+)
+
+
+@blueprint.post("/runs", responses={201: RunStarted})
+@idempotent
+def create(body: RunRequest) -> Response:
+    """Freeze a plan as a run and begin to prepare it."""
+    try:
+        plan = Plan.model_validate(body.plan)
+    except ValidationError as error:
+        raise Unprocessable(f"plan: {describe(error)}") from None
+    return answer(RunStarted(id=runs.create(current.store(), body.federation_id, plan)), 201)
+
+
+@blueprint.get("/runs", responses={200: Runs})
+def listed(query: Page) -> Response:
+    """Runs, oldest first; a device sees those of its federation."""
+    items = tuple(runs.listed(current.store(), current.caller(), query.after, query.limit))
+    return answer(Runs(items=items, next=items[-1].id if len(items) == query.limit else None))
+
+
+@blueprint.get("/runs/<run_id>", responses={200: RunFacts})
+def facts(path: RunPath) -> Response:
+    """A run: its frozen plan, its members, what leaves a participant."""
+    return answer(runs.facts(current.store(), current.caller(), path.run_id))
+
+
+@blueprint.get("/runs/<run_id>/explain", responses={200: Explained})
+def explained(path: RunPath) -> Response:
+    """Why the run is not moving: whom it waits for, since when, until when, and what happens then."""
+    return answer(Explained(text=explain.explain(current.store(), path.run_id)))
+
+
+@blueprint.post("/runs/<run_id>/pause", responses={200: RunStatus})
+def pause(path: RunPath) -> Response:
+    """Hand out no more work; updates under way are still taken. A paused run stays paused."""
+    runs.pause(current.store(), path.run_id)
+    return _status(path.run_id)
+
+
+@blueprint.post("/runs/<run_id>/resume", responses={200: RunStatus})
+def resume(path: RunPath) -> Response:
+    """Go on with a paused or failed run."""
+    runs.resume(current.store(), path.run_id)
+    return _status(path.run_id)
+
+
+@blueprint.post("/runs/<run_id>/stop", responses={200: RunStatus})
+def stop(path: RunPath) -> Response:
+    """End the run for good; committed rounds stay."""
+    runs.stop(current.store(), path.run_id)
+    return _status(path.run_id)
+
+
+@blueprint.post("/runs/<run_id>/close-round", responses={200: RunStatus})
+def close_round(path: RunPath) -> Response:
+    """Aggregate the updates that are there now."""
+    runs.close_round(current.store(), path.run_id)
+    return _status(path.run_id)
+
+
+def _status(run_id: str) -> Response:
+    return answer(RunStatus(id=run_id, status=runs.facts(current.store(), current.caller(), run_id).status))

@@ -1,0 +1,43 @@
+"""What a participant's device asks and answers: its work, its owner's consent, its updates."""
+
+from __future__ import annotations
+
+from flask import Response
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+
+from fedflow.federation.protocol import API, ConsentRequest, RunFacts, UpdateAnswer, UpdateRequest, Work
+from fedflow.server.api import current
+from fedflow.server.api.current import answer
+from fedflow.server.api.problems import PROBLEMS
+from fedflow.server.api.run_messages import RoundPath, RunPath
+from fedflow.server.services import runs, updates, work
+
+blueprint = APIBlueprint(
+    "work",
+    __name__,
+    url_prefix=API,
+    abp_tags=[Tag(name="work")],
+    abp_responses=PROBLEMS,
+    abp_security=[{"bearer": []}],
+)
+
+
+@blueprint.get("/work", responses={200: Work})
+def current_work() -> Response:
+    """What this device is to do now, and when to ask again."""
+    return answer(work.work_for(current.store(), current.caller()))
+
+
+@blueprint.post("/runs/<run_id>/consent", responses={200: RunFacts})
+def consent(path: RunPath, body: ConsentRequest) -> Response:
+    """The owner's answer to a run; the last one counts."""
+    store, caller = current.store(), current.caller()
+    runs.consent(store, caller, path.run_id, body.accept, body.num_examples, body.reason)
+    return answer(runs.facts(store, caller, path.run_id))
+
+
+@blueprint.post("/runs/<run_id>/rounds/<int:number>/updates", responses={200: UpdateAnswer})
+def hand_in(path: RoundPath, body: UpdateRequest) -> Response:
+    """Hand an uploaded update in for a round. The same one again changes nothing."""
+    return answer(updates.hand_in(current.store(), current.caller(), path.run_id, path.number, body))

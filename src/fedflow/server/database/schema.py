@@ -1,0 +1,73 @@
+"""The schema's version: made where the database is empty, checked at every start, raised by migrations."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect, text
+
+from fedflow.errors import MistakeError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+LOCK = 8440  # number of the advisory lock that keeps two migrations on PostgreSQL apart
+
+
+def prepare(engine: Engine) -> None:
+    """Make the schema where the database is empty; otherwise check it as `check` does."""
+    with engine.connect() as connection:
+        empty = not inspect(connection).get_table_names()
+    if empty:
+        upgrade(engine)
+    check(engine)
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the schema to this FedFlow's version, in one transaction. Raises MistakeError where it cannot."""
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        _refuse_strangers(connection)
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def check(engine: Engine) -> None:
+    """Raise MistakeError unless the schema is this FedFlow's."""
+    with engine.connect() as connection:
+        _refuse_strangers(connection)
+        if _version(connection) != ScriptDirectory.from_config(_config()).get_current_head():
+            where = engine.url.render_as_string(hide_password=True)
+            raise MistakeError(f"{where}: the database is older than this FedFlow; run 'fedflow server migrate'")
+
+
+def _refuse_strangers(connection: Connection) -> None:
+    """Raise MistakeError where the database has a version that is not ours, or tables and no version."""
+    where = connection.engine.url.render_as_string(hide_password=True)
+    version = _version(connection)
+    if version is None:
+        tables = set(inspect(connection).get_table_names()) - {"alembic_version"}
+        if tables:
+            raise MistakeError(
+                f"{where}: holds tables that are not FedFlow's ('{min(tables)}'); name an empty database"
+            )
+        return
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if version not in known:
+        raise MistakeError(f"{where}: this FedFlow is older than its database; update FedFlow")
+
+
+def _version(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _config() -> Config:
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # a fresh database is no news
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config

@@ -1,0 +1,113 @@
+"""The web process: gunicorn with threads on Linux, waitress elsewhere; never Flask's own server."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import platform
+from typing import Any
+
+import waitress
+from flask import Flask
+
+from fedflow.errors import RunError
+from fedflow.server.api import logs
+from fedflow.server.api.app import create_app
+from fedflow.server.settings import ServerSettings
+from fedflow.server.store import open_store
+
+KEEP_ALIVE_S = 30
+STOP_S = 10  # what is under way at a SIGTERM has this long to end
+HEARTBEAT_S = 120  # a web process that shows no sign of life for so long is started anew
+SPARE_BYTES = 1_000_000  # headers of an upload's request
+log = logging.getLogger("fedflow.server")
+
+
+def serve(settings: ServerSettings) -> None:
+    """Answer requests until SIGTERM or SIGINT. Log lines go to standard error as JSON; one tells the address.
+
+    The caller must hold no open connection to the database, since gunicorn forks.
+
+    Raises:
+        MistakeError: the database's schema is another version's.
+        StorageError: the data folder cannot be used.
+        RunError: the address cannot be listened on.
+    """
+    logging.config.dictConfig(logs.configuration())
+    open_store(settings).engine.dispose()  # what is wrong with the folder or the schema is told here
+    if platform.system() == "Linux":
+        _serve_with_gunicorn(settings)
+    else:
+        serve_with_waitress(settings)
+
+
+def serve_with_waitress(settings: ServerSettings) -> None:
+    """As `serve`, where gunicorn does not run. A request's content is buffered before the app sees it."""
+    try:
+        server = waitress.create_server(
+            _app(settings),
+            host=settings.host,
+            port=settings.port,
+            threads=settings.threads,
+            max_request_body_size=settings.max_upload_bytes + SPARE_BYTES,
+            clear_untrusted_proxy_headers=True,
+            ident=None,
+        )
+    except OSError as error:
+        raise RunError(_cannot_listen(settings, error)) from error
+    _tell(server.effective_host, server.effective_port)
+    server.run()
+
+
+def _serve_with_gunicorn(settings: ServerSettings) -> None:
+    from gunicorn.app.base import BaseApplication  # noqa: PLC0415 - needs fcntl, which Linux has
+
+    class Server(BaseApplication):  # type: ignore[misc]
+        """gunicorn, set up by our settings alone."""
+
+        def load_config(self) -> None:
+            for name, value in _gunicorn_settings(settings).items():
+                self.cfg.set(name, value)
+
+        def load(self) -> Flask:
+            return _app(settings)  # in the forked process, which opens connections of its own
+
+    Server().run()
+
+
+def _gunicorn_settings(settings: ServerSettings) -> dict[str, Any]:
+    def when_ready(arbiter: Any) -> None:
+        host, port = arbiter.LISTENERS[0].sock.getsockname()[:2]
+        _tell(host, port)
+
+    own = {"handlers": ["stderr"], "propagate": False}
+    return {
+        "bind": f"{_host(settings.host)}:{settings.port}",
+        "worker_class": "gthread",
+        "workers": 1,
+        "threads": settings.threads,
+        "timeout": HEARTBEAT_S,
+        "graceful_timeout": STOP_S,
+        "keepalive": KEEP_ALIVE_S,
+        "control_socket_disable": True,
+        "forwarded_allow_ips": "",
+        "loglevel": "warning",
+        "logconfig_dict": {**logs.configuration(), "loggers": {"gunicorn.error": own, "gunicorn.access": own}},
+        "when_ready": when_ready,
+    }
+
+
+def _app(settings: ServerSettings) -> Flask:
+    return create_app(open_store(settings), settings)
+
+
+def _tell(host: str, port: int) -> None:
+    log.info("listening on http://%s:%s", _host(host), port)
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _cannot_listen(settings: ServerSettings, error: OSError) -> str:
+    return f"{settings.host}:{settings.port}: cannot listen there ({error.strerror}); choose another --host or --port"

@@ -1,0 +1,212 @@
+"""Participants' machines: they join with a one-time code, prove their Ed25519 key, and get short-lived tokens."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from fedflow.federation.protocol import Challenged, Joined, JoinRequest, Token, TokenRequest, signed_text
+from fedflow.server.database.tables import Challenge, Device, DeviceToken, Federation, JoinCode, Member
+from fedflow.server.errors import Conflict, Forbidden, Gone, NotFound, Unauthorised, Unprocessable
+from fedflow.server.services import events
+from fedflow.server.services.federations import locked_federation
+from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.identity import DEVICE_PREFIX, new_token, secret_hash
+from fedflow.server.store import Store
+
+CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O, U
+CODE_GROUPS, GROUP_LETTERS = 4, 4  # 80 bits
+LOOKALIKES = str.maketrans({"O": "0", "I": "1", "L": "1"})
+PUBLIC_KEY_BYTES = 32
+
+
+def new_code(store: Store, federation_id: str, member_name: str, max_examples: int, *, ttl_s: float) -> str:
+    """A code with which one device joins as the member `member_name`, within `ttl_s`. Kept as its hash.
+
+    max_examples: cap of the example count that the member's updates may claim, from the joining on.
+    Raises NotFound where there is no such federation.
+    """
+    groups = ("".join(secrets.choice(CODE_LETTERS) for _ in range(GROUP_LETTERS)) for _ in range(CODE_GROUPS))
+    code = "-".join(groups)
+    now = store.clock()
+    with store.begin() as session:
+        if session.get(Federation, federation_id) is None:
+            raise NotFound(f"there is no federation {federation_id}")
+        session.add(
+            JoinCode(
+                hash=_code_hash(code),
+                federation_id=federation_id,
+                member_name=member_name,
+                max_examples=max_examples,
+                created_at=now,
+                expires_at=now + ttl_s,
+            )
+        )
+    return code
+
+
+def join(store: Store, request: JoinRequest) -> Joined:
+    """Register a device by its code. The same device asking again with its code gets the same answer.
+
+    Raises:
+        Unprocessable: the public key is none.
+        NotFound: no such code.
+        Gone: the code was used by another device, or has expired.
+        Conflict: the key belongs to a device that has joined already.
+    """
+    _public_key(request.public_key)
+    now = store.clock()
+    with store.begin() as session:
+        code = session.get(JoinCode, _code_hash(request.code), with_for_update=True)
+        if code is None:
+            raise NotFound("there is no such join code; check its spelling or ask the coordinator for another")
+        federation = locked_federation(session, code.federation_id)
+        known = session.execute(
+            select(Device, Member)
+            .join(Member, Member.id == Device.member_id)
+            .where(Device.public_key == request.public_key, Device.revoked_at.is_(None))
+        ).one_or_none()
+        if code.used_at is not None:
+            if known is None or (known[1].federation_id, known[1].name) != (federation.id, code.member_name):
+                raise Gone("the join code was used already; ask the coordinator for another")
+            return _joined(known[0], known[1], federation)
+        if code.expires_at <= now:
+            raise Gone("the join code has expired; ask the coordinator for another")
+        if known is not None:
+            raise Conflict(f"this machine's key has joined as '{known[1].name}' already; start it without a code")
+        code.used_at = now
+        member = _member(session, code, now)
+        device = Device(
+            id=new_id(),
+            member_id=member.id,
+            name=request.device_name,
+            public_key=request.public_key,
+            version=request.version,
+            created_at=now,
+            seen_at=now,
+        )
+        session.add(device)
+        session.flush()
+        events.record(session, store, federation.id, None, "device joined", member=member.name, device=device.name)
+        return _joined(device, member, federation)
+
+
+def challenge(store: Store, device_id: str, *, ttl_s: float) -> Challenged:
+    """Something new for the device to sign within `ttl_s`.
+
+    Raises NotFound where there is no such device, Forbidden where it or its member was shut out.
+    """
+    now = store.clock()
+    nonce = secrets.token_urlsafe(32)
+    with store.begin() as session:
+        _active(session, device_id)
+        session.execute(delete(Challenge).where(Challenge.expires_at <= now))
+        session.add(Challenge(nonce=nonce, device_id=device_id, expires_at=now + ttl_s))
+    return Challenged(nonce=nonce, expires_in_s=ttl_s)
+
+
+def token(store: Store, request: TokenRequest, *, ttl_s: float) -> Token:
+    """A token that holds for `ttl_s`, for a challenge signed with the device's key. A challenge serves once.
+
+    Raises:
+        NotFound: no such device.
+        Forbidden: the device or its member was shut out.
+        Unauthorised: the challenge is unknown, used or expired, or the signature is not this device's.
+    """
+    now = store.clock()
+    with store.begin() as session:  # of its own: the challenge is used up, whatever the signature is
+        expires_at = session.scalar(
+            delete(Challenge)
+            .where(Challenge.nonce == request.nonce, Challenge.device_id == request.device_id)
+            .returning(Challenge.expires_at)
+        )
+    text, digest = new_token(DEVICE_PREFIX)
+    with store.begin() as session:
+        device = _active(session, request.device_id)
+        if expires_at is None or expires_at <= now:
+            raise Unauthorised("the challenge is unknown, used or expired; ask for a new one")
+        try:
+            _public_key(device.public_key).verify(
+                _decoded(request.signature, "signature"), signed_text(device.id, request.nonce)
+            )
+        except InvalidSignature:
+            raise Unauthorised(f"the signature is not by the key of device '{device.name}'") from None
+        device.seen_at = now
+        session.execute(delete(DeviceToken).where(DeviceToken.device_id == device.id, DeviceToken.expires_at <= now))
+        session.add(DeviceToken(hash=digest, device_id=device.id, expires_at=now + ttl_s))
+    return Token(token=text, expires_in_s=ttl_s)
+
+
+def revoke(store: Store, device_id: str) -> None:
+    """Shut a device out, at once and for good. Twice changes nothing. Raises NotFound where there is none."""
+    now = store.clock()
+    with store.begin() as session:
+        found = session.execute(
+            select(Device, Member).join(Member, Member.id == Device.member_id).where(Device.id == device_id)
+        ).one_or_none()
+        if found is None:
+            raise NotFound(f"there is no device {device_id}")
+        device, member = found
+        fresh = update(Device).where(Device.id == device_id, Device.revoked_at.is_(None)).values(revoked_at=now)
+        if session.scalar(fresh.returning(Device.id)) is None:
+            return
+        session.execute(delete(DeviceToken).where(DeviceToken.device_id == device_id))
+        session.execute(delete(Challenge).where(Challenge.device_id == device_id))
+        events.record(
+            session, store, member.federation_id, None, "device revoked", member=member.name, device=device.name
+        )
+
+
+def _active(session: Session, device_id: str) -> Device:
+    found = session.execute(
+        select(Device, Member).join(Member, Member.id == Device.member_id).where(Device.id == device_id)
+    ).one_or_none()
+    if found is None:
+        raise NotFound(f"there is no device {device_id}; join with a new code")
+    device, member = found
+    if device.revoked_at is not None or member.removed_at is not None:
+        raise Forbidden(f"device '{device.name}' was revoked; ask the coordinator for a new join code")
+    return device
+
+
+def _member(session: Session, code: JoinCode, now: float) -> Member:
+    """The member that the code names: made, or found; one that was removed is a member again."""
+    member = session.scalar(
+        select(Member).where(Member.federation_id == code.federation_id, Member.name == code.member_name)
+    )
+    if member is None:
+        member = Member(id=new_id(), federation_id=code.federation_id, name=code.member_name, created_at=now)
+        session.add(member)
+    member.max_examples = code.max_examples
+    member.removed_at = None
+    session.flush()
+    return member
+
+
+def _joined(device: Device, member: Member, federation: Federation) -> Joined:
+    return Joined(device_id=device.id, member=member.name, federation_id=federation.id, federation=federation.name)
+
+
+def _code_hash(code: str) -> str:
+    letters = "".join(character for character in code.upper() if character not in "- ")
+    return secret_hash(letters.translate(LOOKALIKES))
+
+
+def _public_key(text: str) -> Ed25519PublicKey:
+    key = _decoded(text, "public_key")
+    if len(key) != PUBLIC_KEY_BYTES:
+        raise Unprocessable(f"public_key: {len(key)} bytes; an Ed25519 public key has {PUBLIC_KEY_BYTES}")
+    return Ed25519PublicKey.from_public_bytes(key)
+
+
+def _decoded(text: str, what: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Unprocessable(f"{what}: is not base64 ({error})") from None

@@ -1,0 +1,103 @@
+"""Why a run is not moving, in plain words: whom it waits for, since when, until when, and what happens then."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from fedflow.federation import rounds
+from fedflow.federation.rounds import Phase, RunState, Status
+from fedflow.plan import Plan
+from fedflow.server.database.tables import Device, Job, Member, Round, Run
+from fedflow.server.errors import NotFound
+from fedflow.server.services.run_rows import current_round, participants, plan_of, rules_of, state_of
+from fedflow.server.store import Store
+
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+
+_STANDING = {
+    Status.DONE: "Run '{run.name}' is done: all {run.round} rounds are committed.",
+    Status.STOPPED: "Run '{run.name}' was stopped in round {run.round}; what was committed stays.",
+    Status.FAILED: (
+        "Run '{run.name}' failed in round {run.round}: {run.message}. What was committed stays; mend the cause and "
+        "go on with 'fedflow run resume {run.id}'."
+    ),
+}
+
+
+def explain(store: Store, run_id: str) -> str:
+    """One paragraph. Raises NotFound where there is no such run."""
+    with store.read() as session:
+        run = session.get(Run, run_id)
+        if run is None:
+            raise NotFound(f"there is no run {run_id}")
+        now, status = store.clock(), Status(run.status)
+        if status in _STANDING:
+            return _STANDING[status].format(run=run)
+        if status is Status.PREPARING:
+            return f"Run '{run.name}' is being prepared. {_job(session, run, 'prepare', now)}"
+        state, row, plan = state_of(session, run), current_round(session, run), plan_of(run)
+        if state.phase is Phase.AGGREGATING:
+            closed = f"Round {run.round} of {plan.rounds} was closed with {len(state.accepted)} updates"
+            return f"{closed} {_ago(row.closed_at, now)}. {_job(session, run, 'aggregate', now)}"
+        if status is Status.PAUSED:
+            return (
+                f"Run '{run.name}' was paused by its coordinator {_ago(run.paused_at, now)}, in round {run.round}. "
+                f"Nothing is handed out until 'fedflow run resume {run.id}'."
+            )
+        return _collecting(session, run, plan, row, state, now)
+
+
+def _collecting(session: Session, run: Run, plan: Plan, row: Round, state: RunState, now: float) -> str:
+    rules = rules_of(plan)
+    late = set(rounds.missing(state))
+    waits = []
+    for link, member in participants(session, run):
+        if member.name in late:
+            waits.append(f"{member.name} ({_doing(session, link.consent, member, now)})")
+    there = f"{len(state.accepted)} of {len(state.selected)} updates are in"
+    head = f"Round {run.round} of {plan.rounds} began {_ago(row.opened_at, now)}; {there}."
+    if not waits:
+        return f"{head} It is about to be closed."
+    whom = f"It waits for {', '.join(waits)}."
+    left = _span(max(0.0, row.deadline_at - now))
+    if len(state.accepted) >= rules.quorum:
+        then = f"In {left} it closes without those who have not answered, as the quorum of {rules.quorum} is there."
+    else:
+        then = (
+            f"In {left} is its deadline: with {rules.quorum} updates it closes then, with fewer it waits another "
+            f"{_span(plan.network.deadline_s)}. 'fedflow run close-round {run.id}' closes it now."
+        )
+    return f"{head} {whom} {then}"
+
+
+def _doing(session: Session, consent: str, member: Member, now: float) -> str:
+    query = select(func.max(Device.seen_at)).where(Device.member_id == member.id, Device.revoked_at.is_(None))
+    seen = session.scalar(query)
+    if seen is None:
+        return "no device has joined yet"
+    last = f"last seen {_ago(seen, now)}"
+    return f"asked for consent, {last}" if consent == "asked" else last
+
+
+def _job(session: Session, run: Run, kind: str, now: float) -> str:
+    job = session.scalar(select(Job).where(Job.run_id == run.id, Job.kind == kind, Job.round == run.round))
+    if job is None:
+        return "A worker takes it up next."
+    trouble = f" The last attempt failed: {job.error}." if job.error else ""
+    if job.status == "running" and job.leased_until is not None and job.leased_until > now:
+        return f"Worker {job.worker} is at it, attempt {job.attempts}.{trouble}"
+    if job.worker is not None and job.status == "running":
+        return f"Worker {job.worker} died at it; another takes it up within seconds, if one runs.{trouble}"
+    return f"It waits for a worker; if none runs, start one with 'fedflow server worker'.{trouble}"
+
+
+def _ago(at: float | None, now: float) -> str:
+    return "at an unknown time" if at is None else f"{_span(max(0.0, now - at))} ago"
+
+
+def _span(seconds: float) -> str:
+    for unit_s, name in ((DAY_S, "d"), (HOUR_S, "h"), (MINUTE_S, "min")):
+        if seconds >= 2 * unit_s:
+            return f"{seconds / unit_s:.0f} {name}"
+    return f"{seconds:.0f} s"

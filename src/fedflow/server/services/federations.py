@@ -1,0 +1,146 @@
+"""Federations and their members."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Select, delete, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from fedflow.federation.rounds import Status
+from fedflow.server.database.tables import Challenge, Device, DeviceToken, Federation, Member, Run, RunMember
+from fedflow.server.errors import Conflict, NotFound
+from fedflow.server.services import events, runs
+from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.run_rows import locked_run
+from fedflow.server.store import Store
+
+DEFAULT = "federation"
+
+
+@dataclass(frozen=True)
+class DeviceFacts:
+    """A member's machine as the coordinator sees it."""
+
+    id: str
+    name: str
+    version: str
+    seen_s_ago: float
+    revoked: bool
+
+
+@dataclass(frozen=True)
+class MemberFacts:
+    """A member as the coordinator sees it. `removed` members keep their line."""
+
+    id: str
+    name: str
+    max_examples: int
+    removed: bool
+    devices: tuple[DeviceFacts, ...]
+
+
+def create(store: Store, name: str) -> str:
+    """A new federation's identifier. Raises Conflict where one of that name is there."""
+    federation = Federation(id=new_id(), name=name, created_at=store.clock())
+    try:
+        with store.begin() as session:
+            session.add(federation)
+    except IntegrityError:
+        raise Conflict(f"there is a federation '{name}' already; choose another name") from None
+    return federation.id
+
+
+def first_federation(store: Store) -> str:
+    """The identifier of the oldest federation; the first start of a server makes one of the name 'federation'."""
+    oldest = select(Federation.id).order_by(Federation.created_at, Federation.id).limit(1)
+    with store.read() as session:
+        found = session.scalar(oldest)
+    if found is not None:
+        return found
+    try:
+        return create(store, DEFAULT)
+    except Conflict:  # another process of this server was first
+        with store.read() as session:
+            return session.scalars(oldest).one()
+
+
+def listed(store: Store, after: str, limit: int) -> list[Federation]:
+    """Federations in the order they were made, after the identifier `after`."""
+    with store.read() as session:
+        return list(
+            session.scalars(select(Federation).where(Federation.id > after).order_by(Federation.id).limit(limit))
+        )
+
+
+def members(store: Store, federation_id: str, after: str = "", limit: int = 200) -> list[MemberFacts]:
+    """Members with their devices, in the order they joined, after the identifier `after`. Raises NotFound."""
+    now = store.clock()
+    with store.read() as session:
+        if session.get(Federation, federation_id) is None:
+            raise NotFound(f"there is no federation {federation_id}")
+        page = session.scalars(
+            select(Member)
+            .where(Member.federation_id == federation_id, Member.id > after)
+            .order_by(Member.id)
+            .limit(limit)
+        ).all()
+        devices: dict[str, list[DeviceFacts]] = {member.id: [] for member in page}
+        for device in session.scalars(select(Device).where(Device.member_id.in_(devices)).order_by(Device.id)):
+            seen_s_ago = max(0.0, now - device.seen_at)
+            facts = DeviceFacts(device.id, device.name, device.version, seen_s_ago, device.revoked_at is not None)
+            devices[device.member_id].append(facts)
+    return [
+        MemberFacts(
+            member.id, member.name, member.max_examples, member.removed_at is not None, tuple(devices[member.id])
+        )
+        for member in page
+    ]
+
+
+def remove_member(store: Store, member_id: str) -> None:
+    """Shut a member out with all its devices, at once; its runs go on without it, what it gave stays.
+
+    Twice changes nothing. Raises NotFound where there is no such member.
+    """
+    now = store.clock()
+    with store.begin() as session:
+        member = session.get(Member, member_id)
+        if member is None:
+            raise NotFound(f"there is no member {member_id}")
+        affected = [locked_run(session, run_id) for run_id in session.scalars(_runs_under_way(member_id)).all()]
+        fresh = update(Member).where(Member.id == member_id, Member.removed_at.is_(None)).values(removed_at=now)
+        if session.scalar(fresh.returning(Member.id)) is None:
+            return
+        devices = select(Device.id).where(Device.member_id == member_id)
+        session.execute(delete(DeviceToken).where(DeviceToken.device_id.in_(devices)))
+        session.execute(delete(Challenge).where(Challenge.device_id.in_(devices)))
+        session.execute(
+            update(Device).where(Device.member_id == member_id, Device.revoked_at.is_(None)).values(revoked_at=now)
+        )
+        events.record(session, store, member.federation_id, None, "member removed", member=member.name)
+        for run in affected:
+            runs.without(session, store, run, member.name)
+
+
+def locked_federation(session: Session, federation_id: str) -> Federation:
+    """The federation's row, locked against other writers that ask for it until the transaction ends.
+
+    Raises NotFound where there is none.
+    """
+    federation = session.scalar(
+        select(Federation).where(Federation.id == federation_id).with_for_update(key_share=True)
+    )
+    if federation is None:
+        raise NotFound(f"there is no federation {federation_id}")
+    return federation
+
+
+def _runs_under_way(member_id: str) -> Select[str]:
+    return (
+        select(Run.id)
+        .join(RunMember, RunMember.run_id == Run.id)
+        .where(RunMember.member_id == member_id, Run.status.in_((Status.RUNNING, Status.PAUSED)))
+        .order_by(Run.id)
+    )

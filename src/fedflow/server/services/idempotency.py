@@ -1,0 +1,95 @@
+"""Answers to POSTs that carried an idempotency key, so that the same POST again is answered and not done again.
+
+Neither a key nor an answer can be read from the database: a row is found by the key's hash, and its body is
+encrypted with the key itself, which the caller alone knows. (An answer may hold a join code.)
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+
+from cryptography.fernet import Fernet
+from sqlalchemy import delete
+from sqlalchemy.exc import IntegrityError
+
+from fedflow.server.database.tables import IdempotencyKey
+from fedflow.server.errors import Conflict
+from fedflow.server.store import Store
+
+UNDER_WAY = 0
+"""Status of a row whose POST is not answered yet."""
+
+UNDER_WAY_S = 60
+"""After this time the process that was at it is taken for dead, and the POST is done."""
+
+KEPT_S = 86_400
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered: HTTP status and JSON text."""
+
+    status: int
+    body: str
+
+
+def claim(store: Store, caller: str, key: str, request_sha256: str) -> Answer | None:
+    """The answer to this POST if there is one; None where the caller shall now do it and then `keep` or `release`.
+
+    Raises Conflict where the key came with another request, or the same request is still under way.
+    """
+    now = store.clock()
+    fresh = IdempotencyKey(
+        caller=caller, key=_name(key), request_sha256=request_sha256, status=UNDER_WAY, body="", created_at=now
+    )
+    under_way = "the request with this Idempotency-Key is still under way; ask again in a moment"
+    try:
+        with store.begin() as session:
+            row = session.get(IdempotencyKey, (caller, _name(key)), with_for_update=True)
+            if row is None or row.created_at + KEPT_S <= now:
+                session.merge(fresh)
+                return None
+            if row.request_sha256 != request_sha256:
+                raise Conflict("this Idempotency-Key came with another request; use a new key for a new request")
+            if row.status != UNDER_WAY:
+                return Answer(row.status, _cipher(key).decrypt(row.body).decode())
+            if row.created_at + UNDER_WAY_S > now:
+                raise Conflict(under_way)
+            row.created_at = now
+            return None
+    except IntegrityError:  # the same POST came twice at the same moment
+        raise Conflict(under_way) from None
+
+
+def keep(store: Store, caller: str, key: str, answer: Answer) -> None:
+    """Note the answer to a POST that was claimed."""
+    with store.begin() as session:
+        row = session.get(IdempotencyKey, (caller, _name(key)))
+        if row is not None:
+            row.status, row.body = answer.status, _cipher(key).encrypt(answer.body.encode()).decode()
+
+
+def release(store: Store, caller: str, key: str) -> None:
+    """The POST that was claimed has failed: the next one with this key is done."""
+    with store.begin() as session:
+        session.execute(
+            delete(IdempotencyKey).where(
+                IdempotencyKey.caller == caller, IdempotencyKey.key == _name(key), IdempotencyKey.status == UNDER_WAY
+            )
+        )
+
+
+def forget(store: Store) -> None:
+    """Drop the answers that are older than a day."""
+    with store.begin() as session:
+        session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at <= store.clock() - KEPT_S))
+
+
+def _name(key: str) -> str:
+    return hashlib.sha256(f"name {key}".encode()).hexdigest()
+
+
+def _cipher(key: str) -> Fernet:
+    return Fernet(base64.urlsafe_b64encode(hashlib.sha256(f"cipher {key}".encode()).digest()))

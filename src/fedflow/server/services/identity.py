@@ -1,0 +1,120 @@
+"""Who is calling: people and devices by their tokens. A token's text is never kept, only its SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from fedflow.errors import StorageError
+from fedflow.server.database.tables import Device, DeviceToken, Member, Person, PersonToken
+from fedflow.server.errors import Unauthorised
+from fedflow.server.services.identifiers import new_id
+from fedflow.server.store import Store
+
+PERSON_PREFIX = "ffp_"
+DEVICE_PREFIX = "ffd_"
+COORDINATOR = "coordinator"
+TOKEN_FILE = "coordinator.token"  # noqa: S105 - a file's name
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody with a valid token. A device belongs to a member, by id and by name, of one federation."""
+
+    kind: Literal["person", "device"]
+    id: str
+    federation_id: str | None = None
+    member_id: str | None = None
+    member: str | None = None
+
+
+def new_token(prefix: str) -> tuple[str, str]:
+    """A new token's text, which goes to its owner, and its hash, which is kept."""
+    text = prefix + secrets.token_urlsafe(32)
+    return text, secret_hash(text)
+
+
+def secret_hash(text: str) -> str:
+    """What is kept of a token or code: enough entropy is in it that plain SHA-256 cannot be searched."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def authenticate(store: Store, bearer_token: str) -> Caller:
+    """Whose token this is, by what the database says now, so that a revocation holds at once.
+
+    Raises Unauthorised where the token is unknown, expired or revoked, or its device or member is no more.
+    """
+    with store.read() as session:
+        if bearer_token.startswith(PERSON_PREFIX):
+            return _person(session, secret_hash(bearer_token))
+        return _device(session, secret_hash(bearer_token), store.clock())
+
+
+def first_coordinator(store: Store) -> str | None:
+    """Make the person 'coordinator' with a token where there is none yet.
+
+    Returns the token's text the first time, None later. It is kept in the folder's `coordinator.token`, which
+    only the server's account may read.
+    """
+    with store.read() as session:
+        if session.scalar(select(Person.id).limit(1)) is not None:
+            return None
+    now = store.clock()
+    text, digest = new_token(PERSON_PREFIX)
+    try:
+        with store.begin() as session:
+            person = Person(id=new_id(), name=COORDINATOR, created_at=now)
+            session.add(person)
+            session.flush()
+            session.add(PersonToken(hash=digest, person_id=person.id, created_at=now))
+            _write_secret(store.folder / TOKEN_FILE, text + "\n")
+    except IntegrityError:  # another process of this server was first
+        return None
+    return text
+
+
+def _person(session: Session, digest: str) -> Caller:
+    token = session.get(PersonToken, digest)
+    if token is None or token.revoked_at is not None:
+        raise Unauthorised("the token is unknown or was revoked; use the one in the server's 'coordinator.token'")
+    return Caller("person", token.person_id)
+
+
+def _device(session: Session, digest: str, now: float) -> Caller:
+    found = session.execute(
+        select(DeviceToken, Device, Member)
+        .join(Device, Device.id == DeviceToken.device_id)
+        .join(Member, Member.id == Device.member_id)
+        .where(DeviceToken.hash == digest)
+    ).one_or_none()
+    if found is None:
+        raise Unauthorised("the token is unknown; get a new one with the device's key")
+    token, device, member = found
+    if device.revoked_at is not None or member.removed_at is not None:
+        raise Unauthorised(f"device '{device.name}' was revoked; ask the coordinator for a new join code")
+    if token.expires_at <= now:
+        raise Unauthorised("the token has expired; get a new one with the device's key")
+    return Caller("device", device.id, member.federation_id, member.id, member.name)
+
+
+def _write_secret(path: Path, text: str) -> None:
+    """Replace `path` by `text`, readable by this account alone from its first byte on."""
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StorageError(f"{path}: cannot be written ({error.strerror}); check the folder and its disk") from error

@@ -1,0 +1,89 @@
+"""Jobs for workers: each is a row, done once whatever happens, leased to the worker that is at it.
+
+The queue carries the job's identifier only, as a hint that there is something to do. What a job is, whether it was
+done, and whose it is stands in the row; a sweep puts what nobody is at into the queue again.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from fedflow.server.database.tables import Job
+from fedflow.server.services.identifiers import new_id
+from fedflow.server.store import Store
+
+QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
+LEASE_S = 10.0
+MOST_ATTEMPTS = 5
+
+
+def add(session: Session, kind: str, run_id: str, round_number: int, now: float) -> Job:
+    """The job of this kind for this round, made where it is not there yet, put back where it had failed."""
+    key = f"{kind} {run_id} {round_number}"
+    job = session.scalar(select(Job).where(Job.key == key))
+    if job is None:
+        job = Job(id=new_id(), key=key, kind=kind, run_id=run_id, round=round_number, created_at=now)
+        job.status, job.attempts = QUEUED, 0
+        session.add(job)
+    elif job.status == FAILED:
+        job.status, job.attempts, job.error = QUEUED, 0, None
+    return job
+
+
+def claim(store: Store, job_id: str, worker: str) -> Job | None:
+    """Lease a job to `worker`; None where it is done, given up, or another worker's for now."""
+    now = store.clock()
+    with store.begin() as session:
+        job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())
+        if job is None or job.status in (DONE, FAILED):
+            return None
+        if job.status == RUNNING and job.leased_until is not None and job.leased_until > now and job.worker != worker:
+            return None
+        job.status, job.worker, job.leased_until = RUNNING, worker, now + LEASE_S
+        job.attempts += 1
+        session.flush()
+        session.expunge(job)
+        return job
+
+
+def renew(store: Store, job_id: str, worker: str) -> bool:
+    """Prolong the lease; False where the job is another's by now."""
+    with store.begin() as session:
+        job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())
+        if job is None or job.worker != worker or job.status != RUNNING:
+            return False
+        job.leased_until = store.clock() + LEASE_S
+        return True
+
+
+def finish(store: Store, job_id: str) -> None:
+    """The job's result is stored."""
+    with store.begin() as session:
+        job = session.get(Job, job_id)
+        if job is not None:
+            job.status, job.finished_at, job.leased_until, job.error = DONE, store.clock(), None, None
+
+
+def fail(store: Store, job_id: str, error: str, *, give_up: bool) -> bool:
+    """Note an error; the sweep tries the job again, unless it is given up, now or after some attempts: then True."""
+    with store.begin() as session:
+        job = session.get(Job, job_id)
+        if job is None:
+            return False
+        job.error, job.leased_until = error, None
+        given_up = give_up or job.attempts >= MOST_ATTEMPTS
+        job.status = FAILED if given_up else QUEUED
+        return given_up
+
+
+def waiting(store: Store) -> list[str]:
+    """Identifiers of the jobs that nobody is at, oldest first."""
+    now = store.clock()
+    with store.read() as session:
+        query = (
+            select(Job.id)
+            .where(or_(Job.status == QUEUED, (Job.status == RUNNING) & (Job.leased_until < now)))
+            .order_by(Job.created_at)
+        )
+        return list(session.scalars(query))

@@ -1,0 +1,105 @@
+"""Rows of a run read as the round logic's state, inside a transaction of the caller's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedflow.federation import rounds
+from fedflow.federation.rounds import GlobalState, Rules, RunState
+from fedflow.plan import Plan
+from fedflow.server.database.tables import Member, Receipt, Round, Run, RunMember
+from fedflow.server.errors import Forbidden, NotFound
+from fedflow.server.services.identity import Caller
+
+
+def locked_run(session: Session, run_id: str) -> Run:
+    """The run's row, which no other transaction changes until this one ends. Raises NotFound."""
+    run = session.scalar(select(Run).where(Run.id == run_id).with_for_update())
+    if run is None:
+        raise NotFound(f"there is no run {run_id}")
+    return run
+
+
+def membership(caller: Caller) -> tuple[str, str]:
+    """Identifier and name of the member whose device is calling. Raises Forbidden for a person."""
+    if caller.member_id is None or caller.member is None:
+        raise Forbidden("this is for a participant's device; join with 'fedflow join'")
+    return caller.member_id, caller.member
+
+
+def plan_of(run: Run) -> Plan:
+    """The run's frozen plan."""
+    return Plan.model_validate(run.plan)
+
+
+def rules_of(plan: Plan) -> Rules:
+    """What the rounds need of a plan; without a quorum a round wants all that it asks for."""
+    wanted = plan.clients_per_round or len(plan.data.clients)
+    network = plan.network
+    return Rules(plan.rounds, wanted, network.quorum or wanted, network.over_selection)
+
+
+def participants(session: Session, run: Run) -> Sequence[tuple[RunMember, Member]]:
+    """The members that the run was planned with, in the federation's order."""
+    query = (
+        select(RunMember, Member)
+        .join(Member, Member.id == RunMember.member_id)
+        .where(RunMember.run_id == run.id)
+        .order_by(RunMember.position)
+    )
+    return session.execute(query).tuples().all()
+
+
+def eligible(session: Session, run: Run) -> tuple[str, ...]:
+    """Names of the members that may be selected: neither removed nor declined."""
+    return tuple(
+        member.name
+        for row, member in participants(session, run)
+        if member.removed_at is None and row.consent != "declined"
+    )
+
+
+def current_round(session: Session, run: Run) -> Round:
+    """The row of the round that the run is in; there is one as soon as the run is prepared."""
+    row = session.get(Round, (run.id, run.round))
+    if row is None:
+        raise NotFound(f"run '{run.name}' has not begun a round yet")
+    return row
+
+
+def receipts_of(session: Session, run: Run, number: int) -> Sequence[tuple[Receipt, str]]:
+    """The accepted updates of a round, each with its member's name."""
+    query = (
+        select(Receipt, Member.name)
+        .join(Member, Member.id == Receipt.member_id)
+        .where(Receipt.run_id == run.id, Receipt.round == number)
+    )
+    return session.execute(query).tuples().all()
+
+
+def model_before(session: Session, run: Run, number: int) -> GlobalState:
+    """The joint model that round `number` starts from."""
+    query = select(Round).where(Round.run_id == run.id, Round.number < number).order_by(Round.number)
+    adapter, residuals = run.initial, []
+    for row in session.scalars(query):
+        adapter = row.adapter
+        if row.residual is not None:
+            residuals.append(row.residual)
+    return GlobalState(adapter, tuple(residuals))
+
+
+def state_of(session: Session, run: Run) -> RunState:
+    """The run as the round logic knows it."""
+    row = current_round(session, run)
+    accepted = {
+        name: rounds.Receipt(name, receipt.round, receipt.sha256, receipt.num_examples)
+        for receipt, name in receipts_of(session, run, run.round)
+    }
+    model = model_before(session, run, run.round)
+    if row.committed_at is not None:
+        residuals = model.residuals if row.residual is None else (*model.residuals, row.residual)
+        model = GlobalState(row.adapter, residuals)
+    return RunState(run.id, rounds.Phase(row.phase), run.round, tuple(row.selected), model, accepted)

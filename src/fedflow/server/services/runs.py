@@ -1,0 +1,264 @@
+"""Runs: planned, prepared by a worker, paused, resumed, stopped, and listed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedflow.errors import RunError
+from fedflow.federation import rounds
+from fedflow.federation.protocol import BaseFile, RunFacts
+from fedflow.federation.rounds import Phase, Status
+from fedflow.plan import Plan
+from fedflow.server.database.tables import Federation, Member, Round, Run, RunMember
+from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
+from fedflow.server.services import events, jobs
+from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.identity import Caller
+from fedflow.server.services.run_rows import (
+    current_round,
+    eligible,
+    locked_run,
+    membership,
+    plan_of,
+    rules_of,
+    state_of,
+)
+from fedflow.server.store import Store
+
+LOCAL_DATA_KEYS = ("root", "heldout")
+"""Settings that name folders of the coordinator's machine, which are nobody else's business."""
+
+
+def create(store: Store, federation_id: str, planned: Plan) -> str:
+    """Freeze `planned` as a new run of the federation and let a worker prepare it; returns the run's identifier.
+
+    Raises:
+        NotFound: no such federation.
+        Unprocessable: the plan names clients that are no members, or several seeds.
+    """
+    if len(planned.seeds) != 1:
+        raise Unprocessable(f"a run over the network has one seed, not {len(planned.seeds)}; give one in 'seeds'")
+    with store.begin() as session:
+        if session.get(Federation, federation_id) is None:
+            raise NotFound(f"there is no federation {federation_id}")
+        query = select(Member).where(Member.federation_id == federation_id, Member.removed_at.is_(None))
+        members = {member.name: member for member in session.scalars(query)}
+        unknown = [name for name in planned.data.clients if name not in members]
+        if unknown:
+            raise Unprocessable(
+                f"data.clients: '{unknown[0]}' is no member of the federation; members are "
+                f"{', '.join(sorted(members)) or 'none yet'}"
+            )
+        run = Run(id=new_id(), federation_id=federation_id, name=planned.name, plan=planned.model_dump(mode="json"))
+        run.status, run.round, run.message, run.created_at = Status.PREPARING, 0, "", store.clock()
+        session.add(run)
+        session.flush()
+        for position, name in enumerate(planned.data.clients):
+            row = RunMember(run_id=run.id, member_id=members[name].id, position=position, consent="asked")
+            session.add(row)
+        jobs.add(session, "prepare", run.id, 0, store.clock())
+        events.record(session, store, federation_id, run.id, "run created", name=planned.name)
+        return run.id
+
+
+def plan(store: Store, run_id: str) -> Plan:
+    """The frozen plan of a run. Raises NotFound."""
+    with store.read() as session:
+        run = session.get(Run, run_id)
+        if run is None:
+            raise NotFound(f"there is no run {run_id}")
+        return plan_of(run)
+
+
+def begin(
+    store: Store, run_id: str, *, base: str, base_hash: str, initial: str | None, prepared: dict[str, Any]
+) -> None:
+    """The worker has prepared the run: note what it starts from, and open round 1. Twice changes nothing."""
+    with store.begin() as session:
+        run = locked_run(session, run_id)
+        if run.status != Status.PREPARING:
+            return
+        run.base, run.base_hash, run.initial, run.prepared = base, base_hash, initial, prepared
+        _move(run, Status.RUNNING)
+        run.message = ""
+        open_round(session, store, run, 1, rounds.select(eligible(session, run), rules_of(plan_of(run)), _seed(run), 1))
+
+
+def open_round(session: Session, store: Store, run: Run, number: int, selected: tuple[str, ...]) -> None:
+    """Begin to collect updates of the members `selected`."""
+    now = store.clock()
+    run.round = number
+    row = Round(run_id=run.id, number=number, phase=Phase.COLLECTING, selected=list(selected), opened_at=now)
+    row.deadline_at = now + plan_of(run).network.deadline_s
+    session.add(row)
+    events.record(session, store, run.federation_id, run.id, "round opened", round=number, selected=list(selected))
+
+
+def fail(store: Store, run_id: str, message: str) -> None:
+    """The run cannot go on until its coordinator resumes it; what is committed stays."""
+    with store.begin() as session:
+        run = locked_run(session, run_id)
+        if run.status in (Status.PREPARING, Status.RUNNING):
+            run.status, run.message = Status.FAILED, message
+            events.record(session, store, run.federation_id, run.id, "run failed", message=message)
+
+
+def pause(store: Store, run_id: str) -> None:
+    """Hand out no more work and close no round; updates under way are still taken."""
+    _change(store, run_id, Status.PAUSED)
+
+
+def resume(store: Store, run_id: str) -> None:
+    """Go on: a paused round gets the time back that it waited, a failed job is tried again."""
+    with store.begin() as session:
+        run = locked_run(session, run_id)
+        now = store.clock()
+        if run.status == Status.FAILED:
+            _move(run, Status.PREPARING if run.round == 0 else Status.RUNNING)
+            if run.round == 0:
+                jobs.add(session, "prepare", run.id, 0, now)
+            elif current_round(session, run).phase == Phase.AGGREGATING:
+                jobs.add(session, "aggregate", run.id, run.round, now)
+        else:
+            _move(run, Status.RUNNING)
+            if run.paused_at is not None:
+                current_round(session, run).deadline_at += now - run.paused_at
+        run.paused_at, run.message = None, ""
+        events.record(session, store, run.federation_id, run.id, "run resumed")
+
+
+def stop(store: Store, run_id: str) -> None:
+    """End the run for good; committed rounds stay."""
+    _change(store, run_id, Status.STOPPED)
+
+
+def close_round(store: Store, run_id: str) -> None:
+    """Aggregate what there is now. Raises Conflict where nothing was accepted in this round yet."""
+    with store.begin() as session:
+        run = locked_run(session, run_id)
+        state = state_of(session, run)
+        if run.status != Status.RUNNING or state.phase is not Phase.COLLECTING:
+            raise Conflict(f"run '{run.name}' is {run.status}, round {run.round} is {state.phase}; nothing to close")
+        if not state.accepted:
+            raise Conflict(f"round {run.round} has no update yet; wait for one, or stop the run")
+        close(session, store, run)
+
+
+def close(session: Session, store: Store, run: Run) -> None:
+    """Stop collecting and let a worker aggregate; in the caller's transaction."""
+    closed, receipts = rounds.close(state_of(session, run))
+    row = current_round(session, run)
+    row.phase, row.closed_at = closed.phase, store.clock()
+    jobs.add(session, "aggregate", run.id, run.round, store.clock())
+    names = [receipt.client for receipt in receipts]
+    events.record(session, store, run.federation_id, run.id, "round closed", round=run.round, accepted=names)
+
+
+def listed(store: Store, caller: Caller, after: str, limit: int) -> list[RunFacts]:
+    """Runs that `caller` may see, oldest first, after the identifier `after`."""
+    query = select(Run).where(Run.id > after).order_by(Run.id).limit(limit)
+    if caller.kind == "device":
+        query = query.where(Run.federation_id == caller.federation_id)
+    with store.read() as session:
+        return [_facts(store, run) for run in session.scalars(query)]
+
+
+def facts(store: Store, caller: Caller, run_id: str) -> RunFacts:
+    """A run as its members see it. Raises NotFound, for a run of another federation too."""
+    with store.read() as session:
+        run = session.get(Run, run_id)
+        if run is None or (caller.kind == "device" and run.federation_id != caller.federation_id):
+            raise NotFound(f"there is no run {run_id}")
+        return _facts(store, run)
+
+
+def consent(store: Store, caller: Caller, run_id: str, accept: bool, num_examples: int, reason: str) -> None:
+    """Note the answer of a member's owner. A declined run goes on without that member.
+
+    Raises Forbidden where the run was not planned with this member, NotFound for a run of another federation.
+    """
+    with store.begin() as session:
+        run = locked_run(session, run_id)
+        member_id, member = membership(caller)
+        if run.federation_id != caller.federation_id:
+            raise NotFound(f"there is no run {run_id}")
+        row = session.get(RunMember, (run_id, member_id))
+        if row is None:
+            raise Forbidden(f"run '{run.name}' was not planned with the member '{member}'")
+        row.consent, row.consent_at = "accepted" if accept else "declined", store.clock()
+        row.num_examples = num_examples if accept else None
+        told = {"member": member, "num_examples": row.num_examples, "reason": reason}
+        events.record(session, store, run.federation_id, run.id, f"consent {row.consent}", **told)
+        if not accept:
+            without(session, store, run, member)
+
+
+def without(session: Session, store: Store, run: Run, member: str) -> None:
+    """Go on without a member that declined or was removed; in the caller's transaction."""
+    if run.status not in (Status.RUNNING, Status.PAUSED) or run.round == 0:
+        return
+    state = rounds.leave(state_of(session, run), member)
+    current_round(session, run).selected = list(state.selected)
+    session.flush()
+    if run.status == Status.RUNNING and rounds.may_close(state, rules_of(plan_of(run)), deadline_passed=False):
+        close(session, store, run)
+
+
+def _change(store: Store, run_id: str, status: Status) -> None:
+    with store.begin() as session:
+        run = locked_run(session, run_id)
+        if run.status == status:
+            return
+        _move(run, status)
+        if status is Status.PAUSED:
+            run.paused_at = store.clock()
+        if status is Status.STOPPED:
+            run.finished_at = store.clock()
+        events.record(session, store, run.federation_id, run.id, f"run {status}")
+
+
+def _move(run: Run, status: Status) -> None:
+    try:
+        rounds.check_status_move(run.name, Status(run.status), status)
+    except RunError as error:
+        raise Conflict(str(error)) from None
+    run.status = status
+
+
+def _seed(run: Run) -> int:
+    return plan_of(run).seeds[0]
+
+
+def _facts(store: Store, run: Run) -> RunFacts:
+    plan = plan_of(run)
+    prepared = run.prepared or {"tensors": {}, "upload_bytes": 0}
+    told = plan.model_dump(mode="json")
+    told["data"] = {key: value for key, value in told["data"].items() if key not in LOCAL_DATA_KEYS}
+    return RunFacts(
+        id=run.id,
+        federation_id=run.federation_id,
+        name=run.name,
+        status=run.status,
+        round=run.round,
+        rounds=plan.rounds,
+        plan=told,
+        members=plan.data.clients,
+        base_hash=run.base_hash,
+        base_files=base_files(store, run),
+        tensors={name: tuple(shape) for name, shape in prepared["tensors"].items()},
+        upload_bytes=prepared["upload_bytes"],
+        message=run.message,
+    )
+
+
+def base_files(store: Store, run: Run) -> tuple[BaseFile, ...]:
+    """The files of the run's base model; none before it is prepared."""
+    if run.base is None:
+        return ()
+    listed: Sequence[dict[str, Any]] = json.loads(store.blobs.get(run.base).read_bytes())
+    return tuple(BaseFile.model_validate(entry) for entry in listed)

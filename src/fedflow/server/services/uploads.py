@@ -1,0 +1,357 @@
+"""Uploads that a cut costs nothing: what the tus protocol needs to know, and where the bytes are.
+
+The row's `offset_bytes` is what counts, and is moved only after the bytes are on the disk. Bytes beyond it come from a
+request that died; the next one cuts them off. One request at a time holds an upload, by a lock on its file, which
+the operating system drops with the process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import hmac
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from fedflow.errors import StorageError
+from fedflow.server.database.tables import Upload
+from fedflow.server.errors import ApiError, Conflict, Gone, NotFound, TooLarge, Unprocessable
+from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.identity import Caller
+from fedflow.server.store import Store
+from fedflow.storage import sha256_file, write_atomic
+
+MAX_OPEN = 8
+"""Uploads that a device may have at once, complete ones included until they are handed in."""
+
+CHECKSUMS = ("sha256", "sha1")
+READ_BYTES = 64 * 1024
+# How much a crash of this process costs at most; a cut of the connection costs nothing that has arrived.
+CHECKPOINT_BYTES = 16 * 1024 * 1024
+# An upload that got no byte for so long is one whose creation's answer was lost.
+STILLBORN_S = 3600
+# A cut is noticed within milliseconds; so long the next request waits until the cut one has let go.
+HAND_OVER_S = 2.0
+
+EXPIRED = "the upload has expired; start it anew"
+
+
+class Locked(ApiError):  # noqa: N818 - the protocol's word
+    """Another request is writing to this upload."""
+
+    status = 423
+    code = "locked"
+
+
+class TooMany(ApiError):  # noqa: N818 - the protocol's word
+    """The device has as many uploads as it may have."""
+
+    status = 429
+    code = "too_many_uploads"
+
+
+class OtherBytes(ApiError):  # noqa: N818 - it is the bytes that are wrong
+    """The bytes are not those that the checksum is of; none of them was kept."""
+
+    status = 460
+    code = "checksum_mismatch"
+
+
+class Interrupted(ApiError):  # noqa: N818 - what happened
+    """The body ended before its end; what came in is kept unless it had a checksum."""
+
+    status = 408
+    code = "interrupted"
+
+
+class CutOff(Exception):  # noqa: N818 - what happened
+    """What a body's `read` raises where the connection broke. Never leaves this module."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """A request's body: `read(n)` gives up to n bytes, b"" at its end. `length_bytes` is None where nobody said it."""
+
+    read: Callable[[int], bytes]
+    length_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What the bytes of one request must hash to: `algorithm` of CHECKSUMS."""
+
+    algorithm: str
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an upload is. `expires_at`: seconds since 1970, moved on by each byte that comes."""
+
+    id: str
+    offset_bytes: int
+    length_bytes: int
+    upload_metadata: str
+    expires_at: float
+
+
+def create(
+    store: Store, caller: Caller, length_bytes: int, upload_metadata: str, max_bytes: int, ttl_s: float
+) -> Progress:
+    """A new upload of `length_bytes`, at offset 0; one of 0 bytes is complete at once.
+
+    Raises:
+        TooLarge: more than `max_bytes`.
+        TooMany: the device has MAX_OPEN uploads that are neither handed in, deleted nor expired.
+        StorageError: the folder cannot be written.
+    """
+    if length_bytes > max_bytes:
+        raise TooLarge(f"an upload may have {max_bytes} bytes, this one has {length_bytes}; ask the coordinator")
+    now = store.clock()
+    row = Upload(
+        id=new_id(),
+        device_id=caller.id,
+        length_bytes=length_bytes,
+        offset_bytes=0,
+        sha256=hashlib.sha256().hexdigest() if length_bytes == 0 else None,
+        upload_metadata=upload_metadata,
+        created_at=now,
+        touched_at=now,
+    )
+    # The file before the row: a crash between them leaves an empty file, which `files.collect` removes.
+    path = _path(store, row.id)
+    write_atomic(path, b"")
+    try:
+        with store.begin() as session:
+            if _count_open(store, session, caller.id, now, ttl_s) >= MAX_OPEN:
+                raise TooMany(f"this device has {MAX_OPEN} uploads already; hand them in or delete one")
+            session.add(row)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return _progress(row, ttl_s)
+
+
+def progress(store: Store, caller: Caller, upload_id: str, ttl_s: float) -> Progress:
+    """How far an upload is, after the request that writes to it (which may just have been cut) has let go.
+
+    Raises: NotFound, Gone, Locked (it is being written to).
+    """
+    with store.read() as session:
+        row = _owned(session, caller, upload_id)
+    if row.sha256 is not None:  # its bytes may be handed in already
+        return _progress(row, ttl_s)
+    with _held(store, caller, upload_id, ttl_s, wait_s=HAND_OVER_S) as (row, _file):
+        return _progress(row, ttl_s)
+
+
+def append(
+    store: Store, caller: Caller, upload_id: str, offset_bytes: int, body: Body, checksum: Checksum | None, ttl_s: float
+) -> Progress:
+    """Write the body at `offset_bytes`. Every byte that the answer counts is on the disk.
+
+    A body that breaks off leaves what came in, unless `checksum` was given; one with more bytes than the upload still
+    lacks leaves nothing that was not acknowledged before.
+
+    Raises:
+        NotFound, Gone, Locked: as `progress`.
+        Conflict: the upload is at another offset.
+        TooLarge: the body has more bytes than the upload still lacks.
+        OtherBytes: the checksum is another.
+        Interrupted: the body broke off.
+        StorageError: the disk is full or broken.
+    """
+    with _held(store, caller, upload_id, ttl_s) as (row, file):
+        if offset_bytes != row.offset_bytes:
+            raise Conflict(f"the upload is at byte {row.offset_bytes}, not {offset_bytes}; go on from there")
+        lacking = row.length_bytes - row.offset_bytes
+        if body.length_bytes is not None and body.length_bytes > lacking:
+            raise TooLarge(f"the body has {body.length_bytes} bytes, the upload lacks {lacking}; send those")
+        try:
+            writing = _Writing(store, row, file)
+            whole = writing.take_in(body, checksum)
+            writing.keep()
+        except OSError as error:
+            raise _disk_error(store, error) from error
+        if not whole:
+            raise Interrupted(f"the body broke off; the upload is at byte {row.offset_bytes}, go on from there")
+        return _progress(row, ttl_s)
+
+
+def terminate(store: Store, caller: Caller, upload_id: str, ttl_s: float) -> None:
+    """Forget an upload and its bytes. Raises: NotFound, Gone, Locked."""
+    with _held(store, caller, upload_id, ttl_s) as (row, _file):
+        _forget(store, row.id)
+
+
+def take(store: Store, caller: Caller, upload_id: str, sha256: str) -> Path:
+    """The file of a complete upload, which the caller of this may move away.
+
+    One that was moved into the blobs already, before a crash, is linked back from there.
+
+    Raises:
+        NotFound: the device has no such upload.
+        Conflict: bytes are lacking.
+        Unprocessable: its bytes have another SHA-256.
+        Gone: its bytes are lost.
+    """
+    with store.read() as session:
+        row = _owned(session, caller, upload_id)
+    if row.sha256 is None:
+        raise Conflict(f"the upload is at byte {row.offset_bytes} of {row.length_bytes}; send the rest first")
+    if row.sha256 != sha256:
+        raise Unprocessable(f"the upload has SHA-256 {row.sha256}, not {sha256}; upload the file again")
+    path = _path(store, row.id)
+    if not path.is_file() and sha256 in store.blobs:
+        with suppress(FileExistsError):  # the same hand-in, in another request
+            os.link(store.blobs.get(sha256), path)
+    if not path.is_file():
+        raise Gone("the upload's bytes are lost; upload the file again")
+    return path
+
+
+class _Writing:
+    """One request's bytes on their way into an upload's file."""
+
+    def __init__(self, store: Store, row: Upload, file: FileIO) -> None:
+        self.store = store
+        self.row = row
+        self.file = file
+        self.position = row.offset_bytes
+        file.truncate(self.position)
+        file.seek(self.position)
+
+    def take_in(self, body: Body, checksum: Checksum | None) -> bool:
+        """Write the body's bytes into the file. Returns False where the body broke off."""
+        hasher = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
+        expected = None if body.length_bytes is None else self.position + body.length_bytes
+        whole = True
+        try:
+            while chunk := body.read(READ_BYTES):
+                if self.position + len(chunk) > self.row.length_bytes:
+                    self._drop()
+                    raise TooLarge(f"the body has more bytes than the upload's {self.row.length_bytes}; send those")
+                self._write(chunk)
+                if hasher is not None:
+                    hasher.update(chunk)
+                elif self.position - self.row.offset_bytes >= CHECKPOINT_BYTES:
+                    self.keep()
+            whole = expected is None or self.position == expected
+        except CutOff:
+            whole = False
+        if checksum is not None and hasher is not None:
+            if not whole:
+                self._drop()
+            elif not hmac.compare_digest(hasher.digest(), checksum.digest):
+                self._drop()
+                raise OtherBytes(f"the bytes have another {checksum.algorithm}; none were kept, send them again")
+        return whole
+
+    def keep(self) -> None:
+        """Bring what was written to the disk, and then into the row."""
+        if self.position == self.row.offset_bytes:
+            return
+        os.fsync(self.file.fileno())
+        # The hash goes with the last byte: an upload is complete and hashed, or neither.
+        sha256 = sha256_file(_path(self.store, self.row.id)) if self.position == self.row.length_bytes else None
+        self.row.offset_bytes, self.row.sha256, self.row.touched_at = self.position, sha256, self.store.clock()
+        values = {"offset_bytes": self.position, "sha256": sha256, "touched_at": self.row.touched_at}
+        with self.store.begin() as session:
+            moved = session.scalar(update(Upload).where(Upload.id == self.row.id).values(values).returning(Upload.id))
+        if moved is None:
+            raise Gone(EXPIRED)
+
+    def _write(self, chunk: bytes) -> None:
+        left = memoryview(chunk)
+        while left:
+            written = self.file.write(left)
+            self.position += written
+            left = left[written:]
+
+    def _drop(self) -> None:
+        self.file.truncate(self.row.offset_bytes)
+        self.position = self.row.offset_bytes
+
+
+@contextmanager
+def _held(
+    store: Store, caller: Caller, upload_id: str, ttl_s: float, wait_s: float = 0.0
+) -> Iterator[tuple[Upload, FileIO]]:
+    """An upload of the caller's that no other request writes to: its row as it is now, and its open file."""
+    with store.read() as session:
+        path = _path(store, _owned(session, caller, upload_id).id)
+    try:
+        with _locked(path, wait_s) as file:
+            with store.read() as session:
+                row = _owned(session, caller, upload_id)
+            if row.touched_at + ttl_s < store.clock():
+                raise Gone(EXPIRED)
+            if os.fstat(file.fileno()).st_size < row.offset_bytes:
+                raise Gone("the upload's bytes are lost; start it anew")
+            yield row, file
+    except FileNotFoundError:
+        raise Gone("the upload was handed in, or its bytes are lost; start it anew") from None
+
+
+@contextmanager
+def _locked(path: Path, wait_s: float = 0.0) -> Iterator[FileIO]:
+    """The file, open and locked against other requests, in this process and in others. Raises Locked."""
+    give_up_at = time.monotonic() + wait_s
+    with path.open("r+b", buffering=0) as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= give_up_at:
+                    raise Locked("another request is writing to this upload; ask for its offset again soon") from None
+                time.sleep(0.02)
+        yield file
+
+
+def _owned(session: Session, caller: Caller, upload_id: str) -> Upload:
+    row = session.get(Upload, upload_id)
+    if row is None or row.device_id != caller.id:
+        raise NotFound("this device has no such upload; start it anew")
+    return row
+
+
+def _count_open(store: Store, session: Session, device_id: str, now: float, ttl_s: float) -> int:
+    """How many uploads the device has; rows whose bytes were handed in meanwhile go."""
+    count = 0
+    for row in session.scalars(select(Upload).where(Upload.device_id == device_id)):
+        if row.sha256 is not None and not _path(store, row.id).is_file():
+            session.delete(row)
+        elif row.touched_at + (ttl_s if row.offset_bytes else min(ttl_s, STILLBORN_S)) >= now:
+            count += 1
+    return count
+
+
+def _forget(store: Store, upload_id: str) -> None:
+    """The row first: `files.collect` finds bytes without a row."""
+    with store.begin() as session:
+        row = session.get(Upload, upload_id)
+        if row is not None:
+            session.delete(row)
+    _path(store, upload_id).unlink(missing_ok=True)
+
+
+def _path(store: Store, upload_id: str) -> Path:
+    return store.folder / "uploads" / upload_id
+
+
+def _progress(row: Upload, ttl_s: float) -> Progress:
+    return Progress(row.id, row.offset_bytes, row.length_bytes, row.upload_metadata, row.touched_at + ttl_s)
+
+
+def _disk_error(store: Store, error: OSError) -> StorageError:
+    folder = store.folder / "uploads"
+    return StorageError(f"{folder}: cannot be written ({error.strerror}); free space there and send the rest again")

@@ -1,0 +1,48 @@
+"""Every setting of FedFlowServer, described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from fedflow.plan import Settings
+
+DAY_S = 86_400
+DATABASES = ("sqlite", "postgresql+psycopg")
+
+
+class ServerSettings(Settings):
+    """What a server is started with. Relative folders count from where it is started."""
+
+    folder: Path = Field(description="Folder of the server's data: database, blobs, uploads, quarantine.")
+    database_url: str | None = Field(
+        None, description="'postgresql+psycopg://user@host/name'; without it, SQLite in the folder."
+    )
+    queue_url: str | None = Field(
+        None, description="'redis://host:port/number' for the queue of jobs; without it, a file in the folder."
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on; '0.0.0.0' for all of this machine's.")
+    port: int = Field(8440, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    token_ttl_s: float = Field(900, strict=False, gt=0, description="Life of a device's access token.")
+    challenge_ttl_s: float = Field(60, strict=False, gt=0, description="Time that a device has to sign a challenge.")
+    code_ttl_s: float = Field(7 * DAY_S, strict=False, gt=0, description="Life of a join code that nobody uses.")
+    max_upload_bytes: int = Field(20_000_000_000, ge=1, description="Largest update that a device may send.")
+    upload_ttl_s: float = Field(
+        2 * DAY_S, strict=False, gt=0, description="Life of an upload that nobody goes on with."
+    )
+    heldout: Path | None = Field(None, description="Folder of held-out pictures that rounds are scored against.")
+    threads: int = Field(16, ge=2, le=512, description="Requests that the web process answers at once.")
+    worker_threads: int = Field(1, ge=1, description="Threads of the process that aggregates and evaluates.")
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(tuple(f"{kind}:" for kind in DATABASES)):
+            raise ValueError(f"begins with none of {', '.join(f'{kind}:' for kind in DATABASES)}")
+        return url
+
+    @property
+    def url(self) -> str:
+        """The database's URL, of SQLite in the folder where none was given."""
+        return self.database_url or f"sqlite:///{self.folder.absolute() / 'server.db'}"

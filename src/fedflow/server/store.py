@@ -1,0 +1,104 @@
+"""What every service works on: the database and the folder of blobs, with one clock."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.orm import Session
+
+from fedflow.errors import StorageError
+from fedflow.server.database import schema
+from fedflow.server.settings import ServerSettings
+from fedflow.storage import Blobs
+
+BUSY_TIMEOUT_S = 30
+CONNECT_TIMEOUT_S = 5
+SPARE_CONNECTIONS = 4  # readiness and event streams beside one connection per thread
+
+
+@dataclass(frozen=True)
+class Store:
+    """Database, blobs and clock. `folder` holds `blobs/`, `uploads/`, `quarantine/` and, for SQLite, `server.db`."""
+
+    engine: Engine
+    folder: Path
+    blobs: Blobs
+    clock: Callable[[], float] = time.time
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        """One transaction that may write: committed at the end, rolled back where the block raises.
+
+        SQLite takes its write lock at the first statement, so that what was read holds at the commit. On PostgreSQL
+        a service that decides by what it read says so, with a condition in its UPDATE or `with_for_update`.
+        """
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """One transaction that only reads and takes no write lock; what it wrote would be rolled back."""
+        with Session(self.engine.execution_options(fedflow_reads=True), expire_on_commit=False) as session:
+            yield session
+
+
+def open_store(settings: ServerSettings) -> Store:
+    """The store of a server: folders made, engine made, schema made where the database is empty.
+
+    Raises:
+        StorageError: the folder cannot be made.
+        MistakeError: the database's schema is older or newer than this FedFlow, or holds something else.
+    """
+    folder = settings.folder.absolute()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("blobs", "uploads", "quarantine"):
+            (folder / name).mkdir(exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
+    engine = make_engine(settings.url, settings.threads)
+    try:
+        schema.prepare(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return Store(engine, folder, Blobs(folder / "blobs"))
+
+
+def make_engine(url: str, threads: int) -> Engine:
+    """An engine for `threads` threads, with SQLite told to be durable and to lock when a writer begins."""
+    if url.startswith("sqlite:"):
+        engine = create_engine(url, pool_size=threads, max_overflow=SPARE_CONNECTIONS)
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(
+        url,
+        pool_size=threads,
+        max_overflow=SPARE_CONNECTIONS,
+        pool_pre_ping=True,  # a database that was gone and is back costs no request
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+    )
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # transactions begin where _begin_sqlite says, not at the first INSERT
+    for setting in (
+        f"busy_timeout = {BUSY_TIMEOUT_S * 1000}",
+        "journal_mode = WAL",
+        "synchronous = FULL",  # what was committed survives a power cut
+        "foreign_keys = ON",
+    ):
+        connection.execute(f"PRAGMA {setting}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reads = connection.get_execution_options().get("fedflow_reads", False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

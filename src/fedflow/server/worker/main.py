@@ -1,0 +1,109 @@
+"""The worker process: takes jobs from the queue, keeps their leases, and sweeps what nobody is at back into it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from sqlalchemy.exc import SQLAlchemyError
+
+from fedflow.errors import FedFlowError
+from fedflow.server.services import commits, jobs, runs
+from fedflow.server.settings import ServerSettings
+from fedflow.server.store import Store
+from fedflow.server.worker.queue import DO_JOB, open_queue
+from fedflow.server.worker.tasks import TASKS
+
+SWEEP_S = 0.2
+RENEW_S = jobs.LEASE_S / 3
+SENT_AGAIN_S = 2.0
+"""A job that still waits after this long is sent again: its message may have died with a worker."""
+
+log = logging.getLogger("fedflow.worker")
+
+
+def work(store: Store, settings: ServerSettings) -> None:
+    """Do jobs until the process is told to end. Several workers, on several machines, may share one database."""
+    torch.set_num_threads(settings.worker_threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    worker = f"{socket.gethostname()}-{os.getpid()}"
+    queue = open_queue(store.folder, settings.queue_url)
+    do_job = queue.task(name=DO_JOB)(lambda job_id: carry_out(store, job_id, worker))
+    ended = threading.Event()
+    sweeper = threading.Thread(target=_sweep, args=(store, do_job, ended), daemon=True)
+    sweeper.start()
+    log.info("worker %s has begun", worker)
+    try:
+        queue.create_consumer(workers=1, periodic=False, initial_delay=0.05, max_delay=0.2).run()
+    finally:
+        ended.set()
+        sweeper.join()
+
+
+def carry_out(store: Store, job_id: str, worker: str) -> None:
+    """Do one job, unless it is done or another worker's. What fails is noted and tried again."""
+    job = jobs.claim(store, job_id, worker)
+    if job is None:
+        return
+    began = time.monotonic()
+    try:
+        with _lease(store, job_id, worker):
+            TASKS[job.kind](store, job)
+    except FedFlowError as error:
+        _failed(store, job_id, job.run_id, str(error), give_up=error.exit_status == 2)
+        return
+    except Exception as error:
+        log.exception("job %s failed", job.key)
+        _failed(store, job_id, job.run_id, f"{type(error).__name__}: {error}", give_up=False)
+        return
+    jobs.finish(store, job_id)
+    log.info("job '%s' done in %.2f s", job.key, time.monotonic() - began)
+
+
+def _failed(store: Store, job_id: str, run_id: str, reason: str, *, give_up: bool) -> None:
+    if jobs.fail(store, job_id, reason, give_up=give_up):
+        runs.fail(store, run_id, reason)
+
+
+@contextmanager
+def _lease(store: Store, job_id: str, worker: str) -> Iterator[None]:
+    """Renew the job's lease in the background for as long as the context lasts."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(RENEW_S):
+            try:
+                jobs.renew(store, job_id, worker)
+            except SQLAlchemyError:
+                log.exception("the lease could not be renewed")
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _sweep(store: Store, do_job: object, ended: threading.Event) -> None:
+    """Close what the clock closes, and put every job that nobody is at into the queue."""
+    sent: dict[str, float] = {}
+    while not ended.wait(SWEEP_S):
+        try:
+            commits.tick(store)
+            waiting = jobs.waiting(store)
+            now = time.monotonic()
+            sent = {job_id: at for job_id, at in sent.items() if job_id in waiting}
+            for job_id in waiting:
+                if now - sent.get(job_id, -SENT_AGAIN_S) >= SENT_AGAIN_S:
+                    sent[job_id] = now
+                    do_job(job_id)  # type: ignore[operator]
+        except Exception:  # a database that is gone comes back; the sweep must still be there then
+            log.exception("the sweep failed; it tries again")

@@ -1,0 +1,128 @@
+"""Safetensors headers, every claim checked before data is read. No torch, so that a server's web process can use it.
+
+Format: 8 bytes header length (little endian), JSON header {name: {dtype, shape, data_offsets}}, data.
+https://github.com/huggingface/safetensors#format
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedflow.errors import FedFlowError, StorageError
+
+# The largest headers of known checkpoints are some hundred kilobytes.
+MAX_HEADER_BYTES = 16 * 1024 * 1024
+# Names go into one-line messages.
+MAX_NAME_CHARACTERS = 400
+# Both torch and numpy end there; the product of more sizes is not worth forming.
+MAX_DIMENSIONS = 64
+
+ITEM_BYTES = {
+    "F64": 8,
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I64": 8,
+    "I32": 4,
+    "I16": 2,
+    "I8": 1,
+    "U8": 1,
+    "BOOL": 1,
+}
+"""The dtypes that FedFlow reads, by their names in the header, and the bytes of one element."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor: dtype by its name in the header, shape, and where its bytes begin and end in the file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """A file's tensors in the order of their bytes, its metadata, and the bytes of the JSON text itself."""
+
+    entries: Mapping[str, Entry]
+    metadata: Mapping[str, str]
+    length_bytes: int
+
+
+def read_header(
+    path: Path,
+    error: type[FedFlowError] = StorageError,
+    max_bytes: int = MAX_HEADER_BYTES,
+    called: str | None = None,
+) -> Header:
+    """The header of a safetensors file; its tensors cover the file's data exactly, without gap or overlap.
+
+    Args:
+        path: the file.
+        error: what to raise; a caller whose user named the file passes a MistakeError.
+        max_bytes: a longer header is refused before it is read.
+        called: what messages call the file; its path where not given.
+
+    Raises:
+        error: one line with the path and what is wrong, for a file that is missing, damaged or of another format.
+    """
+    name = called or str(path)
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or length > size - 8:
+                raise error(f"{name}: is not a safetensors file, or is cut off; copy or export it again")
+            if length > max_bytes:
+                raise error(f"{name}: its header claims {length} bytes, {max_bytes} are allowed; refused")
+            header_bytes = file.read(length)
+    except OSError as os_error:
+        raise error(f"{name}: cannot be opened ({os_error.strerror}); check the path") from None
+    try:
+        header = json.loads(header_bytes)
+    except (ValueError, RecursionError):
+        raise error(f"{name}: is not a safetensors file (its header is not JSON); copy or export it again") from None
+    try:
+        metadata, entries = _parse(header, 8 + length, size)
+    except (KeyError, TypeError, ValueError, RecursionError) as problem:
+        raise error(f"{name}: damaged safetensors header ({problem}); copy or export it again") from None
+    return Header(entries, metadata, length)
+
+
+def _parse(header: Any, data_begin: int, size: int) -> tuple[dict[str, str], dict[str, Entry]]:
+    if not isinstance(header, dict):
+        raise TypeError("not a JSON object")
+    metadata = header.pop("__metadata__", None) or {}
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise TypeError("__metadata__ is not a map of strings")
+    entries: dict[str, Entry] = {}
+    expected = data_begin
+    for name, claim in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        dtype, shape = claim["dtype"], claim["shape"]
+        if len(name) > MAX_NAME_CHARACTERS or not name.isprintable():
+            raise ValueError(f"a tensor name of {len(name)} characters, too long or not printable")
+        if dtype not in ITEM_BYTES:
+            raise ValueError(f"'{name}' has the unknown dtype {str(dtype)[:20]!r}")
+        if not isinstance(shape, list) or not all(type(length) is int and length >= 0 for length in shape):
+            raise ValueError(f"'{name}' has a shape that is no list of sizes")
+        if len(shape) > MAX_DIMENSIONS:
+            raise ValueError(f"'{name}' has {len(shape)} dimensions, {MAX_DIMENSIONS} are allowed")
+        first, last = claim["data_offsets"]
+        if type(first) is not int or type(last) is not int:
+            raise TypeError(f"the offsets of '{name}' are no whole numbers")
+        begin, end = data_begin + first, data_begin + last
+        if begin != expected or end > size or end - begin != math.prod(shape) * ITEM_BYTES[dtype]:
+            raise ValueError(f"the offsets of '{name}' do not fit its shape or the file")
+        entries[name] = Entry(dtype, tuple(shape), begin, end)
+        expected = end
+    if expected != size:
+        raise ValueError(f"{size - expected} bytes belong to no tensor")
+    return metadata, entries

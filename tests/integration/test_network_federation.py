@@ -1,0 +1,93 @@
+"""Federations over the network: real server, worker and client processes, and the same bits as on one machine."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from network import FEDFLOW, Network, simulated
+
+from fedflow.datasets import demo_folder
+
+ROUNDS = 2
+SEED = 5
+COUNTS = {"client-1": 4, "client-2": 6}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two clients with some of the demo pictures, and held-out ones."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for name, count in {**COUNTS, "heldout": 4}.items():
+        (folder / name).mkdir()
+        for picture in sorted((demo_folder() / name).glob("*.png"))[:count]:
+            for path in (picture, picture.with_suffix(".txt")):
+                (folder / name / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+@pytest.fixture(params=["fedex-lora", "fedavg"])
+def method(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def plan(method: str, tiny_model_folder: Path, pictures: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "plan.toml"
+    path.write_text(
+        f"""name = "network"
+model = "{tiny_model_folder}"
+method = "{method}"
+rounds = {ROUNDS}
+seeds = [{SEED}]
+[data]
+root = "{pictures}"
+clients = ["client-1", "client-2"]
+[lora]
+rank = 4
+alpha = 8
+[training]
+batch_size = 2
+epochs = 2
+checkpoint_every = 1
+[baselines]
+central = false
+[evaluation]
+clients = false
+sampler_steps = 1
+[gallery]
+count = 1
+""",
+        encoding="utf-8",
+    )
+    return path
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[Network]:
+    made = Network(tmp_path)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def test_a_federation_over_the_network_ends_with_the_bits_of_a_simulation(
+    network: Network, plan: Path, pictures: Path, tmp_path: Path
+) -> None:
+    network.start_server()
+    for member in COUNTS:
+        network.join(member, pictures / member)
+    network.wait_members(*COUNTS)
+    run_id = network.asked("run", "start", str(plan))
+    network.wait_done(run_id, 240)
+    done = subprocess.run(
+        [*FEDFLOW, "simulate", str(plan), "--out", str(tmp_path / "out")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert network.committed(run_id) == simulated(tmp_path / "out", SEED, ROUNDS)
+    for member, process in network.clients.items():
+        assert process.wait(30) == 0, network.log(member)
+    assert "done" in network.asked("run", "explain", run_id)

@@ -1,0 +1,156 @@
+"""A FedFlowServer and participants as real processes, for tests: started, killed, started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+T = TypeVar("T")
+
+FEDFLOW = [sys.executable, "-c", "from fedflow.cli import main; main()"]
+SETTINGS = {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def wait_for(condition: Callable[[], T | None], limit_s: float, what: str) -> T:
+    """The first answer of `condition` that is true. Fails where none comes in time."""
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not happen within {limit_s} s")
+
+
+@dataclass
+class Network:
+    """One server and its participants; `folder` keeps everything, logs too."""
+
+    folder: Path
+    options: tuple[str, ...] = ()
+    port: int = field(default_factory=free_port)
+    server: subprocess.Popen[bytes] | None = None
+    clients: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "server"
+
+    def start_server(self, kind: str | None = None) -> subprocess.Popen[bytes]:
+        """The whole server, or its web process or a worker alone; waits until it answers."""
+        words = ["server", "--folder", str(self.data), "--port", str(self.port), *self.options]
+        process = self._start("server" if kind is None else kind, [*words, *([kind] if kind else [])])
+        if kind is None:
+            self.server = process
+        if kind != "worker":
+            wait_for(self.ready, 60, "the server's start")
+        return process
+
+    def ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def token(self) -> str:
+        return (self.data / "coordinator.token").read_text().strip()
+
+    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A coordinator's command."""
+        where = ["--server", self.url, "--token-file", str(self.data / "coordinator.token")]
+        return subprocess.run([*FEDFLOW, *words, *where], capture_output=True, text=True, timeout=120, check=False)
+
+    def asked(self, *words: str) -> str:
+        done = self.ask(*words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def get(self, path: str) -> Any:
+        answer = httpx.get(f"{self.url}/api/v1{path}", headers={"Authorization": f"Bearer {self.token()}"}, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def join(self, member: str, pictures: Path, *words: str) -> None:
+        """Start a participant; the first time with a code of its own."""
+        home = self.folder / member
+        arguments = ["join"]
+        if not (home / "device.json").is_file():
+            arguments += [self.url, "--code", self.asked("server", "code", member)]
+        arguments += ["--data", str(pictures), "--home", str(home), "--accept", "--once", *words]
+        self.clients[member] = self._start(member, arguments)
+
+    def wait_members(self, *names: str) -> None:
+        """Until these have joined."""
+        federation = self.get("/federations")["items"][0]["id"]
+
+        def joined() -> bool:
+            return set(names) <= {item["name"] for item in self.get(f"/federations/{federation}/members")["items"]}
+
+        wait_for(joined, 60, f"the joining of {names}")
+
+    def status(self, run_id: str) -> str:
+        return str(self.get(f"/runs/{run_id}")["status"])
+
+    def wait_done(self, run_id: str, limit_s: float) -> None:
+        def over() -> bool:
+            status = self.status(run_id) if self.ready() else ""
+            assert status not in ("failed", "stopped"), self.asked("run", "explain", run_id)
+            return status == "done"
+
+        wait_for(over, limit_s, f"the end of the run ({self.log('server')[-2000:]})")
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def committed(self, run_id: str) -> list[tuple[str, str | None]]:
+        """Adapter and residual of every committed round, from the event log."""
+        events = self.get(f"/federations/{self.get(f'/runs/{run_id}')['federation_id']}/events?limit=200")["items"]
+        rounds = [event["facts"] for event in events if event["kind"] == "round committed"]
+        return [(facts["adapter"], facts.get("residual")) for facts in rounds]
+
+    def stop(self) -> None:
+        for process in [*self.clients.values(), self.server]:
+            if process is not None and process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in [*self.clients.values(), self.server]:
+            if process is not None:
+                try:
+                    process.wait(30)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    def _start(self, name: str, arguments: list[str]) -> subprocess.Popen[bytes]:
+        with open(self.folder / f"{name}.log", "ab") as log:
+            return subprocess.Popen(
+                [*FEDFLOW, *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **SETTINGS}
+            )
+
+
+def simulated(run: Path, seed: int, rounds: int) -> list[tuple[str, str | None]]:
+    """Adapter and residual of every round of a `fedflow simulate` run."""
+    files = [run / f"seed-{seed}" / "aggregate" / f"round-{number}.json" for number in range(1, rounds + 1)]
+    committed = [json.loads(path.read_text()) for path in files]
+    return [(facts["adapter"], facts["residual"]) for facts in committed]

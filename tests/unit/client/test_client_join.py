@@ -1,0 +1,81 @@
+"""`fedflow join` before anything is trained: what is asked for, what is refused, what is sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from fedflow.cli.join import join
+from fedflow.client.connection import Refused
+from fedflow.client.home import Home
+from fedflow.errors import DatasetError, MistakeError
+from fedflow.federation.protocol import Challenged, Joined, JoinRequest, Token, Work
+
+if TYPE_CHECKING:
+    from conftest import Asked, Peer, Said
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.new("RGB", (16, 16)).save(folder / "a.png")
+    (folder / "a.txt").write_text("a, fruit")
+    return folder
+
+
+def finished(peer: Peer, asked: Asked) -> Said:
+    answers = {
+        "/join": Joined(device_id="d1", member="studio", federation_id="f1", federation="Museums"),
+        "/devices/challenge": Challenged(nonce="n", expires_in_s=60),
+        "/devices/token": Token(token="t", expires_in_s=900),  # noqa: S106
+        "/work": Work(action="finished", text="run 'x' is done", poll_after_s=1, run="r1"),
+    }
+    return peer.message(answers[asked.path.removeprefix("/api/v1")])
+
+
+def test_the_code_is_used_once_and_later_starts_need_none(
+    peer: Peer, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    peer.answer = lambda asked: finished(peer, asked)
+    home = tmp_path / "home"
+    join(f"{peer.address}/", pictures, code="code-code", home=home, name="gpu 1", once=True)
+    request = JoinRequest.model_validate_json(peer.asked[0].body)
+    assert (request.code, request.device_name) == ("code-code", "gpu 1")
+    assert "Member 'studio' of 'Museums'" in capsys.readouterr().out
+    join(None, pictures, home=home, once=True)
+    join(peer.address, pictures, code="code-code", home=home, once=True)
+    assert peer.paths().count("POST /join") == 1
+
+
+def test_what_lacks_for_joining_is_named(peer: Peer, pictures: Path, tmp_path: Path) -> None:
+    for url, code in ((None, None), (peer.address, None), (None, "code-code")):
+        with pytest.raises(MistakeError, match="give the server's URL, and --code"):
+            join(url, pictures, code=code, home=tmp_path / "home")
+    assert peer.asked == []
+
+
+def test_a_home_belongs_to_one_server(peer: Peer, pictures: Path, tmp_path: Path) -> None:
+    peer.answer = lambda asked: finished(peer, asked)
+    join(peer.address, pictures, code="code-code", home=tmp_path / "home", once=True)
+    with pytest.raises(MistakeError, match=r"give another --home to join https://example\.org too"):
+        join("https://example.org", pictures, code="code-code", home=tmp_path / "home")
+
+
+def test_a_wrong_code_leaves_a_home_that_can_still_join(peer: Peer, pictures: Path, tmp_path: Path) -> None:
+    peer.answer = lambda _: peer.problem(403, "the code is unknown, used or expired; ask for another")
+    with pytest.raises(Refused, match="ask for another"):
+        join(peer.address, pictures, code="code-code", home=tmp_path / "home")
+    peer.answer = lambda asked: finished(peer, asked)
+    join(peer.address, pictures, code="another-code", home=tmp_path / "home", once=True)
+    assert Home(tmp_path / "home").device() is not None
+
+
+def test_a_picture_that_cannot_be_used_keeps_the_code_unused(peer: Peer, pictures: Path, tmp_path: Path) -> None:
+    (pictures / "b.png").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"b\.png"):
+        join(peer.address, pictures, code="code-code", home=tmp_path / "home")
+    assert peer.asked == []

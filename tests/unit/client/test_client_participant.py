@@ -1,0 +1,382 @@
+"""The participant's loop against a coordinator of the test's own: real requests, a tiny model, a few pictures."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from fedflow.client.connection import Connection, Refused
+from fedflow.client.home import Device, Home
+from fedflow.client.participant import Participant, Place, is_want_of_memory
+from fedflow.client.policy import Policy
+from fedflow.datasets import demo_folder
+from fedflow.errors import MistakeError, RunError
+from fedflow.federation.jobs import TrainJob
+from fedflow.federation.protocol import (
+    BaseFile,
+    Challenged,
+    ConsentRequest,
+    RunFacts,
+    Token,
+    UpdateAnswer,
+    UpdateRequest,
+    Work,
+)
+from fedflow.federation.workbench import Workbench
+from fedflow.models import open_model
+from fedflow.plan import Plan
+from fedflow.storage import sha256_file
+from fedflow.tensors import open_tensors
+
+if TYPE_CHECKING:
+    from conftest import Asked, Peer, Said
+
+CANARY = "zebrafish-canary"
+
+
+@pytest.fixture(autouse=True)
+def _torch_as_before() -> Iterator[None]:
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / f"{CANARY}-folder"
+    folder.mkdir()
+    for number, picture in enumerate(sorted((demo_folder() / "client-1").glob("*.png"))[:3]):
+        (folder / f"{CANARY}-{number}.png").write_bytes(picture.read_bytes())
+        (folder / f"{CANARY}-{number}.txt").write_text(f"{CANARY}, cat")
+    return folder
+
+
+class Coordinator:
+    """Two rounds for one member: the update of the first is what the second starts from."""
+
+    def __init__(self, peer: Peer, model: Path, folder: Path, network: dict[str, object]) -> None:
+        self.peer = peer
+        self.plan = Plan.model_validate(
+            {
+                "model": "the coordinator's",
+                "rounds": 2,
+                "seeds": [7],
+                "lora": {"rank": 2, "alpha": 4},
+                "training": {"batch_size": 2, "epochs": 1, "checkpoint_every": 1},
+                "data": {"clients": ["studio"]},
+                "network": network,
+            }
+        )
+        self.bench = Workbench(self.plan, folder, {}, "auto", None, base=str(model))
+        self.start = self.bench.initial_adapter(7)
+        start = self.bench.folder.blobs.get(self.start)
+        self.files = {sha256_file(path): path for path in model.rglob("*") if path.is_file()} | {self.start: start}
+        self.facts = RunFacts(
+            id="r1",
+            federation_id="f1",
+            name="tiny",
+            status="running",
+            round=1,
+            rounds=2,
+            plan=self.plan.model_dump(mode="json"),
+            members=("studio",),
+            base_hash=open_model(str(model)).content_hash,
+            base_files=tuple(
+                BaseFile(path=path.relative_to(model).as_posix(), sha256=digest, size_bytes=path.stat().st_size)
+                for digest, path in self.files.items()
+                if path.is_relative_to(model)
+            ),
+            tensors={name: tuple(open_tensors(start).shape(name)) for name in open_tensors(start)},
+            upload_bytes=start.stat().st_size,
+            message="",
+        )
+        self.consents: list[ConsentRequest] = []
+        self.updates: list[str] = []
+        self.handed_in: list[UpdateRequest] = []
+        self.uploads: list[bytes] = []
+        self.refuse_with: list[int] = []
+        peer.answer = self.answer
+
+    def answer(self, asked: Asked) -> Said:  # noqa: PLR0911 - one for each route
+        path = asked.path.removeprefix("/api/v1")
+        if path == "/devices/challenge":
+            return self.peer.message(Challenged(nonce="n", expires_in_s=60))
+        if path == "/devices/token":
+            return self.peer.message(Token(token="t", expires_in_s=900))  # noqa: S106
+        if path == "/work":
+            return self.peer.message(self.work())
+        if path == "/runs/r1":
+            return self.peer.message(self.facts)
+        if path == "/runs/r1/consent":
+            self.consents.append(ConsentRequest.model_validate_json(asked.body))
+            return self.said(204)
+        if path.startswith("/files/"):
+            return self.said(200, self.files[path.rpartition("/")[2]].read_bytes())
+        if path.startswith("/uploads"):
+            return self.upload(asked, path)
+        return self.hand_in(UpdateRequest.model_validate_json(asked.body), int(path.split("/")[4]))
+
+    def work(self) -> Work:
+        if not self.consents:
+            return Work(action="consent", text="consent", poll_after_s=1, run="r1")
+        if not self.consents[-1].accept:
+            return Work(action="finished", text="run 'tiny' goes without you", poll_after_s=1, run="r1")
+        if len(self.updates) == 2:
+            return Work(action="finished", text="run 'tiny' is done", poll_after_s=1, run="r1")
+        adapter = self.updates[-1] if self.updates else self.start
+        number = len(self.updates) + 1
+        return Work(action="train", text="train", poll_after_s=1, run="r1", round=number, adapter=adapter)
+
+    def upload(self, asked: Asked, path: str) -> Said:
+        if asked.method == "POST":
+            self.uploads.append(b"")
+            return self.said(201, Location=f"/api/v1/uploads/{len(self.uploads) - 1}")
+        number = int(path.rpartition("/")[2])
+        if asked.method == "PATCH":
+            self.uploads[number] += asked.body
+        return self.said(204, **{"Upload-Offset": str(len(self.uploads[number]))})
+
+    def hand_in(self, request: UpdateRequest, number: int) -> Said:
+        self.handed_in.append(request)
+        if self.refuse_with:
+            return self.peer.problem(self.refuse_with.pop(0), "the update's norm is too large")
+        assert number == len(self.updates) + 1
+        path = self.bench.folder.blobs.put(self.uploads[int(request.upload_id)])
+        assert path == request.sha256
+        self.files[path] = self.bench.folder.blobs.get(path)
+        self.updates.append(path)
+        return self.peer.message(UpdateAnswer(run="r1", round=number, sha256=path, again=False))
+
+    def said(self, status: int, body: bytes = b"", **headers: str) -> Said:
+        return type(self.peer.message(self.facts))(status, body, headers)
+
+
+class Machine:
+    """A participant's machine; `rests` are the pauses it took."""
+
+    def __init__(self, peer: Peer, folder: Path, pictures: Path) -> None:
+        self.home = Home(folder / "home")
+        self.device = Device(
+            server=peer.address, device_id="d1", member="studio", federation_id="f1", federation="Museums"
+        )
+        self.home.keep(self.device)
+        self.pictures = pictures
+        self.num_examples = 3
+        self.rests: list[float] = []
+        self.stop_after_rests = 100
+
+    def rest(self, seconds: float) -> None:
+        self.rests.append(seconds)
+        if len(self.rests) == self.stop_after_rests:
+            raise KeyboardInterrupt
+
+    def take_part(self, policy: Policy | None = None, accept: bool = True) -> None:
+        with Connection(self.home, patience_s=0) as connection:
+            Participant(
+                self.home,
+                self.device,
+                connection,
+                Place(self.pictures, self.num_examples, 1),
+                policy or Policy(),
+                accept_unasked=accept,
+                once=True,
+                sleep=self.rest,
+            ).take_part()
+
+
+@pytest.fixture(params=["float32"])
+def coordinator(request: pytest.FixtureRequest, peer: Peer, tiny_model_folder: Path, tmp_path: Path) -> Coordinator:
+    return Coordinator(peer, tiny_model_folder, tmp_path / "coordinator", {"wire": request.param})
+
+
+@pytest.fixture
+def machine(peer: Peer, pictures: Path, tmp_path: Path) -> Machine:
+    return Machine(peer, tmp_path, pictures)
+
+
+@pytest.mark.parametrize("coordinator", ["float32", "bfloat16"], indirect=True)
+def test_two_rounds_over_the_network_are_bit_for_bit_those_of_one_machine(
+    coordinator: Coordinator, machine: Machine, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    machine.take_part()
+    bench = Workbench(
+        coordinator.plan, tmp_path / "local", {"studio": machine.pictures}, "auto", None, base=str(tiny_model_folder)
+    )
+    adapter = bench.initial_adapter(7)
+    for number in (1, 2):
+        trained = bench.train(TrainJob(7, "studio", number, ("studio",), 2, adapter, ()))
+        adapter = trained.update
+        assert coordinator.updates[number - 1] == adapter
+        request = coordinator.handed_in[number - 1]
+        assert request.num_examples == 3
+        assert request.metrics.keys() == {"first_loss", "last_loss", "seconds"}
+        assert request.metrics["first_loss"] == trained.first_loss
+    assert coordinator.consents == [ConsentRequest(accept=True, num_examples=3)]
+    blobs = {path.name for path in (machine.home.run("r1") / "blobs").rglob("*") if path.is_file()}
+    assert blobs == set(coordinator.updates)  # what the last round started from, and its update
+
+
+def test_nothing_of_the_pictures_leaves(coordinator: Coordinator, machine: Machine, peer: Peer) -> None:
+    machine.take_part()
+    assert len(coordinator.updates) == 2
+    needles = [CANARY.encode(), b64encode(CANARY.encode()).rstrip(b"=")[:-1], str(machine.pictures).encode()]
+    needles += [path.read_bytes()[64:128] for path in machine.pictures.glob("*.png")]
+    for asked in peer.asked:
+        sent = f"{asked.path} {asked.headers}".encode() + asked.body
+        assert not any(needle in sent for needle in needles)
+
+
+def test_a_participant_that_was_stopped_goes_on_without_being_asked_again(
+    coordinator: Coordinator, machine: Machine, peer: Peer
+) -> None:
+    coordinator.refuse_with = [409]
+    machine.stop_after_rests = 1
+    with pytest.raises(
+        KeyboardInterrupt, match=rf"goes on from there: fedflow join --data .* --home {machine.home.folder}$"
+    ):
+        machine.take_part()
+    assert (len(coordinator.handed_in), coordinator.updates) == (1, [])
+    first = coordinator.handed_in[0].sha256
+    coordinator.consents = []  # the server forgot, and asks again
+    machine.stop_after_rests = 100
+    fetched = len([asked for asked in peer.paths() if asked.startswith("GET /files")])
+    machine.take_part(accept=False)
+    assert coordinator.updates[0] == first
+    assert len(coordinator.updates) == 2
+    again = [asked for asked in peer.paths() if asked.startswith("GET /files")][fetched:]
+    assert again == []  # round 2 starts from what this machine has made itself
+
+
+def test_a_round_that_begins_again_from_another_state_is_trained_again(
+    coordinator: Coordinator, machine: Machine
+) -> None:
+    machine.take_part()
+    first = coordinator.updates[0]
+    coordinator.updates.clear()  # the server was restored to an earlier state: the bytes here are long tidied away
+    machine.take_part()
+    assert coordinator.updates[0] == first
+    coordinator.updates.clear()
+    coordinator.start = coordinator.bench.initial_adapter(8)
+    coordinator.files[coordinator.start] = coordinator.bench.folder.blobs.get(coordinator.start)
+    machine.take_part()
+    assert coordinator.updates[0] != first
+
+
+def test_more_pictures_than_before_a_stop_are_trained_on(coordinator: Coordinator, machine: Machine) -> None:
+    coordinator.refuse_with = [409]
+    machine.stop_after_rests = 1
+    with pytest.raises(KeyboardInterrupt):
+        machine.take_part()
+    machine.stop_after_rests = 100
+    for suffix in (".png", ".txt"):
+        (machine.pictures / f"more{suffix}").write_bytes((machine.pictures / f"{CANARY}-0{suffix}").read_bytes())
+    machine.num_examples = 4
+    machine.take_part()
+    assert [request.num_examples for request in coordinator.handed_in] == [3, 4, 4]
+
+
+def test_an_update_that_is_refused_for_good_is_not_sent_again(
+    coordinator: Coordinator, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coordinator.refuse_with = [422]
+    machine.stop_after_rests = 4
+    with pytest.raises(KeyboardInterrupt):
+        machine.take_part()
+    assert (len(coordinator.handed_in), len(coordinator.uploads)) == (1, 1)
+    printed = capsys.readouterr().out
+    assert printed.count("round 1: the server refuses the update: the update's norm is too large") == 1
+    assert printed.count("waiting, as the server refused this update for good") == 1
+
+
+def test_the_policy_declines_and_says_why(coordinator: Coordinator, machine: Machine) -> None:
+    machine.take_part(Policy(max_rounds=1))
+    reason = "the run has 2 rounds, and the policy allows 1"
+    assert coordinator.consents == [ConsentRequest(accept=False, num_examples=3, reason=reason)]
+    assert coordinator.handed_in == []
+
+
+def test_a_plan_that_changed_after_consent_is_not_trained(
+    coordinator: Coordinator, machine: Machine, peer: Peer
+) -> None:
+    coordinator.refuse_with = [409]
+    machine.stop_after_rests = 1
+    with pytest.raises(KeyboardInterrupt):
+        machine.take_part()
+    machine.stop_after_rests = 100
+    coordinator.facts = coordinator.facts.model_copy(update={"plan": {**coordinator.facts.plan, "rounds": 500}})
+    sent = len(coordinator.uploads)
+    with pytest.raises(RunError, match="not those you agreed to"):
+        machine.take_part()
+    assert len(coordinator.uploads) == sent
+
+
+def test_an_update_with_other_tensors_than_were_told_stays_here(coordinator: Coordinator, machine: Machine) -> None:
+    few = dict(list(coordinator.facts.tensors.items())[:-1])
+    coordinator.facts = coordinator.facts.model_copy(update={"tensors": few})
+    with pytest.raises(RunError, match="other tensors than you agreed to; nothing was sent"):
+        machine.take_part()
+    assert coordinator.uploads == []
+
+
+def test_without_consent_nothing_is_trained_even_where_the_server_says_so(
+    coordinator: Coordinator, machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    coordinator.consents = [ConsentRequest(accept=True, num_examples=3)]  # the server claims it was given
+    with open(tmp_path / "no terminal", "w+", encoding="ascii") as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        with pytest.raises(MistakeError, match="asks for consent and nobody is at a terminal"):
+            machine.take_part(accept=False)
+    assert coordinator.uploads == []
+
+
+def test_a_server_that_is_away_is_waited_for(
+    coordinator: Coordinator, machine: Machine, peer: Peer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faults = 3
+
+    def answer(asked: Asked) -> Said:
+        nonlocal faults
+        if asked.path.endswith("/work") and faults:
+            faults -= 1
+            return peer.problem(503, "the database is away")
+        return coordinator.answer(asked)
+
+    peer.answer = answer
+    machine.take_part()
+    assert len(coordinator.updates) == 2
+    assert len(machine.rests) == 3
+    assert all(4 <= rest <= 6 for rest in machine.rests)
+    assert capsys.readouterr().out.count("the database is away; trying on") == 1
+
+
+def test_a_member_that_was_removed_ends(coordinator: Coordinator, machine: Machine, peer: Peer) -> None:
+    peer.answer = lambda _: peer.problem(401, "the member 'studio' was removed")
+    with pytest.raises(Refused, match="the member 'studio' was removed"):
+        machine.take_part()
+
+
+def test_a_base_that_was_changed_on_the_disk_is_refused(
+    coordinator: Coordinator, machine: Machine, tiny_model_folder: Path
+) -> None:
+    machine.take_part()
+    coordinator.updates.clear()
+    wanted = coordinator.facts.base_hash
+    assert wanted is not None
+    path = machine.home.base(wanted) / "unet" / "diffusion_pytorch_model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(MistakeError, match="is damaged or was changed; remove the folder, and it is fetched again"):
+        machine.take_part()
+
+
+def test_want_of_memory_is_known() -> None:
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(2**55)
+    assert is_want_of_memory(error.value)
+    assert is_want_of_memory(MemoryError())
+    assert not is_want_of_memory(RuntimeError("shapes differ"))

@@ -1,0 +1,187 @@
+"""A server's store on SQLite and on PostgreSQL, its application, and a participant's machine."""
+
+from __future__ import annotations
+
+import base64
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import create_engine, text
+from werkzeug.test import TestResponse
+
+from fedflow.federation.protocol import Joined, JoinRequest, TokenRequest, signed_text
+from fedflow.server.api.app import create_app
+from fedflow.server.services import devices, federations, identity
+from fedflow.server.settings import ServerSettings
+from fedflow.server.store import Store, open_store
+
+
+class Clock:
+    """A clock that moves when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Machine:
+    """A participant's machine with a key of its own."""
+
+    store: Store
+    key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    device_id: str = ""
+
+    @property
+    def public_key(self) -> str:
+        return base64.b64encode(self.key.public_key().public_bytes_raw()).decode()
+
+    def join(self, code: str) -> Joined:
+        request = JoinRequest(code=code, device_name="studio-pc", public_key=self.public_key, version="0.1.0")
+        joined = devices.join(self.store, request)
+        self.device_id = joined.device_id
+        return joined
+
+    def signed(self, nonce: str) -> TokenRequest:
+        signature = base64.b64encode(self.key.sign(signed_text(self.device_id, nonce))).decode()
+        return TokenRequest(device_id=self.device_id, nonce=nonce, signature=signature)
+
+    def token(self) -> str:
+        nonce = devices.challenge(self.store, self.device_id, ttl_s=60).nonce
+        return devices.token(self.store, self.signed(nonce), ttl_s=900).token
+
+
+@dataclass
+class Api:
+    """The application with somebody's token."""
+
+    client: FlaskClient
+    token: str | None = None
+
+    def __call__(self, method: str, path: str, **request: object) -> TestResponse:
+        headers = dict(request.pop("headers", None) or {})  # type: ignore[call-overload]
+        if self.token:
+            headers.setdefault("Authorization", f"Bearer {self.token}")
+        request.setdefault("buffered", True)  # read whole and closed, except for streams
+        return self.client.open(path, method=method, headers=headers, **request)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL, up to the database's name, of a cluster that lives as long as the tests."""
+    if shutil.which("pg_config") is None:
+        pytest.skip("PostgreSQL is not installed")
+    binaries = Path(subprocess.check_output(["pg_config", "--bindir"], text=True).strip())
+    if not (binaries / "initdb").is_file():
+        pytest.skip("PostgreSQL's server is not installed")
+    user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
+    home = Path(tempfile.mkdtemp(prefix="fedflow-pg-"))
+    if user is not None:
+        os.chown(home, pwd.getpwnam(user).pw_uid, -1)
+
+    def call(*command: str | Path) -> None:
+        subprocess.run(command, user=user, cwd=home, check=True, stdout=subprocess.DEVNULL, timeout=60)
+
+    data = home / "data"
+    call(binaries / "initdb", "--username=fedflow", "--auth=trust", "--no-sync", "-D", data)
+    options = f"-c fsync=off -c listen_addresses='' -c unix_socket_directories='{home}'"
+    call(binaries / "pg_ctl", "start", "-w", "-D", data, "-l", home / "log", "-o", options)
+    try:
+        yield f"postgresql+psycopg://fedflow@/{{name}}?host={home}"
+    finally:
+        call(binaries / "pg_ctl", "stop", "-w", "-m", "immediate", "-D", data)
+        shutil.rmtree(home)
+
+
+@pytest.fixture
+def new_database(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
+    """Makes empty PostgreSQL databases, and drops them after the test; returns their URLs."""
+    url: str = request.getfixturevalue("postgresql")
+    admin = create_engine(url.format(name="postgres"), isolation_level="AUTOCOMMIT")
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(f"test_{len(made)}")
+        with admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {made[-1]}"))
+        return url.format(name=made[-1])
+
+    yield make
+    with admin.connect() as connection:
+        for name in made:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> ServerSettings:
+    """A server's settings, on each database."""
+    if request.param == "sqlite":
+        return ServerSettings(folder=tmp_path / "data")
+    return ServerSettings(folder=tmp_path / "data", database_url=request.getfixturevalue("new_database")())
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(settings: ServerSettings, clock: Clock) -> Iterator[Store]:
+    """A fresh store with the default federation."""
+    opened = open_store(settings)
+    store = Store(opened.engine, opened.folder, opened.blobs, clock)
+    federations.first_federation(store)
+    yield store
+    store.engine.dispose()
+
+
+@pytest.fixture
+def federation_id(store: Store) -> str:
+    return federations.first_federation(store)
+
+
+@pytest.fixture
+def code(store: Store, federation_id: str) -> str:
+    """A join code for the member 'studio'."""
+    return devices.new_code(store, federation_id, "studio", 500, ttl_s=3600)
+
+
+@pytest.fixture
+def machine(store: Store, code: str) -> Machine:
+    """A machine that has joined as 'studio'."""
+    machine = Machine(store)
+    machine.join(code)
+    return machine
+
+
+@pytest.fixture
+def app(store: Store, settings: ServerSettings) -> Flask:
+    return create_app(store, settings)
+
+
+@pytest.fixture
+def anyone(app: Flask) -> Api:
+    return Api(app.test_client())
+
+
+@pytest.fixture
+def coordinator(app: Flask, store: Store) -> Api:
+    return Api(app.test_client(), identity.first_coordinator(store))
+
+
+@pytest.fixture
+def device(app: Flask, machine: Machine) -> Api:
+    return Api(app.test_client(), machine.token())

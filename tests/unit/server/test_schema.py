@@ -1,0 +1,101 @@
+"""The schema: migrations make what the tables say, on both databases; other versions are refused."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+
+from fedflow.errors import MistakeError
+from fedflow.server.database import schema
+from fedflow.server.database.tables import Table
+from fedflow.server.settings import ServerSettings
+from fedflow.server.store import Store, make_engine, open_store
+
+
+def _differs(_context: Any, _found: Any, column: Any, _found_type: Any, _type: Any) -> bool | None:
+    # SQLite counts up by itself only a column declared INTEGER, which holds 64 bits there.
+    return False if str(column) == "event.id" and _context.dialect.name == "sqlite" else None
+
+
+def test_the_migrated_schema_is_the_tables(store: Store) -> None:
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": _differs})
+        assert compare_metadata(context, Table.metadata) == []
+
+
+def test_the_comparison_can_fail(store: Store) -> None:
+    with store.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE device DROP COLUMN version"))
+        context = MigrationContext.configure(connection, opts={"compare_type": _differs})
+        assert [difference[0] for difference in compare_metadata(context, Table.metadata)] == ["add_column"]
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ("UPDATE alembic_version SET version_num = '9999'", "this FedFlow is older than its database; update FedFlow"),
+        ("DELETE FROM alembic_version", "holds tables that are not FedFlow's"),
+    ],
+)
+def test_another_schema_stops_the_start(settings: ServerSettings, store: Store, version: str, message: str) -> None:
+    with store.engine.begin() as connection:
+        connection.execute(text(version))
+    for attempt in (lambda: open_store(settings), lambda: schema.upgrade(store.engine)):
+        with pytest.raises(MistakeError, match=message):
+            attempt()
+
+
+def test_an_older_schema_is_told_how_to_migrate(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    migrations = tmp_path / "migrations"
+    (migrations / "versions").mkdir(parents=True)
+    for path in schema.MIGRATIONS.glob("**/*.py"):
+        (migrations / path.relative_to(schema.MIGRATIONS)).write_bytes(path.read_bytes())
+    (migrations / "versions" / "0002_next.py").write_text(
+        "from alembic import op\nimport sqlalchemy as sa\nrevision = '0002'\ndown_revision = '0001'\n"
+        "def upgrade():\n    op.add_column('file', sa.Column('colour', sa.Text()))\n"
+    )
+    monkeypatch.setattr(schema, "MIGRATIONS", migrations)
+    with pytest.raises(MistakeError, match="is older than this FedFlow; run 'fedflow server migrate'"):
+        schema.check(store.engine)
+    schema.upgrade(store.engine)
+    schema.check(store.engine)
+    with store.read() as session:
+        assert session.execute(text("SELECT colour FROM file")).all() == []
+
+
+def test_a_password_is_in_no_message(new_database: Callable[[], str]) -> None:
+    url = new_database().replace("fedflow@", "fedflow:hush@")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE other (id int)"))
+    with pytest.raises(MistakeError) as caught:
+        schema.prepare(engine)
+    assert "hush" not in str(caught.value)
+    engine.dispose()
+
+
+def test_processes_that_start_at_once_make_one_schema(settings: ServerSettings) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        stores = list(pool.map(lambda _: open_store(settings), range(4)))
+    for store in stores:
+        schema.check(store.engine)
+        store.engine.dispose()
+
+
+def test_sqlite_is_durable_and_waits(tmp_path: Path) -> None:
+    engine = make_engine(f"sqlite:///{tmp_path / 'a.db'}", threads=2)
+    with engine.connect() as connection:
+        assert [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        ] == ["wal", 2, 1, 30_000]
+        assert isinstance(connection.connection.dbapi_connection, sqlite3.Connection)
+    engine.dispose()

@@ -1,0 +1,81 @@
+"""Transactions, settings and the data folder."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from sqlalchemy import select
+
+from fedflow.errors import StorageError
+from fedflow.server.database.tables import Federation
+from fedflow.server.settings import ServerSettings
+from fedflow.server.store import Store, open_store
+
+
+def _names(store: Store) -> list[str]:
+    with store.read() as session:
+        return sorted(session.scalars(select(Federation.name)))
+
+
+def test_a_transaction_is_whole_or_not_there(store: Store) -> None:
+    with store.begin() as session:
+        session.add(Federation(id="1", name="kept", created_at=0.0))
+    with contextlib.suppress(KeyError), store.begin() as session:
+        session.add(Federation(id="2", name="lost", created_at=0.0))
+        session.flush()
+        raise KeyError
+    with store.read() as session:
+        session.add(Federation(id="3", name="read", created_at=0.0))
+        session.flush()
+    assert _names(store) == ["federation", "kept"]
+
+
+def test_a_reader_does_not_wait_for_a_writer(store: Store) -> None:
+    with store.begin() as session:
+        session.add(Federation(id="1", name="new", created_at=0.0))
+        session.flush()
+        assert _names(store) == ["federation"]
+    assert _names(store) == ["federation", "new"]
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+def test_on_sqlite_one_writer_waits_for_the_other(store: Store) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with store.begin() as session:
+            session.add(Federation(id="2", name="second", created_at=0.0))
+            session.flush()
+            order.append("second")
+
+    with store.begin() as session:
+        assert session.get(Federation, "2") is None
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.2)
+        order.append("first")
+    thread.join(30)
+    assert order == ["first", "second"]
+
+
+def test_folders_are_made_for_this_account_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "data"
+    open_store(ServerSettings(folder=folder)).engine.dispose()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {"blobs", "uploads", "quarantine", "server.db"} <= {path.name for path in folder.iterdir()}
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("x")
+    with pytest.raises(StorageError, match=r"data: cannot be made \(File exists\); choose another folder"):
+        open_store(ServerSettings(folder=tmp_path / "data"))
+
+
+def test_only_known_databases(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="begins with none of sqlite:, postgresql"):
+        ServerSettings(folder=tmp_path, database_url="mysql://localhost/fedflow")
+    assert ServerSettings(folder=tmp_path).url == f"sqlite:///{tmp_path / 'server.db'}"
