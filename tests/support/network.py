@@ -18,6 +18,8 @@ import httpx
 
 T = TypeVar("T")
 
+FAULTS = Path(__file__).parent / "faults"
+
 FEDFLOW = [sys.executable, "-c", "from fedflow.cli import main; main()"]
 SETTINGS = {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
 
@@ -46,6 +48,7 @@ class Network:
 
     folder: Path
     options: tuple[str, ...] = ()
+    kill_at: tuple[str, ...] = ()
     port: int = field(default_factory=free_port)
     server: subprocess.Popen[bytes] | None = None
     clients: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -101,6 +104,20 @@ class Network:
         arguments += ["--data", str(pictures), "--home", str(home), "--accept", "--once", *words]
         self.clients[member] = self._start(member, arguments)
 
+    def struck(self) -> set[str]:
+        """The points of `kill_at` at which a process has died."""
+        return {path.name.replace("+", ":") for path in self._killed.iterdir()} if self._killed.is_dir() else set()
+
+    def revive(self, pictures: Path) -> None:
+        """Start the participants again that were killed."""
+        for member, process in list(self.clients.items()):
+            if process.poll() == -signal.SIGKILL:
+                self.join(member, pictures / member)
+
+    @property
+    def _killed(self) -> Path:
+        return self.folder / "killed"
+
     def wait_members(self, *names: str) -> None:
         """Until these have joined."""
         federation = self.get("/federations")["items"][0]["id"]
@@ -143,9 +160,18 @@ class Network:
                     process.wait()
 
     def _start(self, name: str, arguments: list[str]) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, **SETTINGS}
+        if self.kill_at:
+            self._killed.mkdir(exist_ok=True)
+            python_path = [str(FAULTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+            environment |= {
+                "KILL_AT": " ".join(self.kill_at),
+                "KILLED": str(self._killed),
+                "PYTHONPATH": os.pathsep.join(python_path),
+            }
         with open(self.folder / f"{name}.log", "ab") as log:
             return subprocess.Popen(
-                [*FEDFLOW, *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **SETTINGS}
+                [*FEDFLOW, *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
             )
 
 

@@ -32,14 +32,14 @@ class Blobs:
     def put(self, content: bytes) -> str:
         """Keep `content` and return its SHA-256; the same content again costs no space, a damaged copy is replaced."""
         digest = hashlib.sha256(content).hexdigest()
-        path = self._path(digest)
+        path = self.place(digest)
         if not path.is_file() or sha256_file(path) != digest:
             write_atomic(path, content)
         return digest
 
     def adopt(self, path: Path, digest: str) -> None:
         """Move a finished file of the same disk in as the blob `digest`, which the caller has checked."""
-        target = self._path(digest)
+        target = self.place(digest)
         if target.is_file() and sha256_file(target) == digest:
             path.unlink()
             return
@@ -47,7 +47,7 @@ class Blobs:
 
     def get(self, digest: str) -> Path:
         """The file of a blob, its content checked. Raises StorageError where it is missing or damaged."""
-        path = self._path(digest)
+        path = self.place(digest)
         if not path.is_file():
             raise StorageError(f"{path}: blob is missing; run the step that writes it again")
         if sha256_file(path) != digest:
@@ -55,9 +55,10 @@ class Blobs:
         return path
 
     def __contains__(self, digest: str) -> bool:
-        return self._path(digest).is_file()
+        return self.place(digest).is_file()
 
-    def _path(self, digest: str) -> Path:
+    def place(self, digest: str) -> Path:
+        """Where a blob lies, whether it is there or not; its content is not looked at."""
         if not SHA256.fullmatch(digest):
             raise StorageError(f"{digest!r} is not a SHA-256 of 64 hexadecimal digits; check where it came from")
         return self.folder / digest[:2] / digest

@@ -20,21 +20,16 @@ from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store, make_engine, open_store
 
 
-def _differs(_context: Any, _found: Any, column: Any, _found_type: Any, _type: Any) -> bool | None:
-    # SQLite counts up by itself only a column declared INTEGER, which holds 64 bits there.
-    return False if str(column) == "event.id" and _context.dialect.name == "sqlite" else None
-
-
 def test_the_migrated_schema_is_the_tables(store: Store) -> None:
     with store.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": _differs})
+        context = MigrationContext.configure(connection)
         assert compare_metadata(context, Table.metadata) == []
 
 
 def test_the_comparison_can_fail(store: Store) -> None:
     with store.engine.begin() as connection:
         connection.execute(text("ALTER TABLE device DROP COLUMN version"))
-        context = MigrationContext.configure(connection, opts={"compare_type": _differs})
+        context = MigrationContext.configure(connection)
         assert [difference[0] for difference in compare_metadata(context, Table.metadata)] == ["add_column"]
 
 

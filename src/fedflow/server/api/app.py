@@ -9,7 +9,20 @@ from flask_openapi3.openapi import OpenAPI
 
 import fedflow
 from fedflow.federation.protocol import Problem
-from fedflow.server.api import current, devices, events, federations, files, health, logs, problems, rights, runs, uploads, work
+from fedflow.server.api import (
+    current,
+    devices,
+    events,
+    federations,
+    files,
+    health,
+    logs,
+    problems,
+    rights,
+    runs,
+    uploads,
+    work,
+)
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 

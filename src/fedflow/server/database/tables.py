@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Double, ForeignKey, MetaData, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Integer, MetaData, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAMING = {
@@ -17,6 +17,10 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+
+EVENT_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite counts up no other type."""
 
 
 class Table(DeclarativeBase):
@@ -239,7 +243,7 @@ class Event(Table):
     """Something that happened in a federation, in order; what the event stream and `explain` read."""
 
     __tablename__ = "event"
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    id: Mapped[int] = mapped_column(EVENT_NUMBER, primary_key=True, autoincrement=True)
     federation_id: Mapped[str] = mapped_column(ForeignKey("federation.id"), index=True)
     run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id"), index=True)
     kind: Mapped[str]

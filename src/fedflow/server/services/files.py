@@ -47,7 +47,7 @@ def record(session: Session, store: Store, sha256: str, kind: str) -> None:
     has removed the blob already or leaves it.
     """
     _upsert(session, sha256, kind, store.clock())
-    path = _place(store, sha256)
+    path = store.blobs.place(sha256)
     try:
         size_bytes = path.stat().st_size
     except FileNotFoundError as error:
@@ -65,7 +65,7 @@ def path_for(store: Store, caller: Caller, sha256: str) -> Path:
     with store.read() as session:
         known = session.get(File, sha256) is not None
         if known and (caller.kind == "person" or _is_for(session, store, caller, sha256)):
-            return _place(store, sha256)
+            return store.blobs.place(sha256)
     raise NotFound(f"there is no file {sha256} for this caller")
 
 
@@ -86,20 +86,15 @@ def collect(store: Store, *, upload_ttl_s: float) -> int:
                 continue
             gone = delete(File).where(File.sha256 == sha256, File.created_at < before).returning(File.sha256)
             if session.scalar(gone) is not None:
-                _place(store, sha256).unlink(missing_ok=True)
+                store.blobs.place(sha256).unlink(missing_ok=True)
                 removed += 1
     _collect_uploads(store, store.clock() - upload_ttl_s)
     return removed
 
 
-def _place(store: Store, sha256: str) -> Path:
-    """Where a blob lies; unlike `Blobs.get` without reading it, for a reader checks what it gets."""
-    return store.blobs.folder / sha256[:2] / sha256
-
-
 def _copy(store: Store, source: Path) -> str:
     digest = sha256_file(source)
-    target = _place(store, digest)
+    target = store.blobs.place(digest)
     if target.is_file() and sha256_file(target) == digest:
         return digest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from fedflow.federation import rounds
@@ -42,7 +42,7 @@ def rules_of(plan: Plan) -> Rules:
     return Rules(plan.rounds, wanted, network.quorum or wanted, network.over_selection)
 
 
-def participants(session: Session, run: Run) -> Sequence[tuple[RunMember, Member]]:
+def participants(session: Session, run: Run) -> Sequence[Row[RunMember, Member]]:
     """The members that the run was planned with, in the federation's order."""
     query = (
         select(RunMember, Member)
@@ -50,7 +50,7 @@ def participants(session: Session, run: Run) -> Sequence[tuple[RunMember, Member
         .where(RunMember.run_id == run.id)
         .order_by(RunMember.position)
     )
-    return session.execute(query).tuples().all()
+    return session.execute(query).all()
 
 
 def eligible(session: Session, run: Run) -> tuple[str, ...]:
@@ -70,14 +70,14 @@ def current_round(session: Session, run: Run) -> Round:
     return row
 
 
-def receipts_of(session: Session, run: Run, number: int) -> Sequence[tuple[Receipt, str]]:
+def receipts_of(session: Session, run: Run, number: int) -> Sequence[Row[Receipt, str]]:
     """The accepted updates of a round, each with its member's name."""
     query = (
         select(Receipt, Member.name)
         .join(Member, Member.id == Receipt.member_id)
         .where(Receipt.run_id == run.id, Receipt.round == number)
     )
-    return session.execute(query).tuples().all()
+    return session.execute(query).all()
 
 
 def model_before(session: Session, run: Run, number: int) -> GlobalState:

@@ -44,7 +44,7 @@ def work_for(store: Store, caller: Caller) -> Work:
             .where(RunMember.member_id == member_id, RunMember.consent != "declined")
             .order_by(Run.created_at, Run.id)
         )
-        answers = [_work(session, store, run, row, member) for run, row in session.execute(query).tuples().all()]
+        answers = [_work(session, store, run, row, member) for run, row in session.execute(query).all()]
     for action in ("train", "consent", "wait"):
         for work in answers:
             if work.action == action:

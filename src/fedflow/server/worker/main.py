@@ -14,7 +14,7 @@ import torch
 from sqlalchemy.exc import SQLAlchemyError
 
 from fedflow.errors import FedFlowError
-from fedflow.server.services import commits, jobs, runs
+from fedflow.server.services import commits, files, idempotency, jobs, runs
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.server.worker.queue import DO_JOB, open_queue
@@ -22,6 +22,9 @@ from fedflow.server.worker.tasks import TASKS
 
 SWEEP_S = 0.2
 RENEW_S = jobs.LEASE_S / 3
+COLLECT_S = 3600.0
+"""How often files that nothing refers to are looked for."""
+
 SENT_AGAIN_S = 2.0
 """A job that still waits after this long is sent again: its message may have died with a worker."""
 
@@ -36,7 +39,7 @@ def work(store: Store, settings: ServerSettings) -> None:
     queue = open_queue(store.folder, settings.queue_url)
     do_job = queue.task(name=DO_JOB)(lambda job_id: carry_out(store, job_id, worker))
     ended = threading.Event()
-    sweeper = threading.Thread(target=_sweep, args=(store, do_job, ended), daemon=True)
+    sweeper = threading.Thread(target=_sweep, args=(store, settings, do_job, ended), daemon=True)
     sweeper.start()
     log.info("worker %s has begun", worker)
     try:
@@ -92,12 +95,17 @@ def _lease(store: Store, job_id: str, worker: str) -> Iterator[None]:
         thread.join()
 
 
-def _sweep(store: Store, do_job: object, ended: threading.Event) -> None:
+def _sweep(store: Store, settings: ServerSettings, do_job: object, ended: threading.Event) -> None:
     """Close what the clock closes, and put every job that nobody is at into the queue."""
     sent: dict[str, float] = {}
+    collected = time.monotonic()
     while not ended.wait(SWEEP_S):
         try:
             commits.tick(store)
+            if time.monotonic() - collected >= COLLECT_S:
+                collected = time.monotonic()
+                files.collect(store, upload_ttl_s=settings.upload_ttl_s)
+                idempotency.forget(store)
             waiting = jobs.waiting(store)
             now = time.monotonic()
             sent = {job_id: at for job_id, at in sent.items() if job_id in waiting}
