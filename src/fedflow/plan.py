@@ -5,6 +5,7 @@ A plan is a TOML file. Unknown keys and wrong types are refused with the key's n
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from fedflow.errors import PlanError
 
+FOLDER_NAME = re.compile(r"[^\x00-\x1f\x7f/\\.][^\x00-\x1f\x7f/\\]{0,79}")
+
 SHIPPED = "shipped:"
 """Prefix of a data folder that comes with FedFlow: `shipped:demo`."""
 
@@ -20,8 +23,8 @@ Method = Literal["fedavg", "fedit", "fedex-lora"]
 Weighting = Literal["samples", "uniform"]
 
 
-RESERVED_NAMES = frozenset({"aggregated", "central", "base", "floor"})
-"""Rows of a run's table that are no clients."""
+RESERVED_NAMES = frozenset({"aggregated", "central", "base", "floor", "residual", "joint"})
+"""Rows of a run's table and files of its rounds that are no clients'."""
 
 
 class Settings(BaseModel):
@@ -51,6 +54,11 @@ class Data(Settings):
     def _clients_differ(self) -> Data:
         if len(set(self.clients)) != len(self.clients):
             raise ValueError("clients: every client needs a folder of its own, one is named twice")
+        for name in (*self.clients, self.heldout):
+            if not FOLDER_NAME.fullmatch(name):
+                raise ValueError(f"'{name}' is no name of a folder inside the root; take out slashes and leading dots")
+        if self.heldout in self.clients:
+            raise ValueError(f"heldout: '{self.heldout}' is a client's folder; held-out pictures train nobody")
         for client in self.clients:
             if client in RESERVED_NAMES or client.startswith("alone-"):
                 raise ValueError(f"clients: '{client}' is what the table calls one of its own rows; rename the folder")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from fedflow.errors import MistakeError
-from fedflow.federation.exports import as_one_adapter, stored_adapter, write_layouts
-from fedflow.federation.records import last_round, read_record
+from fedflow.federation.exports import adapter_facts, as_one_adapter, stored_adapter, write_layouts
+from fedflow.federation.records import base_resolution, last_round, read_record
 from fedflow.models.adapter_files import Layout
 from fedflow.storage import Blobs
 
@@ -31,6 +31,6 @@ def export(run_folder: Path, out: Path, layout: Layout, rank: int | None, seed: 
     blobs = Blobs(run_folder / "blobs")
     residuals = [stored_adapter(blobs, each.residual) for each in committed if each.residual is not None]
     whole = as_one_adapter(stored_adapter(blobs, committed[-1].adapter), residuals, rank)
-    write_layouts({layout: out}, whole.adapter, f"{record.plan.name}, joint model")
+    write_layouts({layout: out}, whole.adapter, adapter_facts(record.plan, base_resolution(run_folder), "joint model"))
     lost = f"{whole.discarded_energy:.2%} of its energy lost" if whole.discarded_energy else "nothing lost"
     print(f"Written: {out} ({layout} layout, rank {whole.rank}, {lost}); load it on base model '{record.plan.model}'")

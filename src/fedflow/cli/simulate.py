@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from fedflow.datasets import Problem, read_folder
+from fedflow.datasets import Problem, content_hash, read_folder
 from fedflow.errors import DatasetError
 from fedflow.evaluation.table import Row
 from fedflow.federation.jobs import Committed, Trained, TrainJob
@@ -45,10 +47,10 @@ def simulate(
     back with a message that says how to go on.
     """
     plan = read_plan(plan_file, overrides)
-    examples = count_examples(plan)
+    examples, data = read_data(plan)
     num_workers = num_workers or max(1, (os.cpu_count() or 1) // threads)
     with alone_in(out):
-        record = claim(out, plan, threads, extractor)
+        record = claim(out, plan, threads, extractor, data)
         write_record(out, with_work(record, RUNNING, 0.0))
         print(describe(plan, examples))
         began = time.monotonic()
@@ -63,6 +65,8 @@ def simulate(
                 ) from None
             raise
         record = with_work(record, FINISHED, time.monotonic() - began)
+        assert outcome.real is not None  # noqa: S101 - a finished run has measured the real pictures
+        record = replace(record, measured_with=f"{outcome.real.extractor}, {outcome.real.resize}")
         files = write_results(out, record, outcome, examples)
         write_record(out, record)
     print(f"\nDone in {record.seconds / 60:.1f} minutes.")
@@ -70,24 +74,28 @@ def simulate(
         print(f"{what + ':':9} {path}")
 
 
-def count_examples(plan: Plan) -> dict[str, int]:
-    """Each client's number of pictures, all folders read and every problem found before anything heavy starts.
+def read_data(plan: Plan) -> tuple[dict[str, int], str]:
+    """Each client's number of pictures, and the content hash of all pictures and captions, held-out ones too.
+
+    All folders are read and every problem is found before anything heavy starts.
 
     Raises:
         DatasetError: a picture or caption that cannot be used, an empty or missing folder.
     """
     root = data_folder(plan)
     counts: dict[str, int] = {}
+    digest = hashlib.sha256()
     problems: list[Problem] = []
     for name in (*plan.data.clients, plan.data.heldout):
         dataset = read_folder(root / name, 1, plan.data.trigger)
         counts[name] = len(dataset.pictures)
         problems += dataset.problems
+        digest.update(f"{name} {content_hash(dataset)}\n".encode())
     for problem in problems[:-1]:
         print(f"fedflow: {problem}", file=sys.stderr)
     if problems:
         raise DatasetError(str(problems[-1]))
-    return {client: counts[client] for client in plan.data.clients}
+    return {client: counts[client] for client in plan.data.clients}, digest.hexdigest()
 
 
 def describe(plan: Plan, examples: dict[str, int]) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedflow.errors import AdapterError
-from fedflow.lora import Adapter, fold, same_rank, split_energy, stack
+from fedflow.lora import Adapter, fold, same_rank, stack, truncate
 from fedflow.models.adapter_files import Layout, adapter_bytes, read_adapter
+from fedflow.plan import Plan
 from fedflow.storage import Blobs, write_atomic
 
 LAYOUTS: tuple[Layout, ...] = ("diffusers", "kohya")
@@ -42,7 +43,7 @@ def as_one_adapter(adapter: Adapter, residuals: Sequence[Adapter], rank: int | N
         whole = stack(terms, [1.0] * len(terms))
         left, right = fold(whole.flat_B, whole.flat_A)
         if rank is not None and left.shape[1] > rank:
-            left, right, module_kept, module_lost = split_energy(left, right, rank)
+            left, right, module_kept, module_lost = truncate(left, right, rank)
             kept, lost = kept + module_kept, lost + module_lost
         else:
             kept += float((left.double().T @ left.double()).mul(right.double() @ right.double().T).sum())
@@ -50,10 +51,16 @@ def as_one_adapter(adapter: Adapter, residuals: Sequence[Adapter], rank: int | N
     return OneAdapter(joined, lost / (kept + lost) if lost else 0.0)
 
 
-def write_layouts(path_of: dict[Layout, Path], adapter: Adapter, title: str) -> None:
-    """Write `adapter` to one file per layout."""
+def adapter_facts(plan: Plan, resolution: int, what: str) -> dict[str, str]:
+    """Header lines of an exported adapter (ModelSpec 1.0.1); `what` it is of the plan's run, for people."""
+    facts = {"modelspec.title": f"{plan.name}, {what}", "modelspec.resolution": f"{resolution}x{resolution}"}
+    return facts | ({"modelspec.trigger_phrase": plan.data.trigger} if plan.data.trigger else {})
+
+
+def write_layouts(path_of: dict[Layout, Path], adapter: Adapter, facts: dict[str, str]) -> None:
+    """Write `adapter` to one file per layout, with `facts` in its header."""
     for layout, path in path_of.items():
-        write_atomic(path, adapter_bytes(same_rank(adapter), layout, {"modelspec.title": title}))
+        write_atomic(path, adapter_bytes(same_rank(adapter), layout, facts))
 
 
 def stored_adapter(blobs: Blobs, digest: str) -> Adapter:

@@ -67,12 +67,17 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Real:
-    """Features of the real pictures, in the run folder, and what measured them."""
+    """Features of the real pictures, in the run folder, what measured them, and the base model that was opened.
+
+    `resolution` is the base model's, in pixels.
+    """
 
     heldout: str
     clients: str
     extractor: str
     resize: str
+    base_hash: str
+    resolution: int
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,11 @@ def join_updates(blobs: Blobs, plan: Plan, receipts: tuple[Receipt, ...], before
             plan.weighting,
         )
         assert aggregate.tensors is not None
-        adapter, error = blobs.put(to_bytes(aggregate.tensors, {})), None
+        # Clients may send fewer bits; the joint model keeps its own.
+        tensors = {
+            name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in aggregate.tensors.items()
+        }
+        adapter, error = blobs.put(to_bytes(tensors, {})), None
     residual = None
     if aggregate.residual is not None:
         residual = blobs.put(adapter_bytes(aggregate.residual, "diffusers", {}))

@@ -46,6 +46,11 @@ class RunFolder:
         """Features of real pictures, `heldout` or `clients`, (n, d) as .npy."""
         return self.out / "real" / f"{name}.npy"
 
+    @property
+    def base(self) -> Path:
+        """Which base model the run was begun with: its content hash and resolution."""
+        return self.out / "real" / "base.json"
+
     def adapter(self, seed: int, round_number: int, who: str, layout: str) -> Path:
         """An adapter as other tools open it; `layout` is 'diffusers' or 'kohya'."""
         return self.out / f"seed-{seed}" / "adapters" / f"round-{round_number}" / f"{who}.{layout}.safetensors"

@@ -28,7 +28,11 @@ RUNNING, STOPPED, FINISHED = "running", "stopped", "finished"
 
 @dataclass(frozen=True)
 class Record:
-    """A run as its folder tells it; `seconds` of work over all commands that went on with it."""
+    """A run as its folder tells it.
+
+    `seconds` of work over all commands that went on with it; `data` the content hash of all pictures and captions;
+    `extractor` what was asked for, `measured_with` what the figures were measured with.
+    """
 
     plan: Plan
     status: str
@@ -36,25 +40,35 @@ class Record:
     seconds: float
     threads: int
     extractor: str
+    data: str
     machine: str
     versions: dict[str, str]
+    measured_with: str = ""
 
 
-def claim(out: Path, plan: Plan, threads: int, extractor: str) -> Record:
-    """The record of a new run in `out`, or that of the same run which goes on there.
+def claim(out: Path, plan: Plan, threads: int, extractor: str, data: str) -> Record:
+    """The record of a new run in `out`, or that of the same run which goes on there. `data` is the pictures' hash.
+
+    A run of which nothing was done yet gives way to another.
 
     Raises:
-        MistakeError: the folder holds another plan's run, other files, or a run with other threads or extractor.
+        MistakeError: the folder holds another plan's run, other files, or a run with other threads,
+            extractor or pictures.
     """
     path = out / "run.json"
-    if not path.is_file():
-        if out.is_dir() and any(entry.name != ".lock" for entry in out.iterdir()):
+    if not path.is_file() or not _begun(out):
+        if not path.is_file() and out.is_dir() and any(entry.name != ".lock" for entry in out.iterdir()):
             raise MistakeError(f"{out}: is not empty and holds no run; choose another --out")
         started = datetime.now(UTC).isoformat(timespec="seconds")
         versions = {"fedflow": __version__, "python": platform.python_version()}
         versions |= {package: metadata.version(package) for package in PACKAGES}
-        return Record(plan, RUNNING, started, 0.0, threads, extractor, _machine(), versions)
+        return Record(plan, RUNNING, started, 0.0, threads, extractor, data, _machine(), versions)
     record = read_record(out)
+    if record.data != data:
+        raise MistakeError(
+            f"{out}: the pictures or captions have changed since this run was begun; put them back, or choose "
+            "another --out"
+        )
     if record.plan != plan:
         raise MistakeError(f"{out}: holds a run of another plan ('{record.plan.name}'); choose another --out")
     if (record.threads, record.extractor) != (threads, extractor):
@@ -65,6 +79,11 @@ def claim(out: Path, plan: Plan, threads: int, extractor: str) -> Record:
     for partial in out.rglob("*.partial"):  # what a killed process was writing
         partial.unlink()
     return record
+
+
+def _begun(out: Path) -> bool:
+    """Whether any job of the run in `out` has left an outcome."""
+    return any(out.glob("seed-*/*/*.json")) or (out / "real").is_dir()
 
 
 def write_record(out: Path, record: Record) -> None:
@@ -91,6 +110,11 @@ def last_round(out: Path, seed: int, number: int) -> Committed:
     if not path.is_file():
         raise MistakeError(f"{out}: round {number} of seed {seed} is not done; run 'fedflow simulate' to the end first")
     return Committed(**read_json(path))
+
+
+def base_resolution(out: Path) -> int:
+    """The resolution of the base model of the run in `out`, in pixels, as it was noted when the run began."""
+    return int(read_json(RunFolder(out).base)["resolution"])
 
 
 def with_work(record: Record, status: str, seconds: float) -> Record:

@@ -97,7 +97,10 @@ class GlobalState:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a client is asked to do: the round, the global state to start from, the residuals it still lacks."""
+    """What a client is asked to do: the round, and the global state to start from.
+
+    `residuals` are all of the run's, oldest first; the client merges those that its base lacks.
+    """
 
     client: str
     round: int
@@ -130,19 +133,11 @@ def select(clients: tuple[str, ...], rules: Rules, seed: int, round_number: int)
     return tuple(client for client in clients if client in drawn)
 
 
-def assignment(state: RunState, client: str, merged: tuple[str, ...]) -> Assignment:
-    """What `client` is to do now, given the residuals that its base has `merged` already.
-
-    Raises:
-        UpdateError: the client is not selected for this round.
-        RunError: the client merged a residual that this run does not know, so that its base is another's.
-    """
+def assignment(state: RunState, client: str) -> Assignment:
+    """What `client` is to do now. Raises UpdateError where it is not selected for this round."""
     if client not in state.selected:
         raise UpdateError(f"client '{client}' is not selected for round {state.round}")
-    known = state.model.residuals
-    if merged != known[: len(merged)]:
-        raise RunError(f"client '{client}' has merged residuals of another run; let it fetch the base model anew")
-    return Assignment(client, state.round, state.model.adapter, known[len(merged) :])
+    return Assignment(client, state.round, state.model.adapter, state.model.residuals)
 
 
 def accept(state: RunState, receipt: Receipt) -> RunState:

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from fedflow.errors import MistakeError
 from fedflow.evaluation import Score, real_floor, score
 from fedflow.evaluation.table import AGGREGATED, ALONE, BASE, CENTRAL, FLOOR, Row
 from fedflow.federation import rounds
-from fedflow.federation.exports import LAYOUTS, as_one_adapter, stored_adapter, write_layouts
+from fedflow.federation.exports import LAYOUTS, adapter_facts, as_one_adapter, stored_adapter, write_layouts
 from fedflow.federation.jobs import Committed, DrawJob, Drawn, Real, Trained, TrainJob, derived_seed
 from fedflow.federation.joining import join_updates
 from fedflow.federation.places import RunFolder
@@ -85,11 +86,14 @@ class _Simulation:
             client: steps_for(count, settings.batch_size, settings.epochs, settings.gradient_accumulation)
             for client, count in examples.items()
         }
+        per_round = plan.clients_per_round or len(plan.data.clients)
+        self._rules = Rules(plan.rounds, per_round, quorum=per_round)
         self._done, self._total = 0, count_jobs(plan)
 
     async def run(self) -> Outcome:
         real = await self._job(methodcaller("real"))
         self._outcome.real = real
+        check_base(self._folder, real)
         for seed in self._plan.seeds:
             self._floor(seed, real)
             start = await self._job(methodcaller("initial_adapter", seed)) if self._plan.trains_adapter else None
@@ -105,49 +109,52 @@ class _Simulation:
 
     async def _federation(self, seed: int, start: str | None, tasks: asyncio.TaskGroup) -> None:
         plan = self._plan
-        clients = plan.data.clients
-        per_round = plan.clients_per_round or len(clients)
-        rules = Rules(plan.rounds, per_round, quorum=per_round)
+        clients, rules = plan.data.clients, self._rules
         state = rounds.start(f"{plan.name} seed {seed}", clients, rules, seed, GlobalState(start))
-        steps_so_far, examples_so_far = 0, 0
+        steps_of = dict.fromkeys(clients, 0)
         while state.phase is not rounds.Phase.DONE:
             number = state.round
-            assignments = [rounds.assignment(state, client, ()) for client in rounds.missing(state)]
+            assignments = [rounds.assignment(state, client) for client in rounds.missing(state)]
             jobs = [
                 TrainJob(seed, a.client, a.round, (a.client,), self._steps[a.client], a.adapter, a.residuals)
                 for a in assignments
             ]
             for job, trained in zip(jobs, await asyncio.gather(*map(self._train, jobs)), strict=True):
                 state = rounds.accept(state, Receipt(job.who, job.round, trained.update, trained.num_examples))
+                steps_of[job.who] += trained.steps
                 if plan.evaluation.clients:
                     draw = DrawJob(seed, job.who, number, trained.update, job.residuals)
-                    tasks.create_task(self._draw(draw, trained.num_examples, number * trained.steps))
-                steps_so_far += trained.steps
+                    tasks.create_task(self._draw(draw, trained.num_examples, steps_of[job.who]))
             state, receipts = rounds.close(state)
             committed = self._aggregate(seed, number, receipts, state.model)
             self._outcome.rounds[seed, number] = committed
             self._watcher.committed(seed, number, committed)
             state = rounds.commit(state, clients, rules, seed, committed.adapter, committed.residual)
-            examples_so_far = sum(receipt.num_examples for receipt in receipts)
+            examples = sum(self._examples[client] for client, steps in steps_of.items() if steps)
             draw = DrawJob(seed, AGGREGATED, number, state.model.adapter, state.model.residuals)
-            tasks.create_task(self._draw(draw, examples_so_far, steps_so_far))
+            tasks.create_task(self._draw(draw, examples, sum(steps_of.values())))
             self._export(seed, number, receipts, committed, state.model)
 
     async def _baseline(
         self, seed: int, who: str, clients: tuple[str, ...], start: str | None, tasks: asyncio.TaskGroup
     ) -> None:
-        """Training in one place on the pictures of `clients`, as many steps a round as they take in the federation."""
-        steps = sum(self._steps[client] for client in clients)
-        state = start
+        """Training in one place on the pictures of `clients`, in each round as many steps as they take together there.
+
+        In a round that selects none of them nothing is trained.
+        """
+        state, steps_so_far, examples = start, 0, sum(self._examples[client] for client in clients)
         for number in range(1, self._plan.rounds + 1):
-            trained = await self._train(TrainJob(seed, who, number, clients, steps, state, ()))
-            state = trained.update
+            selected = rounds.select(self._plan.data.clients, self._rules, seed, number)
+            steps = sum(self._steps[client] for client in clients if client in selected)
+            if steps:
+                state = (await self._train(TrainJob(seed, who, number, clients, steps, state, ()))).update
+                steps_so_far += steps
             if number == self._plan.rounds or (who == CENTRAL and self._plan.evaluation.central_rounds):
                 draw = DrawJob(seed, who, number, state, ())
-                tasks.create_task(self._draw(draw, trained.num_examples, number * steps))
+                tasks.create_task(self._draw(draw, examples, steps_so_far))
         if self._plan.trains_adapter and state is not None:
             paths = {layout: self._folder.adapter(seed, self._plan.rounds, who, layout) for layout in LAYOUTS}
-            write_layouts(paths, stored_adapter(self._folder.blobs, state), f"{self._plan.name} {who}")
+            write_layouts(paths, stored_adapter(self._folder.blobs, state), self._facts(who))
 
     async def _job(self, job: Callable[[Any], Any]) -> Any:
         """One job's outcome; what comes back from another process is typed by the caller."""
@@ -207,12 +214,28 @@ class _Simulation:
         for who, digest in digests.items():
             paths = {layout: self._folder.adapter(seed, number, who, layout) for layout in LAYOUTS}
             if not all(path.is_file() for path in paths.values()):
-                write_layouts(paths, stored_adapter(blobs, digest), f"{self._plan.name} {who}, round {number}")
+                write_layouts(paths, stored_adapter(blobs, digest), self._facts(f"{who}, round {number}"))
         if number == self._plan.rounds:
             residuals = [stored_adapter(blobs, digest) for digest in model.residuals]
             whole = as_one_adapter(stored_adapter(blobs, committed.adapter), residuals, rank=None)
             paths = {layout: self._folder.joint(seed, layout) for layout in LAYOUTS}
-            write_layouts(paths, whole.adapter, f"{self._plan.name}, joint model")
+            write_layouts(paths, whole.adapter, self._facts("joint model"))
+
+    def _facts(self, what: str) -> dict[str, str]:
+        """What an adapter's file tells of itself; an update of the protocol tells nothing."""
+        assert self._outcome.real is not None
+        return adapter_facts(self._plan, self._outcome.real.resolution, what)
+
+
+def check_base(folder: RunFolder, real: Real) -> None:
+    """Raise MistakeError where the run was begun with another base model of the same name."""
+    path = folder.base
+    if not path.is_file():
+        write_json(path, {"content_hash": real.base_hash, "resolution": real.resolution})
+    elif read_json(path)["content_hash"] != real.base_hash:
+        raise MistakeError(
+            f"{folder.out}: the base model has changed since this run was begun; put it back, or choose another --out"
+        )
 
 
 def count_jobs(plan: Plan) -> int:

@@ -122,7 +122,14 @@ class Workbench:
         """Measure the real pictures: the held-out ones, and all clients' pooled."""
         clients = [picture for client in self.plan.data.clients for picture in self._dataset(client).pictures]
         heldout = self._measured("heldout", self.heldout.pictures)
-        return Real(heldout, self._measured("clients", clients), self.extractor.name, self.extractor.resize)
+        return Real(
+            heldout=heldout,
+            clients=self._measured("clients", clients),
+            extractor=self.extractor.name,
+            resize=self.extractor.resize,
+            base_hash=self.model.content_hash,
+            resolution=self.model.resolution,
+        )
 
     def train(self, job: TrainJob) -> Trained:
         """Carry out a training job, or return the outcome that is there already."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedflow.lora.comoment import CoMoment, Residual
-from fedflow.lora.compression import energies, fold, split_energy, truncate
+from fedflow.lora.compression import energies, fold, truncate
 from fedflow.lora.factors import Adapter, Factors, same_rank, stack
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "energies",
     "fold",
     "same_rank",
-    "split_energy",
     "stack",
     "truncate",
 ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedflow.lora.compression import fold, split_energy
+from fedflow.lora.compression import fold, truncate
 from fedflow.tensors import RunningMean
 
 
@@ -129,7 +129,7 @@ class CoMoment:
             self._left, self._right = left, right
 
     def _truncated(self, left: Tensor, right: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-        left, right, _, lost = split_energy(left, right, rank)
+        left, right, _, lost = truncate(left, right, rank)
         if lost:
             self._lost_norms.append(math.sqrt(lost))
         return left, right

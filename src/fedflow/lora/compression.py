@@ -12,7 +12,7 @@ from torch import Tensor
 _ROWS = 128
 
 
-def truncate(left: Tensor, right: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
+def truncate(left: Tensor, right: Tensor, rank: int) -> tuple[Tensor, Tensor, float, float]:
     """The nearest product of at most `rank` columns, by QR of both factors and SVD of the small core.
 
     Eckart and Young 1936: no product of that rank is nearer in the Frobenius norm.
@@ -23,14 +23,8 @@ def truncate(left: Tensor, right: Tensor, rank: int) -> tuple[Tensor, Tensor, fl
         rank: the most columns to keep, at least 1.
 
     Returns:
-        left (d, m), right (m, k) with m = min(rank, R, d, k), and the share of the squared norm that was discarded.
+        left (d, m), right (m, k) with m = min(rank, R, d, k), and the squared Frobenius norms kept and discarded.
     """
-    left, right, kept, lost = split_energy(left, right, rank)
-    return left, right, lost / (kept + lost) if lost else 0.0
-
-
-def split_energy(left: Tensor, right: Tensor, rank: int) -> tuple[Tensor, Tensor, float, float]:
-    """As `truncate`, with the squared Frobenius norms that were kept and lost instead of their ratio."""
     q_left, r_left = torch.linalg.qr(left)
     q_right, r_right = torch.linalg.qr(right.T)
     u, s, vh = torch.linalg.svd(r_left @ r_right.T, full_matrices=False)

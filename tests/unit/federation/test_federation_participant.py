@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from fedflow.federation import rounds
 from fedflow.federation.participant import bring_up_to_date, take_part
-from fedflow.federation.rounds import Assignment, Receipt
+from fedflow.federation.rounds import Assignment, GlobalState, Receipt, Rules
 
 
 class Recorder:
@@ -48,3 +49,19 @@ def test_taking_part_trains_on_the_base_that_the_round_asks_for() -> None:
     receipt = take_part(Assignment("studio", 2, "global", ("r1",)), base, train)
     assert receipt == Receipt("studio", 2, "update", 40)
     assert seen == [("global", 2, ("r1",))]
+
+
+def test_both_halves_together_keep_the_base_of_a_client_that_misses_rounds() -> None:
+    rules = Rules(rounds=4, clients_per_round=2, quorum=1)
+    state = rounds.start("run", ("a", "b"), rules, 1, GlobalState("h0"))
+    bases = {"a": Recorder(), "b": Recorder()}
+    for number in (1, 2, 3):
+        for client, base in bases.items():
+            if client == "a" or number == 3:  # b sleeps for two rounds
+                take_part(rounds.assignment(state, client), base, lambda *_: ("update", 1))
+                assert base.merged == state.model.residuals
+        state = rounds.accept(state, Receipt("a", number, f"update {number}", 1))
+        state, _ = rounds.close(state)
+        state = rounds.commit(state, ("a", "b"), rules, 1, f"h{number}", f"r{number}")
+    assert bases["b"].merged == ("r1", "r2")
+    assert all(base.resets == 0 for base in bases.values())

@@ -35,14 +35,11 @@ def test_a_draw_depends_on_seed_and_round_alone() -> None:
     assert draws != [rounds.select(CLIENTS, rules, 2, number) for number in range(1, 10)]
 
 
-def test_an_assignment_holds_the_residuals_that_the_client_lacks() -> None:
+def test_an_assignment_holds_all_residuals_of_the_run() -> None:
     state = rounds.start("run", CLIENTS, ALL, 1, GlobalState("h2", ("r1", "r2")))
-    assert rounds.assignment(state, "a", ()).residuals == ("r1", "r2")
-    assert rounds.assignment(state, "a", ("r1",)).residuals == ("r2",)
-    with pytest.raises(RunError, match="another run"):
-        rounds.assignment(state, "a", ("x",))
+    assert rounds.assignment(state, "a").residuals == ("r1", "r2")
     with pytest.raises(UpdateError, match="'z' is not selected"):
-        rounds.assignment(state, "z", ())
+        rounds.assignment(state, "z")
 
 
 def test_the_same_answer_twice_changes_nothing_and_another_one_is_refused() -> None:
@@ -96,3 +93,35 @@ def test_commit_leads_to_the_next_round_and_at_the_end_to_done() -> None:
 def test_moves_that_the_table_does_not_have_are_refused() -> None:
     with pytest.raises(RunError, match="no move from 'collecting' to 'collecting'"):
         rounds.commit(started(), CLIENTS, ALL, 1, "h1", None)
+
+
+def test_over_selection_asks_more_and_closes_with_what_the_round_wants() -> None:
+    rules = Rules(rounds=2, clients_per_round=2, quorum=1, over_selection=1.5)
+    state = rounds.start("run", CLIENTS, rules, 1, GlobalState("h0"))
+    assert len(state.selected) == 3
+    one = answered(state, state.selected[2])
+    assert not rounds.may_close(one, rules, deadline_passed=False)
+    assert rounds.may_close(one, rules, deadline_passed=True)
+    two = answered(one, state.selected[0])
+    assert rounds.may_close(two, rules, deadline_passed=False)
+    _, receipts = rounds.close(two)
+    assert [receipt.client for receipt in receipts] == [state.selected[0], state.selected[2]]
+
+
+def test_a_round_without_an_answer_never_closes() -> None:
+    assert not rounds.may_close(started(), ALL, deadline_passed=True)
+
+
+def test_who_leaves_is_waited_for_no_more_and_what_it_gave_stays() -> None:
+    state = answered(started(), "a", "b", "c")
+    assert rounds.leave(state, "a") == state
+    assert rounds.may_close(rounds.leave(state, "d"), ALL, deadline_passed=False)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("done", "running"), ("stopped", "running"), ("preparing", "done"), ("paused", "done")]
+)
+def test_a_run_makes_no_move_that_is_not_in_the_table(before: str, after: str) -> None:
+    with pytest.raises(RunError, match=f"is {before} and cannot become {after}"):
+        rounds.check_status_move("run", rounds.Status(before), rounds.Status(after))
+    rounds.check_status_move("run", rounds.Status.RUNNING, rounds.Status.PAUSED)

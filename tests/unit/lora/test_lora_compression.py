@@ -8,11 +8,11 @@ from fedflow.lora.compression import fold
 
 
 def test_truncation_of_a_diagonal_drops_the_smallest() -> None:
-    left, right, discarded = truncate(torch.diag(torch.tensor([3.0, 4.0, 0.0])), torch.eye(3), 1)
+    left, right, kept, lost = truncate(torch.diag(torch.tensor([3.0, 4.0, 0.0])), torch.eye(3), 1)
     assert left.shape == (3, 1)
     assert right.shape == (1, 3)
     torch.testing.assert_close(left @ right, torch.diag(torch.tensor([0.0, 4.0, 0.0])))
-    assert discarded == pytest.approx(9 / 25)
+    assert (kept, lost) == pytest.approx((16.0, 9.0))
 
 
 @pytest.mark.parametrize(("d", "k", "wide"), [(30, 30, 12), (20, 50, 12), (50, 20, 12), (10, 15, 24)])
@@ -21,15 +21,15 @@ def test_truncation_error_is_the_discarded_singular_values(d: int, k: int, wide:
     left, right = torch.randn(d, wide, generator=generator), torch.randn(wide, k, generator=generator)
     product = left.double() @ right.double()
     singular = torch.linalg.svdvals(product)
-    short_left, short_right, discarded = truncate(left, right, 5)
+    short_left, short_right, kept, lost = truncate(left, right, 5)
     error = torch.linalg.matrix_norm(product - short_left.double() @ short_right.double())
     assert float(error) == pytest.approx(float(singular[5:].square().sum().sqrt()), rel=1e-5)
-    assert discarded == pytest.approx(float(singular[5:].square().sum() / singular.square().sum()), rel=1e-4)
+    assert lost / (kept + lost) == pytest.approx(float(singular[5:].square().sum() / singular.square().sum()), rel=1e-4)
 
 
 def test_truncation_of_nothing_discards_nothing() -> None:
-    left, right, discarded = truncate(torch.zeros(3, 2), torch.zeros(2, 4), 1)
-    assert discarded == 0.0
+    left, right, kept, lost = truncate(torch.zeros(3, 2), torch.zeros(2, 4), 1)
+    assert kept == lost == 0.0
     assert not (left @ right).any()
 
 

@@ -66,7 +66,7 @@ def _work(session: Session, store: Store, run: Run, row: RunMember, member: str)
         return Work(action="wait", text=text.format(run=run), poll_after_s=poll, run=run.id, round=run.round)
     state = state_of(session, run)
     if state.phase is Phase.COLLECTING and member in rounds.missing(state):
-        assigned = rounds.assignment(state, member, ())
+        assigned = rounds.assignment(state, member)
         left = max(0.0, current_round(session, run).deadline_at - store.clock())
         return Work(
             action="train",
