@@ -68,7 +68,7 @@ class Network:
         if kind is None:
             self.server = process
         if kind != "worker":
-            wait_for(self.ready, 60, "the server's start")
+            wait_for(self.ready, 120, "the server's start")
         return process
 
     def ready(self) -> bool:
@@ -125,7 +125,7 @@ class Network:
         def joined() -> bool:
             return set(names) <= {item["name"] for item in self.get(f"/federations/{federation}/members")["items"]}
 
-        wait_for(joined, 60, f"the joining of {names}")
+        wait_for(joined, 180, f"the joining of {names}")
 
     def status(self, run_id: str) -> str:
         return str(self.get(f"/runs/{run_id}")["status"])

@@ -64,7 +64,8 @@ def simulate(
                     f"stopped; all that was done is kept in {out}, and the same command goes on from there"
                 ) from None
             raise
-        record = with_work(record, FINISHED, time.monotonic() - began)
+        again = record.status == FINISHED  # nothing was left to do but to write the results
+        record = with_work(record, FINISHED, 0.0 if again else time.monotonic() - began)
         assert outcome.real is not None  # noqa: S101 - a finished run has measured the real pictures
         record = replace(record, measured_with=f"{outcome.real.extractor}, {outcome.real.resize}")
         files = write_results(out, record, outcome, examples)

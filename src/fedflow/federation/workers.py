@@ -6,10 +6,8 @@ the number of threads fixed the bits do not depend on the number of workers.
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -22,13 +20,13 @@ from fedflow.errors import RunError
 from fedflow.federation.places import data_folder
 from fedflow.openmp import wait_briefly
 from fedflow.plan import Plan
+from fedflow.processes import end_with_parent
 
 if TYPE_CHECKING:
     from fedflow.federation.workbench import Workbench
 
 T = TypeVar("T")
 
-SIGNAL_WHEN_PARENT_DIES = 1  # PR_SET_PDEATHSIG of prctl(2)
 SECONDS_TO_END = 5.0
 
 
@@ -91,8 +89,7 @@ _workbench: Workbench | None = None
 def _begin(threads: int, plan: Plan, out: Path, extractor: str, inception: Path | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and sends SIGTERM
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(SIGNAL_WHEN_PARENT_DIES, signal.SIGTERM)
+    end_with_parent()
     from fedflow.federation.workbench import Workbench, settle_torch
 
     settle_torch(threads)

@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from sqlalchemy.exc import SQLAlchemyError
 
 from fedflow.errors import FedFlowError
+from fedflow.federation.workbench import settle_torch
 from fedflow.server.services import commits, files, idempotency, jobs, runs
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
@@ -33,8 +33,7 @@ log = logging.getLogger("fedflow.worker")
 
 def work(store: Store, settings: ServerSettings) -> None:
     """Do jobs until the process is told to end. Several workers, on several machines, may share one database."""
-    torch.set_num_threads(settings.worker_threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    settle_torch(settings.worker_threads)
     worker = f"{socket.gethostname()}-{os.getpid()}"
     queue = open_queue(store.folder, settings.queue_url)
     do_job = queue.task(name=DO_JOB)(lambda job_id: carry_out(store, job_id, worker))

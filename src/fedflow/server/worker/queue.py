@@ -1,4 +1,4 @@
-"""The queue between web processes and workers: huey on SQLite in the data folder, on Redis, or on PostgreSQL.
+"""The queue between web processes and workers: huey on a file in the data folder, or on Redis.
 
 A message is a job's identifier and no more than a hint; the row in the database is what counts, and the sweep sends
 the hint again where it was lost. No torch here: the web process sends.
