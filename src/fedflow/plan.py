@@ -247,15 +247,35 @@ def _put(content: dict[str, Any], override: str) -> None:
     content[last] = value
 
 
+_WORDS = {
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "tuple_type": "must be a list",
+    "model_type": "must be a table",
+    "finite_number": "must be a finite number",
+    "too_short": "must hold at least {min_length}",
+}
+"""pydantic's most common faults in the words of a plan file."""
+
+
 def describe(error: ValidationError) -> str:
     """One line for all faults that pydantic found: key, what is wrong, what was given."""
+    found = error.errors()
     faults = []
-    for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"])
+    for fault in found:
+        where = fault["loc"]
+        inside = any(other["loc"][: len(where)] == where != other["loc"] for other in found)
+        if fault["type"] == "too_short" and inside:
+            continue  # pydantic counts only the items that passed; those that did not are faults of their own
+        key = ".".join(str(part) for part in where)
         if fault["type"] == "extra_forbidden":
             faults.append(f"unknown key '{key}'; take it out or mend its spelling")
         elif fault["type"] == "value_error":
             faults.append(str(fault["ctx"]["error"]))
         else:
-            faults.append(f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}, not {fault['input']!r}")
+            said = f"{fault['msg'][0].lower()}{fault['msg'][1:]}"
+            words = _WORDS[fault["type"]].format(**fault.get("ctx", {})) if fault["type"] in _WORDS else said
+            faults.append(f"{key}: {words}, not {fault['input']!r}")
     return "; ".join(faults)

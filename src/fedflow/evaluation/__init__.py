@@ -1,7 +1,7 @@
 """Scores of generated pictures: FID, KID with its interval, the real-versus-real floor, and the extractors."""
 
 from fedflow.evaluation.choice import choose_extractor
-from fedflow.evaluation.distances import bootstrap_interval, frechet_distance, kernel_distance
+from fedflow.evaluation.distances import bootstrap_interval, frechet_distance, kernel_distance, paired_interval
 from fedflow.evaluation.extractor import Extractor
 from fedflow.evaluation.icons_v1 import icons_v1
 from fedflow.evaluation.inception import inception
@@ -25,6 +25,7 @@ __all__ = [
     "inception",
     "kernel_distance",
     "nearest_concepts",
+    "paired_interval",
     "real_floor",
     "score",
     "write_table",

@@ -20,15 +20,17 @@ from fedflow.storage import write_atomic
 Measure = Literal["fid", "kid"]
 
 UNITS_PER_INCH = 72
-PANEL = (400, 300)
+PANEL = (416, 300)
 """Size of one panel; 1 unit is 1 pixel of an SVG shown at its own size."""
-MARGINS = {"left": 46, "right": 140, "top": 34, "bottom": 42}
+MARGINS = {"left": 46, "right": 156, "top": 34, "bottom": 42}
 EDGE = 16
 """Room at both sides of the PNG; in a page the panel begins where its column does."""
+CAPTION = 30
+"""Room below the PNG's panels for the line that says what the figures were made with."""
 TITLE_LEFT = -MARGINS["left"] / (PANEL[0] - MARGINS["left"] - MARGINS["right"])
 FONT_SIZE = 12
 LABEL_GAP = 15
-LABEL_LETTERS = 15
+LABEL_LETTERS = 18
 MOST_CLIENT_LABELS = 10
 MOST_MARKED_ROUNDS = 12
 
@@ -37,12 +39,17 @@ COLOURS = {
     "muted": "#5a616c",
     "grid": "#e4e6ea",
     "accent": "#3454d1",
-    "client-1": "#8494b3",
-    "client-2": "#93979f",
-    "client-3": "#6d87a0",
+    "client-1": "#d07c00",
+    "client-2": "#a60021",
+    "client-3": "#38a169",
+    "client-4": "#00565c",
+    "client-5": "#c04fc4",
 }
 """What the chart is drawn with; in SVG each becomes `var(--chart-NAME, COLOUR)`, so a page can recolour it."""
-CLIENT_TINTS = ("client-1", "client-2", "client-3")
+CLIENT_COLOURS = ("client-1", "client-2", "client-3", "client-4", "client-5")
+"""24 and more apart in CIELAB, also to protan, deutan and tritan eyes (Machado et al., 2009); so are a dark page's."""
+CLIENT_MARKS = ("o", "s", "^", "v", "P", "X")
+"""One more than the colours, so that thirty clients differ in one or the other."""
 BACKGROUND = "#ffffff"
 
 STYLE = {
@@ -75,34 +82,47 @@ class Label:
     value: float
     colour: str
     bold: bool = False
+    mark: tuple[str, str] | None = None
+    """(marker, colour) of the line, put before the text."""
 
 
 def chart_png(path: Path, summary: RunSummary) -> None:
-    """Write both panels side by side, light, at twice the size of the page's. Raises StorageError."""
+    """Write both panels side by side over a caption, light, at twice the size of the page's. Raises StorageError."""
     width, height = PANEL
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):
-        sheet = 2 * width + 2 * EDGE
-        canvas = Canvas(figsize=(sheet / UNITS_PER_INCH, height / UNITS_PER_INCH), facecolor=BACKGROUND)
+        sheet = (2 * width + 2 * EDGE, height + CAPTION)
+        canvas = Canvas(figsize=(sheet[0] / UNITS_PER_INCH, sheet[1] / UNITS_PER_INCH), facecolor=BACKGROUND)
         _panel(canvas, EDGE, sheet, summary, "fid")
         _panel(canvas, EDGE + width, sheet, summary, "kid")
+        canvas.text(EDGE / sheet[0], 14 / sheet[1], chart_caption(summary), color=COLOURS["muted"], va="baseline")
         canvas.savefig(buffer, format="png", dpi=2 * UNITS_PER_INCH, metadata={"Software": None})
     write_atomic(path, buffer.getvalue())
+
+
+def chart_caption(summary: RunSummary) -> str:
+    """What the figures were made with, and what the bands are, in one line."""
+    seeds = len({row.seed for row in summary.rows})
+    mean = f", mean of {seeds} seeds" if seeds > 1 else ""
+    return (
+        f"{summary.extractor}, pictures resized to {summary.resize}, N = {summary.num_heldout}{mean}; "
+        "bands of KID: 95% intervals"
+    )
 
 
 def chart_svg(summary: RunSummary, measure: Measure) -> str:
     """One panel as an `<svg>` element to put into a page, the same bytes for the same summary.
 
     It scales to its container, sets text in the page's own font, and takes its colours from the CSS
-    variables `--chart-ink`, `-muted`, `-grid`, `-accent`, `-client-1`, `-client-2`, `-client-3` where the
-    page sets them: one drawing for light and dark.
+    variables `--chart-ink`, `-muted`, `-grid`, `-accent`, `-client-1` to `-client-5` where the page sets them:
+    one drawing for light and dark.
     """
     width, height = PANEL
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
         canvas = Canvas(figsize=(width / UNITS_PER_INCH, height / UNITS_PER_INCH))
         canvas.patch.set_visible(False)
-        _panel(canvas, 0, width, summary, measure)
+        _panel(canvas, 0, PANEL, summary, measure)
         canvas.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     drawing = buffer.getvalue()
     drawing = drawing[drawing.index("<svg") :].strip()
@@ -158,12 +178,12 @@ def _line(rows: Sequence[Row], participant: str, measure: Measure) -> Line | Non
     return Line(participant, rounds, means("fid"), lows, highs)
 
 
-def _panel(canvas: Canvas, start: int, sheet: int, summary: RunSummary, measure: Measure) -> None:
-    """Draw one measure into the panel that begins `start` units from the left of a sheet `sheet` units wide."""
+def _panel(canvas: Canvas, start: int, sheet: tuple[int, int], summary: RunSummary, measure: Measure) -> None:
+    """Draw one measure into the panel at the top of a sheet (width, height), `start` units from its left."""
     width, height = PANEL
     inner_width, inner_height = width - MARGINS["left"] - MARGINS["right"], height - MARGINS["top"] - MARGINS["bottom"]
-    left = (start + MARGINS["left"]) / sheet
-    axes = canvas.add_axes((left, MARGINS["bottom"] / height, inner_width / sheet, inner_height / height))
+    left, bottom = start + MARGINS["left"], sheet[1] - height + MARGINS["bottom"]
+    axes = canvas.add_axes((left / sheet[0], bottom / sheet[1], inner_width / sheet[0], inner_height / sheet[1]))
     last_round = max((row.round for row in summary.rows), default=0)
     _frame(axes, measure, last_round)
     if not summary.rows:
@@ -203,14 +223,21 @@ def _frame(axes: Any, measure: Measure, last_round: int) -> None:
 
 def _clients(axes: Any, summary: RunSummary, measure: Measure, last_round: int) -> list[Label]:
     lines = [line for name, _ in summary.clients if (line := _line(summary.rows, name, measure))]
-    for position, line in enumerate(lines):
-        colour = COLOURS[CLIENT_TINTS[position % len(CLIENT_TINTS)]]
-        axes.plot(line.rounds, line.values, color=colour, linewidth=1.1, zorder=3, **_marks(last_round, 3.2))
+    marks = [
+        (CLIENT_MARKS[position % len(CLIENT_MARKS)], COLOURS[CLIENT_COLOURS[position % len(CLIENT_COLOURS)]])
+        for position in range(len(lines))
+    ]
+    for line, (mark, colour) in zip(lines, marks, strict=True):
+        style = _marks(last_round, 5.0) | {"marker": mark}
+        axes.plot(line.rounds, line.values, color=colour, linewidth=1.1, zorder=3, **style)
     ends = [(line.rounds[-1], line.values[-1]) for line in lines]
     if len(lines) > MOST_CLIENT_LABELS:
         middle = sorted(ends, key=lambda end: end[1])[len(ends) // 2]
         return [Label(f"{len(lines)} clients", *middle, COLOURS["muted"])]
-    return [Label(line.participant, *end, COLOURS["muted"]) for line, end in zip(lines, ends, strict=True)]
+    return [
+        Label(line.participant, *end, COLOURS["muted"], mark=mark)
+        for line, end, mark in zip(lines, ends, marks, strict=True)
+    ]
 
 
 def _alone(axes: Any, summary: RunSummary, measure: Measure) -> list[Label]:
@@ -251,7 +278,7 @@ def _central(axes: Any, summary: RunSummary, measure: Measure) -> list[Label]:
         line.rounds, line.values, color=colour, linewidth=1.1, marker="D", markersize=5.5, zorder=6, clip_on=False
     )
     axes.vlines(line.rounds, line.lows, line.highs, color=colour, linewidth=1.0, zorder=5, clip_on=False)
-    return [Label(f"central {_number(value, measure)}", line.rounds[-1], value, colour)]
+    return [Label(f"central {_number(value, measure)}", line.rounds[-1], value, colour, mark=("D", colour))]
 
 
 def _aggregated(axes: Any, summary: RunSummary, measure: Measure, last_round: int) -> list[Label]:
@@ -265,9 +292,9 @@ def _aggregated(axes: Any, summary: RunSummary, measure: Measure, last_round: in
         for part, start in ((values, base.values), (lows, base.lows), (highs, base.highs)):
             part.insert(0, start[-1])
     colour = COLOURS["accent"]
-    axes.fill_between(rounds, lows, highs, color=colour, alpha=0.16, linewidth=0, zorder=4)
+    axes.fill_between(rounds, lows, highs, color=colour, alpha=0.16, linewidth=0, zorder=2)
     axes.plot(rounds, values, color=colour, linewidth=2.6, solid_capstyle="round", zorder=7, **_marks(last_round, 5.5))
-    return [Label(f"aggregated {_number(values[-1], measure)}", rounds[-1], values[-1], colour, bold=True)]
+    return [Label(f"aggregated {_number(values[-1], measure)}", rounds[-1], values[-1], colour, True, ("o", colour))]
 
 
 def _put_labels(axes: Any, labels: Sequence[Label], height: float) -> None:
@@ -279,19 +306,25 @@ def _put_labels(axes: Any, labels: Sequence[Label], height: float) -> None:
     across = axes.get_yaxis_transform()  # x in widths of the panel, y in figures
     for label, place in zip(labels, places, strict=True):
         end = (label.round - left) / (right - left)
+        mark, colour = label.mark or (None, label.colour)
         axes.plot(
             [end, 1.0, 1.055], [label.value, label.value, place], transform=across,
-            color=label.colour, linewidth=0.6, alpha=0.55, clip_on=False, zorder=2,
+            color=colour, linewidth=0.6, alpha=0.55, clip_on=False, zorder=2,
+        )  # fmt: skip
+        axes.plot(
+            [1.085], [place], transform=across, color=colour, marker=mark, markersize=5.0, markeredgewidth=0,
+            linestyle="none", clip_on=False,
         )  # fmt: skip
         axes.text(
-            1.07, place, _short(label.text), transform=across, va="center_baseline", color=label.colour,
+            1.12, place, _short(label.text), transform=across, va="center_baseline", color=label.colour,
             fontweight="bold" if label.bold else "normal",
         )  # fmt: skip
 
 
 def _marks(last_round: int, size: float) -> dict[str, Any]:
-    marker = "o" if last_round <= MOST_MARKED_ROUNDS else None
-    return {"marker": marker, "markersize": size, "markeredgewidth": 0, "clip_on": False}
+    """A mark at every round, at the last alone where they would run together."""
+    every = 1 if last_round <= MOST_MARKED_ROUNDS else [-1]
+    return {"marker": "o", "markersize": size, "markeredgewidth": 0, "markevery": every, "clip_on": False}
 
 
 def _number(value: float, measure: Measure) -> str:
@@ -299,4 +332,4 @@ def _number(value: float, measure: Measure) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= LABEL_LETTERS + 4 else text[: LABEL_LETTERS + 3] + "…"
+    return text if len(text) <= LABEL_LETTERS else text[: LABEL_LETTERS - 1] + "…"

@@ -1,6 +1,8 @@
-"""Distances between two sets of features: Frechet (FID) and kernel (KID), with the KID's bootstrap interval."""
+"""Distances between two sets of features: Frechet (FID) and kernel (KID), with bootstrap intervals of the KID."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -61,6 +63,47 @@ def bootstrap_interval(
     draws = kernels.discrepancy(
         _resampled(len(real_nd), resamples, generator), _resampled(len(generated_md), resamples, generator)
     )
+    return _percentiles(draws)
+
+
+# S training seeds
+def paired_interval(
+    real_nd: np.ndarray,
+    firsts_Snd: Sequence[np.ndarray],
+    seconds_Snd: Sequence[np.ndarray],
+    generator: torch.Generator,
+    resamples: int = RESAMPLES,
+) -> tuple[float, float]:
+    """The 95% percentile bootstrap interval of KID(first) - KID(second), two models against one real set: (low, high).
+
+    Row i of all sets belongs to caption i, and captions are what is drawn anew: each brings its real picture and both
+    models' pictures along, so what the two KIDs share does not count as noise. The difference is the U-statistic of
+    A Test of Relative Similarity (Bounliphone et al., arXiv 1511.04581, Sec. 3), in which k(x, x') of the real
+    pictures cancels, plus the n pairs of a real picture with its own caption's, which `kernel_distance` counts; those
+    are drawn as the single rows that they are, and pairs of a caption with its copy are left out, so that the
+    resamples centre on the difference of the KIDs. Of several training seeds the mean difference is taken: the
+    interval speaks for other captions, not for other training seeds.
+
+    Raises MistakeError as `frechet_distance` does, and for sets that are not of one size.
+    """
+    real = _checked(real_nd)
+    count = len(real)
+    apart_nn, own_n = np.zeros((count, count)), np.zeros(count)
+    for first_nd, second_nd in zip(firsts_Snd, seconds_Snd, strict=True):
+        for sign, features_nd in ((1.0, _checked(first_nd)), (-1.0, _checked(second_nd))):
+            _check_widths(real, features_nd)
+            if len(features_nd) != count:
+                raise MistakeError(f"{len(features_nd)} pictures beside {count} real ones: pairs need one per caption")
+            cross_nn = _polynomial(real, features_nd)
+            share = sign / len(firsts_Snd)
+            apart_nn += share * (_polynomial(features_nd, features_nd) - (1.0 - 1.0 / count) * (cross_nn + cross_nn.T))
+            own_n += share * cross_nn.diagonal()
+    np.fill_diagonal(apart_nn, 0.0)
+    counts_Rn = _resampled(count, resamples, generator)
+    return _percentiles(_within(apart_nn, counts_Rn) - 2.0 / count * (counts_Rn @ own_n / count))
+
+
+def _percentiles(draws: np.ndarray) -> tuple[float, float]:
     tail = (1.0 - CONFIDENCE) / 2.0
     low, high = np.nanquantile(draws, [tail, 1.0 - tail])
     return float(low), float(high)

@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib as mpl
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
+from fedflow.datasets import caption_tags
 from fedflow.evaluation.summary import RunSummary
 from fedflow.evaluation.table import AGGREGATED, BASE, CENTRAL
 from fedflow.storage import write_atomic
@@ -78,8 +79,8 @@ def prompt_label(prompt: str, prompts: Sequence[str]) -> tuple[str, str]:
 
     A first tag that all prompts share (the trigger) is left out.
     """
-    tags = _tags(prompt)
-    if len(prompts) > 1 and len({tuple(_tags(other)[:1]) for other in prompts}) == 1 and len(tags) > 1:
+    tags = caption_tags(prompt)
+    if len(prompts) > 1 and len({tuple(caption_tags(other)[:1]) for other in prompts}) == 1 and len(tags) > 1:
         tags = tags[1:]
     first, *others = [tag.replace("_", " ") for tag in tags] or [prompt]
     return first, ", ".join(tag for tag in others if tag not in first)
@@ -170,7 +171,3 @@ def _pixels(units: int) -> int:
 def _filled(column: Column, count: int) -> Column:
     pictures = (*column.pictures, *[None] * count)[:count]
     return Column(column.title, pictures, column.is_round)
-
-
-def _tags(prompt: str) -> list[str]:
-    return [tag for tag in (part.strip() for part in prompt.split(",")) if tag]

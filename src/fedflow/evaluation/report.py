@@ -99,7 +99,7 @@ def result_sentences(summary: RunSummary) -> list[str]:
     figures = f"({summary.extractor}, N = {summary.num_heldout}{seeds})"
     sentences = [f"After {rounds} the joint model's FID is {fid_text(fid, 1)}{comparison} {figures}."]
     if base:
-        sentences.append(_against_base(joint, base))
+        sentences.append(_against_base(joint, base, summary.kid_gain if done == summary.num_rounds else None))
     central = _last(summary, CENTRAL)
     if central and central[0].round == done:
         in_one_place = fid_text(_mean(central, "fid"), 1)
@@ -108,15 +108,23 @@ def result_sentences(summary: RunSummary) -> list[str]:
     return sentences
 
 
-def _against_base(joint: Sequence[Row], base: Sequence[Row]) -> str:
-    """Whether KID, which is unbiased, tells the joint model from the base beyond its intervals."""
+def _against_base(joint: Sequence[Row], base: Sequence[Row], gain: tuple[float, float] | None) -> str:
+    """Whether KID, which is unbiased, tells the joint model from the base, by the interval of their difference."""
     ours, theirs = _mean(joint, "kid").mean, _mean(base, "kid").mean
-    figures = f"{_kid(ours)} against {_kid(theirs)}"
-    if _mean(joint, "kid_high").mean < _mean(base, "kid_low").mean:
-        return f"Its KID is {figures}, lower beyond the 95% intervals of both."
-    if _mean(joint, "kid_low").mean > _mean(base, "kid_high").mean:
-        return f"Its KID is {figures}: it is further from the held-out pictures than the base."
-    return f"Its KID is {figures}; the two 95% intervals overlap, so the difference may be chance."
+    figures = f"Its KID is {_kid(ours)} against {_kid(theirs)} for the untuned base"
+    if gain is None:
+        return f"{figures}."
+    low, high = gain
+    figures = f"{figures}, {_kid(abs(theirs - ours))} {'lower' if ours <= theirs else 'higher'}"
+    if low > 0.0:
+        return f"{figures}; the 95% interval of that difference, {_kid(low)} to {_kid(high)}, excludes 0."
+    if high < 0.0:
+        further = "it is further from the held-out pictures than the base"
+        return f"{figures}; the 95% interval of that difference, {_kid(-high)} to {_kid(-low)}, excludes 0: {further}."
+    if ours > theirs:
+        low, high = -high, -low
+    chance = "these pictures do not tell the two models apart"
+    return f"{figures}; the 95% interval of that difference, {_kid(low)} to {_kid(high)}, includes 0: {chance}."
 
 
 def _last(summary: RunSummary, participant: str) -> list[Row]:
@@ -148,7 +156,11 @@ def _tables(summary: RunSummary) -> list[dict[str, Any]]:
     if not table.lines:
         return [published]
     return [
-        {"title": "This run", "table": table, "num_pictures": sum(count for _, count in summary.clients)},
+        {
+            "title": f"This run ({summary.extractor}, N = {summary.num_heldout})",
+            "table": table,
+            "num_pictures": sum(count for _, count in summary.clients),
+        },
         published,
     ]
 

@@ -45,7 +45,8 @@ class RunSummary:
 
     `clients` holds (name, examples) in the plan's order, `real` the held-out picture of each prompt where
     there is one, `sampler_text` how pictures were drawn ('DPM++ 2M, 10 steps, guidance 3'), `started` an
-    ISO 8601 time, `num_rounds` the rounds planned.
+    ISO 8601 time, `num_rounds` the rounds planned. `kid_gain` is the 95% interval of how much lower the joint
+    model's KID is than the base's after the last round, over captions.
     """
 
     name: str
@@ -60,6 +61,7 @@ class RunSummary:
     sampler_text: str
     clients: tuple[tuple[str, int], ...]
     rows: tuple[Row, ...]
+    kid_gain: tuple[float, float] | None
     facts: tuple[RoundFacts, ...]
     prompts: tuple[str, ...]
     gallery: tuple[GalleryStrip, ...]

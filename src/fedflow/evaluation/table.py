@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from fedflow.plan import RESERVED_NAMES
 from fedflow.storage import write_atomic
 
 AGGREGATED = "aggregated"
@@ -16,7 +17,6 @@ CENTRAL = "central"
 ALONE = "alone-"
 BASE = "base"
 FLOOR = "floor"
-RESERVED = frozenset({AGGREGATED, CENTRAL, BASE, FLOOR})
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def over_seeds(values: Sequence[float]) -> Figure:
 
 def is_client(participant: str) -> bool:
     """Whether the participant is one of the federation's clients."""
-    return participant not in RESERVED and not participant.startswith(ALONE)
+    return participant not in RESERVED_NAMES and not participant.startswith(ALONE)
 
 
 def paper_table(rows: Sequence[Row]) -> PaperTable:

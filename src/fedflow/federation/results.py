@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from fedflow.datasets import read_folder
 from fedflow.evaluation.charts import chart_png
+from fedflow.evaluation.distances import paired_interval
 from fedflow.evaluation.gallery import gallery_png
 from fedflow.evaluation.report import write_report
 from fedflow.evaluation.summary import GalleryStrip, RoundFacts, RunSummary
 from fedflow.evaluation.table import AGGREGATED, ALONE, BASE, CENTRAL, FLOOR, Row, write_table
-from fedflow.federation.jobs import gallery_prompts
+from fedflow.federation.jobs import derived_seed, gallery_prompts
 from fedflow.federation.places import data_folder
 from fedflow.federation.records import Record
 from fedflow.federation.simulation import Outcome
@@ -54,6 +58,7 @@ def summarise(out: Path, record: Record, outcome: Outcome, examples: dict[str, i
         sampler_text=f"{drawing.sampler}, {drawing.sampler_steps} steps, guidance {drawing.guidance:g}",
         clients=tuple(examples.items()),
         rows=tuple(sorted(outcome.rows, key=lambda row: _order(plan, row))),
+        kid_gain=_kid_gain(out, plan, outcome),
         facts=tuple(_facts(plan, outcome)),
         prompts=prompts,
         gallery=tuple(
@@ -73,6 +78,22 @@ def _order(plan: Plan, row: Row) -> tuple[int, int, int, str]:
     place = first.index(row.participant) if row.participant in first else len(first)
     number = int(row.participant.removeprefix(ALONE)) if place == len(first) else 0
     return row.seed, row.round, place + number, row.participant
+
+
+def _kid_gain(out: Path, plan: Plan, outcome: Outcome) -> tuple[float, float]:
+    """95% interval of KID(base) - KID(joint model after the last round): both drew every held-out caption."""
+    assert outcome.real is not None
+
+    def features(name: str) -> np.ndarray:
+        found: np.ndarray = np.load(out / name, allow_pickle=False)
+        return found
+
+    return paired_interval(
+        features(outcome.real.heldout),
+        [features(outcome.drawn[seed, 0, BASE].features) for seed in plan.seeds],
+        [features(outcome.drawn[seed, plan.rounds, AGGREGATED].features) for seed in plan.seeds],
+        torch.Generator().manual_seed(derived_seed(plan.seeds[0], "interval of the gain over base")),
+    )
 
 
 def _facts(plan: Plan, outcome: Outcome) -> list[RoundFacts]:

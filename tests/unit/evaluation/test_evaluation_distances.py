@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fedflow.errors import MistakeError
-from fedflow.evaluation import bootstrap_interval, frechet_distance, kernel_distance
+from fedflow.evaluation import bootstrap_interval, frechet_distance, kernel_distance, paired_interval
 
 
 def gaussian(seed: int, *shape: int, mean: float = 0.0) -> np.ndarray:
@@ -115,6 +115,65 @@ def test_interval_of_three_pictures_leaves_out_resamples_without_a_pair() -> Non
     low, high = bootstrap_interval(np.array([[0.0], [1.0], [2.0]]), np.array([[1.0], [2.0], [5.0]]), torch.Generator())
     assert np.isfinite([low, high]).all()
     assert low < high
+
+
+def captioned(seed: int, count: int, *shifts: float) -> list[np.ndarray]:
+    """Real pictures of `count` captions, and those of models that lie `shifts` beside them; a caption's go together."""
+    draws = np.random.default_rng(seed)
+    captions = draws.standard_normal((count, 4))
+    return [captions + 0.5 * draws.standard_normal((count, 4)) + shift for shift in (0.0, *shifts)]
+
+
+def test_paired_interval_of_one_model_with_itself_is_zero() -> None:
+    real, first = captioned(16, 30, 0.5)
+    assert paired_interval(real, [first], [first], torch.Generator()) == (0.0, 0.0)
+
+
+def test_paired_interval_tells_a_better_model_where_the_two_intervals_overlap() -> None:
+    real, first, second = captioned(17, 100, 1.0, 0.8)
+    generator = torch.Generator().manual_seed(1)
+    low, high = paired_interval(real, [first], [second], generator)
+    assert 0.0 < low < kernel_distance(real, first) - kernel_distance(real, second) < high
+    assert bootstrap_interval(real, first, generator)[0] < bootstrap_interval(real, second, generator)[1]
+    opposite = paired_interval(real, [second], [first], torch.Generator().manual_seed(1))
+    assert opposite == pytest.approx((-high, -low), rel=1e-9)
+
+
+def test_paired_interval_covers_the_true_difference() -> None:
+    # The models lie equally far from the real pictures: the difference is 0.
+    covered = 0
+    for seed in range(100):
+        real, first, second = captioned(100 + seed, 60, 0.7, 0.7)
+        low, high = paired_interval(real, [first], [second], torch.Generator().manual_seed(seed), resamples=200)
+        covered += low <= 0.0 <= high
+    assert 85 <= covered < 100
+
+
+def test_paired_interval_centres_on_the_difference_of_the_kids() -> None:
+    # Few pictures, where duplicates and a caption's own pair weigh most.
+    real, first, second = captioned(18, 12, 0.9, 0.3)
+    draws = [
+        paired_interval(real, [first], [second], torch.Generator().manual_seed(seed), resamples=1)[0]
+        for seed in range(3000)
+    ]
+    found = kernel_distance(real, first) - kernel_distance(real, second)
+    assert np.mean(draws) == pytest.approx(found, abs=4.0 * np.std(draws) / np.sqrt(len(draws)))
+
+
+def test_paired_interval_of_several_seeds_is_that_of_the_mean() -> None:
+    real, first, second, third = captioned(19, 40, 1.0, 0.2, 0.2)
+    low, high = paired_interval(real, [first, first], [second, third], torch.Generator().manual_seed(1))
+    mean = kernel_distance(real, first) - (kernel_distance(real, second) + kernel_distance(real, third)) / 2
+    assert low < mean < high
+    once = paired_interval(real, [first], [second], torch.Generator().manual_seed(1))
+    twice = paired_interval(real, [first, first], [second, second], torch.Generator().manual_seed(1))
+    assert twice == pytest.approx(once, rel=1e-9)
+
+
+def test_paired_interval_needs_one_picture_per_caption() -> None:
+    real, first = captioned(20, 10, 0.5)
+    with pytest.raises(MistakeError, match="9 pictures beside 10 real ones"):
+        paired_interval(real, [first], [first[:9]], torch.Generator())
 
 
 @pytest.mark.parametrize("distance", [frechet_distance, kernel_distance])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedflow.evaluation.charts import chart_png, chart_svg, dodge
+from fedflow.evaluation.charts import chart_caption, chart_png, chart_svg, dodge
 from fedflow.evaluation.gallery import gallery_columns, gallery_png, prompt_label
 from fedflow.evaluation.report import result_sentences, write_report
 from fedflow.evaluation.summary import GalleryStrip, RoundFacts, RunSummary
@@ -76,6 +76,7 @@ def summary(tmp_path: Path) -> RunSummary:
         sampler_text="DPM++ 2M, 10 steps, guidance 3",
         clients=CLIENTS,
         rows=tuple(rows),
+        kid_gain=(0.1502, 0.2248),
         facts=tuple(RoundFacts(1, number, 4_320_000, 21_310_000, 0.294, 16, 0.0, 2.1e-7, 34.0) for number in (1, 2)),
         prompts=("fluent_style, red_apple, red, food", "fluent_style, bee, nature"),
         gallery=tuple(strips),
@@ -106,7 +107,10 @@ def test_page_says_the_result(summary: RunSummary, tmp_path: Path) -> None:
         "After 2 rounds the joint model's FID is 61.2, against 98.4 for the untuned base and 20.1 for real against "
         "real (icons-v1, N = 200)."
     ) in text
-    assert "Its KID is 0.1225 against 0.3100, lower beyond the 95% intervals of both." in text
+    assert (
+        "Its KID is 0.1225 against 0.3100 for the untuned base, 0.1875 lower; "
+        "the 95% interval of that difference, 0.1502 to 0.2248, excludes 0."
+    ) in text
     assert "for as many steps, gives an FID of 55.1." in text
     assert "2 of 2 rounds done" in text
     assert "22 November 2026, 13:54 UTC" in text
@@ -120,6 +124,9 @@ def test_page_holds_the_figures(summary: RunSummary, tmp_path: Path) -> None:
     assert "measured on other data with another extractor; the two cannot be compared, only their shape" in text
     assert "client-2 60 75.0%" in text
     assert "1 4.32 21.31 34 s" in text
+    assert "This run (icons-v1, N = 200)" in text
+    assert "one's added to the other's" in text
+    assert "the whole run took 3 min 34 s" in text
     assert "1 29.4% 2.1 × 10⁻⁷ 16" in text  # noqa: RUF001
 
 
@@ -185,17 +192,40 @@ def test_several_seeds_give_mean_and_spread(summary: RunSummary, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("kid", "words"),
+    ("kid", "gain", "words"),
     [
-        (0.29, "the two 95% intervals overlap, so the difference may be chance."),
-        (0.9, "it is further from the held-out pictures than the base."),
+        # Lower by 0.2, though the two intervals of 0.01 around each say nothing of the pair: its own interval speaks.
+        (
+            0.1,
+            (-0.05, 0.4),
+            "0.2000 lower; the 95% interval of that difference, \N{MINUS SIGN}0.0500 to 0.4000, includes",
+        ),
+        (
+            0.31,
+            (-0.03, 0.01),
+            "0.0100 higher; the 95% interval of that difference, \N{MINUS SIGN}0.0100 to 0.0300, inc",
+        ),
+        (0.299, (0.0004, 0.002), "0.0010 lower; the 95% interval of that difference, 0.0004 to 0.0020, excludes 0."),
+        (
+            0.9,
+            (-0.8, -0.5),
+            "0.6000 higher; the 95% interval of that difference, 0.5000 to 0.8000, excludes 0: it is fur",
+        ),
+        (0.9, None, "Its KID is 0.9000 against 0.3000 for the untuned base."),
     ],
 )
-def test_result_claims_no_more_than_the_figures(summary: RunSummary, kid: float, words: str) -> None:
+def test_result_claims_no_more_than_the_figures(
+    summary: RunSummary, kid: float, gain: tuple[float, float] | None, words: str
+) -> None:
     rows = (row(1, 0, "base", 98.4, 0.3), row(1, 2, "aggregated", 97.0, kid))
-    sentences = result_sentences(replace(summary, rows=rows))
+    sentences = result_sentences(replace(summary, rows=rows, kid_gain=gain))
     assert len(sentences) == 2
-    assert sentences[1].endswith(words)
+    assert words in sentences[1]
+
+
+def test_interval_of_the_last_round_is_not_told_of_an_earlier_one(summary: RunSummary) -> None:
+    rows = tuple(one for one in summary.rows if one.round < 2)
+    assert "interval" not in " ".join(result_sentences(replace(summary, rows=rows)))
 
 
 def test_picture_that_is_broken_or_gone_leaves_its_place_empty(summary: RunSummary, tmp_path: Path) -> None:
@@ -247,9 +277,28 @@ def test_chart_png_is_not_blank_and_always_the_same(summary: RunSummary, tmp_pat
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     picture = np.asarray(Image.open(tmp_path / "one.png").convert("RGB"))
     accent = (picture == (0x34, 0x54, 0xD1)).all(axis=2)
+    # 2 pixels a unit: panels of 416 by 300 side by side, edges of 16, and 30 below them for the caption.
+    assert picture.shape == (660, 1728, 3)
+    assert picture[600:].min() < 128
     half = picture.shape[1] // 2
     assert accent[:, :half].sum() > 500
     assert accent[:, half:].sum() > 500
+
+
+def test_chart_caption_names_extractor_resize_and_number(summary: RunSummary) -> None:
+    assert chart_caption(summary).startswith("icons-v1, pictures resized to 64x64, antialiased bilinear, N = 200;")
+    second = tuple(replace(one, seed=2) for one in summary.rows)
+    assert "N = 200, mean of 2 seeds;" in chart_caption(replace(summary, rows=summary.rows + second))
+
+
+def test_clients_differ_in_colour_and_mark(summary: RunSummary) -> None:
+    clients = tuple((f"client-{number}", 20) for number in range(1, 6))
+    rows = tuple(row(1, number, name, 60.0 + number, 0.2) for number in (1, 2) for name, _ in clients)
+    drawing = chart_svg(replace(summary, clients=clients, rows=rows), "fid")
+    for number in range(1, 6):
+        assert drawing.count(f"var(--chart-client-{number}, ") >= 3  # line, leader and mark
+    shapes = set(re.findall(r'<path id="fid-m\w+" d="([^"]+)"', drawing))
+    assert len(shapes) == 5
 
 
 def test_chart_svg_takes_the_page_colours(summary: RunSummary) -> None:
