@@ -21,7 +21,7 @@ demo: setup
 	$(BIN)/fedflow demo --out demo-out
 
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: setup
 	$(BIN)/ruff check .
