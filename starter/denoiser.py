@@ -151,7 +151,7 @@ def train(rank: int, processes: int, work: Path, steps: int) -> None:
     torch.manual_seed(SEED)
     full_precision_attention()
     concepts = pictures.vocabulary_of(art.fetch(work))
-    words = tokenizer.build(concepts)
+    words = tokenizer.kept(work, concepts)
     mean, std, scale = latent_statistics(work)
     tags = [
         vocabulary.caption_tags(name, category, style)
@@ -240,8 +240,9 @@ def train(rank: int, processes: int, work: Path, steps: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path(".starter-work"))
-    parser.add_argument("--steps", type=int, default=8_000)
+    parser.add_argument("--steps", type=int, default=17_500)
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     latent_statistics(arguments.work)
+    tokenizer.kept(arguments.work, pictures.vocabulary_of(art.fetch(arguments.work)))  # before two processes do
     parallel.run(functools.partial(train, steps=arguments.steps), arguments.processes, arguments.work)

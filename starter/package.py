@@ -31,7 +31,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def assemble(work: Path) -> StableDiffusionPipeline:
     """The starter from the trainings' checkpoints in `work`: the denoiser's averaged weights, float16."""
-    words = tokenizer.build(pictures.vocabulary_of(art.fetch(work)))
+    words = tokenizer.kept(work, pictures.vocabulary_of(art.fetch(work)))
     autoencoder = vae.build()
     autoencoder.load_state_dict(read_state(work / "vae.ckpt")["vae"])
     autoencoder.register_to_config(scaling_factor=read_state(work / "latents.pt")["scale"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
@@ -32,8 +33,21 @@ def _merges(words: list[str]) -> list[tuple[str, str]]:
     return [(left, right) for left, right in merges]
 
 
-def build(concepts: dict[str, str]) -> CLIPTokenizer:
-    """The tokenizer over the vocabulary's `concepts` (icon name to category tag)."""
+def kept(work: Path, concepts: dict[str, str]) -> CLIPTokenizer:
+    """The tokenizer in `work`, built there once: byte-pair training breaks ties anew at every call.
+
+    Training and packaging must use the same one, or some words change their embeddings.
+    """
+    folder = work / "tokenizer"
+    if not folder.is_dir():
+        partial = work / "tokenizer.partial"
+        _build(concepts).save_pretrained(partial)
+        partial.rename(folder)
+    return CLIPTokenizer.from_pretrained(folder)
+
+
+def _build(concepts: dict[str, str]) -> CLIPTokenizer:
+    """A tokenizer over the vocabulary's `concepts` (icon name to category tag)."""
     tags = [
         tag
         for name, category in concepts.items()
