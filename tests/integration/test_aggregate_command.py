@@ -110,7 +110,9 @@ def test_refused_inputs_are_named_and_nothing_is_written(tmp_path: Path) -> None
     damaged.write_bytes(Path(good).read_bytes()[:-10])
     (tmp_path / "image.safetensors").write_bytes(b"\x89PNG")
     cases = {
-        write(tmp_path / "nan.safetensors", bad_values): r"to_out\.0 lora_B' holds NaN or Inf",
+        write(tmp_path / "nan.safetensors", bad_values): (
+            "tensor 'lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_out_0.lora_up.weight' holds NaN"
+        ),
         write(tmp_path / "rank.safetensors", adapter(1, rank=3)): r"to_q' lora_A has shape \(3, 20\)",
         write(tmp_path / "alpha.safetensors", adapter(1, alpha=1.0)): "alpha 1",
         write(tmp_path / "layout.safetensors", adapter(1), "diffusers"): "diffusers layout",
@@ -145,6 +147,34 @@ def test_what_was_asked_is_checked(tmp_path: Path) -> None:
             aggregate(method, weights, max_rank, inputs, folder)
     assert listing(out) == []
     assert listing(Path(path).parent) == ["adapter.safetensors"]
+
+
+@pytest.mark.parametrize("method", ["fedit", "fedex-lora"])
+def test_factors_out_of_range_write_nothing(tmp_path: Path, method: str) -> None:
+    good, bad = write(tmp_path / "good.safetensors", adapter(0)), tmp_path / "huge.safetensors"
+    write(bad, {module: Factors(f.A * 1e30, f.B * 1e30, f.alpha) for module, f in adapter(1).items()})
+    with pytest.raises(
+        MistakeError, match=r"huge\.safetensors': .*to_q' changes its weights by up to 1?[0-9]e\+6"
+    ) as caught:
+        aggregate(method, "samples", None, [f"{good}:3", f"{bad}:3"], tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert listing(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("method", ["fedit", "fedex-lora"])
+def test_an_outcome_out_of_range_writes_nothing(tmp_path: Path, method: str) -> None:
+    """Every change alone is within float32; the means of A and of B are not."""
+    inputs = []
+    for number, (down, up) in enumerate([(1e19, 1e17), (1e17, 1e19)]):
+        factors = {
+            module: Factors(torch.full_like(f.A, down), torch.full_like(f.B, up), 3.0)
+            for module, f in adapter(0).items()
+        }
+        inputs.append(f"{write(tmp_path / f'{number}.safetensors', factors)}:1")
+    with pytest.raises(MistakeError, match="leaves the range of float32, although every update is within") as caught:
+        aggregate(method, "samples", None, inputs, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert listing(tmp_path / "out") == []
 
 
 def test_another_methods_result_is_not_mixed_in(tmp_path: Path) -> None:

@@ -98,6 +98,23 @@ def test_a_plan_with_an_unknown_key_or_a_wrong_type(pictures: Path) -> None:
     assert "'many'" in line
 
 
+def test_items_of_a_wrong_type_are_each_named(pictures: Path) -> None:
+    (pictures / "wrong.toml").write_text('seeds = ["7"]\n[data]\nclients = [1, "a"]\n', encoding="utf-8")
+    line = refused("simulate", pictures / "wrong.toml", "--out", pictures / "out")
+    said = "data.clients.0: must be text, not 1"
+    assert line == f"fedflow: {pictures}/wrong.toml: seeds.0: must be a whole number, not '7'; {said}"
+    line = refused("simulate", pictures / "plan.toml", "--out", pictures / "out", "--set", "seeds=[]")
+    assert line.endswith("seeds: must hold at least 1, not []")
+
+
+@pytest.mark.parametrize("place", ["file", "file/in/it", "/proc/nothing"])
+def test_an_out_that_cannot_be_a_folder(place: str, pictures: Path) -> None:
+    (pictures / "file").write_text("mine")
+    out = pictures / place
+    assert f"{out}: cannot be a run's folder" in refused("simulate", pictures / "plan.toml", "--out", out)
+    assert (pictures / "file").read_text() == "mine"
+
+
 def test_a_folder_with_other_files_is_not_taken_for_a_run(pictures: Path) -> None:
     line = refused("simulate", pictures / "plan.toml", "--out", pictures)
     assert "is not empty and holds no run" in line
@@ -137,6 +154,13 @@ def test_an_adapter_with_nan_draws_nothing(tmp_path: Path) -> None:
     bad = adapter(tmp_path / "nan.safetensors", 2, float("nan"))
     line = refused("generate", "--prompt", "red_apple", "--adapter", bad, "--out", tmp_path / "drawn")
     assert str(bad) in line
+    assert not (tmp_path / "drawn").exists()
+
+
+def test_an_adapter_weight_that_is_not_finite(tmp_path: Path) -> None:
+    good = adapter(tmp_path / "a.safetensors", 2)
+    line = refused("generate", "--prompt", "red_apple", "--adapter", f"{good}:nan", "--out", tmp_path / "drawn")
+    assert f"adapter '{good}:nan': weight nan is not finite" in line
     assert not (tmp_path / "drawn").exists()
 
 

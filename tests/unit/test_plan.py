@@ -40,9 +40,9 @@ def test_relative_folders_count_from_the_plan(tmp_path: Path) -> None:
     [
         ("rond = 3", ["unknown key 'rond'"]),
         ("[training]\nepoch = 3", ["unknown key 'training.epoch'"]),
-        ('rounds = "3"', ["rounds", "integer", "'3'"]),
+        ('rounds = "3"', ["rounds", "whole number", "'3'"]),
         ("rounds = 0", ["rounds", "greater than or equal to 1"]),
-        ("rounds = true", ["rounds", "integer"]),
+        ("rounds = true", ["rounds", "whole number"]),
         ("[lora]\nalpha = nan", ["lora.alpha", "finite"]),
         ('method = "fedsgd"', ["method", "'fedavg'"]),
         ("seeds = [1, 1]", ["seeds"]),

@@ -24,7 +24,8 @@ def fedavg(updates: Iterable[ClientUpdate], weighting: str) -> Aggregate:
         (position indices, counters) have no mean: they must be equal and are handed on.
 
     Raises:
-        UpdateError: NaN or Inf, a count below 1, unlike names, shapes, types or whole numbers, no updates.
+        UpdateError: NaN or Inf, also in the outcome, a count below 1, unlike names, shapes, types or whole numbers, no
+            updates.
     """
     slots: dict[str, _Slot] = {}
     clients, total_weight = 0, 0.0

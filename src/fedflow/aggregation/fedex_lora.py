@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-from fedflow.aggregation.update import AdapterUpdate, Aggregate, check_like, check_names, no_updates, weight_of
+import torch
+
+from fedflow.aggregation.update import (
+    AdapterUpdate,
+    Aggregate,
+    check_like,
+    check_names,
+    no_updates,
+    overflow,
+    weight_of,
+)
 from fedflow.errors import UpdateError
 from fedflow.lora import Adapter, CoMoment
 
@@ -21,7 +32,8 @@ def fedex_lora(updates: Iterable[AdapterUpdate], weighting: str, max_rank: int |
         `adapter` with the clients' alpha and `residual` with alpha == rank, both float32.
 
     Raises:
-        UpdateError: NaN or Inf, a count below 1, unlike modules, shapes, ranks or alphas, no updates, max_rank < 1.
+        UpdateError: NaN or Inf, also in the outcome, a count below 1, unlike modules, shapes, ranks or alphas, no
+            updates, max_rank < 1.
     """
     if max_rank is not None and max_rank < 1:
         raise UpdateError(f"max_rank {max_rank} is below 1; leave it out for the exact residual")
@@ -37,7 +49,8 @@ def fedex_lora(updates: Iterable[AdapterUpdate], weighting: str, max_rank: int |
             if module not in moments:
                 moments[module] = CoMoment(max_rank)
             moment = moments[module]
-            moment.add(weight, factors.flat_A, factors.flat_B)
+            with _in_range(module):
+                moment.add(weight, factors.flat_A, factors.flat_B)
             # The means live in the co-moment and move in place: these factors are views of them.
             if module not in adapter:
                 adapter[module] = factors.with_matrices(moment.mean_B, moment.mean_A, factors.alpha)
@@ -49,7 +62,8 @@ def fedex_lora(updates: Iterable[AdapterUpdate], weighting: str, max_rank: int |
     lost_energy, is_exact = 0.0, True
     for module, mean in adapter.items():
         # Popped, so that a module's stacked blocks are gone before the next one's are put together.
-        rest = moments.pop(module).residual(mean.scaling)
+        with _in_range(module):
+            rest = moments.pop(module).residual(mean.scaling)
         residual[module] = mean.with_matrices(rest.left, rest.right, alpha=float(rest.left.shape[1]))
         lost_energy += rest.lost_energy
         is_exact = is_exact and rest.exact
@@ -61,3 +75,12 @@ def fedex_lora(updates: Iterable[AdapterUpdate], weighting: str, max_rank: int |
         discarded_energy=lost_energy,
         discarded_is_exact=is_exact,
     )
+
+
+@contextmanager
+def _in_range(module: str) -> Iterator[None]:
+    """Name the module whose blocks overflowed when they are decomposed."""
+    try:
+        yield
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        raise overflow(f"the residual of '{module}'") from None

@@ -20,7 +20,8 @@ def fedit(updates: Iterable[AdapterUpdate], weighting: str) -> Aggregate:
         `adapter` in float32 with the clients' alpha.
 
     Raises:
-        UpdateError: NaN or Inf, a count below 1, unlike modules, shapes, ranks or alphas, no updates.
+        UpdateError: NaN or Inf, also in the outcome, a count below 1, unlike modules, shapes, ranks or alphas, no
+            updates.
     """
     means: dict[str, tuple[RunningMean, RunningMean]] = {}
     adapter: Adapter = {}

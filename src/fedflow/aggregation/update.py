@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from fedflow.errors import UpdateError
@@ -15,6 +17,9 @@ from fedflow.tensors import NamedTensors, check_finite
 
 # How clients count: each by its number of examples, or all alike.
 WEIGHTINGS = ("samples", "uniform")
+
+# What a module's change may come to: the largest float32.
+MAX_CHANGE = torch.finfo(torch.float32).max
 
 # Above this a float64 weight no longer tells two counts apart.
 MAX_EXAMPLES = 2**53
@@ -71,6 +76,18 @@ class Aggregate:
     discarded_energy: float = 0.0
     discarded_is_exact: bool = True
 
+    def __post_init__(self) -> None:
+        """Raises UpdateError where a value left float32's range on the way: such an aggregate must not be written."""
+        for name, tensor in (self.tensors or {}).items():
+            if not bool(torch.isfinite(tensor.sum())) and not bool(torch.isfinite(tensor).all()):
+                raise overflow(f"tensor '{name}' of the aggregate")
+        for what, adapter in (("adapter", self.adapter), ("residual", self.residual)):
+            for module, factors in (adapter or {}).items():
+                if not _is_in_range(factors):
+                    raise overflow(f"'{module}' of the aggregate's {what}")
+        if not math.isfinite(self.discarded_energy):
+            raise overflow("the energy that truncation discards")
+
     @cached_property
     def report(self) -> dict[str, float | int | str]:
         """Figures of the aggregation; measured when first asked for, as they cost more than the aggregation itself.
@@ -78,6 +95,8 @@ class Aggregate:
         `residual_rank`: the largest of any module. `discarded_energy`: share of the residual's squared norm that
         truncation took. `naive_error`: what FedIT would lose, ||residual|| / ||weighted sum of the clients' deltas||
         (Frobenius norms over all modules; where truncated, the discarded part is counted in).
+
+        Raises UpdateError where adapter and residual together are out of float32's range.
         """
         report: dict[str, float | int | str] = {"clients": self.clients, "total_weight": self.total_weight}
         if self.adapter is None or self.residual is None:
@@ -88,6 +107,8 @@ class Aggregate:
             module_kept, module_total = energies(mean.flat_B * mean.scaling, mean.flat_A, rest.flat_B, rest.flat_A)
             kept += module_kept
             total += module_total
+        if not math.isfinite(kept + total):
+            raise overflow("the sum of the aggregate's adapter and residual")
         residual = kept + self.discarded_energy
         total += self.discarded_energy
         report["residual_rank"] = max(rest.rank for rest in self.residual.values())
@@ -133,7 +154,7 @@ def check_names(client: str, what: str, got: Collection[str], want: Collection[s
 
 
 def check_like(client: str, module: str, factors: Factors, first: Factors) -> None:
-    """Refuse factors of another shape, rank or alpha than the first client's, and NaN or Inf."""
+    """Refuse factors of another shape, rank or alpha than the first client's, NaN, Inf, and a change out of range."""
     for name, got, want in (("A", factors.A, first.A), ("B", factors.B, first.B)):
         if got.shape != want.shape:
             raise UpdateError(
@@ -145,7 +166,33 @@ def check_like(client: str, module: str, factors: Factors, first: Factors) -> No
             f"client '{client}': '{module}' has alpha {factors.alpha:g}, the first update has {first.alpha:g}; "
             "train every client with the same alpha"
         )
-    check_finite({f"{module} lora_A": factors.A, f"{module} lora_B": factors.B}, f"client '{client}'")
+    if not _is_in_range(factors):
+        check_finite({f"{module} lora_A": factors.A, f"{module} lora_B": factors.B}, f"client '{client}'")
+        bound = _bound(factors, torch.float64)
+        raise UpdateError(
+            f"client '{client}': '{module}' changes its weights by up to {bound:.1g}, more than float32 holds; "
+            "the training diverged: lower its learning rate and train again, or leave this update out"
+        )
+
+
+def overflow(what: str) -> UpdateError:
+    """What an aggregation is answered with whose updates are in float32's range and whose outcome is not."""
+    return UpdateError(
+        f"{what} leaves the range of float32, although every update is within; "
+        "leave out the update with the largest values: its training diverged"
+    )
+
+
+def _is_in_range(factors: Factors) -> bool:
+    """Whether factors and change are within float32; NaN and Inf are not."""
+    # The first is one pass without a temporary; only where squares overflow it is the second paid for.
+    return _bound(factors, torch.float32) < MAX_CHANGE or _bound(factors, torch.float64) < MAX_CHANGE
+
+
+def _bound(factors: Factors, dtype: torch.dtype) -> float:
+    """No entry of the module's change is larger, by Cauchy and Schwarz."""
+    norms = [float(torch.linalg.vector_norm(matrix, dtype=dtype)) for matrix in (factors.A, factors.B)]
+    return norms[0] * norms[1] * abs(factors.scaling)
 
 
 def no_updates() -> UpdateError:

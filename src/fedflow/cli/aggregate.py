@@ -171,11 +171,13 @@ def _combine(
     from fedflow.aggregation import AdapterUpdate, fedex_lora, fedit  # noqa: PLC0415 - start-up time
     from fedflow.lora import same_rank  # noqa: PLC0415
     from fedflow.models.adapter_files import adapter_bytes, open_adapter  # noqa: PLC0415
+    from fedflow.tensors import check_finite, open_tensors  # noqa: PLC0415
 
     first: AdapterFile | None = None
+    file: AdapterFile | None = None
 
     def updates() -> Iterator[AdapterUpdate]:
-        nonlocal first
+        nonlocal first, file
         for update in inputs:
             file = open_adapter(update.path)
             first = first or file
@@ -186,7 +188,12 @@ def _combine(
                 )
             yield AdapterUpdate(str(update.path), update.num_examples or 1, file)
 
-    combined = fedit(updates(), weights) if method == "fedit" else fedex_lora(updates(), weights, max_rank)
+    try:
+        combined = fedit(updates(), weights) if method == "fedit" else fedex_lora(updates(), weights, max_rank)
+    except UpdateError:
+        if file is not None:  # the update being read: where it holds NaN, that is said by the names of its tensors
+            check_finite(open_tensors(file.path, UpdateError), str(file.path))
+        raise
     assert first is not None  # noqa: S101 - there was at least one input
     files = {}
     for name, adapter in ((RESIDUAL_FILE, combined.residual), (ADAPTER_FILE, combined.adapter)):

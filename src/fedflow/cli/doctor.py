@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
-PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "numpy", "pydantic")
+REQUIREMENT = re.compile(r"([\w.-]+)>=([\d.]+)")
 DATA = Path(__file__).parent.parent / "data"
 NEEDED_DISK_MB = 500
 NEEDED_MEMORY_MB = 2000
@@ -29,14 +31,14 @@ class Finding:
 
 
 def doctor() -> bool:
-    """Print every finding; return whether all that is needed is there."""
-    findings = [*_python(), *_packages(), *_machine(), *_shipped(), *_optional()]
-    for finding in findings:
+    """Print every finding as it is made; return whether all that is needed is there."""
+    fine = True
+    for finding in chain(_python(), _packages(), _machine(), _shipped(), _optional()):
         mark = "ok" if finding.fine else ("MISSING" if finding.needed else "optional")
-        print(f"{mark:9}{finding.what:18}{finding.found}")
+        print(f"{mark:9}{finding.what:18}{finding.found}", flush=True)
         if not finding.fine and finding.fix:
             print(f"{'':9}{'':18}fix: {finding.fix}")
-    fine = all(finding.fine for finding in findings if finding.needed)
+        fine = fine and (finding.fine or not finding.needed)
     print("This machine can run FedFlow." if fine else "Mend what is marked MISSING, then run 'fedflow doctor' again.")
     return fine
 
@@ -47,11 +49,31 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    for package in PACKAGES:
+    """Every package that FedFlow's own metadata asks for, in the version that it asks for."""
+    try:
+        requirements = metadata.requires("fedflow") or []
+    except metadata.PackageNotFoundError:
+        yield Finding("fedflow", "runs without being installed", False, "pip install fedflow, or pip install -e .")
+        return
+    for requirement in requirements:
+        match = REQUIREMENT.fullmatch(requirement)
+        if match is None:  # of an extra
+            continue
+        package, needed = match.groups()
+        fix = f"pip install '{requirement}'"
         try:
-            yield Finding(package, metadata.version(package), True)
+            found = metadata.version(package)
         except metadata.PackageNotFoundError:
-            yield Finding(package, "not installed", False, f"pip install {package}")
+            yield Finding(package, f"not installed; {needed} or newer is needed", False, fix)
+            continue
+        fine = _numbers(found) >= _numbers(needed)
+        yield Finding(package, found if fine else f"{found}; {needed} or newer is needed", fine, fix)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """`2.13.0+cpu` as (2, 13, 0)."""
+    release = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, release[0].split("."))) if release else ()
 
 
 def _machine() -> Iterator[Finding]:
@@ -78,10 +100,14 @@ def _shipped() -> Iterator[Finding]:
 
 
 def _optional() -> Iterator[Finding]:
-    import torch
+    try:
+        import torch
 
-    from fedflow.evaluation.inception import inception_is_here
-
+        from fedflow.evaluation.inception import inception_is_here
+    except (ImportError, OSError) as error:  # OSError: a library of its own that cannot be loaded
+        words = " ".join(str(error).split())
+        yield Finding("import torch", f"fails ({words})", False, "pip install --force-reinstall torch")
+        return
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none; everything runs on the processor"
     yield Finding("GPU", gpu, torch.cuda.is_available(), needed=False)
     here = inception_is_here()

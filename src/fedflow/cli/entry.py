@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import signal
 import sys
@@ -15,26 +16,48 @@ from typer.core import TyperGroup
 
 from fedflow import __version__
 from fedflow.cli.entry_network import join, run_app, server_app
-from fedflow.errors import FedFlowError, Stopped
+from fedflow.errors import FedFlowError, RunError, Stopped
 from fedflow.openmp import wait_briefly
+
+# What typer raises for a wrong command line; it exports a child of it alone.
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+STOPPED = "stopped; nothing half-written was left"
 
 
 class Commands(TyperGroup):
-    """All commands; a stop inside one becomes an error of ours, before typer answers it with a bare 'Aborted'."""
+    """All commands; a stop becomes an error of ours, before typer answers it with a bare 'Aborted' or nothing."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Read the command line's first words, for which typer imports half of itself. Raises Stopped."""
+        try:
+            return super().make_context(*args, **options)
+        except KeyboardInterrupt:
+            raise Stopped("stopped") from None
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that `ctx` names. Raises Stopped, which says how to go on, for Ctrl-C and SIGTERM."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
-            raise Stopped(str(stop) or "stopped; nothing half-written was left") from None
+            raise Stopped(str(stop) or STOPPED) from None
+        except Exception as error:
+            if isinstance(error, RunError) or not _is_stop(error):
+                raise
+            raise Stopped(STOPPED) from None
+
+
+def _is_stop(error: BaseException | None) -> bool:
+    """Whether `error` came of a KeyboardInterrupt: libraries answer one, while they are imported, with their own."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 app = typer.Typer(
     cls=Commands,
     name="fedflow",
     help="Private picture collections, one jointly trained image-generation model.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -62,6 +85,47 @@ class Layout(StrEnum):
 
     DIFFUSERS = "diffusers"
     KOHYA = "kohya"
+
+
+class Schedule(StrEnum):
+    """How the learning rate goes over the steps."""
+
+    CONSTANT = "constant"
+    COSINE = "cosine"
+
+
+class Precision(StrEnum):
+    """What training computes in."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class Sampler(StrEnum):
+    """How pictures are drawn."""
+
+    DPM = "dpm++"
+    UNIPC = "unipc"
+    DDIM = "ddim"
+    EULER = "euler"
+    EULER_A = "euler-a"
+
+
+# The largest that every random number generator takes.
+MAX_SEED = 2**63 - 1
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"must be a finite number, not {value}")
+    return value
+
+
+def _above_0(value: float | None) -> float | None:
+    if value is not None and not 0 < value < math.inf:
+        raise typer.BadParameter(f"must be a finite number above 0, not {value:g}")
+    return value
 
 
 ModelOption = Annotated[
@@ -111,22 +175,26 @@ def train(
     data: Annotated[Path, typer.Argument(help="Folder of pictures with captions (same name, .txt).")],
     out: Annotated[Path, typer.Option(help="Folder for the result; the same folder again goes on where it stopped.")],
     model: ModelOption = "starter",
-    rank: Annotated[int, typer.Option(help="Rank of the LoRA adapter.", min=1)] = 16,
-    alpha: Annotated[float | None, typer.Option(help="Strength is alpha/rank; the rank where not given.")] = None,
+    rank: Annotated[int, typer.Option(help="Rank of the LoRA adapter.", min=1, max=1024)] = 16,
+    alpha: Annotated[
+        float | None, typer.Option(help="Strength is alpha/rank; the rank where not given.", callback=_above_0)
+    ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the pictures.", min=1)] = 10,
     batch_size: Annotated[int, typer.Option(help="Pictures per batch.", min=1)] = 8,
     accumulation: Annotated[int, typer.Option(help="Batches per step.", min=1)] = 1,
-    learning_rate: Annotated[float, typer.Option(help="AdamW's learning rate.")] = 1e-3,
-    schedule: Annotated[str, typer.Option(help="Learning rate over the steps: 'constant' or 'cosine'.")] = "constant",
+    learning_rate: Annotated[float, typer.Option(help="AdamW's learning rate.", callback=_above_0)] = 1e-3,
+    schedule: Annotated[Schedule, typer.Option(help="Learning rate over the steps.")] = Schedule.CONSTANT,
     warmup_steps: Annotated[int, typer.Option(help="Steps over which the rate rises at first.", min=0)] = 0,
-    min_snr_gamma: Annotated[float, typer.Option(help="Clamp of the Min-SNR loss weight.")] = 5.0,
+    min_snr_gamma: Annotated[float, typer.Option(help="Clamp of the Min-SNR loss weight.", callback=_above_0)] = 5.0,
     weight_floor: Annotated[float, typer.Option(help="Smallest loss weight of a noise level.", min=0, max=1)] = 0.25,
     caption_dropout: Annotated[float, typer.Option(help="Share of examples without caption.", min=0, max=0.99)] = 0.1,
-    precision: Annotated[str, typer.Option(help="'auto', 'float32' or 'bfloat16'.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Every random number follows from it.", min=0)] = 0,
+    precision: Annotated[
+        Precision, typer.Option(help="What is computed in; 'auto' is the fastest that trains as well.")
+    ] = Precision.AUTO,
+    seed: Annotated[int, typer.Option(help="Every random number follows from it.", min=0, max=MAX_SEED)] = 0,
     trigger: Annotated[str | None, typer.Option(help="Tag put in front of captions that lack it.")] = None,
     size: Annotated[
-        int | None, typer.Option(help="Side of the pictures in pixels; the model's where not given.")
+        int | None, typer.Option(help="Side of the pictures in pixels; the model's where not given.", min=1)
     ] = None,
     start: Annotated[Path | None, typer.Option(help="Adapter file to go on from.")] = None,
     flip: Annotated[bool, typer.Option(help="Train on mirror images too.")] = True,
@@ -149,12 +217,12 @@ def train(
         batch_size=batch_size,
         accumulation=accumulation,
         learning_rate=learning_rate,
-        schedule=schedule,
+        schedule=schedule.value,
         warmup_steps=warmup_steps,
         min_snr_gamma=min_snr_gamma,
         weight_floor=weight_floor,
         caption_dropout=caption_dropout,
-        precision=precision,
+        precision=precision.value,
         seed=seed,
         text_encoder=text_encoder,
         full=full,
@@ -169,16 +237,20 @@ def train(
 @app.command()
 def generate(
     prompt: Annotated[list[str], typer.Option(help="What to draw, as comma-separated tags; may be repeated.")],
-    out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
+    out: Annotated[Path, typer.Option(help="Folder for NNN-seed-S.png; NNN goes on after the largest there.")],
     model: ModelOption = "starter",
     adapter: Annotated[list[str] | None, typer.Option(help="FILE[:WEIGHT] of a LoRA adapter; may be repeated.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the first picture; the next takes the next.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the first picture; the next takes the next.", min=0, max=MAX_SEED)
+    ] = 0,
     count: Annotated[int, typer.Option(help="Pictures per prompt.", min=1)] = 1,
     steps: Annotated[int, typer.Option(help="Denoising steps.", min=1, max=1000)] = 12,
-    guidance: Annotated[float, typer.Option(help="Classifier-free guidance scale; 1 is none.", min=1)] = 3.0,
+    guidance: Annotated[
+        float, typer.Option(help="Classifier-free guidance scale; 1 is none.", min=1, callback=_finite)
+    ] = 3.0,
     negative: Annotated[str, typer.Option(help="What to keep away from.")] = "",
-    sampler: Annotated[str, typer.Option(help="unipc, dpm++, ddim, euler or euler-a.")] = "unipc",
-    size: Annotated[int | None, typer.Option(help="Side in pixels; the model's where not given.")] = None,
+    sampler: Annotated[Sampler, typer.Option(help="How pictures are drawn.")] = Sampler.UNIPC,
+    size: Annotated[int | None, typer.Option(help="Side in pixels; the model's where not given.", min=1)] = None,
     batch_size: Annotated[int, typer.Option(help="Pictures drawn at once.", min=1)] = 16,
 ) -> None:
     """Draw pictures with a model and any number of adapters."""
@@ -194,7 +266,7 @@ def generate(
         steps=steps,
         guidance=guidance,
         negative=negative,
-        sampler=sampler,
+        sampler=sampler.value,
         size=size,
         batch_size=batch_size,
     )
@@ -223,7 +295,7 @@ def evaluate(
     ] = None,
     extractor: ExtractorOption = "auto",
     inception: InceptionOption = None,
-    seed: Annotated[int, typer.Option(help="Seed of the intervals.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the intervals.", min=0, max=MAX_SEED)] = 0,
     out: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
 ) -> None:
     """FID and KID, with interval and floor, of generated pictures against held-out ones."""
@@ -261,22 +333,28 @@ app.add_typer(run_app, name="run")
 
 
 @app.callback(invoke_without_command=True)
-def _version(
+def _no_command(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
 ) -> None:
     if version:
         print(f"fedflow {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(2)
 
 
-def main() -> None:
+def run() -> None:
     """Run the command line; the exit status is 2 for a mistake in what was asked, 1 for what failed on the way."""
     wait_briefly()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app()
+        sys.exit(app(prog_name="fedflow", standalone_mode=False))
     except FedFlowError as error:
         _leave(str(error), error.exit_status)
+    except UsageError as error:
+        _leave(_usage(error), 2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -284,6 +362,13 @@ def main() -> None:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}:
             raise
         _leave(f"{error.filename or 'a file'}: {error.strerror}; free space or choose another folder", 1)
+
+
+def _usage(error: Any) -> str:
+    """What typer says of a wrong command line, in one line and with the way to the right one."""
+    said = " ".join(error.format_message().split()).replace("Value error, ", "").removesuffix(".")
+    command = error.ctx.command_path if error.ctx is not None else "fedflow"
+    return f"{said[0].lower()}{said[1:]}; '{command} --help' says what can be given"
 
 
 def _leave(message: str, status: int) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fedflow.errors import AdapterError, ModelError
+from fedflow.cli.out_folder import out_folder
+from fedflow.errors import AdapterError, ModelError, RunError
 from fedflow.generation import generate as draw_pictures
 from fedflow.generation import parameters_text, save_png
-from fedflow.lora import Adapter
 from fedflow.models import SAMPLERS, best_device, open_model, read_adapter
+
+NAME = re.compile(r"(\d+)-seed-\d+\.png")
 
 
 def generate(
@@ -32,61 +38,92 @@ def generate(
     """Draw `count` pictures per prompt with seeds `seed`, `seed + 1`, ... and write them as PNG into `out`.
 
     `adapters` are `FILE[:WEIGHT]`, the weight 1 where not given. A file is `NNN-seed-S.png`, NNN the prompt's
-    number from 1, and carries its settings. Raises FedFlowError, one line, for what is wrong in what was asked.
+    number, counted on from the largest that is in `out`, so that no picture is replaced; it carries its settings and
+    is written when its batch is drawn. Raises FedFlowError, one line, for what is wrong in what was asked;
+    KeyboardInterrupt comes back with a message that says what was written.
     """
     if not prompts or count < 1:
         raise ModelError(f"{len(prompts)} prompts, {count} pictures each: nothing to draw; give at least one of each")
     chosen = [(path, weight, read_adapter(path)[0]) for path, weight in map(split_weight, adapters or [])]
-    base = open_model(model).to(best_device())
-    side = size or base.resolution
-    jobs = [(number, prompt, seed + offset) for number, prompt in enumerate(prompts, 1) for offset in range(count)]
-    merging: list[tuple[Adapter, float]] = [(adapter, weight) for _, weight, adapter in chosen]
-    columns = (TextColumn("drawing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    if sampler not in SAMPLERS:
+        raise ModelError(f"sampler '{sampler}' is unknown; choose one of {', '.join(SAMPLERS)}")
+    begun: list[Path] = []
+    with out_folder(out):
+        first = _next_number(out)
+        base = open_model(model).to(best_device())
+        side = size or base.resolution
+        base.latent_size(side)
+        jobs = [
+            (number, prompt, seed + offset) for number, prompt in enumerate(prompts, first) for offset in range(count)
+        ]
+        columns = (TextColumn("drawing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        bars = Progress(*columns, console=Console(stderr=True))
         drawing = bars.add_task("drawing", total=len(jobs))
-        pictures = draw_pictures(
-            base,
-            [prompt for _, prompt, _ in jobs],
-            [picture_seed for _, _, picture_seed in jobs],
-            steps=steps,
-            guidance=guidance,
-            negative=negative,
-            batch_size=batch_size,
-            size=side,
-            sampler=sampler,
-            adapters=merging,
-            progress=lambda done, _: bars.update(drawing, completed=done),
-        )
-    written: list[Path] = []
-    for (number, prompt, picture_seed), picture in zip(jobs, pictures, strict=True):
-        path = out / f"{number:03d}-seed-{picture_seed}.png"
-        settings = parameters_text(
-            prompt,
-            negative=negative,
-            steps=steps,
-            sampler=SAMPLERS[sampler][1],
-            guidance=guidance,
-            seed=picture_seed,
-            size=side,
-            model_name=base.name,
-            model_hash=base.content_hash,
-            adapters=[(file.stem, weight) for file, weight, _ in chosen],
-        )
-        save_png(path, picture, settings)
-        written.append(path)
-        print(f"Written: {path}")
-    return written
+
+        def write(start: int, pictures: npt.NDArray[np.uint8]) -> None:
+            for (number, prompt, picture_seed), picture in zip(jobs[start:], pictures, strict=False):
+                path = out / f"{number:03d}-seed-{picture_seed}.png"
+                if path.exists():
+                    raise RunError(f"{path}: was written by another command meanwhile; run the same command again")
+                settings = parameters_text(
+                    prompt,
+                    negative=negative,
+                    steps=steps,
+                    sampler=SAMPLERS[sampler][1],
+                    guidance=guidance,
+                    seed=picture_seed,
+                    size=side,
+                    model_name=base.name,
+                    model_hash=base.content_hash,
+                    adapters=[(file.stem, weight) for file, weight, _ in chosen],
+                )
+                begun.append(path)
+                save_png(path, picture, settings)
+
+        try:
+            with bars:
+                draw_pictures(
+                    base,
+                    [prompt for _, prompt, _ in jobs],
+                    [picture_seed for _, _, picture_seed in jobs],
+                    steps=steps,
+                    guidance=guidance,
+                    negative=negative,
+                    batch_size=batch_size,
+                    size=side,
+                    sampler=sampler,
+                    adapters=[(adapter, weight) for _, weight, adapter in chosen],
+                    progress=lambda done, _: bars.update(drawing, completed=done),
+                    take=write,
+                )
+        except KeyboardInterrupt:
+            whole = sum(path.exists() for path in begun)
+            raise KeyboardInterrupt(f"stopped; {whole} of {len(jobs)} pictures are written in {out}") from None
+        finally:
+            for path in begun:
+                if path.exists():
+                    print(f"Written: {path}")
+    return begun
+
+
+def _next_number(out: Path) -> int:
+    """The number after the largest that a picture in `out` has, 1 where there is none."""
+    found = (NAME.fullmatch(path.name) for path in out.iterdir())
+    return max((int(match[1]) for match in found if match), default=0) + 1
 
 
 def split_weight(argument: str) -> tuple[Path, float]:
     """`FILE[:WEIGHT]` as path and weight; a colon that is part of an existing file's name stays in the name.
 
-    Raises AdapterError where what follows the last colon is no number.
+    Raises AdapterError where what follows the last colon is no finite number.
     """
     name, colon, tail = argument.rpartition(":")
     if not colon or Path(argument).is_file():
         return Path(argument), 1.0
     try:
-        return Path(name), float(tail)
+        weight = float(tail)
     except ValueError:
         raise AdapterError(f"adapter '{argument}': weight '{tail}' is not a number; write FILE or FILE:0.8") from None
+    if not math.isfinite(weight):
+        raise AdapterError(f"adapter '{argument}': weight {tail} is not finite; write FILE or FILE:0.8")
+    return Path(name), weight

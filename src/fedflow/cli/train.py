@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fedflow.cli.out_folder import out_folder
 from fedflow.datasets import Dataset, read_folder
 from fedflow.errors import MistakeError
 from fedflow.models import (
@@ -77,43 +79,54 @@ def train(
 
     Raises FedFlowError, one line, for what is wrong in what was asked or fails on the way.
     """
+    _check_out(out)
+    with out_folder(out):
+        base = open_model(model).to(best_device())
+        side = size or base.resolution
+        base.latent_size(side)
+        dataset = read_folder(data, side, trigger)
+        for problem in dataset.problems:
+            print(f"left out: {problem}", file=sys.stderr)
+        recipe = Recipe(
+            steps=steps_for(len(dataset.pictures), batch_size, epochs, accumulation),
+            batch_size=batch_size,
+            accumulation=accumulation,
+            learning_rate=learning_rate,
+            schedule=schedule,
+            warmup_steps=warmup_steps,
+            min_snr_gamma=min_snr_gamma,
+            weight_floor=weight_floor,
+            caption_dropout=caption_dropout,
+            precision=precision,
+            seed=seed,
+            checkpoint_every=checkpoint_every,
+        )
+        if not full:
+            _add_adapter(base, start, rank=rank, alpha=alpha, text_encoder=text_encoder, seed=seed)
+        result = _run(base, dataset, recipe, out, full=full, flip=flip)
+        written = _write(out, base, dataset, result, trigger)
+        write_json(out / REPORT_NAME, _report(base, dataset, recipe, result))
+        (out / CHECKPOINT_NAME).unlink(missing_ok=True)
+        last = result.losses[-min(20, len(result.losses)) :]
+        print(
+            f"{len(dataset.pictures)} pictures, {result.steps} steps in {result.seconds:.0f} s, "
+            f"mean loss of the last {len(last)} steps {sum(last) / len(last):.4f}"
+        )
+        for path in written:
+            print(f"Written: {path}")
+
+
+def _check_out(out: Path) -> None:
+    """Refuse a folder with results in it, unless they are those of a training that was stopped there."""
     if (out / REPORT_NAME).is_file():
         raise MistakeError(f"{out}: holds a finished training; choose another --out, or remove the folder")
-    base = open_model(model).to(best_device())
-    dataset = read_folder(data, size or base.resolution, trigger)
-    for problem in dataset.problems:
-        print(f"left out: {problem}", file=sys.stderr)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MistakeError(f"{out}: cannot be made a folder ({error.strerror}); choose another --out") from None
-    recipe = Recipe(
-        steps=steps_for(len(dataset.pictures), batch_size, epochs, accumulation),
-        batch_size=batch_size,
-        accumulation=accumulation,
-        learning_rate=learning_rate,
-        schedule=schedule,
-        warmup_steps=warmup_steps,
-        min_snr_gamma=min_snr_gamma,
-        weight_floor=weight_floor,
-        caption_dropout=caption_dropout,
-        precision=precision,
-        seed=seed,
-        checkpoint_every=checkpoint_every,
-    )
-    if not full:
-        _add_adapter(base, start, rank=rank, alpha=alpha, text_encoder=text_encoder, seed=seed)
-    result = _run(base, dataset, recipe, out, full=full, flip=flip)
-    written = _write(out, base, dataset, result, trigger)
-    write_json(out / REPORT_NAME, _report(base, dataset, recipe, result))
-    (out / CHECKPOINT_NAME).unlink(missing_ok=True)
-    last = result.losses[-min(20, len(result.losses)) :]
-    print(
-        f"{len(dataset.pictures)} pictures, {result.steps} steps in {result.seconds:.0f} s, "
-        f"mean loss of the last {len(last)} steps {sum(last) / len(last):.4f}"
-    )
-    for path in written:
-        print(f"Written: {path}")
+    if (out / CHECKPOINT_NAME).is_file():
+        return
+    for name in (*LAYOUTS, MODEL_NAME):
+        if os.path.lexists(out / name):
+            raise MistakeError(
+                f"{out / name}: is there already and not of a training that was stopped; choose another --out"
+            )
 
 
 def _add_adapter(

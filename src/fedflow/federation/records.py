@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import platform
@@ -16,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fedflow import __version__
-from fedflow.errors import MistakeError, RunError
+from fedflow.errors import MistakeError, RunError, StorageError
 from fedflow.federation.jobs import Committed
 from fedflow.federation.places import RunFolder
 from fedflow.plan import Plan
@@ -127,10 +128,17 @@ def alone_in(out: Path) -> Iterator[None]:
     """Hold the run's folder for one command.
 
     Raises:
-        RunError: another command is at work there.
+        MistakeError: the folder cannot be made or written to.
+        RunError: another command is at work there, or the disk is full.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / ".lock", "w", encoding="ascii") as lock:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = open(out / ".lock", "w", encoding="ascii")  # noqa: SIM115 - closed below, where errors are others'
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(f"{out}: disk full; free space and run the same command again") from None
+        raise MistakeError(f"{out}: cannot be a run's folder ({error.strerror}); choose another --out") from None
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from fedflow.errors import ModelError
+from fedflow.errors import ModelError, RunError
 from fedflow.lora import Adapter
 from fedflow.models import BaseModel, draw, merged
 
@@ -30,16 +31,18 @@ def generate(
     sampler: str = "unipc",
     adapters: Sequence[tuple[Adapter, float]] = (),
     progress: Callable[[int, int], None] | None = None,
+    take: Callable[[int, npt.NDArray[np.uint8]], None] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """One picture per prompt and seed, (N, size, size, 3); `size` in pixels, the model's resolution where None.
 
     `steps` denoising steps of `sampler`, a key of fedflow.models.SAMPLERS; `guidance` is the classifier-free
     guidance scale (1: none) away from `negative`; `adapters` act with their weights while the pictures are drawn.
-    `progress` is told pictures done and in all. Noise comes from a CPU generator per picture, so a seed means the
-    same picture on every device, within rounding.
+    `take` is given each batch as soon as it is drawn, with the position of its first picture; `progress` is told
+    pictures done and in all. Noise comes from a CPU generator per picture, so a seed means the same picture on every
+    device, within rounding.
 
     Raises ModelError where prompts and seeds differ in number, or size or sampler do not fit; AdapterError where an
-    adapter does not.
+    adapter does not; RunError where a picture comes out as NaN.
     """
     if len(prompts) != len(seeds):
         raise ModelError(f"{len(prompts)} prompts, but {len(seeds)} seeds; give one seed for each prompt")
@@ -56,8 +59,8 @@ def generate(
             context_NLD = embeddings[[number[prompts[position]] for position in batch]]
             negative_NLD = embeddings[number[negative]].expand_as(context_NLD)
             generators = [torch.Generator().manual_seed(seeds[position]) for position in batch]
-            drawn.append(
-                draw(
+            with _no_nan(model, len(adapters)):
+                pictures = draw(
                     model,
                     context_NLD,
                     negative_NLD,
@@ -67,7 +70,21 @@ def generate(
                     sampler=sampler,
                     size=side,
                 )
-            )
+            drawn.append(pictures)
+            if take is not None:
+                take(start, pictures)
             if progress is not None:
                 progress(batch.stop, len(prompts))
     return np.concatenate(drawn)
+
+
+@contextmanager
+def _no_nan(model: BaseModel, num_adapters: int) -> Iterator[None]:
+    """Refuse pictures that hold NaN, which have no whole numbers: numpy notes it where they are made such."""
+    try:
+        with np.errstate(invalid="raise"):
+            yield
+    except FloatingPointError:
+        culprit = f"model '{model.name}' with its {num_adapters} adapters" if num_adapters else f"model '{model.name}'"
+        way_out = "lower the adapters' weights or leave one out" if num_adapters else "take another model"
+        raise RunError(f"{culprit} draws no picture but NaN; {way_out}, or lower the guidance") from None

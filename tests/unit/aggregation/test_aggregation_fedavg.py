@@ -83,3 +83,9 @@ def test_unknown_weighting_and_no_updates_are_refused() -> None:
         fedavg([update("a", 1, w=torch.ones(1))], "size")
     with pytest.raises(UpdateError, match="no updates"):
         fedavg([], "samples")
+
+
+def test_a_mean_that_leaves_the_range_is_refused() -> None:
+    updates = [update("a", 1, w=torch.tensor([3e38])), update("b", 1, w=torch.tensor([-3e38]))]
+    with pytest.raises(UpdateError, match="'w' of the aggregate leaves the range of float32"):
+        fedavg(updates, "uniform")

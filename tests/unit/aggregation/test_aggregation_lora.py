@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -184,3 +185,45 @@ def test_no_updates_bad_counts_and_bad_ranks_are_refused() -> None:
             AGGREGATORS[name]([AdapterUpdate("c", 0, clients(1)[0].adapter)], "uniform")
     with pytest.raises(UpdateError, match="max_rank 0"):
         fedex_lora(clients(2), "samples", max_rank=0)
+
+
+@pytest.mark.parametrize("algorithm", [fedit, fedex_lora])
+def test_a_change_out_of_range_names_the_client(algorithm: Callable[..., Aggregate]) -> None:
+    def update(client: str, value: float) -> AdapterUpdate:
+        return AdapterUpdate(client, 1, {SQUARE: Factors(torch.tensor([[value]]), torch.tensor([[value]]), 1.0)})
+
+    algorithm([update("a", 1.0), update("b", 1e19)], "uniform")  # 1e38: its norm's square is not, it is in range
+    with pytest.raises(UpdateError, match=r"client 'b': 'unet\.a\.to_q' changes its weights by up to 1e\+60"):
+        algorithm([update("a", 1.0), update("b", 1e30)], "uniform")
+
+
+def test_a_report_out_of_range_is_refused() -> None:
+    large = Factors(torch.tensor([[1.5e19]]), torch.tensor([[1.5e19]]), 1.0)
+    aggregate = Aggregate(1, 1.0, adapter={SQUARE: large}, residual={SQUARE: large})
+    with pytest.raises(UpdateError, match="the sum of the aggregate's adapter and residual leaves the range"):
+        _ = aggregate.report
+
+
+@pytest.mark.parametrize("algorithm", [fedit, fedex_lora])
+def test_a_mean_out_of_range_is_refused(algorithm: Callable[..., Aggregate]) -> None:
+    # Changes of 1e38 each, but means of 5e19 and 5e19.
+    updates = [
+        AdapterUpdate(client, 1, {SQUARE: Factors(torch.tensor([[down]]), torch.tensor([[up]]), 1.0)})
+        for client, down, up in (("a", 1e20, 1e18), ("b", 1e18, 1e20))
+    ]
+    with pytest.raises(UpdateError, match=r"'unet\.a\.to_q' of the aggregate's adapter leaves the range of float32"):
+        algorithm(updates, "uniform")
+
+
+def test_blocks_that_overflow_before_they_are_cut_are_refused() -> None:
+    generator = torch.Generator().manual_seed(0)
+    updates = [
+        AdapterUpdate(
+            str(number),
+            2**53,
+            {SQUARE: Factors(*(torch.randn(shape, generator=generator) * 1e17 for shape in ((2, 8), (8, 2))), 1.0)},
+        )
+        for number in range(20)
+    ]
+    with pytest.raises(UpdateError, match=r"the residual of 'unet\.a\.to_q' leaves the range of float32"):
+        fedex_lora(updates, "samples", 1)

@@ -14,6 +14,8 @@ import pytest
 from fedflow import __version__, plan
 from fedflow.aggregation import AGGREGATORS, WEIGHTINGS
 from fedflow.cli import entry
+from fedflow.models import SAMPLERS
+from fedflow.training.recipe import PRECISIONS, SCHEDULES
 
 RUN = [sys.executable, "-c", "from fedflow.cli import main; main()"]
 COMMANDS = ("demo", "simulate", "train", "generate", "aggregate", "evaluate", "export", "doctor")
@@ -46,10 +48,78 @@ def test_version() -> None:
     assert done.stdout == f"fedflow {__version__}\n"
 
 
-def test_an_unknown_option_ends_with_status_2() -> None:
-    done = subprocess.run([*RUN, "train", "--colour", "red"], capture_output=True, text=True, timeout=60, check=False)
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("train --colour red", "no such option: --colour (Possible options: --out); 'fedflow train --help'"),
+        ("trian", "no such command 'trian'. Did you mean 'train'?; 'fedflow --help'"),
+        ("train pictures", "missing option '--out'; 'fedflow train --help'"),
+        ("train pictures --out", "option '--out' requires an argument; 'fedflow --help'"),
+        ("train pictures --out o --schedule foo", "'foo' is not one of 'constant', 'cosine'; 'fedflow train --help'"),
+        ("train pictures --out o --precision foo", "'foo' is not one of 'auto', 'float32', 'bfloat16'"),
+        ("train pictures --out o --learning-rate -1", "'--learning-rate': must be a finite number above 0, not -1"),
+        ("train pictures --out o --learning-rate nan", "'--learning-rate': must be a finite number above 0, not nan"),
+        ("train pictures --out o --learning-rate inf", "'--learning-rate': must be a finite number above 0, not inf"),
+        ("train pictures --out o --alpha 0", "'--alpha': must be a finite number above 0, not 0"),
+        ("train pictures --out o --alpha nan", "'--alpha': must be a finite number above 0, not nan"),
+        ("train pictures --out o --min-snr-gamma -1", "'--min-snr-gamma': must be a finite number above 0, not -1"),
+        ("train pictures --out o --weight-floor nan", "invalid value for '--weight-floor'"),
+        ("train pictures --out o --size 0", "invalid value for '--size'"),
+        ("generate --prompt a --out o --size 0", "invalid value for '--size'"),
+        ("generate --prompt a --out o --guidance inf", "'--guidance': must be a finite number, not inf"),
+        ("generate --prompt a --out o --sampler plms", "'plms' is not one of 'dpm++', 'unipc'"),
+        ("generate --prompt a --out o --seed 99999999999999999999", "invalid value for '--seed'"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_status_2(arguments: str, line: str, tmp_path: Path) -> None:
+    command = [*RUN, *arguments.split()]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("fedflow: ")
+    assert done.stderr.count("\n") == 1
+    assert line in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_command_is_answered_with_the_help() -> None:
+    done = subprocess.run(RUN, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "Usage: fedflow" in done.stderr
+
+
+# A library that is being imported meanwhile may answer with an error of its own.
+CTRL_C_AT_THE_IMPORT_OF = """
+import os, signal, sys
+
+module = sys.argv.pop(1)
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            sys.meta_path.remove(self)
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:
+                if name == "diffusers":
+                    raise ImportError(name)
+                raise
+
+sys.meta_path.insert(0, Interrupting())
+from fedflow.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["fedflow.cli.entry", "typer", "pydantic", "fedflow.cli.train", "torch", "diffusers"]
+)
+def test_ctrl_c_while_modules_are_imported_is_one_line(module: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", CTRL_C_AT_THE_IMPORT_OF, module, "train", str(tmp_path), "--out", "out"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.startswith("fedflow: stopped")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -78,3 +148,9 @@ def test_constraints_pin_everything_that_pyproject_asks_for() -> None:
 def test_methods_and_weightings_are_the_same_in_plan_aggregators_and_options() -> None:
     assert [member.value for member in entry.Method] == list(AGGREGATORS) == list(get_args(plan.Method))
     assert [member.value for member in entry.Weighting] == list(WEIGHTINGS) == list(get_args(plan.Weighting))
+
+
+def test_options_of_training_and_drawing_are_those_that_the_rooms_know() -> None:
+    assert [member.value for member in entry.Schedule] == list(SCHEDULES)
+    assert [member.value for member in entry.Precision] == list(PRECISIONS)
+    assert [member.value for member in entry.Sampler] == list(SAMPLERS)

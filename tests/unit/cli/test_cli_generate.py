@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ import torch
 from PIL import Image
 
 from fedflow.cli.generate import generate, split_weight
-from fedflow.errors import AdapterError, ModelError
+from fedflow.errors import AdapterError, MistakeError, ModelError, RunError
 from fedflow.lora import Factors
 from fedflow.models import adapter_bytes, new_adapter, open_model
 
@@ -52,6 +55,63 @@ def test_adapters_act_by_their_weights(tiny_model_folder: Path, tmp_path: Path) 
         assert picture.text["parameters"].startswith("red <lora:style:0.5> <lora:style:0.5>\n")  # type: ignore[attr-defined]
 
 
+def test_numbers_go_on_after_the_largest_in_the_folder(tiny_model_folder: Path, tmp_path: Path) -> None:
+    for name in ("001-seed-0.png", "007-seed-3.png", "900-seed-3.txt", "another.png"):
+        (tmp_path / name).write_bytes(b"mine")
+    written = generate(str(tiny_model_folder), ["red", "green"], tmp_path, steps=1)
+    assert [path.name for path in written] == ["008-seed-0.png", "009-seed-0.png"]
+    assert (tmp_path / "001-seed-0.png").read_bytes() == b"mine"
+
+
+def test_ctrl_c_loses_at_most_the_batch_under_way(tiny_model_folder: Path, tmp_path: Path) -> None:
+    """The second batch ends in Ctrl-C once the first one's pictures are there."""
+    out = tmp_path / "out"
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 60
+        while len(list(out.glob("*.png"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        _thread.interrupt_main()
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt, match=r"stopped; \d+ of 400 pictures are written in .*out$") as stop:
+        generate(str(tiny_model_folder), ["red"], out, count=400, steps=20, batch_size=2)
+    files = sorted(out.iterdir())
+    assert 2 <= len(files) < 400
+    assert f"stopped; {len(files)} of" in str(stop.value)
+    for path in files:
+        assert pixels(path).shape == (16, 16, 3)
+
+
+def test_what_cannot_be_drawn_is_refused_before_the_model_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"mine")
+    with pytest.raises(MistakeError, match=r"file: cannot be made a folder \(File exists\); choose another --out"):
+        generate("no-such-model", ["red"], tmp_path / "file")
+    with pytest.raises(MistakeError, match=r"file/in: cannot be made a folder"):
+        generate("no-such-model", ["red"], tmp_path / "file" / "in")
+    with pytest.raises(ModelError, match="sampler 'plms' is unknown"):
+        generate("no-such-model", ["red"], tmp_path / "out", sampler="plms")
+    with pytest.raises(ModelError, match="no-such-model: no such folder"):
+        generate("no-such-model", ["red"], tmp_path / "new" / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_size_that_does_not_fit_leaves_no_folder(tiny_model_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="size 33"):
+        generate(str(tiny_model_folder), ["red"], tmp_path / "out", size=33)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_adapter_out_of_range_draws_no_black_picture(tiny_model_folder: Path, tmp_path: Path) -> None:
+    fresh = new_adapter(open_model(str(tiny_model_folder)), 2, 2.0, False, torch.Generator().manual_seed(0))
+    huge = {key: Factors(f.A * 1e30, torch.full_like(f.B, 1e30), f.alpha) for key, f in fresh.items()}
+    file = tmp_path / "huge.safetensors"
+    file.write_bytes(adapter_bytes(huge, "kohya", {}))
+    with pytest.raises(RunError, match=r"with its 1 adapters draws no picture but NaN; lower the adapters' weights"):
+        generate(str(tiny_model_folder), ["red"], tmp_path / "out", adapters=[str(file)], steps=2)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_weight_stands_behind_the_last_colon(tmp_path: Path) -> None:
     assert split_weight("a/b.safetensors") == (Path("a/b.safetensors"), 1.0)
     assert split_weight("a/b.safetensors:0.8") == (Path("a/b.safetensors"), 0.8)
@@ -60,6 +120,9 @@ def test_a_weight_stands_behind_the_last_colon(tmp_path: Path) -> None:
     assert split_weight(str(odd)) == (odd, 1.0)
     with pytest.raises(AdapterError, match="weight 'strong' is not a number"):
         split_weight("b.safetensors:strong")
+    for weight in ("nan", "inf", "-inf", "1e999"):
+        with pytest.raises(AdapterError, match=f"weight {weight} is not finite"):
+            split_weight(f"b.safetensors:{weight}")
 
 
 def test_nothing_to_draw_is_refused(tiny_model_folder: Path, tmp_path: Path) -> None:

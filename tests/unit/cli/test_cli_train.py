@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from fedflow.cli.train import train
-from fedflow.errors import AdapterError, PlanError
+from fedflow.errors import AdapterError, MistakeError, ModelError, PlanError
 from fedflow.lora import Adapter
 from fedflow.models import open_model, read_adapter
 from fedflow.training import CHECKPOINT_NAME
@@ -110,6 +110,46 @@ def test_training_starts_from_an_adapter_that_is_given(tiny_model_folder: Path, 
         assert after[key].rank == 2
     with pytest.raises(AdapterError, match=r"nothing\.safetensors"):
         train(str(tiny_model_folder), pictures, tmp_path / "third", start=tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.parametrize("name", ["adapter.safetensors", "adapter.kohya.safetensors", "model/thesis.txt"])
+@pytest.mark.parametrize("full", [False, True])
+def test_what_is_not_of_this_training_is_not_replaced(name: str, full: bool, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text("mine")
+    with pytest.raises(MistakeError, match="is there already and not of a training that was stopped"):
+        train("no-such-model", pictures, out, full=full)
+    assert (out / name).read_text() == "mine"
+    assert [path for path in out.rglob("*") if path.is_file()] == [out / name]
+
+
+def test_a_checkpoint_does_not_make_a_foreign_model_folder_ours(
+    tiny_model_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+
+    def run() -> None:
+        train(str(tiny_model_folder), pictures, out, full=True, epochs=40, batch_size=2, checkpoint_every=5)
+
+    threading.Thread(target=interrupt_once_there, args=[out / CHECKPOINT_NAME], daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    thesis = out / "model" / "thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("mine")
+    with pytest.raises(MistakeError, match="model: is there already and no model"):
+        run()
+    assert thesis.read_text() == "mine"
+    thesis.unlink()
+    run()
+    assert open_model(str(out / "model")).resolution == 16
+
+
+def test_a_size_that_does_not_fit_leaves_no_folder(tiny_model_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="size 33"):
+        train(str(tiny_model_folder), pictures, tmp_path / "new" / "out", size=33)
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_whole_unet_is_written_as_a_model(tiny_model_folder: Path, pictures: Path, tmp_path: Path) -> None:
