@@ -26,7 +26,6 @@ QueueOption = Annotated[
 ]
 HostOption = Annotated[str | None, typer.Option(help="Address to listen on; this machine alone where not given.")]
 PortOption = Annotated[int | None, typer.Option(help="Port to listen on; 8440 where not given.")]
-HeldoutOption = Annotated[Path | None, typer.Option(help="Held-out pictures that every round is scored against.")]
 UrlOption = Annotated[str, typer.Option("--server", envvar="FEDFLOW_SERVER", help="The server's address.")]
 TokenOption = Annotated[
     Path | None, typer.Option(help="File with the coordinator's token; the server's own where not given.")
@@ -46,7 +45,6 @@ def _server(
     queue_url: QueueOption = None,
     host: HostOption = None,
     port: PortOption = None,
-    heldout: HeldoutOption = None,
 ) -> None:
     """Start FedFlowServer: web process and worker, until Ctrl-C."""
     context.obj = {
@@ -55,7 +53,6 @@ def _server(
         "queue_url": queue_url,
         "host": host,
         "port": port,
-        "heldout": None if heldout is None else heldout.absolute(),
     }
     if context.invoked_subcommand is None:
         from fedflow.cli.server import run_server

@@ -31,9 +31,8 @@ class ServerSettings(Settings):
     upload_ttl_s: float = Field(
         2 * DAY_S, strict=False, gt=0, description="Life of an upload that nobody goes on with."
     )
-    heldout: Path | None = Field(None, description="Folder of held-out pictures that rounds are scored against.")
     threads: int = Field(64, ge=2, le=512, description="Requests that the web process answers at once.")
-    worker_threads: int = Field(1, ge=1, description="Threads of the process that aggregates and evaluates.")
+    worker_threads: int = Field(1, ge=1, description="Threads of the process that aggregates.")
 
     @field_validator("database_url")
     @classmethod

@@ -168,6 +168,12 @@ def machine(store: Store, code: str) -> Machine:
 
 
 @pytest.fixture
+def new_machine(store: Store) -> Callable[[], Machine]:
+    """Makes machines that have not joined."""
+    return lambda: Machine(store)
+
+
+@pytest.fixture
 def app(store: Store, settings: ServerSettings) -> Flask:
     return create_app(store, settings)
 

@@ -222,7 +222,7 @@ class Upload(Table):
 
 
 class Job(Table):
-    """Work for a worker: prepare, aggregate, evaluate. `key` makes it unique; the lease says who is at it."""
+    """Work for a worker: prepare, aggregate. `key` makes it unique; the lease says who is at it."""
 
     __tablename__ = "job"
     id: Mapped[str] = mapped_column(primary_key=True)

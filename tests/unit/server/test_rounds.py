@@ -1,0 +1,320 @@
+"""Rounds driven from the database: deadlines, quorums, late and double answers, refusals, leases, reasons."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fedflow.federation.protocol import UpdateRequest, Work
+from fedflow.lora import Factors
+from fedflow.models.adapter_files import adapter_bytes
+from fedflow.plan import Plan
+from fedflow.server.database.tables import Job, Receipt, Refusal
+from fedflow.server.errors import ApiError, Conflict, Forbidden, NotFound, Unprocessable
+from fedflow.server.services import commits, devices, explain, federations, files, jobs, runs, updates, uploads
+from fedflow.server.services.identity import Caller, authenticate
+from fedflow.server.services.uploads import Body
+from fedflow.server.services.work import work_for
+from fedflow.server.store import Store
+from fedflow.server.worker.main import carry_out
+from fedflow.server.worker.tasks import TASKS
+
+MODULE = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+MEMBERS = ("a", "b", "c")
+DEADLINE_S = 100.0
+
+
+def adapter(seed: int, size: float = 0.1) -> bytes:
+    generator = torch.Generator().manual_seed(seed)
+    A, B = torch.randn(2, 6, generator=generator), torch.randn(5, 2, generator=generator)
+    return adapter_bytes({MODULE: Factors(size * A, size * B, 2.0)}, "diffusers", {})
+
+
+@dataclass
+class Setting:
+    """A run of three members in its first round."""
+
+    store: Store
+    run: str
+    callers: dict[str, Caller]
+
+    def work(self, member: str) -> Work:
+        return work_for(self.store, self.callers[member])
+
+    def upload(self, member: str, content: bytes) -> str:
+        caller = self.callers[member]
+        made = uploads.create(self.store, caller, len(content), "", 10**9, 1e6)
+        pieces = iter([content, b""])
+        body = Body(lambda _: next(pieces), len(content))
+        uploads.append(self.store, caller, made.id, 0, body, None, 1e6)
+        return made.id
+
+    def hand_in(self, member: str, number: int, content: bytes, examples: float = 10, run: str | None = None) -> bool:
+        request = UpdateRequest(
+            upload_id=self.upload(member, content),
+            sha256=hashlib.sha256(content).hexdigest(),
+            num_examples=examples,
+        )
+        return updates.hand_in(self.store, self.callers[member], run or self.run, number, request).again
+
+    def aggregate(self) -> None:
+        for job_id in jobs.waiting(self.store):
+            carry_out(self.store, job_id, "worker")
+
+    def status(self) -> str:
+        return runs.facts(self.store, self.callers["a"], self.run).status
+
+
+def plan_of(**settings: object) -> Plan:
+    network = {"deadline_s": DEADLINE_S, "quorum": 2}
+    base = {"name": "test", "rounds": 2, "data": {"clients": MEMBERS}, "network": network}
+    return Plan.model_validate({**base, **settings})
+
+
+def start(store: Store, federation_id: str, callers: dict[str, Caller], plan: Plan) -> Setting:
+    run_id = runs.create(store, federation_id, plan)
+    initial = files.put(store, adapter(0), "adapter")
+    base = files.put(store, json.dumps([]).encode(), "base")
+    prepared = {"tensors": {}, "upload_bytes": 0, "norm": 1.0}
+    runs.begin(store, run_id, base=base, base_hash="0" * 64, initial=initial, prepared=prepared)
+    for job_id in jobs.waiting(store):
+        jobs.finish(store, job_id)
+    setting = Setting(store, run_id, callers)
+    for caller in callers.values():
+        runs.consent(store, caller, run_id, accept=True, num_examples=10, reason="")
+    return setting
+
+
+@pytest.fixture
+def callers(store: Store, federation_id: str, new_machine: Callable[[], Any]) -> dict[str, Caller]:
+    found = {}
+    for member in MEMBERS:
+        machine = new_machine()
+        machine.join(devices.new_code(store, federation_id, member, 50, ttl_s=3600))
+        found[member] = authenticate(store, machine.token())
+    return found
+
+
+@pytest.fixture
+def setting(store: Store, federation_id: str, callers: dict[str, Caller]) -> Setting:
+    return start(store, federation_id, callers, plan_of())
+
+
+def test_a_run_goes_through_its_rounds_and_ends(setting: Setting) -> None:
+    for number in (1, 2):
+        for seed, member in enumerate(MEMBERS):
+            work = setting.work(member)
+            assert (work.action, work.round) == ("train", number)
+            assert len(work.residuals) == number - 1
+            setting.hand_in(member, number, adapter(10 * number + seed))
+        assert setting.work("a").action == "wait"
+        setting.aggregate()
+    assert setting.status() == "done"
+    finished = setting.work("b")
+    assert (finished.action, len(finished.residuals)) == ("finished", 2)
+    for digest in (finished.adapter, *finished.residuals):
+        assert digest is not None
+        assert files.path_for(setting.store, setting.callers["c"], digest).is_file()
+
+
+def test_the_same_answer_twice_counts_once_and_another_one_is_refused(setting: Setting) -> None:
+    assert not setting.hand_in("a", 1, adapter(1))
+    assert setting.hand_in("a", 1, adapter(1))
+    with pytest.raises(Conflict, match="answered round 1 already"):
+        setting.hand_in("a", 1, adapter(2))
+    with setting.store.read() as session:
+        assert session.query(Receipt).count() == 1
+
+
+@pytest.mark.parametrize(("number", "message"), [(2, "round 1 is collecting"), (7, "round 1 is collecting")])
+def test_another_rounds_answer_changes_nothing(setting: Setting, number: int, message: str) -> None:
+    with pytest.raises(Conflict, match=message):
+        setting.hand_in("a", number, adapter(1))
+    assert setting.work("a").action == "train"
+
+
+def test_an_answer_for_an_unknown_run_is_refused(setting: Setting) -> None:
+    with pytest.raises(NotFound):
+        setting.hand_in("a", 1, adapter(1), run="0" * 36)
+
+
+def test_a_late_answer_changes_nothing_but_says_so(setting: Setting, clock: Any) -> None:
+    for seed, member in enumerate(MEMBERS[:2]):
+        setting.hand_in(member, 1, adapter(seed + 1))
+    clock.now += DEADLINE_S + 1
+    commits.tick(setting.store)
+    with pytest.raises(Conflict, match="round 1 is aggregating"):
+        setting.hand_in("c", 1, adapter(3))
+    setting.aggregate()
+    with pytest.raises(Conflict, match="round 2 is collecting"):
+        setting.hand_in("c", 1, adapter(3))
+    assert setting.work("c").round == 2
+
+
+def test_without_a_quorum_the_deadline_moves(setting: Setting, clock: Any) -> None:
+    setting.hand_in("a", 1, adapter(1))
+    clock.now += DEADLINE_S + 1
+    commits.tick(setting.store)
+    left = setting.work("b").deadline_in_s
+    assert left is not None
+    assert math.isclose(left, DEADLINE_S)
+    setting.hand_in("b", 1, adapter(2))
+    commits.tick(setting.store)
+    assert setting.work("c").action == "train"
+
+
+def test_grace_takes_answers_after_the_deadline(
+    store: Store, federation_id: str, callers: dict[str, Caller], clock: Any
+) -> None:
+    network = {"deadline_s": DEADLINE_S, "quorum": 2, "grace_s": 50.0}
+    setting = start(store, federation_id, callers, plan_of(network=network))
+    setting.hand_in("a", 1, adapter(1))
+    setting.hand_in("b", 1, adapter(2))
+    clock.now += DEADLINE_S + 10
+    commits.tick(store)
+    assert setting.work("c").action == "train"
+    clock.now += 50
+    commits.tick(store)
+    assert setting.work("c").action == "wait"
+
+
+@pytest.mark.parametrize("examples", [0, -1, 2**63, 10**18, 51, 2.5])
+def test_a_forged_example_count_is_kept_aside_with_its_reason(setting: Setting, examples: float) -> None:
+    with pytest.raises(Unprocessable, match="example count"):
+        setting.hand_in("a", 1, adapter(1), examples)
+    with setting.store.read() as session:
+        assert session.query(Refusal).one().reason.startswith("the example count")
+        assert session.query(Receipt).count() == 0
+    assert (setting.store.folder / "quarantine" / hashlib.sha256(adapter(1)).hexdigest()).is_file()
+
+
+def test_a_scaled_update_is_refused(setting: Setting) -> None:
+    with pytest.raises(Unprocessable, match="norm is"):
+        setting.hand_in("a", 1, adapter(1, size=1e6))
+    assert not setting.hand_in("a", 1, adapter(1))
+
+
+def test_without_consent_nothing_is_taken(store: Store, federation_id: str, callers: dict[str, Caller]) -> None:
+    setting = start(store, federation_id, callers, plan_of())
+    runs.consent(store, callers["b"], setting.run, accept=False, num_examples=1, reason="not now")
+    with pytest.raises(Forbidden, match="has not consented"):
+        setting.hand_in("b", 1, adapter(1))
+    setting.hand_in("a", 1, adapter(1))
+    setting.hand_in("c", 1, adapter(2))
+    assert setting.work("a").text.endswith("is being aggregated")
+
+
+def test_a_paused_run_gives_its_round_the_time_back(setting: Setting, clock: Any) -> None:
+    clock.now += 60
+    runs.pause(setting.store, setting.run)
+    assert setting.work("a").action == "wait"
+    clock.now += 1000
+    commits.tick(setting.store)
+    runs.resume(setting.store, setting.run)
+    left = setting.work("a").deadline_in_s
+    assert left is not None
+    assert math.isclose(left, DEADLINE_S - 60)
+
+
+def test_a_stopped_run_stays_stopped(setting: Setting) -> None:
+    runs.stop(setting.store, setting.run)
+    with pytest.raises(Conflict, match="stopped and cannot become running"):
+        runs.resume(setting.store, setting.run)
+    with pytest.raises(Conflict, match="takes no updates"):
+        setting.hand_in("a", 1, adapter(1))
+
+
+def test_close_round_needs_an_update(setting: Setting) -> None:
+    with pytest.raises(Conflict, match="no update yet"):
+        runs.close_round(setting.store, setting.run)
+    setting.hand_in("a", 1, adapter(1))
+    runs.close_round(setting.store, setting.run)
+    setting.aggregate()
+    assert setting.work("a").round == 2
+
+
+def test_an_aggregation_done_twice_commits_once(setting: Setting) -> None:
+    for seed, member in enumerate(MEMBERS):
+        setting.hand_in(member, 1, adapter(seed + 1))
+    (job_id,) = jobs.waiting(setting.store)
+    with setting.store.read() as session:
+        job = session.get_one(Job, job_id)
+    TASKS[job.kind](setting.store, job)
+    after = setting.work("a")
+    TASKS[job.kind](setting.store, job)
+    assert setting.work("a") == after
+
+
+def test_a_dead_workers_job_is_taken_up_when_its_lease_has_ended(setting: Setting, clock: Any) -> None:
+    for seed, member in enumerate(MEMBERS):
+        setting.hand_in(member, 1, adapter(seed + 1))
+    (job_id,) = jobs.waiting(setting.store)
+    assert jobs.claim(setting.store, job_id, "first") is not None
+    assert jobs.claim(setting.store, job_id, "second") is None
+    assert jobs.waiting(setting.store) == []
+    clock.now += jobs.LEASE_S + 1
+    assert jobs.waiting(setting.store) == [job_id]
+    assert jobs.claim(setting.store, job_id, "second") is not None
+    assert not jobs.renew(setting.store, job_id, "first")
+
+
+def test_a_job_that_keeps_failing_fails_the_run_and_resume_tries_again(setting: Setting) -> None:
+    for seed, member in enumerate(MEMBERS):
+        setting.hand_in(member, 1, adapter(seed + 1))
+    blob = setting.store.blobs.place(hashlib.sha256(adapter(1)).hexdigest())
+    kept = blob.read_bytes()
+    blob.unlink()
+    for _ in range(jobs.MOST_ATTEMPTS):
+        setting.aggregate()
+    assert setting.status() == "failed"
+    assert "blob is missing" in explain.explain(setting.store, setting.run)
+    blob.write_bytes(kept)
+    runs.resume(setting.store, setting.run)
+    setting.aggregate()
+    assert setting.work("a").round == 2
+
+
+def test_explain_names_whom_it_waits_for_and_until_when(setting: Setting, clock: Any) -> None:
+    setting.hand_in("a", 1, adapter(1))
+    clock.now += 40
+    told = explain.explain(setting.store, setting.run)
+    assert "1 of 3 updates are in" in told
+    assert "It waits for b (last seen 40 s ago), c (last seen 40 s ago)." in told
+    assert "In 60 s is its deadline" in told
+    setting.hand_in("b", 1, adapter(2))
+    assert "closes without those who have not answered" in explain.explain(setting.store, setting.run)
+
+
+def test_a_plan_for_people_who_are_not_there_is_refused(store: Store, federation_id: str) -> None:
+    with pytest.raises(Unprocessable, match="'a' is no member"):
+        runs.create(store, federation_id, plan_of())
+    with pytest.raises(Unprocessable, match="one seed"):
+        runs.create(store, federation_id, plan_of(seeds=(1, 2)))
+
+
+def test_a_run_of_another_federation_is_not_seen(setting: Setting, new_machine: Callable[[], Any]) -> None:
+    other = federations.create(setting.store, "other")
+    machine = new_machine()
+    machine.join(devices.new_code(setting.store, other, "a", 50, ttl_s=3600))
+    stranger = authenticate(setting.store, machine.token())
+    with pytest.raises(NotFound):
+        runs.facts(setting.store, stranger, setting.run)
+    with pytest.raises(NotFound):
+        runs.consent(setting.store, stranger, setting.run, accept=True, num_examples=1, reason="")
+    setting.callers["a"] = stranger
+    with pytest.raises(ApiError):
+        setting.hand_in("a", 1, adapter(1))
+
+
+def test_paths_of_the_coordinator_are_not_told(setting: Setting) -> None:
+    told = runs.facts(setting.store, setting.callers["a"], setting.run).model_dump_json()
+    assert "shipped:demo" not in told
+    assert str(Path.home()) not in told
