@@ -86,6 +86,7 @@ def _migrate(context: typer.Context) -> None:
 
 @server_app.command("code")
 def _code(
+    context: typer.Context,
     member: Annotated[str, typer.Argument(help="Name of the member that joins with it.")],
     max_examples: Annotated[int | None, typer.Option(help="Most pictures that the member may claim.", min=1)] = None,
     federation: FederationOption = None,
@@ -96,7 +97,8 @@ def _code(
     """Make a one-time code with which a participant joins."""
     from fedflow.cli.run import code
 
-    print(code(_coordinator(url, token, token_file), member, federation, max_examples))
+    folder: Path | None = context.obj["folder"]
+    print(code(_coordinator(url, token, token_file, folder), member, federation, max_examples))
 
 
 @run_app.command("start")
@@ -192,9 +194,9 @@ def _settings(context: typer.Context) -> ServerSettings:
     return settings_of(**{**context.obj, "folder": context.obj["folder"] or default_folder()})
 
 
-def _coordinator(url: str, token: str | None, token_file: Path | None) -> Coordinator:
+def _coordinator(url: str, token: str | None, token_file: Path | None, folder: Path | None = None) -> Coordinator:
     from fedflow.cli.run import Coordinator
     from fedflow.cli.server import default_folder
     from fedflow.server.services.identity import TOKEN_FILE
 
-    return Coordinator(url, token, token_file or default_folder() / TOKEN_FILE)
+    return Coordinator(url, token, token_file or (folder or default_folder()) / TOKEN_FILE)

@@ -40,7 +40,8 @@ def run_server(settings: ServerSettings) -> int:
         code = devices.new_code(store, federation, FIRST_MEMBER, MOST_EXAMPLES, ttl_s=settings.code_ttl_s)
         print(f"The coordinator's token is in {settings.folder.absolute() / identity.TOKEN_FILE}")
         print(f"The first participant joins with: fedflow join {url} --code {code} --data FOLDER")
-        print("More codes: fedflow server code MEMBER")
+        where = "" if settings.folder == default_folder() else f" --folder {settings.folder.absolute()}"
+        print(f"More codes: fedflow server{where} code MEMBER --server {url}")
     sys.stdout.flush()
     store.engine.dispose()
     return supervise(settings)

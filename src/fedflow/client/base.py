@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from fedflow.client.connection import printable
+from fedflow.client.consent import size_text
 from fedflow.client.home import Home
 from fedflow.errors import ModelError, RunError
 from fedflow.federation.protocol import BaseFile, RunFacts
@@ -22,8 +23,8 @@ Fetch = Callable[[str, Path], None]
 """Downloads content by its SHA-256 into a file, checked."""
 
 
-def prepare_base(home: Home, facts: RunFacts, plan: Plan, fetch: Fetch) -> str:
-    """What `open_model` opens as the run's base model; files that lack are fetched first.
+def prepare_base(home: Home, facts: RunFacts, plan: Plan, fetch: Fetch, say: Callable[[str], None]) -> str:
+    """What `open_model` opens as the run's base model; files that lack are fetched first, after a line to `say`.
 
     A folder under `base/` is renamed into place only after its content hash was found right.
 
@@ -44,6 +45,8 @@ def prepare_base(home: Home, facts: RunFacts, plan: Plan, fetch: Fetch) -> str:
             f"run '{name}': its base model '{printable(plan.model)}' differs from the one in this FedFlow, and the "
             "server offers no files of it; install the coordinator's version"
         )
+    size = size_text(sum(file.size_bytes for file in facts.base_files))
+    say(f"base model '{printable(plan.model)}', {size}: fetching it once")
     partial = folder.with_name(f"{folder.name}.part")
     for file in facts.base_files:
         place = partial / _place(file)
@@ -59,11 +62,6 @@ def prepare_base(home: Home, facts: RunFacts, plan: Plan, fetch: Fetch) -> str:
         )
     partial.rename(folder)
     return str(folder)
-
-
-def base_bytes(facts: RunFacts) -> int:
-    """What the base model's files weigh together."""
-    return sum(file.size_bytes for file in facts.base_files)
 
 
 def _place(file: BaseFile) -> PurePosixPath:

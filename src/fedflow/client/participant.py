@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from fedflow.client.base import base_bytes, prepare_base
+from fedflow.client.base import prepare_base
 from fedflow.client.connection import Connection, Refused, Unavailable, printable
 from fedflow.client.consent import decide, has_agreed, plan_of, remember, size_text
 from fedflow.client.home import Device, Home
@@ -216,9 +216,7 @@ class Participant:
     def _opened(self, facts: RunFacts, plan: Plan) -> _Open:
         if self._open is None or self._open.facts.id != facts.id:
             self._open = None  # two base models at once may be more than the machine holds
-            if facts.base_files and not (facts.base_hash and self._home.base(facts.base_hash).is_dir()):
-                self._say(f"base model '{printable(plan.model)}', {size_text(base_bytes(facts))}: fetching it once")
-            base = prepare_base(self._home, facts, plan, self._connection.fetch)
+            base = prepare_base(self._home, facts, plan, self._connection.fetch, self._say)
             folders = {self._device.member: self._place.data}
             bench = Workbench(plan, self._home.run(facts.id), folders, "auto", None, base=base)
             if bench.model.content_hash != facts.base_hash:

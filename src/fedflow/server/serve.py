@@ -92,7 +92,14 @@ def _gunicorn_settings(settings: ServerSettings) -> dict[str, Any]:
         "control_socket_disable": True,
         "forwarded_allow_ips": "",
         "loglevel": "warning",
-        "logconfig_dict": {**logs.configuration(), "loggers": {"gunicorn.error": own, "gunicorn.access": own}},
+        "logconfig_dict": {
+            **logs.configuration(),
+            "loggers": {
+                "alembic": {"level": "WARNING"},
+                "gunicorn.error": own,
+                "gunicorn.access": {"handlers": [], "propagate": False},
+            },
+        },
         "when_ready": when_ready,
     }
 

@@ -65,7 +65,7 @@ def _collecting(session: Session, run: Run, plan: Plan, row: Round, state: RunSt
         then = f"In {left} it closes without those who have not answered, as the quorum of {rules.quorum} is there."
     else:
         then = (
-            f"In {left} is its deadline: with {rules.quorum} updates it closes then, with fewer it waits another "
+            f"In {left} is its deadline: with {rules.quorum} it closes then, with fewer it waits another "
             f"{_span(plan.network.deadline_s)}. 'fedflow run close-round {run.id}' closes it now."
         )
     return f"{head} {whom} {then}"
