@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,3 +137,21 @@ def test_a_federation_survives_kills_at_every_point_with_the_same_bits(
         network.stop()
     simulate(plan, tmp_path / "out")
     assert committed == simulated(tmp_path / "out", SEED, ROUNDS)
+
+
+@pytest.mark.parametrize("method", ["fedex-lora"], indirect=True)
+def test_the_demo_over_the_network_writes_the_report_of_a_simulation(plan: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from fedflow.cli.simulate import simulate; "
+        "from fedflow.cli.demo_network import carry_over_network; "
+        "simulate(Path(sys.argv[1]), Path(sys.argv[2]), (), 1, 1, 'icons-v1', None, carry_over_network)"
+    )
+    command = [sys.executable, "-c", script, str(plan), str(tmp_path / "network")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "run done" in done.stdout
+    simulate(plan, tmp_path / "alone")
+    assert simulated(tmp_path / "network", SEED, ROUNDS) == simulated(tmp_path / "alone", SEED, ROUNDS)
+    tables = [(tmp_path / name / "table.csv").read_text() for name in ("network", "alone")]
+    assert tables[0] == tables[1]
+    assert (tmp_path / "network" / "report.html").is_file()

@@ -144,11 +144,19 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("demo-out"),
     workers: WorkersOption = None,
     threads: ThreadsOption = 1,
+    network: Annotated[
+        bool, typer.Option("--network", help="Carry the federation by a server and five clients, as processes.")
+    ] = False,
 ) -> None:
     """Five clients, three rounds, the starter model and the demo pictures that come with FedFlow."""
     from fedflow.cli.simulate import demo_plan, simulate
 
-    simulate(demo_plan(), out, (), workers, threads, "auto", None)
+    if not network:
+        simulate(demo_plan(), out, (), workers, threads, "auto", None)
+        return
+    from fedflow.cli.demo_network import carry_over_network
+
+    simulate(demo_plan(), out, (), workers, threads, "auto", None, carry_over_network)
 
 
 @app.command()

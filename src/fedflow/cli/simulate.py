@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,8 +41,12 @@ def simulate(
     threads: int,
     extractor: str,
     inception: Path | None,
+    first: Callable[[Path, Plan, Path], None] | None = None,
 ) -> None:
     """Run the plan into `out`, or go on with it there, and write table, report and pictures.
+
+    `first` is given plan file, plan and folder before anything is carried on this machine; outcomes that it leaves
+    count.
 
     Raises FedFlowError, one line, for what is wrong in what was asked or fails on the way; KeyboardInterrupt comes
     back with a message that says how to go on.
@@ -55,6 +60,8 @@ def simulate(
         print(describe(plan, examples))
         began = time.monotonic()
         try:
+            if first is not None:
+                first(plan_file, plan, out)
             with _progress(plan) as watcher:
                 outcome = carry(plan, out, examples, Machine(num_workers, threads), extractor, inception, watcher)
         except BaseException as error:

@@ -25,6 +25,7 @@ from fedflow.federation.jobs import Committed, DrawJob, Drawn, Real, Trained, Tr
 from fedflow.federation.joining import join_updates
 from fedflow.federation.places import RunFolder
 from fedflow.federation.rounds import GlobalState, Receipt, Rules
+from fedflow.federation.workbench import settle_torch
 from fedflow.federation.workers import Machine, Workers, workers
 from fedflow.plan import Plan
 from fedflow.storage import read_json, write_json
@@ -66,6 +67,7 @@ def simulate(
     `examples` is each client's number of pictures. Raises what reading pictures, opening the model, training
     and aggregating raise, and RunError where a worker died.
     """
+    settle_torch(machine.threads)  # aggregation's bits depend on the number of threads too
     with workers(machine, plan, out, extractor, inception) as pool:
         try:
             return asyncio.run(_Simulation(plan, out, examples, pool, watcher).run())
