@@ -203,3 +203,15 @@ def test_the_command_itself(tmp_path: Path) -> None:
     assert "example count '0'" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert listing(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize("name", ["adapter.safetensors", "report.json"])
+def test_what_is_not_of_an_aggregation_is_not_overwritten(tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("[]")
+    updates = [write(tmp_path / "a.safetensors", adapter(1)), write(tmp_path / "b.safetensors", adapter(2))]
+    with pytest.raises(MistakeError, match=f"holds {name} of something else"):
+        aggregate("fedit", "samples", None, [f"{update}:1" for update in updates], out)
+    assert listing(out) == [name]
+    assert (out / name).read_text() == "[]"

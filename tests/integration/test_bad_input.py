@@ -107,7 +107,7 @@ def test_items_of_a_wrong_type_are_each_named(pictures: Path) -> None:
     assert line.endswith("seeds: must hold at least 1, not []")
 
 
-@pytest.mark.parametrize("place", ["file", "file/in/it", "/proc/nothing"])
+@pytest.mark.parametrize("place", ["file", "file/in/it", "/proc/nothing", "/proc"])
 def test_an_out_that_cannot_be_a_folder(place: str, pictures: Path) -> None:
     (pictures / "file").write_text("mine")
     out = pictures / place

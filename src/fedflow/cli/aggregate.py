@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -111,9 +112,21 @@ def _check_out(out: Path, method: str, inputs: list[Input]) -> None:
         for update in inputs:
             if (out / name).exists() and (out / name).samefile(update.path):
                 raise MistakeError(f"--out {out}: would overwrite the input {update.path}; name another folder")
+    for name in (MODEL_FILE, ADAPTER_FILE, RESIDUAL_FILE, REPORT_FILE):
+        if (out / name).exists() and not _is_aggregation(out / REPORT_FILE):
+            raise MistakeError(f"--out {out}: holds {name} of something else; name another folder or remove it")
     for name in (MODEL_FILE, ADAPTER_FILE, RESIDUAL_FILE):
         if name not in _WRITTEN[method] and (out / name).exists():
             raise MistakeError(f"--out {out}: holds {name} of another aggregation; name another folder or remove it")
+
+
+def _is_aggregation(report: Path) -> bool:
+    """Whether `report` is one that this command wrote."""
+    try:
+        content = json.loads(report.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"method", "weights", "inputs"} <= content.keys()
 
 
 def _results(

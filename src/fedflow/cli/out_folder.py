@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,5 +32,8 @@ def _make(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MistakeError(f"{out}: cannot be made a folder ({error.strerror}); choose another --out") from None
-    if not os.access(out, os.W_OK | os.X_OK):
-        raise MistakeError(f"{out}: no permission to write there; choose another --out")
+    try:
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise MistakeError(f"{out}: cannot be written into ({error.strerror}); choose another --out") from None

@@ -80,6 +80,8 @@ def train(
     Raises FedFlowError, one line, for what is wrong in what was asked or fails on the way.
     """
     _check_out(out)
+    if full and start is not None:
+        raise MistakeError(f"--start {start}: is an adapter, and --full trains no adapter; leave one of the two out")
     with out_folder(out):
         base = open_model(model).to(best_device())
         side = size or base.resolution

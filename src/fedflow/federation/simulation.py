@@ -246,7 +246,8 @@ def count_jobs(plan: Plan) -> int:
     per_round = plan.clients_per_round or clients
     federation = plan.rounds * (per_round * (2 if plan.evaluation.clients else 1) + 1)
     central = plan.rounds + (plan.rounds if plan.evaluation.central_rounds else 1) if plan.baselines.central else 0
-    alone = clients * (plan.rounds + 1) if plan.baselines.alone else 0
+    # Over all clients, what each trains alone is what the federation trains, and a drawing each.
+    alone = plan.rounds * per_round + clients if plan.baselines.alone else 0
     initial = 1 if plan.trains_adapter else 0
     return 1 + len(plan.seeds) * (initial + 1 + federation + central + alone)
 

@@ -158,3 +158,16 @@ def test_the_whole_unet_is_written_as_a_model(tiny_model_folder: Path, pictures:
     assert trained.content_hash != base.content_hash
     assert torch.equal(trained.vae.encoder.conv_in.weight, base.vae.encoder.conv_in.weight)
     assert not torch.equal(trained.unet.conv_in.weight, base.unet.conv_in.weight)
+
+
+def test_an_adapter_to_start_from_and_full_training_exclude_each_other(
+    tiny_model_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(MistakeError, match="--full trains no adapter"):
+        train(str(tiny_model_folder), pictures, tmp_path / "out", full=True, start=tmp_path / "a.safetensors")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_out_that_takes_no_files_is_refused_before_anything_heavy(tiny_model_folder: Path, pictures: Path) -> None:
+    with pytest.raises(MistakeError, match=r"/proc: cannot be written into"):
+        train(str(tiny_model_folder), pictures, Path("/proc"))
