@@ -98,7 +98,6 @@ def watch(coordinator: Coordinator, run_id: str) -> bool:
 
     KeyboardInterrupt comes back with a message: the run itself goes on.
     """
-    run = coordinator.get(f"/runs/{run_id}")
     after = 0
     try:
         while True:

@@ -56,6 +56,14 @@ def settle_torch(threads: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
+def initial_adapter(model: BaseModel, plan: Plan, seed: int) -> bytes:
+    """The adapter that round 1 of a run with `seed` starts from, of zero effect, as its file."""
+    lora = plan.lora
+    generator = torch.Generator().manual_seed(derived_seed(seed, "initial adapter"))
+    adapter = new_adapter(model, lora.rank, lora.alpha, lora.text_encoder, generator)
+    return adapter_bytes(adapter, "diffusers", {})
+
+
 class Workbench:
     """The base model, the data and the extractor of a run, opened when first needed."""
 
@@ -113,10 +121,7 @@ class Workbench:
 
     def initial_adapter(self, seed: int) -> str:
         """Store the adapter that round 1 starts from, of zero effect, and return its content hash."""
-        lora = self.plan.lora
-        generator = torch.Generator().manual_seed(derived_seed(seed, "initial adapter"))
-        adapter = new_adapter(self.model, lora.rank, lora.alpha, lora.text_encoder, generator)
-        return self.folder.blobs.put(adapter_bytes(adapter, "diffusers", {}))
+        return self.folder.blobs.put(initial_adapter(self.model, self.plan, seed))
 
     def real(self) -> Real:
         """Measure the real pictures: the held-out ones, and all clients' pooled."""

@@ -34,13 +34,6 @@ STREAM_S = 60.0  # then the reader asks again with Last-Event-ID, and its thread
 QUIET_POLLS = 20  # a comment after so many polls without an event keeps proxies from hanging up
 RECONNECT_MS = 1000
 MOST_IN_A_BATCH = 200
-DESCRIPTION = {
-    "description": "A page as JSON, or with 'Accept: text/event-stream' what happens from now on.",
-    "content": {
-        "application/json": {"schema": {"$ref": "#/components/schemas/Events"}},
-        STREAM: {"schema": {"type": "string"}},
-    },
-}
 
 
 class Streams:

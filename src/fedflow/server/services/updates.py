@@ -20,6 +20,7 @@ from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import locked_run, membership, model_before, plan_of, rules_of, state_of
 from fedflow.server.services.runs import close
 from fedflow.server.store import Store
+from fedflow.storage import Blobs
 
 
 def hand_in(store: Store, caller: Caller, run_id: str, number: int, request: UpdateRequest) -> UpdateAnswer:
@@ -79,7 +80,7 @@ def _checked(session: Session, store: Store, caller: Caller, run_id: str, number
     plan = plan_of(run)
     start = model_before(session, run, number).adapter
     if start is not None:
-        return _manifest(store.blobs.get(start), plan.network.wire, plan.network.max_norm_ratio, member.max_examples)
+        return _manifest(store.blobs, start, plan.network.wire, plan.network.max_norm_ratio, member.max_examples)
     prepared = run.prepared or {}
     return Manifest(
         tensors={name: (WIRE_DTYPES[plan.network.wire], tuple(shape)) for name, shape in prepared["tensors"].items()},
@@ -89,8 +90,8 @@ def _checked(session: Session, store: Store, caller: Caller, run_id: str, number
 
 
 @lru_cache(maxsize=64)
-def _manifest(start: Path, wire: str, max_norm_ratio: float, max_examples: int) -> Manifest:
-    return manifest_of(start, wire, max_norm_ratio, max_examples)
+def _manifest(blobs: Blobs, start: str, wire: str, max_norm_ratio: float, max_examples: int) -> Manifest:
+    return manifest_of(blobs.get(start), wire, max_norm_ratio, max_examples)
 
 
 def _counted(session: Session, caller: Caller, run_id: str, number: int, sha256: str) -> bool:

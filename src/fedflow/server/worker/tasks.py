@@ -7,11 +7,9 @@ import math
 import tempfile
 from pathlib import Path
 
-import torch
-
-from fedflow.federation.jobs import derived_seed
 from fedflow.federation.joining import join_updates
-from fedflow.models import BaseModel, adapter_bytes, model_folder, new_adapter, open_model, save_model
+from fedflow.federation.workbench import initial_adapter
+from fedflow.models import BaseModel, model_folder, open_model, save_model
 from fedflow.models.weights import get_weights
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Job
@@ -71,7 +69,5 @@ def _start(store: Store, model: BaseModel, plan: Plan) -> tuple[str | None, Name
     """The adapter that round 1 starts from, stored, and its tensors; for whole models None and the UNet's weights."""
     if not plan.trains_adapter:
         return None, get_weights(model)
-    generator = torch.Generator().manual_seed(derived_seed(plan.seeds[0], "initial adapter"))
-    adapter = new_adapter(model, plan.lora.rank, plan.lora.alpha, plan.lora.text_encoder, generator)
-    digest = files.put(store, adapter_bytes(adapter, "diffusers", {}), "adapter")
+    digest = files.put(store, initial_adapter(model, plan, plan.seeds[0]), "adapter")
     return digest, load_tensors(store.blobs.get(digest))
