@@ -23,7 +23,12 @@ Method = Literal["fedavg", "fedit", "fedex-lora"]
 Weighting = Literal["samples", "uniform"]
 
 
-RESERVED_NAMES = frozenset({"aggregated", "central", "base", "floor", "residual", "joint"})
+AGGREGATED = "aggregated"
+CENTRAL = "central"
+ALONE = "alone-"
+BASE = "base"
+FLOOR = "floor"
+RESERVED_NAMES = frozenset({AGGREGATED, CENTRAL, BASE, FLOOR, "residual", "joint"})
 """Rows of a run's table and files of its rounds that are no clients'."""
 
 
@@ -60,7 +65,7 @@ class Data(Settings):
         if self.heldout in self.clients:
             raise ValueError(f"heldout: '{self.heldout}' is a client's folder; held-out pictures train nobody")
         for client in self.clients:
-            if client in RESERVED_NAMES or client.startswith("alone-"):
+            if client in RESERVED_NAMES or client.startswith(ALONE):
                 raise ValueError(f"clients: '{client}' is what the table calls one of its own rows; rename the folder")
         return self
 

@@ -56,7 +56,7 @@ checkpoint_every = 1
 [baselines]
 central = false
 [evaluation]
-clients = false
+clients = true
 sampler_steps = 1
 [gallery]
 count = 1
@@ -83,8 +83,9 @@ def network(tmp_path: Path) -> Iterator[Network]:
 
 
 def test_a_federation_over_the_network_ends_with_the_bits_of_a_simulation(
-    network: Network, plan: Path, pictures: Path, tmp_path: Path
+    network: Network, plan: Path, method: str, pictures: Path, tmp_path: Path
 ) -> None:
+    network.options = ("--pictures", str(pictures))
     network.start_server()
     for member in COUNTS:
         network.join(member, pictures / member)
@@ -96,6 +97,19 @@ def test_a_federation_over_the_network_ends_with_the_bits_of_a_simulation(
     for member, process in network.clients.items():
         assert process.wait(30) == 0, network.log(member)
     assert "done" in network.asked("run", "explain", run_id)
+    network.asked("run", "watch", run_id)
+    network.asked("run", "report", run_id, "--out", str(tmp_path / "report"))
+    assert table(tmp_path / "report") == [row for row in table(tmp_path / "out") if ",floor," not in row]
+    assert (tmp_path / "report" / "report.html").is_file()
+    layout = "kohya" if method == "fedex-lora" else "unet"
+    for member in COUNTS:
+        joint = network.folder / member / "runs" / run_id / f"joint.{layout}.safetensors"
+        network.asked("run", "export", run_id, "--out", str(tmp_path / "export.safetensors"))
+        assert joint.read_bytes() == (tmp_path / "export.safetensors").read_bytes()
+
+
+def table(folder: Path) -> list[str]:
+    return (folder / "table.csv").read_text().splitlines()
 
 
 DEATHS = (

@@ -74,9 +74,10 @@ def carry_over_network(plan_file: Path, plan: Plan, out: Path) -> None:
         run_id = runs[0]["id"] if runs else start(coordinator, plan_file, (), None)
         if not watch(coordinator, run_id):
             raise RunError(f"the run over the network ended early; see the logs in {place}")
-        events = _events(coordinator, coordinator.get(f"/runs/{run_id}")["federation_id"])
-    _note_outcomes(plan, folder, place, run_id, [event["facts"] for event in events if event["run"] == run_id
-                                                 and event["kind"] == "round committed"])  # fmt: skip
+        federation = coordinator.federation(None)
+        events = list(coordinator.pages(f"/federations/{federation}/events"))
+    committed = [event["facts"] for event in events if (event["run"], event["kind"]) == (run_id, "round committed")]
+    _note_outcomes(plan, folder, place, run_id, committed)
 
 
 def _note_outcomes(plan: Plan, folder: RunFolder, place: Path, run_id: str, committed: list[dict[str, Any]]) -> None:
@@ -102,16 +103,6 @@ def _note_outcomes(plan: Plan, folder: RunFolder, place: Path, run_id: str, comm
             exact_error=facts["exact_error"],
         )
         write_json(folder.aggregate(seed, number), asdict(joined))
-
-
-def _events(coordinator: Coordinator, federation_id: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    after: int | None = 0
-    while after is not None:
-        page = coordinator.get(f"/federations/{federation_id}/events", after=after, limit=200)
-        found += page["items"]
-        after = page["next"]
-    return found
 
 
 def _port(place: Path) -> int:

@@ -22,7 +22,12 @@ DatabaseOption = Annotated[
     typer.Option(envvar="FEDFLOW_DATABASE_URL", help="postgresql+psycopg://USER@HOST/NAME; SQLite where not given."),
 ]
 QueueOption = Annotated[
-    str | None, typer.Option(envvar="FEDFLOW_QUEUE_URL", help="redis://HOST:PORT/N; a file where not given.")
+    str | None,
+    typer.Option(envvar="FEDFLOW_QUEUE_URL", help="redis:// or postgresql+psycopg://...; a file where not given."),
+]
+PicturesOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder with folders of held-out pictures, which rounds are scored against (data.heldout)."),
 ]
 HostOption = Annotated[str | None, typer.Option(help="Address to listen on; this machine alone where not given.")]
 PortOption = Annotated[int | None, typer.Option(help="Port to listen on; 8440 where not given.")]
@@ -43,12 +48,14 @@ def _server(
     folder: FolderOption = None,
     database_url: DatabaseOption = None,
     queue_url: QueueOption = None,
+    pictures: PicturesOption = None,
     host: HostOption = None,
     port: PortOption = None,
 ) -> None:
-    """Start FedFlowServer: web process and worker, until Ctrl-C."""
+    """Start FedFlowServer: web process, worker and evaluator, until Ctrl-C."""
     context.obj = {
         "folder": folder,
+        "pictures": pictures,
         "database_url": database_url,
         "queue_url": queue_url,
         "host": host,
@@ -70,10 +77,20 @@ def _web(context: typer.Context) -> None:
 
 @server_app.command("worker")
 def _worker(context: typer.Context) -> None:
-    """One more worker for the same database and data folder."""
+    """One more worker for the same database and data folder: it prepares runs, aggregates and exports."""
     from fedflow.cli.server import run_worker
+    from fedflow.server.worker.main import ROUNDS
 
-    run_worker(_settings(context))
+    run_worker(_settings(context), ROUNDS)
+
+
+@server_app.command("evaluator")
+def _evaluator(context: typer.Context) -> None:
+    """One more worker of the other sort: it draws pictures with the rounds' models and measures them."""
+    from fedflow.cli.server import run_worker
+    from fedflow.server.worker.main import EVALUATION
+
+    run_worker(_settings(context), EVALUATION)
 
 
 @server_app.command("migrate")
@@ -135,6 +152,49 @@ def _explain(
     """Say in one paragraph why the run is not moving."""
     coordinator = _coordinator(url, token, token_file)
     print(coordinator.get(f"/runs/{run or coordinator.last_run()}/explain")["text"])
+
+
+@run_app.command("scores")
+def _scores(
+    run: RunArgument = None, url: UrlOption = URL, token_file: TokenOption = None, token: SecretOption = None
+) -> None:
+    """Print FID and KID of the base model and of every round's models."""
+    from fedflow.cli.run_results import print_scores
+
+    coordinator = _coordinator(url, token, token_file)
+    print_scores(coordinator, run or coordinator.last_run())
+
+
+@run_app.command("report")
+def _report(
+    out: Annotated[Path, typer.Option(help="Folder to write into.")],
+    run: RunArgument = None,
+    url: UrlOption = URL,
+    token_file: TokenOption = None,
+    token: SecretOption = None,
+) -> None:
+    """Write table, chart, gallery and report of a scored run."""
+    from fedflow.cli.run_results import write_report
+
+    coordinator = _coordinator(url, token, token_file)
+    write_report(coordinator, run or coordinator.last_run(), out)
+
+
+@run_app.command("export")
+def _export(
+    out: Annotated[Path, typer.Option(help="The file to write, ending in .safetensors.")],
+    run: RunArgument = None,
+    layout: Annotated[str, typer.Option("--format", help="kohya (ComfyUI, A1111) or diffusers.")] = "kohya",
+    number: Annotated[int | None, typer.Option("--round", help="Round; the last where not given.", min=1)] = None,
+    url: UrlOption = URL,
+    token_file: TokenOption = None,
+    token: SecretOption = None,
+) -> None:
+    """Fetch a run's joint model as one file for other tools."""
+    from fedflow.cli.run_results import export
+
+    coordinator = _coordinator(url, token, token_file)
+    export(coordinator, run or coordinator.last_run(), out, layout, number)
 
 
 def join(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from fedflow.client.transfer import download
 from fedflow.errors import MistakeError, RunError
 from fedflow.federation.protocol import API, PROTOCOL, PROTOCOL_HEADER
 from fedflow.plan import read_plan
@@ -54,9 +57,23 @@ class Coordinator:
             raise (MistakeError if answer.status_code < 500 else RunError)(message)
         return told
 
+    def pages(self, path: str, **query: str | int) -> Iterator[Any]:
+        """Every item of the list at `path`, page after page."""
+        after: str | int | None = None
+        while True:
+            page = self.get(path, **{"limit": 200, **query, **({} if after is None else {"after": after})})
+            yield from page["items"]
+            if page["next"] is None:
+                return
+            after = page["next"]
+
+    def fetch(self, sha256: str, target: Path) -> None:
+        """Download content into `target`, checked; what a cut download has left there is gone on with."""
+        download(self._client, f"{self._client.base_url}files/{sha256}", sha256, target)
+
     def federation(self, name: str | None) -> str:
         """The identifier of the federation of this name, or of the only one there is."""
-        found = {item["name"]: item["id"] for item in self.get("/federations", limit=200)["items"]}
+        found = {item["name"]: item["id"] for item in self.pages("/federations")}
         if name is None and len(found) == 1:
             return str(next(iter(found.values())))
         if name not in found:
@@ -65,17 +82,10 @@ class Coordinator:
 
     def last_run(self) -> str:
         """The identifier of the run that was started last."""
-        after, last = "", None
-        while True:
-            page = self.get("/runs", after=after, limit=200)
-            if page["items"]:
-                last = page["items"][-1]["id"]
-            if page["next"] is None:
-                break
-            after = page["next"]
-        if last is None:
+        last = deque(self.pages("/runs"), maxlen=1)
+        if not last:
             raise MistakeError("the server has no run yet; start one with 'fedflow run start PLAN'")
-        return str(last)
+        return str(last[0]["id"])
 
 
 def code(coordinator: Coordinator, member: str, federation: str | None, max_examples: int | None) -> str:
@@ -94,7 +104,7 @@ def start(coordinator: Coordinator, plan_file: Path, overrides: tuple[str, ...],
 
 
 def watch(coordinator: Coordinator, run_id: str) -> bool:
-    """Print what happens in the run, a line each, until it is over; True where it is done.
+    """Print what happens in the run, a line each, until it is over and scored; True where it is done.
 
     KeyboardInterrupt comes back with a message: the run itself goes on.
     """
@@ -102,15 +112,11 @@ def watch(coordinator: Coordinator, run_id: str) -> bool:
     try:
         while True:
             run = coordinator.get(f"/runs/{run_id}")
-            while True:
-                page = coordinator.get(f"/federations/{run['federation_id']}/events", after=after, limit=200)
-                for event in page["items"]:
-                    after = event["id"]
-                    if event["run"] == run_id:
-                        print(_line(event), flush=True)
-                if page["next"] is None:
-                    break
-            if run["status"] in OVER:
+            for event in coordinator.pages(f"/federations/{run['federation_id']}/events", after=after):
+                after = event["id"]
+                if event["run"] == run_id:
+                    print(_line(event), flush=True)
+            if run["status"] in OVER and not run["jobs_to_come"]:
                 if run["message"]:
                     print(run["message"], file=sys.stderr)
                 return bool(run["status"] == "done")

@@ -15,6 +15,7 @@ from fedflow.server.processes import supervise
 from fedflow.server.services import devices, federations, identity
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import make_engine, open_store
+from fedflow.server.worker.main import Pool, work
 
 FIRST_MEMBER = "participant-1"
 MOST_EXAMPLES = 100_000
@@ -52,11 +53,9 @@ def default_folder() -> Path:
     return Path.home() / ".local" / "share" / "fedflow-server"
 
 
-def run_worker(settings: ServerSettings) -> None:
+def run_worker(settings: ServerSettings, pool: Pool) -> None:
     """One worker, until it is told to end."""
-    from fedflow.server.worker.main import work  # noqa: PLC0415 - brings torch along
-
-    work(open_store(settings), settings)
+    work(open_store(settings), settings, pool)
 
 
 def migrate(settings: ServerSettings) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import shlex
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,16 +20,15 @@ import torch
 from fedflow.client.base import prepare_base
 from fedflow.client.connection import Connection, Refused, Unavailable, printable
 from fedflow.client.consent import decide, has_agreed, plan_of, remember, size_text
+from fedflow.client.global_state import have, merged_worth_fetching
 from fedflow.client.home import Device, Home
 from fedflow.client.policy import BYTES_PER_MB, Policy, is_open, refusal
 from fedflow.client.transfer import forget
-from fedflow.errors import ModelError, RunError, StorageError
+from fedflow.errors import ModelError, RunError
 from fedflow.federation.jobs import Trained, TrainJob
-from fedflow.federation.places import RunFolder
 from fedflow.federation.protocol import RunFacts, UpdateRequest, Work
 from fedflow.federation.workbench import Workbench, settle_torch
 from fedflow.plan import Plan
-from fedflow.storage import Blobs, read_json, write_json
 from fedflow.tensors import open_tensors
 from fedflow.training import steps_for
 
@@ -131,6 +131,8 @@ class Participant:
             return self._consent(work.run)
         if work.action == "train" and work.run is not None:
             return self._train(work, work.run)
+        if work.action == "finished" and work.run is not None:
+            self._take_home(work, work.run)
         self._say(printable(work.text))
         return work.poll_after_s
 
@@ -168,8 +170,8 @@ class Participant:
             self._say(f"run '{printable(facts.name)}', round {work.round}: waiting, as {why_not}")
             return max(work.poll_after_s, REST_AFTER_FAULT_S)
         opened = self._opened(facts, plan)
-        job = self._job(work, plan)
-        self._fetch(opened.bench.folder, job)
+        job = self._job(work, plan, opened.bench)
+        have(opened.bench.folder, job, opened.bench.merged, self._place.num_examples, self._connection.fetch)
         self._say(
             f"round {job.round} of {plan.rounds}: training {job.steps} steps on {self._place.num_examples} pictures"
         )
@@ -189,6 +191,7 @@ class Participant:
                     "first_loss": trained.first_loss,
                     "last_loss": trained.last_loss,
                     "seconds": trained.seconds,
+                    "steps": trained.steps,
                 },
             )
             self._connection.hand_in(run, work.round, request)
@@ -224,26 +227,29 @@ class Participant:
             self._open = _Open(facts, plan, bench)
         return self._open
 
-    def _job(self, work: Work, plan: Plan) -> TrainJob:
+    def _job(self, work: Work, plan: Plan, bench: Workbench) -> TrainJob:
         settings, member = plan.training, self._device.member
         steps = steps_for(
             self._place.num_examples, settings.batch_size, settings.epochs, settings.gradient_accumulation
         )
-        return TrainJob(plan.seeds[0], member, work.round, (member,), steps, work.adapter, work.residuals)
+        merged = merged_worth_fetching(work, bench.folder.blobs, bench.merged)
+        return TrainJob(plan.seeds[0], member, work.round, (member,), steps, work.adapter, work.residuals, merged)
 
-    def _fetch(self, folder: RunFolder, job: TrainJob) -> None:
-        """Have the global state that `job` starts from, and no more than that and its own update."""
-        needed = [digest for digest in (job.adapter, *job.residuals) if digest is not None]
-        own = _own_update(folder, job, self._place.num_examples)
-        for path in folder.blobs.folder.glob("*/*"):
-            if path.name[:64] not in {*needed, own}:
-                path.unlink()
-        for digest in needed:
-            if not _holds(folder.blobs, digest):
-                arriving = folder.out / "fetched" / digest
-                arriving.parent.mkdir(parents=True, exist_ok=True)
-                self._connection.fetch(digest, arriving)
-                folder.blobs.adopt(arriving, digest)
+    def _take_home(self, work: Work, run: str) -> None:
+        """Fetch the joint model of a run that is over, and drop what the run needed here."""
+        folder = self._home.run(run)
+        paths = [folder / f"joint.{layout}.safetensors" for layout in work.files]
+        if not folder.is_dir() or all(path.is_file() for path in paths):
+            return
+        for path, digest in zip(paths, work.files.values(), strict=True):
+            self._connection.fetch(digest, path)
+        if self._open is not None and self._open.facts.id == run:
+            self._open = None
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+        for path in paths:
+            self._say(f"the joint model is here: {path}")
 
     def _trained(self, bench: Workbench, job: TrainJob) -> Trained:
         try:
@@ -280,34 +286,6 @@ class Participant:
         if seconds > 0.0:
             jittered = seconds * self._random.uniform(1.0 - JITTER, 1.0 + JITTER)
             self._sleep(min(max(jittered, SHORTEST_REST_S), LONGEST_REST_S))
-
-
-def _own_update(folder: RunFolder, job: TrainJob, num_examples: int) -> str | None:
-    """The update that `job` made here before, by content hash.
-
-    What was made for the same round from another state or with other pictures, or has lost its bytes, is dropped.
-    """
-    done, note = folder.outcome(job.name), folder.outcome(f"{job.name}-from")
-    asked = {"adapter": job.adapter, "residuals": list(job.residuals), "num_examples": num_examples}
-    if not note.is_file() or read_json(note) != asked:
-        done.unlink(missing_ok=True)
-        folder.drop_checkpoints(job.name)
-        write_json(note, asked)
-    if not done.is_file():
-        return None
-    update = Trained(**read_json(done)).update
-    if not _holds(folder.blobs, update):
-        done.unlink()
-        return None
-    return update
-
-
-def _holds(blobs: Blobs, digest: str) -> bool:
-    """Whether the blob is there and whole."""
-    try:
-        return blobs.get(digest).is_file()
-    except StorageError:
-        return False
 
 
 def is_want_of_memory(error: BaseException) -> bool:

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from fedflow.evaluation.summary import RunSummary
-from fedflow.evaluation.table import AGGREGATED, ALONE, BASE, CENTRAL, FLOOR, Row, over_seeds
+from fedflow.evaluation.table import Row, over_seeds
+from fedflow.plan import AGGREGATED, ALONE, BASE, CENTRAL, FLOOR
 from fedflow.storage import write_atomic
 
 Measure = Literal["fid", "kid"]

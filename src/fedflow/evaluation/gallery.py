@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
 from fedflow.datasets import caption_tags
 from fedflow.evaluation.summary import RunSummary
-from fedflow.evaluation.table import AGGREGATED, BASE, CENTRAL
+from fedflow.plan import AGGREGATED, BASE, CENTRAL
 from fedflow.storage import write_atomic
 
 MOST_ROUNDS = 6

@@ -18,19 +18,8 @@ from PIL import Image, UnidentifiedImageError
 from fedflow.evaluation.charts import chart_svg
 from fedflow.evaluation.gallery import Column, gallery_columns, prompt_label, shown_rounds
 from fedflow.evaluation.summary import RoundFacts, RunSummary
-from fedflow.evaluation.table import (
-    AGGREGATED,
-    ALONE,
-    BASE,
-    CENTRAL,
-    COLUMNS,
-    FLOOR,
-    REFERENCE_TABLE,
-    Figure,
-    Row,
-    over_seeds,
-    paper_table,
-)
+from fedflow.evaluation.table import COLUMNS, REFERENCE_TABLE, Figure, Row, over_seeds, paper_table
+from fedflow.plan import AGGREGATED, ALONE, BASE, CENTRAL, FLOOR
 from fedflow.storage import write_atomic
 
 MEGABYTE = 1_000_000

@@ -9,14 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from fedflow.plan import RESERVED_NAMES
+from fedflow.plan import AGGREGATED, ALONE, CENTRAL, RESERVED_NAMES
 from fedflow.storage import write_atomic
-
-AGGREGATED = "aggregated"
-CENTRAL = "central"
-ALONE = "alone-"
-BASE = "base"
-FLOOR = "floor"
 
 
 @dataclass(frozen=True)

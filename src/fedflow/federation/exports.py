@@ -57,6 +57,11 @@ def adapter_facts(plan: Plan, resolution: int, what: str) -> dict[str, str]:
     return facts | ({"modelspec.trigger_phrase": plan.data.trigger} if plan.data.trigger else {})
 
 
+def in_layouts(adapter: Adapter, facts: dict[str, str]) -> dict[Layout, bytes]:
+    """The adapter's file in every layout, with `facts` in its header."""
+    return {layout: adapter_bytes(same_rank(adapter), layout, facts) for layout in LAYOUTS}
+
+
 def write_layouts(path_of: dict[Layout, Path], adapter: Adapter, facts: dict[str, str]) -> None:
     """Write `adapter` to one file per layout, with `facts` in its header."""
     for layout, path in path_of.items():

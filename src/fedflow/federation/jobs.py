@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from fedflow.datasets import Dataset
+from fedflow.federation.rounds import Merged
 from fedflow.plan import Plan
+
+if TYPE_CHECKING:
+    from fedflow.datasets import Dataset
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class TrainJob:
     steps: int
     adapter: str | None
     residuals: tuple[str, ...]
+    merged: Merged | None = None
 
     @property
     def name(self) -> str:

@@ -12,11 +12,11 @@ from fedflow.storage import Blobs
 
 
 class RunFolder:
-    """The layout of a run's folder: `blobs/` by content, and one folder per seed."""
+    """The layout of a run's folder: `blobs/` by content where no other store is given, and one folder per seed."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, blobs: Blobs | None = None) -> None:
         self.out = out
-        self.blobs = Blobs(out / "blobs")
+        self.blobs = blobs or Blobs(out / "blobs")
 
     def outcome(self, job: str) -> Path:
         """The file that says a job is done, and with what outcome."""

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised where a message changes its meaning; a client of another number is told so and stops."""
 
 API = "/api/v1"
@@ -19,6 +19,7 @@ TOKEN_PURPOSE = "fedflow device token, protocol 1"  # noqa: S105 - what is signe
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the content, hexadecimal.")]
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Layout = Literal["diffusers", "kohya", "unet"]
 Seconds = Annotated[float, Field(ge=0)]
 
 
@@ -88,13 +89,24 @@ class Token(Message):
     expires_in_s: Seconds
 
 
+class MergedBase(Message):
+    """Base weights with the first `count` residuals in them: `weights` in the place of fetching those."""
+
+    weights: Sha256
+    size_bytes: int = Field(ge=0)
+    count: int = Field(ge=1)
+
+
 class Work(Message):
     """What a participant is to do now.
 
     action: 'consent' asks for the owner's consent to `run`; 'train' gives an assignment; 'wait' asks again after
-        `poll_after_s`; 'finished' says that `run` is over, with `adapter` and `residuals` of the joint model.
+        `poll_after_s`; 'finished' says that `run` is over, with its joint model in `files`.
     text: why, in one sentence for people.
     residuals: all residuals of the run so far, oldest first; the client fetches those that its base lacks.
+    residual_bytes: what each of them weighs.
+    merged: what a client that lacks many of them may fetch in their place.
+    files: the joint model by layout, as other tools open it.
     """
 
     action: Literal["consent", "train", "wait", "finished"]
@@ -104,6 +116,9 @@ class Work(Message):
     round: int = 0
     adapter: Sha256 | None = None
     residuals: tuple[Sha256, ...] = ()
+    residual_bytes: tuple[int, ...] = ()
+    merged: MergedBase | None = None
+    files: dict[Layout, Sha256] = Field(default_factory=dict)
     deadline_in_s: Seconds | None = None
 
 
@@ -130,6 +145,9 @@ class RunFacts(Message):
     base_files: tuple[BaseFile, ...]
     tensors: dict[str, tuple[int, ...]] = Field(description="Names and shapes of what leaves a participant.")
     upload_bytes: int = Field(description="About what one update weighs.")
+    age_s: Seconds = Field(0.0, description="Since it was started.")
+    seconds: Seconds = Field(0.0, description="What it has taken so far, or took.")
+    jobs_to_come: int = Field(0, description="Scores and exports that a worker still makes.")
     message: str
 
 

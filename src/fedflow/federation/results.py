@@ -13,12 +13,12 @@ from fedflow.evaluation.distances import paired_interval
 from fedflow.evaluation.gallery import gallery_png
 from fedflow.evaluation.report import write_report
 from fedflow.evaluation.summary import GalleryStrip, RoundFacts, RunSummary
-from fedflow.evaluation.table import AGGREGATED, ALONE, BASE, CENTRAL, FLOOR, Row, write_table
+from fedflow.evaluation.table import Row, write_table
 from fedflow.federation.jobs import derived_seed, gallery_prompts
 from fedflow.federation.places import data_folder
 from fedflow.federation.records import Record
 from fedflow.federation.simulation import Outcome
-from fedflow.plan import Plan
+from fedflow.plan import AGGREGATED, ALONE, BASE, CENTRAL, FLOOR, Plan
 
 
 def write_results(out: Path, record: Record, outcome: Outcome, examples: dict[str, int]) -> dict[str, Path]:

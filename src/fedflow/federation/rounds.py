@@ -96,16 +96,29 @@ class GlobalState:
 
 
 @dataclass(frozen=True)
+class Merged:
+    """The base weights that a run's residuals change, as they are with the first `count` residuals in them, by hash.
+
+    Smaller than those residuals together, once there are many.
+    """
+
+    weights: str
+    count: int
+
+
+@dataclass(frozen=True)
 class Assignment:
     """What a client is asked to do: the round, and the global state to start from.
 
-    `residuals` are all of the run's, oldest first; the client merges those that its base lacks.
+    `residuals` are all of the run's, oldest first; the client merges those that its base lacks, or begins with
+    `merged` where that is given and its base holds less.
     """
 
     client: str
     round: int
     adapter: str | None
     residuals: tuple[str, ...]
+    merged: Merged | None = None
 
 
 @dataclass(frozen=True)

@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from fedflow.errors import MistakeError
-from fedflow.evaluation import Score, real_floor, score
-from fedflow.evaluation.table import AGGREGATED, ALONE, BASE, CENTRAL, FLOOR, Row
+from fedflow.evaluation import Score
+from fedflow.evaluation.table import Row
 from fedflow.federation import rounds
 from fedflow.federation.exports import LAYOUTS, adapter_facts, as_one_adapter, stored_adapter, write_layouts
-from fedflow.federation.jobs import Committed, DrawJob, Drawn, Real, Trained, TrainJob, derived_seed
+from fedflow.federation.jobs import Committed, DrawJob, Drawn, Real, Trained, TrainJob
 from fedflow.federation.joining import join_updates
 from fedflow.federation.places import RunFolder
 from fedflow.federation.rounds import GlobalState, Receipt, Rules
+from fedflow.federation.scoring import score_drawing, score_floor
 from fedflow.federation.workbench import settle_torch
 from fedflow.federation.workers import Machine, Workers, workers
-from fedflow.plan import Plan
+from fedflow.plan import AGGREGATED, ALONE, BASE, CENTRAL, FLOOR, Plan
 from fedflow.storage import read_json, write_json
 from fedflow.training.recipe import steps_for
 
@@ -176,13 +176,12 @@ class _Simulation:
         self._outcome.drawn[job.seed, job.round, job.who] = drawn
         assert self._outcome.real is not None
         heldout = self._features(self._outcome.real.heldout)
-        generator = _generator(job.seed, f"interval of {job.who} in round {job.round}")
-        figures = score(heldout, self._features(drawn.features), self._outcome.real.extractor, generator)
+        figures = score_drawing(job, heldout, self._features(drawn.features), self._outcome.real.extractor)
         self._row(job.seed, job.round, job.who, examples, steps, figures)
 
     def _floor(self, seed: int, real: Real) -> None:
         heldout, clients = self._features(real.heldout), self._features(real.clients)
-        figures = real_floor(heldout, clients, real.extractor, _generator(seed, "floor"))
+        figures = score_floor(seed, heldout, clients, real.extractor)
         self._row(seed, 0, FLOOR, min(len(heldout), len(clients)), 0, figures)
 
     def _row(self, seed: int, number: int, who: str, examples: int, steps: int, figures: Score) -> None:
@@ -250,10 +249,6 @@ def count_jobs(plan: Plan) -> int:
     alone = plan.rounds * per_round + clients if plan.baselines.alone else 0
     initial = 1 if plan.trains_adapter else 0
     return 1 + len(plan.seeds) * (initial + 1 + federation + central + alone)
-
-
-def _generator(seed: int, purpose: str) -> torch.Generator:
-    return torch.Generator().manual_seed(derived_seed(seed, purpose))
 
 
 def _first(error: BaseException) -> BaseException:

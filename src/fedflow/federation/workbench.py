@@ -33,16 +33,18 @@ from fedflow.models import (
     SAMPLERS,
     BaseModel,
     adapter_bytes,
+    get_base_weights,
     merge,
     new_adapter,
     open_model,
     read_adapter,
     remove_lora,
     set_adapter,
+    set_base_weights,
     set_weights,
 )
 from fedflow.plan import Plan
-from fedflow.storage import read_json, write_atomic, write_json
+from fedflow.storage import Blobs, read_json, write_atomic, write_json
 from fedflow.tensors import load_tensors, to_bytes
 from fedflow.training import CaptionCache, LatentCache, Recipe, cache_captions, cache_latents, train_lora, train_unet
 
@@ -76,13 +78,15 @@ class Workbench:
         inception: Path | None,
         *,
         base: str | None = None,
+        blobs: Blobs | None = None,
     ) -> None:
         """`folders` says where the pictures of each name are that the plan's data speaks of, as far as they are here.
 
-        `base` opens in the place of the plan's model: a copy of it at another place.
+        `base` opens in the place of the plan's model: a copy of it at another place. `blobs` takes the place of those
+        in `out`.
         """
         self.plan = plan
-        self.folder = RunFolder(out)
+        self.folder = RunFolder(out, blobs)
         self._folders = folders
         self._base = base or plan.model
         self._extractor_choice = (extractor, inception)
@@ -119,6 +123,17 @@ class Workbench:
         merge(self.model, self._adapter(residual))
         self._merged = (*self._merged, residual)
 
+    def begin_with(self, weights: str, residuals: tuple[str, ...]) -> None:
+        """Take the changed weights as they are with `residuals` in them."""
+        set_base_weights(self.model, load_tensors(self.folder.blobs.get(weights)))
+        self._merged = residuals
+
+    def merged_weights(self, residuals: tuple[str, ...]) -> bytes:
+        """The weights that `residuals` change, with them in, as a file that `begin_with` takes."""
+        bring_up_to_date(self, residuals)
+        keys = self._adapter(residuals[0])
+        return to_bytes(get_base_weights(self.model, keys), {})
+
     def initial_adapter(self, seed: int) -> str:
         """Store the adapter that round 1 starts from, of zero effect, and return its content hash."""
         return self.folder.blobs.put(initial_adapter(self.model, self.plan, seed))
@@ -126,15 +141,19 @@ class Workbench:
     def real(self) -> Real:
         """Measure the real pictures: the held-out ones, and all clients' pooled."""
         clients = [picture for client in self.plan.data.clients for picture in self._dataset(client).pictures]
-        heldout = self._measured("heldout", self.heldout.pictures)
         return Real(
-            heldout=heldout,
+            heldout=self.measured_heldout,
             clients=self._measured("clients", clients),
             extractor=self.extractor.name,
             resize=self.extractor.resize,
             base_hash=self.model.content_hash,
             resolution=self.model.resolution,
         )
+
+    @cached_property
+    def measured_heldout(self) -> str:
+        """The file of the held-out pictures' features, in the run's folder."""
+        return self._measured("heldout", self.heldout.pictures)
 
     def train(self, job: TrainJob) -> Trained:
         """Carry out a training job, or return the outcome that is there already."""
@@ -147,7 +166,8 @@ class Workbench:
             trained.append(self._train(job, adapter, round_number))
             return trained[0].update, trained[0].num_examples
 
-        take_part(Assignment(job.who, job.round, job.adapter, job.residuals), self, train)
+        assigned = Assignment(job.who, job.round, job.adapter, job.residuals, job.merged)
+        take_part(assigned, self, train)
         write_json(done, asdict(trained[0]))
         self.folder.drop_checkpoints(job.name)
         return trained[0]

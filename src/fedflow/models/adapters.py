@@ -10,7 +10,7 @@ does, whether or not the installed transformers has a module of that name.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -128,6 +128,24 @@ def merge(model: BaseModel, adapter: Adapter, weight: float = 1.0) -> None:
             delta = factors.delta().to(device=target.device, dtype=torch.float32)
             target.copy_(target.float() + weight * delta.reshape(target.shape))
     model.mark_changed(*(key.partition(".")[0] for key in adapter))
+
+
+def get_base_weights(model: BaseModel, keys: Iterable[str]) -> dict[str, Tensor]:
+    """A copy of the frozen weights behind an adapter's keys, `<key>.weight`, float32 on the CPU."""
+    return {f"{key}.weight": _copy(_weight(_module(model, key))) for key in keys}
+
+
+def set_base_weights(model: BaseModel, tensors: Mapping[str, Tensor]) -> None:
+    """Overwrite frozen weights, named as `get_base_weights` does. Raises AdapterError for what does not fit."""
+    targets = {name: _weight(_module(model, name.removesuffix(".weight"))) for name in tensors}
+    for name, target in targets.items():
+        if target.shape != tensors[name].shape:
+            got, wanted = tuple(tensors[name].shape), tuple(target.shape)
+            raise AdapterError(f"'{name}' has shape {got}, model '{model.name}' has {wanted}; is it of another base?")
+    with torch.no_grad():
+        for name, target in targets.items():
+            target.copy_(tensors[name])
+    model.mark_changed(*(name.partition(".")[0] for name in tensors))
 
 
 @contextmanager

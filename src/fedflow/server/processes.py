@@ -1,7 +1,7 @@
-"""FedFlowServer's processes: the web process, the worker, and the one that keeps both alive.
+"""FedFlowServer's processes: the web process, the worker, the evaluator, and the one that keeps them alive.
 
-`python -m fedflow.server.processes web` (or `worker`) reads its settings from the environment, so that the password
-in a database's URL shows in no list of processes.
+`python -m fedflow.server.processes web` (or `worker`, `evaluator`) reads its settings from the environment, so that
+the password in a database's URL shows in no list of processes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fedflow.processes import end_with_parent
 from fedflow.server.settings import ServerSettings
 
 SETTINGS = "FEDFLOW_SERVER_SETTINGS"
-KINDS = ("web", "worker")
+KINDS = ("web", "worker", "evaluator")
 SECONDS_TO_END = 20.0
 RESTART_S = 1.0
 LOOK_S = 0.1
@@ -28,7 +28,7 @@ MOST_QUICK_DEATHS = 5
 
 
 def supervise(settings: ServerSettings) -> int:
-    """Run web process and worker until SIGTERM or Ctrl-C; what dies is started again, after a second.
+    """Run web process, worker and evaluator until SIGTERM or Ctrl-C; what dies is started again, after a second.
 
     Returns an exit status: 0 when told to end, 1 where a process dies again and again right after its start.
     """
@@ -102,9 +102,9 @@ def main() -> None:
 
             wait_briefly()
             from fedflow.server.store import open_store  # noqa: PLC0415
-            from fedflow.server.worker.main import work  # noqa: PLC0415
+            from fedflow.server.worker.main import EVALUATION, ROUNDS, work  # noqa: PLC0415
 
-            work(open_store(settings), settings)
+            work(open_store(settings), settings, ROUNDS if kind == "worker" else EVALUATION)
     except FedFlowError as error:
         print(f"fedflow: {error}", file=sys.stderr)
         sys.exit(error.exit_status)

@@ -22,6 +22,9 @@ class ServerSettings(Settings):
     queue_url: str | None = Field(
         None, description="'redis://host:port/number' for the queue of jobs; without it, a file in the folder."
     )
+    pictures: Path | None = Field(
+        None, description="Folder with folders of held-out pictures that rounds are scored against."
+    )
     host: str = Field("127.0.0.1", description="Address to listen on; '0.0.0.0' for all of this machine's.")
     port: int = Field(8440, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     token_ttl_s: float = Field(900, strict=False, gt=0, description="Life of a device's access token.")

@@ -14,7 +14,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fedflow.client.connection import Connection, Refused, Unavailable, is_private, server_address
 from fedflow.client.home import Device, Home
 from fedflow.errors import MistakeError, RunError
-from fedflow.federation.protocol import Challenged, Joined, JoinRequest, Token, TokenRequest, Work, signed_text
+from fedflow.federation.protocol import (
+    PROTOCOL,
+    Challenged,
+    Joined,
+    JoinRequest,
+    Token,
+    TokenRequest,
+    Work,
+    signed_text,
+)
 
 if TYPE_CHECKING:
     from conftest import Asked, Peer, Said
@@ -41,7 +50,7 @@ class Doorkeeper:
             self._key.verify(base64.b64decode(request.signature), signed_text("d1", request.nonce))
             self.tokens += 1
             return self._peer.message(Token(token=f"t{self.tokens}", expires_in_s=900))
-        assert asked.headers["fedflow-protocol"] == "1"
+        assert asked.headers["fedflow-protocol"] == str(PROTOCOL)
         if asked.headers.get("authorization") != f"Bearer t{self.tokens}":
             return self._peer.problem(401, "the token is unknown, expired or revoked")
         return self._answer(asked)
@@ -117,7 +126,7 @@ def test_a_refusal_is_final_and_has_the_servers_sentence(status: int, peer: Peer
 
 def test_an_answer_of_something_else_is_named(peer: Peer, home: Home) -> None:
     Doorkeeper(peer, home, lambda _: peer.message(Joined(device_id="1", member="a", federation_id="f", federation="b")))
-    with Connection(home) as connection, pytest.raises(RunError, match="the answer is no Work of protocol 1"):
+    with Connection(home) as connection, pytest.raises(RunError, match="the answer is no Work of protocol 2"):
         connection.work()
 
 

@@ -157,10 +157,10 @@ def test_pages_go_on_where_the_last_one_ended(coordinator: Api) -> None:
 
 
 def test_another_protocol_is_told_so(anyone: Api) -> None:
-    response = anyone("GET", "/healthz", headers={"FedFlow-Protocol": "2"})
-    assert "this server speaks protocol 1, the client '2'" in _problem(response, 426)
-    assert response.headers["Upgrade"] == "FedFlow/1"
-    assert anyone("GET", "/healthz", headers={"FedFlow-Protocol": "1"}).status_code == 200
+    response = anyone("GET", "/healthz", headers={"FedFlow-Protocol": "1"})
+    assert "this server speaks protocol 2, the client '1'" in _problem(response, 426)
+    assert response.headers["Upgrade"] == "FedFlow/2"
+    assert anyone("GET", "/healthz", headers={"FedFlow-Protocol": "2"}).status_code == 200
 
 
 def test_a_post_with_a_key_is_done_once(coordinator: Api, store: Store, federation_id: str) -> None:

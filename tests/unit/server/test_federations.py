@@ -10,7 +10,7 @@ from tests.unit.server.conftest import Clock, Machine
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Round
 from fedflow.server.errors import Conflict, NotFound, Unauthorised
-from fedflow.server.services import devices, events, federations, identity, runs
+from fedflow.server.services import devices, events, federations, files, identity, runs
 from fedflow.server.store import Store
 
 
@@ -106,7 +106,8 @@ def test_a_run_goes_on_without_a_removed_member(store: Store, federation_id: str
     plan = Plan.model_validate({"data": {"clients": ("museum", "studio")}})
     run_id = runs.create(store, federation_id, plan)
     prepared = {"tensors": {}, "upload_bytes": 1}
-    runs.begin(store, run_id, base="0" * 64, base_hash="0" * 64, initial=None, prepared=prepared)
+    base = files.put(store, b"[]", "base")
+    runs.begin(store, run_id, base=base, base_hash="0" * 64, initial=None, prepared=prepared)
     federations.remove_member(store, museum.id)
     with store.read() as session:
         assert session.get_one(Round, (run_id, 1)).selected == ["studio"]

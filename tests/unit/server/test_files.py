@@ -11,7 +11,7 @@ import pytest
 from tests.unit.server.conftest import Clock, Machine
 
 from fedflow.errors import StorageError
-from fedflow.server.database.tables import File, Receipt, Round, Run, Upload
+from fedflow.server.database.tables import Artifact, File, Receipt, Round, Run, Score, Upload, Version
 from fedflow.server.errors import NotFound
 from fedflow.server.services import federations, files, identity
 from fedflow.server.services.identity import Caller
@@ -39,6 +39,25 @@ def _add_round(store: Store, federation_id: str, number: int, committed_at: floa
     row.deadline_at, row.committed_at, row.adapter = 0.0, committed_at, adapter
     with store.begin() as session:
         session.add(row)
+
+
+def _add_version(store: Store, federation_id: str, content: str, export: str) -> None:
+    artifact = Artifact(id="artifact", federation_id=federation_id, kind="adapter", name="a", created_at=0.0)
+    version = Version(id="version", artifact_id="artifact", number=1, content=content, facts={}, created_at=0.0)
+    version.files = {"kohya": export}
+    with store.begin() as session:
+        session.add(artifact)
+        session.flush()
+        session.add(version)
+
+
+def _add_score(store: Store, federation_id: str, features: str, picture: str) -> None:
+    score = Score(run_id=f"run of {federation_id}", round=1, who="aggregated", num_examples=1, steps=1, prompts=["a"])
+    score.fid = score.kid = score.kid_low = score.kid_high = score.seconds = score.scored_at = 0.0
+    score.resize, score.num_heldout = "as it is", 2
+    score.extractor, score.features, score.gallery = "icons-v1", features, [picture]
+    with store.begin() as session:
+        session.add(score)
 
 
 def _may_have(store: Store, caller: Caller, sha256: str) -> bool:
@@ -73,47 +92,39 @@ def test_a_row_needs_its_blob(store: Store) -> None:
         assert session.get(File, "a" * 64) is None
 
 
-def test_a_device_gets_what_its_runs_refer_to_and_nothing_else(
+def test_a_device_gets_what_is_shared_in_its_federation_and_nothing_else(
     store: Store, federation_id: str, caller: Caller
 ) -> None:
-    put = {
-        name: files.put(store, name.encode(), "any")
-        for name in "weights initial committed residual open update theirs unused".split()
-    }
-    base = files.put(
-        store, json.dumps([{"path": "unet/w", "sha256": put["weights"], "size_bytes": 7}]).encode(), "base"
-    )
-    _add_run(store, federation_id, base=base, initial=put["initial"])
-    _add_round(store, federation_id, 1, 1.0, put["committed"])
-    _add_round(store, federation_id, 2, None, put["open"])
-    with store.begin() as session:
-        session.get_one(Round, (f"run of {federation_id}", 1)).residual = put["residual"]
-        key = {"run_id": f"run of {federation_id}", "member_id": caller.member_id, "device_id": caller.id}
-        session.add(Receipt(**key, round=1, sha256=put["update"], num_examples=1, metrics={}, received_at=0.0))
+    put = {name: files.put(store, name.encode(), "any") for name in ("ours", "theirs", "both", "update")}
     other = federations.create(store, "other")
-    _add_run(store, other, initial=put["theirs"])
-
-    hashes = {**put, "base": base}
-    allowed = {name for name, digest in hashes.items() if _may_have(store, caller, digest)}
-    assert allowed == {"base", "weights", "initial", "committed", "residual"}
+    with store.begin() as session:
+        files.share(session, federation_id, put["ours"], None, put["both"])
+        files.share(session, federation_id, put["ours"])
+        files.share(session, other, put["theirs"], put["both"])
+    assert {name for name, digest in put.items() if _may_have(store, caller, digest)} == {"ours", "both"}
     person = Caller("person", "p")
-    assert all(_may_have(store, person, digest) for digest in hashes.values())
+    assert all(_may_have(store, person, digest) for digest in put.values())
     assert not _may_have(store, person, "0" * 64)
 
 
 def test_collection_keeps_what_is_in_use_and_what_is_young(
     store: Store, federation_id: str, caller: Caller, clock: Clock
 ) -> None:
-    weights, start = files.put(store, b"weights", "base"), files.put(store, b"start", "adapter")
+    weights = files.put(store, b"weights", "base")
     base = files.put(store, json.dumps([{"path": "a", "sha256": weights, "size_bytes": 7}]).encode(), "base")
     adapter, unused = files.put(store, b"adapter", "adapter"), files.put(store, b"unused", "update")
-    update, report = files.put(store, b"update", "update"), files.put(store, b"report", "report")
-    _add_run(store, federation_id, base=base, prepared={"start": start})
+    update, merged = files.put(store, b"update", "update"), files.put(store, b"merged", "merged")
+    export, features, picture = (files.put(store, name, "any") for name in (b"export", b"features", b"picture"))
+    _add_run(store, federation_id, base=base)
     _add_round(store, federation_id, 1, 1.0, adapter)
+    _add_version(store, federation_id, adapter, export)
+    _add_score(store, federation_id, features, picture)
     with store.begin() as session:
+        session.get_one(Round, (f"run of {federation_id}", 1)).merged = merged
+        files.share(session, federation_id, unused, adapter)
         key = {"run_id": f"run of {federation_id}", "member_id": caller.member_id, "device_id": caller.id}
         session.add(Receipt(**key, round=1, sha256=update, num_examples=1, metrics={}, received_at=0.0))
-    used = {weights, start, base, adapter, update, report}
+    used = {weights, base, adapter, update, merged, export, features, picture}
     assert files.collect(store, upload_ttl_s=DAY_S) == 0
     clock.now += DAY_S + 1
     young = files.put(store, b"young", "update")

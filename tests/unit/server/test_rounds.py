@@ -19,12 +19,24 @@ from fedflow.models.adapter_files import adapter_bytes
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Job, Receipt, Refusal
 from fedflow.server.errors import ApiError, Conflict, Forbidden, NotFound, Unprocessable
-from fedflow.server.services import commits, devices, explain, federations, files, jobs, runs, updates, uploads
+from fedflow.server.services import (
+    commits,
+    devices,
+    explain,
+    federations,
+    files,
+    jobs,
+    run_facts,
+    runs,
+    updates,
+    uploads,
+)
 from fedflow.server.services.identity import Caller, authenticate
 from fedflow.server.services.uploads import Body
 from fedflow.server.services.work import work_for
+from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
-from fedflow.server.worker.main import carry_out
+from fedflow.server.worker.main import ROUNDS, carry_out
 from fedflow.server.worker.tasks import TASKS
 
 MODULE = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
@@ -66,11 +78,11 @@ class Setting:
         return updates.hand_in(self.store, self.callers[member], run or self.run, number, request).again
 
     def aggregate(self) -> None:
-        for job_id in jobs.waiting(self.store):
-            carry_out(self.store, job_id, "worker")
+        for job_id in jobs.waiting(self.store, jobs.ROUNDS):
+            carry_out(self.store, ServerSettings(folder=self.store.folder), ROUNDS, job_id, "worker")
 
     def status(self) -> str:
-        return runs.facts(self.store, self.callers["a"], self.run).status
+        return run_facts.facts(self.store, self.callers["a"], self.run).status
 
 
 def plan_of(**settings: object) -> Plan:
@@ -85,7 +97,7 @@ def start(store: Store, federation_id: str, callers: dict[str, Caller], plan: Pl
     base = files.put(store, json.dumps([]).encode(), "base")
     prepared = {"tensors": {}, "upload_bytes": 0, "norm": 1.0}
     runs.begin(store, run_id, base=base, base_hash="0" * 64, initial=initial, prepared=prepared)
-    for job_id in jobs.waiting(store):
+    for job_id in jobs.waiting(store, jobs.ROUNDS):
         jobs.finish(store, job_id)
     setting = Setting(store, run_id, callers)
     for caller in callers.values():
@@ -118,10 +130,11 @@ def test_a_run_goes_through_its_rounds_and_ends(setting: Setting) -> None:
         assert setting.work("a").action == "wait"
         setting.aggregate()
     assert setting.status() == "done"
+    assert "its joint model is being written" in setting.work("b").text
+    setting.aggregate()
     finished = setting.work("b")
-    assert (finished.action, len(finished.residuals)) == ("finished", 2)
-    for digest in (finished.adapter, *finished.residuals):
-        assert digest is not None
+    assert (finished.action, set(finished.files)) == ("finished", {"diffusers", "kohya"})
+    for digest in finished.files.values():
         assert files.path_for(setting.store, setting.callers["c"], digest).is_file()
 
 
@@ -244,24 +257,24 @@ def test_close_round_needs_an_update(setting: Setting) -> None:
 def test_an_aggregation_done_twice_commits_once(setting: Setting) -> None:
     for seed, member in enumerate(MEMBERS):
         setting.hand_in(member, 1, adapter(seed + 1))
-    (job_id,) = jobs.waiting(setting.store)
+    (job_id,) = jobs.waiting(setting.store, jobs.ROUNDS)
     with setting.store.read() as session:
         job = session.get_one(Job, job_id)
-    TASKS[job.kind](setting.store, job)
+    TASKS[job.kind](setting.store, ServerSettings(folder=setting.store.folder), job)
     after = setting.work("a")
-    TASKS[job.kind](setting.store, job)
+    TASKS[job.kind](setting.store, ServerSettings(folder=setting.store.folder), job)
     assert setting.work("a") == after
 
 
 def test_a_dead_workers_job_is_taken_up_when_its_lease_has_ended(setting: Setting, clock: Any) -> None:
     for seed, member in enumerate(MEMBERS):
         setting.hand_in(member, 1, adapter(seed + 1))
-    (job_id,) = jobs.waiting(setting.store)
+    (job_id,) = jobs.waiting(setting.store, jobs.ROUNDS)
     assert jobs.claim(setting.store, job_id, "first") is not None
     assert jobs.claim(setting.store, job_id, "second") is None
-    assert jobs.waiting(setting.store) == []
+    assert jobs.waiting(setting.store, jobs.ROUNDS) == []
     clock.now += jobs.LEASE_S + 1
-    assert jobs.waiting(setting.store) == [job_id]
+    assert jobs.waiting(setting.store, jobs.ROUNDS) == [job_id]
     assert jobs.claim(setting.store, job_id, "second") is not None
     assert not jobs.renew(setting.store, job_id, "first")
 
@@ -306,7 +319,7 @@ def test_a_run_of_another_federation_is_not_seen(setting: Setting, new_machine: 
     machine.join(devices.new_code(setting.store, other, "a", 50, ttl_s=3600))
     stranger = authenticate(setting.store, machine.token())
     with pytest.raises(NotFound):
-        runs.facts(setting.store, stranger, setting.run)
+        run_facts.facts(setting.store, stranger, setting.run)
     with pytest.raises(NotFound):
         runs.consent(setting.store, stranger, setting.run, accept=True, num_examples=1, reason="")
     setting.callers["a"] = stranger
@@ -315,6 +328,6 @@ def test_a_run_of_another_federation_is_not_seen(setting: Setting, new_machine: 
 
 
 def test_paths_of_the_coordinator_are_not_told(setting: Setting) -> None:
-    told = runs.facts(setting.store, setting.callers["a"], setting.run).model_dump_json()
+    told = run_facts.facts(setting.store, setting.callers["a"], setting.run).model_dump_json()
     assert "shipped:demo" not in told
     assert str(Path.home()) not in told

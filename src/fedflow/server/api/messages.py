@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from fedflow.federation.protocol import Message, Name, Seconds
-from fedflow.plan import RESERVED_NAMES
+from fedflow.plan import ALONE, RESERVED_NAMES
 
 MemberName = Annotated[Name, Field(pattern=r"^[^\x00-\x1f\x7f/\\.][^\x00-\x1f\x7f/\\]*$")]
 """A member's name is the name of a folder on every machine: no slashes, no dot at its beginning."""
@@ -94,7 +94,7 @@ class CodeRequest(Message):
     @field_validator("member")
     @classmethod
     def _is_no_row(cls, name: str) -> str:
-        if name in RESERVED_NAMES or name.startswith("alone-"):
+        if name in RESERVED_NAMES or name.startswith(ALONE):
             raise ValueError(f"'{name}' is what a run's table calls one of its own rows; choose another name")
         return name
 

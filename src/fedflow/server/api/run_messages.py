@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from fedflow.federation.protocol import Message, RunFacts
+from fedflow.federation.protocol import Message, RunFacts, Seconds
 from fedflow.server.api.messages import Identifier
 
 
@@ -41,6 +41,71 @@ class RunStatus(Message):
 
     id: str
     status: str
+
+
+class ScoreLine(Message):
+    """Figures of one model of a run, and blobs of the pictures that it drew of `prompts`.
+
+    `who` is 'base', 'aggregated', or the member whose update it is; `num_examples` and `steps` are the pictures and
+    optimiser steps behind it. KID is unscaled, with its 95% interval. `features` may be read by people alone.
+    """
+
+    round: int
+    who: str
+    num_examples: int
+    steps: int
+    fid: float
+    kid: float
+    kid_low: float
+    kid_high: float
+    extractor: str
+    resize: str
+    num_heldout: int
+    features: str
+    prompts: tuple[str, ...]
+    gallery: tuple[str, ...]
+    seconds: Seconds
+
+
+class Scores(Message):
+    """All figures of a run so far; `to_come` are those that a worker still takes."""
+
+    items: tuple[ScoreLine, ...]
+    to_come: int
+
+
+class RoundLine(Message):
+    """A round: whom it asked, whose updates were accepted with how many pictures, and what was committed.
+
+    `seconds` is what its members' training took, added up; `report` are the aggregation's figures, `version` is what
+    the registry calls it, `files` are its exports by layout.
+    """
+
+    number: int
+    phase: str
+    selected: tuple[str, ...]
+    accepted: dict[str, int]
+    deadline_in_s: float
+    adapter: str | None
+    residual: str | None
+    seconds: float
+    report: dict[str, Any] | None
+    version: str | None
+    files: dict[str, str]
+
+
+class Rounds(Message):
+    """A page of rounds."""
+
+    items: tuple[RoundLine, ...]
+    next: int | None
+
+
+class RoundPage(Message):
+    """Which rounds: at most `limit` with numbers above `after`."""
+
+    limit: int = Field(50, ge=1, le=200)
+    after: int = Field(0, ge=0, le=2**31)
 
 
 class RunPath(Message):

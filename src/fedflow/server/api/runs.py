@@ -14,9 +14,21 @@ from fedflow.server.api.current import answer
 from fedflow.server.api.idempotency import idempotent
 from fedflow.server.api.messages import Page
 from fedflow.server.api.problems import PROBLEMS
-from fedflow.server.api.run_messages import Explained, RunPath, RunRequest, Runs, RunStarted, RunStatus
+from fedflow.server.api.run_messages import (
+    Explained,
+    RoundLine,
+    RoundPage,
+    Rounds,
+    RunPath,
+    RunRequest,
+    Runs,
+    RunStarted,
+    RunStatus,
+    ScoreLine,
+    Scores,
+)
 from fedflow.server.errors import Unprocessable
-from fedflow.server.services import explain, runs
+from fedflow.server.services import explain, run_facts, runs, scores
 
 blueprint = APIBlueprint(
     "runs",
@@ -42,14 +54,32 @@ def create(body: RunRequest) -> Response:
 @blueprint.get("/runs", responses={200: Runs})
 def listed(query: Page) -> Response:
     """Runs, oldest first; a device sees those of its federation."""
-    items = tuple(runs.listed(current.store(), current.caller(), query.after, query.limit))
+    items = tuple(run_facts.listed(current.store(), current.caller(), query.after, query.limit))
     return answer(Runs(items=items, next=items[-1].id if len(items) == query.limit else None))
 
 
 @blueprint.get("/runs/<run_id>", responses={200: RunFacts})
 def facts(path: RunPath) -> Response:
     """A run: its frozen plan, its members, what leaves a participant."""
-    return answer(runs.facts(current.store(), current.caller(), path.run_id))
+    return answer(run_facts.facts(current.store(), current.caller(), path.run_id))
+
+
+@blueprint.get("/runs/<run_id>/scores", responses={200: Scores})
+def scored(path: RunPath) -> Response:
+    """FID, KID and gallery of the base model and of every round's models, as far as they are taken."""
+    store, caller = current.store(), current.caller()
+    items = tuple(
+        ScoreLine.model_validate(each, from_attributes=True) for each in scores.listed(store, caller, path.run_id)
+    )
+    return answer(Scores(items=items, to_come=run_facts.facts(store, caller, path.run_id).jobs_to_come))
+
+
+@blueprint.get("/runs/<run_id>/rounds", responses={200: Rounds})
+def rounds(path: RunPath, query: RoundPage) -> Response:
+    """The run's rounds, first to last."""
+    found = run_facts.rounds_of(current.store(), current.caller(), path.run_id, query.after, query.limit)
+    items = tuple(RoundLine.model_validate(each, from_attributes=True) for each in found)
+    return answer(Rounds(items=items, next=items[-1].number if len(items) == query.limit else None))
 
 
 @blueprint.get("/runs/<run_id>/explain", responses={200: Explained})
@@ -87,4 +117,4 @@ def close_round(path: RunPath) -> Response:
 
 
 def _status(run_id: str) -> Response:
-    return answer(RunStatus(id=run_id, status=runs.facts(current.store(), current.caller(), run_id).status))
+    return answer(RunStatus(id=run_id, status=run_facts.facts(current.store(), current.caller(), run_id).status))

@@ -11,7 +11,7 @@ from fedflow.server.api import current
 from fedflow.server.api.current import answer
 from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.api.run_messages import RoundPath, RunPath
-from fedflow.server.services import runs, updates, work
+from fedflow.server.services import run_facts, runs, updates, work
 
 blueprint = APIBlueprint(
     "work",
@@ -34,7 +34,7 @@ def consent(path: RunPath, body: ConsentRequest) -> Response:
     """The owner's answer to a run; the last one counts."""
     store, caller = current.store(), current.caller()
     runs.consent(store, caller, path.run_id, body.accept, body.num_examples, body.reason)
-    return answer(runs.facts(store, caller, path.run_id))
+    return answer(run_facts.facts(store, caller, path.run_id))
 
 
 @blueprint.post("/runs/<run_id>/rounds/<int:number>/updates", responses={200: UpdateAnswer})

@@ -117,13 +117,21 @@ class DeviceToken(Table):
 
 
 class File(Table):
-    """A blob in the store, and what it is: base, manifest, adapter, residual, update, report, export."""
+    """A blob in the store, and what it is: base, adapter, residual, merged, update, features, picture, export."""
 
     __tablename__ = "file"
     sha256: Mapped[str] = mapped_column(primary_key=True)
     size_bytes: Mapped[int]
     kind: Mapped[str]
     created_at: Mapped[float]
+
+
+class SharedFile(Table):
+    """A blob that every member of a federation may read."""
+
+    __tablename__ = "shared_file"
+    federation_id: Mapped[str] = mapped_column(ForeignKey("federation.id"), primary_key=True)
+    sha256: Mapped[str] = mapped_column(ForeignKey("file.sha256", ondelete="CASCADE"), primary_key=True, index=True)
 
 
 class Run(Table):
@@ -164,7 +172,10 @@ class RunMember(Table):
 
 
 class Round(Table):
-    """One round of a run: who was selected, until when, and what was committed."""
+    """One round of a run: who was selected, until when, and what was committed.
+
+    `merged` are the base weights with all residuals up to this round's in them, where they were made.
+    """
 
     __tablename__ = "round"
     run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), primary_key=True)
@@ -177,6 +188,7 @@ class Round(Table):
     committed_at: Mapped[float | None]
     adapter: Mapped[str | None]
     residual: Mapped[str | None]
+    merged: Mapped[str | None]
     report: Mapped[dict[str, Any] | None] = mapped_column(JSON)
 
 
@@ -221,8 +233,74 @@ class Upload(Table):
     touched_at: Mapped[float]
 
 
+class Score(Table):
+    """Figures and pictures of one model of a run: `who` is base, aggregated, or the member whose update it is.
+
+    FID and KID are those of `features`, a blob, against the held-out pictures. `gallery` are blobs of pictures, one
+    for each of `prompts`.
+    """
+
+    __tablename__ = "score"
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), primary_key=True)
+    round: Mapped[int] = mapped_column(primary_key=True)
+    who: Mapped[str] = mapped_column(primary_key=True)
+    num_examples: Mapped[int]
+    steps: Mapped[int]
+    fid: Mapped[float]
+    kid: Mapped[float]
+    kid_low: Mapped[float]
+    kid_high: Mapped[float]
+    extractor: Mapped[str]
+    resize: Mapped[str]
+    num_heldout: Mapped[int]
+    features: Mapped[str]
+    prompts: Mapped[list[str]]
+    gallery: Mapped[list[str]]
+    seconds: Mapped[float]
+    scored_at: Mapped[float]
+
+
+class Artifact(Table):
+    """A model or an adapter of a federation, by name; what it is made of are its versions."""
+
+    __tablename__ = "artifact"
+    __table_args__ = (UniqueConstraint("federation_id", "kind", "name"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    federation_id: Mapped[str] = mapped_column(ForeignKey("federation.id"), index=True)
+    kind: Mapped[str]
+    name: Mapped[str]
+    created_at: Mapped[float]
+
+
+class Version(Table):
+    """One version of a model or adapter, and where it comes from.
+
+    `content` is the blob of the adapter, of a trained model's weights, or of the list of a base model's files;
+    `content_hash` what that base model is known by. `parent_id` is the version that training went on from, `base_id`
+    the base model's. What a run made names run and round; `facts` say how, `files` are exports by layout.
+    """
+
+    __tablename__ = "version"
+    __table_args__ = (UniqueConstraint("artifact_id", "number"), UniqueConstraint("run_id", "round"))
+    id: Mapped[str] = mapped_column(primary_key=True)
+    artifact_id: Mapped[str] = mapped_column(ForeignKey("artifact.id"))
+    number: Mapped[int]
+    content: Mapped[str]
+    content_hash: Mapped[str | None]
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("version.id"))
+    base_id: Mapped[str | None] = mapped_column(ForeignKey("version.id"))
+    run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id"))
+    round: Mapped[int | None]
+    facts: Mapped[dict[str, Any]]
+    files: Mapped[dict[str, Any]]
+    created_at: Mapped[float]
+
+
 class Job(Table):
-    """Work for a worker: prepare, aggregate. `key` makes it unique; the lease says who is at it."""
+    """Work for a worker: prepare, aggregate, merge, evaluate, export.
+
+    `key` makes it unique; the lease says who is at it. `subject` is whose model an evaluation is of, empty for others.
+    """
 
     __tablename__ = "job"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -230,6 +308,7 @@ class Job(Table):
     kind: Mapped[str]
     run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), index=True)
     round: Mapped[int]
+    subject: Mapped[str] = mapped_column(server_default="")
     status: Mapped[str] = mapped_column(index=True)
     attempts: Mapped[int]
     worker: Mapped[str | None]

@@ -17,9 +17,14 @@ def record(
     The federation's row is locked until the commit, so that events become visible in the order of their numbers
     and a reader that asks for "all after N" misses none. (SQLite has one writer at a time anyway.)
     """
-    session.execute(select(Federation.id).where(Federation.id == federation_id).with_for_update(key_share=True))
+    lock(session, federation_id)
     session.add(Event(federation_id=federation_id, run_id=run_id, kind=kind, facts=facts, at=store.clock()))
     session.flush()
+
+
+def lock(session: Session, federation_id: str) -> None:
+    """Hold the federation's row until the transaction ends, before other writers that ask for it."""
+    session.execute(select(Federation.id).where(Federation.id == federation_id).with_for_update(key_share=True))
 
 
 def since(store: Store, federation_id: str, after_id: int, limit: int) -> list[Event]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from fedflow.errors import StorageError
-from fedflow.server.database.tables import File, Receipt, Refusal, Round, Run, Upload
+from fedflow.server.database.tables import File, Receipt, Refusal, Round, Run, Score, SharedFile, Table, Upload, Version
 from fedflow.server.errors import NotFound
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
@@ -22,9 +22,6 @@ from fedflow.storage import sha256_file, write_atomic
 
 UNUSED_S = 86_400
 """What nothing refers to is kept this long: a row that refers to it may be on its way."""
-
-KEPT_KINDS = ("report", "export")
-"""Made for people; nothing in the database refers to them."""
 
 CHUNK_BYTES = 1_000_000
 
@@ -56,17 +53,34 @@ def record(session: Session, store: Store, sha256: str, kind: str) -> None:
     session.flush()
 
 
-def path_for(store: Store, caller: Caller, sha256: str) -> Path:
-    """The file that `caller` may read: a person any, a device what a run of its federation refers to.
+def share(session: Session, federation_id: str, *digests: str | None) -> None:
+    """Let every member of the federation read these blobs, noted before; in the caller's transaction."""
+    rows = [{"federation_id": federation_id, "sha256": digest} for digest in dict.fromkeys(_present(digests))]
+    if rows:
+        session.execute(_insert(session, SharedFile).on_conflict_do_nothing(), rows)
 
-    That is the base model with its list, the global state before round 1, and committed adapters and residuals;
-    never another member's update. Raises NotFound for all else, whether it is there or not.
+
+def sizes(session: Session, digests: Sequence[str]) -> list[int]:
+    """What blobs weigh that are noted, in bytes and in their order."""
+    rows = session.execute(select(File.sha256, File.size_bytes).where(File.sha256.in_(digests))).all()
+    known = {row.sha256: row.size_bytes for row in rows}
+    return [known[digest] for digest in digests]
+
+
+def path_for(store: Store, caller: Caller, sha256: str) -> Path:
+    """The file that `caller` may read: a person any, a device what is shared in its federation.
+
+    That is the base model with its list, the global state before round 1, committed adapters and residuals, exports
+    and galleries; never another member's update. Raises NotFound for all else, whether it is there or not.
     """
     with store.read() as session:
-        known = session.get(File, sha256) is not None
-        if known and (caller.kind == "person" or _is_for(session, store, caller, sha256)):
-            return store.blobs.place(sha256)
-    raise NotFound(f"there is no file {sha256} for this caller")
+        if caller.kind == "person":
+            known = session.get(File, sha256) is not None
+        else:
+            known = session.get(SharedFile, (caller.federation_id, sha256)) is not None
+    if not known:
+        raise NotFound(f"there is no file {sha256} for this caller")
+    return store.blobs.place(sha256)
 
 
 def collect(store: Store, *, upload_ttl_s: float) -> int:
@@ -80,7 +94,7 @@ def collect(store: Store, *, upload_ttl_s: float) -> int:
     removed = 0
     with store.begin() as session:
         used = set(_used(session, store))
-        old = select(File.sha256).where(File.created_at < before, File.kind.not_in(KEPT_KINDS))
+        old = select(File.sha256).where(File.created_at < before)
         for sha256 in session.scalars(old).all():
             if sha256 in used:
                 continue
@@ -112,31 +126,17 @@ def _copy(store: Store, source: Path) -> str:
 
 
 def _upsert(session: Session, sha256: str, kind: str, now: float) -> None:
-    fresh = _insert(session).values(sha256=sha256, size_bytes=0, kind=kind, created_at=now)
+    fresh = _insert(session, File).values(sha256=sha256, size_bytes=0, kind=kind, created_at=now)
     session.execute(fresh.on_conflict_do_update(index_elements=[File.sha256], set_={"kind": kind, "created_at": now}))
 
 
-def _insert(session: Session) -> postgresql.Insert | sqlite.Insert:
+def _insert(session: Session, table: type[Table]) -> postgresql.Insert | sqlite.Insert:
     if session.get_bind().dialect.name == "postgresql":
-        return postgresql.insert(File)
-    return sqlite.insert(File)
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
-def _is_for(session: Session, store: Store, caller: Caller, sha256: str) -> bool:
-    ours = Run.federation_id == caller.federation_id
-    of_a_run = select(Run.id).where(ours, or_(Run.base == sha256, Run.initial == sha256))
-    of_a_round = (
-        select(Round.run_id)
-        .join(Run, Run.id == Round.run_id)
-        .where(ours, Round.committed_at.is_not(None), or_(Round.adapter == sha256, Round.residual == sha256))
-    )
-    if session.scalar(of_a_run.limit(1)) is not None or session.scalar(of_a_round.limit(1)) is not None:
-        return True
-    bases = session.scalars(select(Run.base).where(ours, Run.base.is_not(None)).distinct())
-    return any(sha256 in _listed(store, base) for base in bases if base is not None)
-
-
-def _listed(store: Store, base: str) -> list[str]:
+def listed(store: Store, base: str) -> list[str]:
     """The hashes in a base model's list of files."""
     entries: list[dict[str, Any]] = json.loads(store.blobs.get(base).read_bytes())
     return [entry["sha256"] for entry in entries]
@@ -144,12 +144,16 @@ def _listed(store: Store, base: str) -> list[str]:
 
 def _used(session: Session, store: Store) -> Iterator[str]:
     """Every hash that a row refers to."""
-    for base, initial, prepared in session.execute(select(Run.base, Run.initial, Run.prepared)):
-        yield from _present((base, initial, (prepared or {}).get("start")))
+    for base, initial in session.execute(select(Run.base, Run.initial)):
+        yield from _present((base, initial))
         if base is not None:
-            yield from _listed(store, base)
-    for adapter, residual in session.execute(select(Round.adapter, Round.residual)):
-        yield from _present((adapter, residual))
+            yield from listed(store, base)
+    for row in session.execute(select(Round.adapter, Round.residual, Round.merged)):
+        yield from _present(row)
+    for content, exports in session.execute(select(Version.content, Version.files)):
+        yield from (content, *exports.values())
+    for features, gallery in session.execute(select(Score.features, Score.gallery)):
+        yield from (features, *gallery)
     yield from session.scalars(select(Receipt.sha256))
     yield from _present(session.scalars(select(Refusal.sha256)))
 

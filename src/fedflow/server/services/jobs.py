@@ -6,24 +6,35 @@ done, and whose it is stands in the row; a sweep puts what nobody is at into the
 
 from __future__ import annotations
 
-from sqlalchemy import or_, select
+from collections.abc import Collection
+
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from fedflow.server.database.tables import Job
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.store import Store
 
+ROUNDS = ("prepare", "aggregate", "export")
+"""Kinds of jobs that a federation waits for."""
+
+EVALUATION = ("evaluate", "merge")
+"""Kinds of jobs that may take longer, and that nobody waits for."""
+
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
 LEASE_S = 10.0
 MOST_ATTEMPTS = 5
 
 
-def add(session: Session, kind: str, run_id: str, round_number: int, now: float) -> Job:
-    """The job of this kind for this round, made where it is not there yet, put back where it had failed."""
-    key = f"{kind} {run_id} {round_number}"
+def add(session: Session, kind: str, run_id: str, round_number: int, now: float, subject: str = "") -> Job:
+    """The job of this kind for this round, made where it is not there yet, put back where it had failed.
+
+    `subject` is whose model an evaluation is of.
+    """
+    key = " ".join(filter(None, (kind, run_id, str(round_number), subject)))
     job = session.scalar(select(Job).where(Job.key == key))
     if job is None:
-        job = Job(id=new_id(), key=key, kind=kind, run_id=run_id, round=round_number, created_at=now)
+        job = Job(id=new_id(), key=key, kind=kind, run_id=run_id, round=round_number, subject=subject, created_at=now)
         job.status, job.attempts = QUEUED, 0
         session.add(job)
     elif job.status == FAILED:
@@ -77,12 +88,19 @@ def fail(store: Store, job_id: str, error: str, *, give_up: bool) -> bool:
         return given_up
 
 
-def waiting(store: Store) -> list[str]:
-    """Identifiers of the jobs that nobody is at, oldest first."""
+def unfinished(session: Session, run_id: str, kinds: Collection[str]) -> int:
+    """How many jobs of these kinds a run still has to come."""
+    query = select(func.count()).where(Job.run_id == run_id, Job.kind.in_(kinds), Job.status.in_((QUEUED, RUNNING)))
+    return session.scalar(query) or 0
+
+
+def waiting(store: Store, kinds: Collection[str]) -> list[str]:
+    """Identifiers of the jobs of these kinds that nobody is at, oldest first."""
     now = store.clock()
     with store.read() as session:
         query = (
             select(Job.id)
+            .where(Job.kind.in_(kinds))
             .where(or_(Job.status == QUEUED, (Job.status == RUNNING) & (Job.leased_until < now)))
             .order_by(Job.created_at)
         )

@@ -23,6 +23,14 @@ def locked_run(session: Session, run_id: str) -> Run:
     return run
 
 
+def seen_by(session: Session, caller: Caller, run_id: str) -> Run:
+    """The run's row. Raises NotFound, for a device of another federation too."""
+    run = session.get(Run, run_id)
+    if run is None or (caller.kind == "device" and run.federation_id != caller.federation_id):
+        raise NotFound(f"there is no run {run_id}")
+    return run
+
+
 def membership(caller: Caller) -> tuple[str, str]:
     """Identifier and name of the member whose device is calling. Raises Forbidden for a person."""
     if caller.member_id is None or caller.member is None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -11,12 +9,11 @@ from sqlalchemy.orm import Session
 
 from fedflow.errors import RunError
 from fedflow.federation import rounds
-from fedflow.federation.protocol import BaseFile, RunFacts
 from fedflow.federation.rounds import Phase, Status
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Federation, Member, Round, Run, RunMember
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
-from fedflow.server.services import events, jobs
+from fedflow.server.services import events, files, jobs, registry, scores
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import (
@@ -29,9 +26,6 @@ from fedflow.server.services.run_rows import (
     state_of,
 )
 from fedflow.server.store import Store
-
-LOCAL_DATA_KEYS = ("root", "heldout")
-"""Settings that name folders of the coordinator's machine, which are nobody else's business."""
 
 
 def create(store: Store, federation_id: str, planned: Plan) -> str:
@@ -75,6 +69,12 @@ def plan(store: Store, run_id: str) -> Plan:
         return plan_of(run)
 
 
+def base_hash(store: Store, run_id: str) -> str | None:
+    """What the base model is known by that the run was prepared with."""
+    with store.read() as session:
+        return session.scalar(select(Run.base_hash).where(Run.id == run_id))
+
+
 def begin(
     store: Store, run_id: str, *, base: str, base_hash: str, initial: str | None, prepared: dict[str, Any]
 ) -> None:
@@ -86,6 +86,12 @@ def begin(
         run.base, run.base_hash, run.initial, run.prepared = base, base_hash, initial, prepared
         _move(run, Status.RUNNING)
         run.message = ""
+        registry.add_base(session, store, run, base, base_hash)
+        files.share(session, run.federation_id, base, initial, *files.listed(store, base))
+        scores.ask(session, store, run, 0)
+        if prepared.get("not_scored"):
+            told = {"reason": prepared["not_scored"]}
+            events.record(session, store, run.federation_id, run.id, "rounds are not scored", **told)
         open_round(session, store, run, 1, rounds.select(eligible(session, run), rules_of(plan_of(run)), _seed(run), 1))
 
 
@@ -106,6 +112,13 @@ def fail(store: Store, run_id: str, message: str) -> None:
         if run.status in (Status.PREPARING, Status.RUNNING):
             run.status, run.message = Status.FAILED, message
             events.record(session, store, run.federation_id, run.id, "run failed", message=message)
+
+
+def note(store: Store, run_id: str, kind: str, /, **facts: object) -> None:
+    """Write an event of the run, and change nothing."""
+    with store.begin() as session:
+        run = session.get_one(Run, run_id)
+        events.record(session, store, run.federation_id, run_id, kind, **facts)
 
 
 def pause(store: Store, run_id: str) -> None:
@@ -157,24 +170,6 @@ def close(session: Session, store: Store, run: Run) -> None:
     jobs.add(session, "aggregate", run.id, run.round, store.clock())
     names = [receipt.client for receipt in receipts]
     events.record(session, store, run.federation_id, run.id, "round closed", round=run.round, accepted=names)
-
-
-def listed(store: Store, caller: Caller, after: str, limit: int) -> list[RunFacts]:
-    """Runs that `caller` may see, oldest first, after the identifier `after`."""
-    query = select(Run).where(Run.id > after).order_by(Run.id).limit(limit)
-    if caller.kind == "device":
-        query = query.where(Run.federation_id == caller.federation_id)
-    with store.read() as session:
-        return [_facts(store, run) for run in session.scalars(query)]
-
-
-def facts(store: Store, caller: Caller, run_id: str) -> RunFacts:
-    """A run as its members see it. Raises NotFound, for a run of another federation too."""
-    with store.read() as session:
-        run = session.get(Run, run_id)
-        if run is None or (caller.kind == "device" and run.federation_id != caller.federation_id):
-            raise NotFound(f"there is no run {run_id}")
-        return _facts(store, run)
 
 
 def consent(store: Store, caller: Caller, run_id: str, accept: bool, num_examples: int, reason: str) -> None:
@@ -232,33 +227,3 @@ def _move(run: Run, status: Status) -> None:
 
 def _seed(run: Run) -> int:
     return plan_of(run).seeds[0]
-
-
-def _facts(store: Store, run: Run) -> RunFacts:
-    plan = plan_of(run)
-    prepared = run.prepared or {"tensors": {}, "upload_bytes": 0}
-    told = plan.model_dump(mode="json")
-    told["data"] = {key: value for key, value in told["data"].items() if key not in LOCAL_DATA_KEYS}
-    return RunFacts(
-        id=run.id,
-        federation_id=run.federation_id,
-        name=run.name,
-        status=run.status,
-        round=run.round,
-        rounds=plan.rounds,
-        plan=told,
-        members=plan.data.clients,
-        base_hash=run.base_hash,
-        base_files=base_files(store, run),
-        tensors={name: tuple(shape) for name, shape in prepared["tensors"].items()},
-        upload_bytes=prepared["upload_bytes"],
-        message=run.message,
-    )
-
-
-def base_files(store: Store, run: Run) -> tuple[BaseFile, ...]:
-    """The files of the run's base model; none before it is prepared."""
-    if run.base is None:
-        return ()
-    listed: Sequence[dict[str, Any]] = json.loads(store.blobs.get(run.base).read_bytes())
-    return tuple(BaseFile.model_validate(entry) for entry in listed)

@@ -6,9 +6,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedflow.federation import rounds
-from fedflow.federation.protocol import Work
+from fedflow.federation.protocol import MergedBase, Work
 from fedflow.federation.rounds import Phase, RunState, Status
-from fedflow.server.database.tables import Device, Run, RunMember
+from fedflow.server.database.tables import Device, Round, Run, RunMember
+from fedflow.server.services import files, jobs, registry
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import current_round, membership, state_of
 from fedflow.server.store import Store
@@ -76,6 +77,8 @@ def _work(session: Session, store: Store, run: Run, row: RunMember, member: str)
             round=assigned.round,
             adapter=assigned.adapter,
             residuals=assigned.residuals,
+            residual_bytes=tuple(files.sizes(session, assigned.residuals)),
+            merged=_merged(session, run),
             deadline_in_s=left,
         )
     text = _why_waiting(run, state, member)
@@ -92,15 +95,27 @@ def _why_waiting(run: Run, state: RunState, member: str) -> str:
 
 
 def _finished(session: Session, run: Run) -> Work:
-    if run.round == 0:
-        return Work(action="finished", text=f"run '{run.name}' was stopped", poll_after_s=IDLE_POLL_S, run=run.id)
-    model = state_of(session, run).model
+    if run.status == Status.DONE and jobs.unfinished(session, run.id, ("export",)):
+        text = f"run '{run.name}' is done; its joint model is being written"
+        return Work(action="wait", text=text, poll_after_s=SHORTEST_POLL_S, run=run.id, round=run.round)
     return Work(
         action="finished",
-        text=f"run '{run.name}' is {run.status}",
+        text=f"run '{run.name}' is {'done' if run.status == Status.DONE else 'stopped'}",
         poll_after_s=IDLE_POLL_S,
         run=run.id,
         round=run.round,
-        adapter=model.adapter,
-        residuals=model.residuals,
+        files=registry.exports_of(session, run.id, run.round),
     )
+
+
+def _merged(session: Session, run: Run) -> MergedBase | None:
+    """The newest base weights with residuals in them, and how many of the run's residuals these are."""
+    rows = session.execute(
+        select(Round.residual, Round.merged).where(Round.run_id == run.id).order_by(Round.number)
+    ).all()
+    count, found = 0, None
+    for residual, merged in rows:
+        count += residual is not None
+        if merged is not None:
+            found = MergedBase(weights=merged, size_bytes=files.sizes(session, (merged,))[0], count=count)
+    return found

@@ -7,18 +7,19 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from fedflow.errors import FedFlowError
-from fedflow.federation.workbench import settle_torch
+from fedflow.server.database.tables import Job
 from fedflow.server.services import commits, files, idempotency, jobs, runs
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.server.worker.queue import DO_JOB, open_queue
-from fedflow.server.worker.tasks import TASKS
 
 SWEEP_S = 0.2
 RENEW_S = jobs.LEASE_S / 3
@@ -28,19 +29,51 @@ COLLECT_S = 3600.0
 SENT_AGAIN_S = 2.0
 """A job that still waits after this long is sent again: its message may have died with a worker."""
 
+NEEDED = ("prepare", "aggregate")
+"""Kinds of jobs without which a run cannot go on."""
+
+EVALUATION_NICENESS = 10
+"""Drawing pictures leaves the cores to the rounds."""
+
+Task = Callable[[Store, ServerSettings, Job], None]
+
 log = logging.getLogger("fedflow.worker")
 
 
-def work(store: Store, settings: ServerSettings) -> None:
-    """Do jobs until the process is told to end. Several workers, on several machines, may share one database."""
-    settle_torch(settings.worker_threads)
+@dataclass(frozen=True)
+class Pool:
+    """Workers of one sort: the kinds of jobs that they do, and the module that has a function `TASKS` for each.
+
+    It brings torch along, and so is imported with the first job where a start need not be quick.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    module: str
+
+    def task(self, kind: str) -> Task:
+        """The function that does jobs of this kind."""
+        tasks: dict[str, Task] = import_module(self.module).TASKS
+        return tasks[kind]
+
+
+ROUNDS = Pool("rounds", jobs.ROUNDS, "fedflow.server.worker.tasks")
+EVALUATION = Pool("evaluation", jobs.EVALUATION, "fedflow.server.worker.evaluation")
+
+
+def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
+    """Do the jobs of `pool` until the process is told to end. Several workers may share one database and folder."""
+    if pool is ROUNDS:
+        import_module(pool.module)  # the first round waits for nothing
+    else:
+        os.nice(EVALUATION_NICENESS)
     worker = f"{socket.gethostname()}-{os.getpid()}"
-    queue = open_queue(store.folder, settings.queue_url)
-    do_job = queue.task(name=DO_JOB)(lambda job_id: carry_out(store, job_id, worker))
+    queue = open_queue(store.folder, settings.queue_url, f"fedflow-{pool.name}")
+    do_job = queue.task(name=DO_JOB)(lambda job_id: carry_out(store, settings, pool, job_id, worker))
     ended = threading.Event()
-    sweeper = threading.Thread(target=_sweep, args=(store, settings, do_job, ended), daemon=True)
+    sweeper = threading.Thread(target=_sweep, args=(store, settings, pool, do_job, ended), daemon=True)
     sweeper.start()
-    log.info("worker %s has begun", worker)
+    log.info("worker %s of %s has begun", worker, pool.name)
     try:
         queue.create_consumer(workers=1, periodic=False, initial_delay=0.05, max_delay=0.2).run()
     finally:
@@ -48,7 +81,7 @@ def work(store: Store, settings: ServerSettings) -> None:
         sweeper.join()
 
 
-def carry_out(store: Store, job_id: str, worker: str) -> None:
+def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, worker: str) -> None:
     """Do one job, unless it is done or another worker's. What fails is noted and tried again."""
     job = jobs.claim(store, job_id, worker)
     if job is None:
@@ -56,21 +89,25 @@ def carry_out(store: Store, job_id: str, worker: str) -> None:
     began = time.monotonic()
     try:
         with _lease(store, job_id, worker):
-            TASKS[job.kind](store, job)
+            pool.task(job.kind)(store, settings, job)
     except FedFlowError as error:
-        _failed(store, job_id, job.run_id, str(error), give_up=error.exit_status == 2)
+        _failed(store, job, str(error), give_up=error.exit_status == 2)
         return
     except Exception as error:
         log.exception("job %s failed", job.key)
-        _failed(store, job_id, job.run_id, f"{type(error).__name__}: {error}", give_up=False)
+        _failed(store, job, f"{type(error).__name__}: {error}", give_up=False)
         return
     jobs.finish(store, job_id)
     log.info("job '%s' done in %.2f s", job.key, time.monotonic() - began)
 
 
-def _failed(store: Store, job_id: str, run_id: str, reason: str, *, give_up: bool) -> None:
-    if jobs.fail(store, job_id, reason, give_up=give_up):
-        runs.fail(store, run_id, reason)
+def _failed(store: Store, job: Job, reason: str, *, give_up: bool) -> None:
+    if not jobs.fail(store, job.id, reason, give_up=give_up):
+        return
+    if job.kind in NEEDED:
+        runs.fail(store, job.run_id, reason)
+    else:
+        runs.note(store, job.run_id, f"{job.kind} failed", round=job.round, model=job.subject, message=reason)
 
 
 @contextmanager
@@ -94,18 +131,19 @@ def _lease(store: Store, job_id: str, worker: str) -> Iterator[None]:
         thread.join()
 
 
-def _sweep(store: Store, settings: ServerSettings, do_job: object, ended: threading.Event) -> None:
+def _sweep(store: Store, settings: ServerSettings, pool: Pool, do_job: object, ended: threading.Event) -> None:
     """Close what the clock closes, and put every job that nobody is at into the queue."""
     sent: dict[str, float] = {}
     collected = time.monotonic()
     while not ended.wait(SWEEP_S):
         try:
-            commits.tick(store)
-            if time.monotonic() - collected >= COLLECT_S:
+            if pool is ROUNDS:
+                commits.tick(store)
+            if pool is ROUNDS and time.monotonic() - collected >= COLLECT_S:
                 collected = time.monotonic()
                 files.collect(store, upload_ttl_s=settings.upload_ttl_s)
                 idempotency.forget(store)
-            waiting = jobs.waiting(store)
+            waiting = jobs.waiting(store, pool.kinds)
             now = time.monotonic()
             sent = {job_id: at for job_id, at in sent.items() if job_id in waiting}
             for job_id in waiting:

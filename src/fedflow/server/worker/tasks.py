@@ -1,4 +1,7 @@
-"""What a worker does: prepare a run, aggregate a round. Each may be done twice and leaves the same behind."""
+"""What a federation waits for: prepare a run, aggregate a round, export what came of it.
+
+Each may be done twice and leaves the same behind.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +10,30 @@ import math
 import tempfile
 from pathlib import Path
 
+from fedflow.federation.exports import adapter_facts, as_one_adapter, in_layouts, stored_adapter
 from fedflow.federation.joining import join_updates
-from fedflow.federation.workbench import initial_adapter
+from fedflow.federation.protocol import Layout
+from fedflow.federation.workbench import initial_adapter, settle_torch
 from fedflow.models import BaseModel, model_folder, open_model, save_model
 from fedflow.models.weights import get_weights
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Job
-from fedflow.server.services import commits, files, runs
+from fedflow.server.services import commits, files, registry, runs
+from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
-from fedflow.tensors import NamedTensors, load_tensors
+from fedflow.server.worker.heldout import heldout_folder
+from fedflow.tensors import NamedTensors, load_tensors, to_bytes
 
+NOT_SCORED = "the server has no held-out pictures '{name}'; start it with --pictures FOLDER that holds that folder"
 BYTES_PER_NUMBER = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
-def prepare(store: Store, job: Job) -> None:
+def prepare(store: Store, settings: ServerSettings, job: Job) -> None:
     """Open the run's base model, store its files and the adapter that round 1 starts from, and open the round.
 
     Raises ModelError where the model cannot be opened on the server's machine, StorageError for a full disk.
     """
+    settle_torch(settings.worker_threads)
     plan = runs.plan(store, job.run_id)
     model = open_model(plan.model)
     base = _store_base(store, model, plan)
@@ -32,20 +41,57 @@ def prepare(store: Store, job: Job) -> None:
     tensors = {name: list(tensor.shape) for name, tensor in start.items()}
     numbers = sum(math.prod(shape) for shape in tensors.values())
     norm = math.sqrt(sum(float(tensor.double().square().sum()) for _, tensor in start.items()))
-    facts = {"tensors": tensors, "upload_bytes": numbers * BYTES_PER_NUMBER[plan.network.wire], "norm": norm}
+    heldout = heldout_folder(plan, settings)
+    facts = {
+        "tensors": tensors,
+        "upload_bytes": numbers * BYTES_PER_NUMBER[plan.network.wire],
+        "norm": norm,
+        "merged_bytes": _merged_bytes(store, initial),
+        "resolution": model.resolution,
+        "scored": heldout is not None,
+        "not_scored": None if heldout else NOT_SCORED.format(name=plan.data.heldout),
+    }
     runs.begin(store, job.run_id, base=base, base_hash=model.content_hash, initial=initial, prepared=facts)
 
 
-def aggregate(store: Store, job: Job) -> None:
+def aggregate(store: Store, settings: ServerSettings, job: Job) -> None:
     """Join the accepted updates of a closed round and commit it: blobs first, then one transaction."""
     closed = commits.round_to_join(store, job.run_id, job.round)
     if closed is None:
         return
+    settle_torch(settings.worker_threads)
     committed = join_updates(store.blobs, closed.plan, closed.receipts, closed.before)
     commits.commit(store, job.run_id, job.round, committed)
 
 
-TASKS = {"prepare": prepare, "aggregate": aggregate}
+def export(store: Store, settings: ServerSettings, job: Job) -> None:
+    """Write what a round made as other tools open it: one exact adapter in both layouts, or the UNet's weights."""
+    settle_torch(settings.worker_threads)
+    made = commits.to_export(store, job.run_id, job.round)
+    assert made.model.adapter is not None  # noqa: S101 - the round is committed
+    if made.plan.trains_adapter:
+        residuals = [stored_adapter(store.blobs, digest) for digest in made.model.residuals]
+        whole = as_one_adapter(stored_adapter(store.blobs, made.model.adapter), residuals, rank=None)
+        facts = adapter_facts(made.plan, made.resolution, f"joint model after round {job.round}")
+        exports: dict[Layout, str] = {
+            layout: store.blobs.put(content) for layout, content in in_layouts(whole.adapter, facts).items()
+        }
+    else:
+        weights = load_tensors(store.blobs.get(made.model.adapter))
+        plain = {name.removeprefix("unet."): tensor for name, tensor in weights.items()}
+        exports = {"unet": store.blobs.put(to_bytes(plain, {"format": "pt"}))}
+    registry.add_files(store, job.run_id, job.round, exports)
+
+
+TASKS = {"prepare": prepare, "aggregate": aggregate, "export": export}
+
+
+def _merged_bytes(store: Store, initial: str | None) -> int | None:
+    """What the weights weigh that an adapter of this shape changes, in float32; None for whole models."""
+    if initial is None:
+        return None
+    adapter = stored_adapter(store.blobs, initial)
+    return sum(4 * each.flat_B.shape[0] * each.flat_A.shape[1] for each in adapter.values())
 
 
 def _store_base(store: Store, model: BaseModel, plan: Plan) -> str:

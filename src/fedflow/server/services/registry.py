@@ -1,0 +1,196 @@
+"""Models and adapters of a federation: names, versions, and where each version comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import cast
+
+from sqlalchemy import Row, func, literal, select
+from sqlalchemy.orm import Session
+
+from fedflow.federation.jobs import Committed
+from fedflow.federation.protocol import Layout
+from fedflow.federation.rounds import Receipt
+from fedflow.plan import Plan
+from fedflow.server.database.tables import Artifact, Run, Version
+from fedflow.server.errors import Conflict, NotFound
+from fedflow.server.services import events, files, jobs
+from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.identity import Caller
+from fedflow.server.services.run_rows import plan_of
+from fedflow.server.store import Store
+
+MODEL, ADAPTER = "model", "adapter"
+
+LONGEST_LINEAGE = 10_000
+
+
+def add_base(session: Session, store: Store, run: Run, base: str, base_hash: str) -> Version:
+    """The base model's version, made where the federation has none of this content hash, in this transaction."""
+    known = _base_of(session, run.federation_id, base_hash)
+    if known is not None:
+        return known
+    named = plan_of(run).model
+    name = PurePath(named).name if PurePath(named).is_absolute() else named  # folders are nobody else's business
+    artifact = _artifact(session, store, run.federation_id, MODEL, name)
+    return _add(session, store, artifact, content=base, content_hash=base_hash, facts={"from": name})
+
+
+def add_round(
+    session: Session, store: Store, run: Run, number: int, receipts: Sequence[Receipt], committed: Committed
+) -> Version:
+    """What a committed round made, as the next version of the run's model or adapter; in the caller's transaction."""
+    plan = plan_of(run)
+    assert run.base_hash is not None  # noqa: S101 - a run with a round is prepared
+    base = _base_of(session, run.federation_id, run.base_hash)
+    before = session.scalar(select(Version).where(Version.run_id == run.id, Version.round == number - 1))
+    facts = {
+        "rounds": plan.rounds,
+        "method": plan.method,
+        "weighting": plan.weighting,
+        "members": {receipt.client: receipt.num_examples for receipt in receipts},
+        **_shape(plan),
+    }
+    artifact = _artifact(session, store, run.federation_id, ADAPTER if plan.trains_adapter else MODEL, run.name)
+    parent = before or base
+    version = _add(session, store, artifact, content=committed.adapter, facts=facts, run_id=run.id, round=number)
+    version.parent_id = None if parent is None else parent.id
+    version.base_id = None if base is None else base.id
+    return version
+
+
+def add_files(store: Store, run_id: str, number: int, exports: Mapping[Layout, str]) -> None:
+    """Note exports, blobs by layout, of what a round made. Raises NotFound where the round is not committed."""
+    with store.begin() as session:
+        version = _version_of(session, run_id, number)
+        version.files = version.files | dict(exports)
+        run = session.get_one(Run, run_id)
+        for digest in exports.values():
+            files.record(session, store, digest, "export")
+        files.share(session, run.federation_id, *exports.values())
+        events.record(session, store, run.federation_id, run_id, "exported", round=number, layouts=sorted(exports))
+
+
+def ask_export(store: Store, version_id: str) -> Version:
+    """Let a worker write the version as other tools open it, where that is not done yet.
+
+    Raises NotFound, and Conflict for a version that no run made: its files are there as they are.
+    """
+    with store.begin() as session:
+        version = session.get(Version, version_id)
+        if version is None:
+            raise NotFound(f"there is no version {version_id}")
+        if version.run_id is None or version.round is None:
+            raise Conflict("this is a base model, whose files are there as they are; there is nothing to export")
+        if not version.files:
+            jobs.add(session, "export", version.run_id, version.round, store.clock())
+        return version
+
+
+def exports_of(session: Session, run_id: str, number: int) -> dict[Layout, str]:
+    """Exports of what a round made, blobs by layout; none before the round is committed."""
+    version = session.scalar(select(Version).where(Version.run_id == run_id, Version.round == number))
+    return {} if version is None else cast(dict[Layout, str], version.files)
+
+
+def artifacts(store: Store, caller: Caller, kind: str, after: str, limit: int) -> list[Artifact]:
+    """Models or adapters that `caller` may see, oldest first, after the identifier `after`."""
+    query = select(Artifact).where(Artifact.kind == kind, Artifact.id > after).order_by(Artifact.id).limit(limit)
+    if caller.kind == "device":
+        query = query.where(Artifact.federation_id == caller.federation_id)
+    with store.read() as session:
+        return list(session.scalars(query))
+
+
+def versions(store: Store, caller: Caller, artifact_id: str, after: int, limit: int) -> list[Version]:
+    """Versions with numbers above `after`, oldest first. Raises NotFound, for another federation's artifact too."""
+    with store.read() as session:
+        artifact = session.get(Artifact, artifact_id)
+        if artifact is None or (caller.kind == "device" and artifact.federation_id != caller.federation_id):
+            raise NotFound(f"there is no model or adapter {artifact_id}")
+        query = select(Version).where(Version.artifact_id == artifact_id, Version.number > after)
+        return list(session.scalars(query.order_by(Version.number).limit(limit)))
+
+
+def lineage(store: Store, caller: Caller, version_id: str) -> list[Row[Version, Artifact]]:
+    """The version, what it was trained from, and so on back to a base model. Raises NotFound."""
+    own = select(Version.id, Version.parent_id, literal(0).label("depth")).where(Version.id == version_id)
+    chain = own.cte(recursive=True)
+    older = select(Version.id, Version.parent_id, chain.c.depth + 1).join(chain, Version.id == chain.c.parent_id)
+    chain = chain.union_all(older.where(chain.c.depth < LONGEST_LINEAGE))
+    query = (
+        select(Version, Artifact)
+        .join(chain, chain.c.id == Version.id)
+        .join(Artifact, Artifact.id == Version.artifact_id)
+        .order_by(chain.c.depth)
+    )
+    with store.read() as session:
+        found = list(session.execute(query).all())
+    if not found or (caller.kind == "device" and found[0][1].federation_id != caller.federation_id):
+        raise NotFound(f"there is no version {version_id}")
+    return found
+
+
+def _shape(plan: Plan) -> dict[str, object]:
+    trigger = {"trigger": plan.data.trigger} if plan.data.trigger else {}
+    return trigger | ({"rank": plan.lora.rank, "alpha": plan.lora.alpha} if plan.trains_adapter else {})
+
+
+def _version_of(session: Session, run_id: str, number: int) -> Version:
+    version = session.scalar(select(Version).where(Version.run_id == run_id, Version.round == number).with_for_update())
+    if version is None:
+        raise NotFound(f"run {run_id} has not committed round {number}")
+    return version
+
+
+def _base_of(session: Session, federation_id: str, base_hash: str) -> Version | None:
+    query = (
+        select(Version)
+        .join(Artifact, Artifact.id == Version.artifact_id)
+        .where(Artifact.federation_id == federation_id, Version.content_hash == base_hash)
+    )
+    return session.scalar(query.limit(1))
+
+
+def _artifact(session: Session, store: Store, federation_id: str, kind: str, name: str) -> Artifact:
+    """The artifact of that name, made where there is none, and locked until the transaction ends."""
+    events.lock(session, federation_id)  # two runs of one name would make it twice
+    query = select(Artifact).where(
+        Artifact.federation_id == federation_id, Artifact.kind == kind, Artifact.name == name
+    )
+    found = session.scalar(query)
+    if found is None:
+        found = Artifact(id=new_id(), federation_id=federation_id, kind=kind, name=name, created_at=store.clock())
+        session.add(found)
+        session.flush()
+    return found
+
+
+def _add(
+    session: Session,
+    store: Store,
+    artifact: Artifact,
+    *,
+    content: str,
+    facts: dict[str, object],
+    content_hash: str | None = None,
+    run_id: str | None = None,
+    round: int | None = None,  # noqa: A002 - the column's name
+) -> Version:
+    last = session.scalar(select(func.max(Version.number)).where(Version.artifact_id == artifact.id))
+    version = Version(
+        id=new_id(),
+        artifact_id=artifact.id,
+        number=(last or 0) + 1,
+        content=content,
+        content_hash=content_hash,
+        run_id=run_id,
+        round=round,
+        facts=facts,
+        files={},
+        created_at=store.clock(),
+    )
+    session.add(version)
+    session.flush()
+    return version

@@ -1,0 +1,127 @@
+"""Runs as their members and coordinators see them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedflow.federation.protocol import BaseFile, RunFacts
+from fedflow.server.database.tables import Member, Receipt, Round, Run, Version
+from fedflow.server.services import jobs
+from fedflow.server.services.identity import Caller
+from fedflow.server.services.run_rows import plan_of, seen_by
+from fedflow.server.store import Store
+
+LOCAL_DATA_KEYS = ("root", "heldout")
+"""Settings that name folders of the coordinator's machine, which are nobody else's business."""
+
+
+@dataclass(frozen=True)
+class RoundFacts:
+    """A round: `accepted` maps members to the example counts of their updates, `files` are exports of `version`.
+
+    `seconds` is what its members' training took, added up.
+    """
+
+    number: int
+    phase: str
+    selected: tuple[str, ...]
+    accepted: dict[str, int]
+    deadline_in_s: float
+    adapter: str | None
+    residual: str | None
+    seconds: float
+    report: dict[str, Any] | None
+    version: str | None
+    files: dict[str, str]
+
+
+def listed(store: Store, caller: Caller, after: str, limit: int) -> list[RunFacts]:
+    """Runs that `caller` may see, oldest first, after the identifier `after`."""
+    query = select(Run).where(Run.id > after).order_by(Run.id).limit(limit)
+    if caller.kind == "device":
+        query = query.where(Run.federation_id == caller.federation_id)
+    with store.read() as session:
+        return [_facts(session, store, run) for run in session.scalars(query)]
+
+
+def facts(store: Store, caller: Caller, run_id: str) -> RunFacts:
+    """A run as its members see it. Raises NotFound, for a run of another federation too."""
+    with store.read() as session:
+        return _facts(session, store, seen_by(session, caller, run_id))
+
+
+def rounds_of(store: Store, caller: Caller, run_id: str, after: int, limit: int) -> list[RoundFacts]:
+    """The run's rounds with numbers above `after`. Raises NotFound, for a run of another federation too."""
+    with store.read() as session:
+        seen_by(session, caller, run_id)
+        query = select(Round).where(Round.run_id == run_id, Round.number > after).order_by(Round.number).limit(limit)
+        rows = session.scalars(query).all()
+        accepted: dict[int, dict[str, int]] = {row.number: {} for row in rows}
+        seconds = dict.fromkeys(accepted, 0.0)
+        receipts = (
+            select(Receipt, Member.name)
+            .join(Member, Member.id == Receipt.member_id)
+            .where(Receipt.run_id == run_id, Receipt.round.in_(accepted))
+            .order_by(Receipt.received_at)
+        )
+        for receipt, name in session.execute(receipts):
+            accepted[receipt.round][name] = receipt.num_examples
+            seconds[receipt.round] += receipt.metrics.get("seconds", 0.0)
+        made = select(Version).where(Version.run_id == run_id, Version.round.in_(accepted))
+        versions = {version.round: version for version in session.scalars(made)}
+        now = store.clock()
+        return [
+            RoundFacts(
+                number=row.number,
+                phase=row.phase,
+                selected=tuple(row.selected),
+                accepted=accepted[row.number],
+                deadline_in_s=row.deadline_at - now,
+                adapter=row.adapter,
+                residual=row.residual,
+                seconds=seconds[row.number],
+                report=row.report,
+                version=versions[row.number].id if row.number in versions else None,
+                files=versions[row.number].files if row.number in versions else {},
+            )
+            for row in rows
+        ]
+
+
+def _facts(session: Session, store: Store, run: Run) -> RunFacts:
+    plan = plan_of(run)
+    prepared = run.prepared or {"tensors": {}, "upload_bytes": 0}
+    told = plan.model_dump(mode="json")
+    told["data"] = {key: value for key, value in told["data"].items() if key not in LOCAL_DATA_KEYS}
+    return RunFacts(
+        id=run.id,
+        federation_id=run.federation_id,
+        name=run.name,
+        status=run.status,
+        round=run.round,
+        rounds=plan.rounds,
+        plan=told,
+        members=plan.data.clients,
+        base_hash=run.base_hash,
+        base_files=_base_files(store, run),
+        tensors={name: tuple(shape) for name, shape in prepared["tensors"].items()},
+        upload_bytes=prepared["upload_bytes"],
+        age_s=max(0.0, store.clock() - run.created_at),
+        seconds=max(0.0, (run.finished_at or store.clock()) - run.created_at),
+        jobs_to_come=jobs.unfinished(session, run.id, ("evaluate", "export")),
+        message=run.message,
+    )
+
+
+def _base_files(store: Store, run: Run) -> tuple[BaseFile, ...]:
+    """The files of the run's base model; none before it is prepared."""
+    if run.base is None:
+        return ()
+    listed: Sequence[dict[str, Any]] = json.loads(store.blobs.get(run.base).read_bytes())
+    return tuple(BaseFile.model_validate(entry) for entry in listed)
