@@ -1,7 +1,7 @@
 """`fedflow demo --network`: the demo's federation carried by a server, a worker and five clients on this machine.
 
-What they leave is put where `fedflow simulate` looks for outcomes: it plays the run again from them, which costs
-nothing, and adds the baselines, scores and the report.
+What they leave, the server's scores too, is put where `fedflow simulate` looks for outcomes: it plays the run again
+from them, which costs nothing, and adds the baselines and the report.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import httpx
 from fedflow.cli.run import Coordinator, code, start, watch
 from fedflow.client.home import Home
 from fedflow.errors import RunError
-from fedflow.federation.jobs import Committed, TrainJob
+from fedflow.federation.jobs import Committed, DrawJob, Drawn, TrainJob
 from fedflow.federation.places import RunFolder, data_folder
 from fedflow.plan import Plan
 from fedflow.processes import end_with_parent
 from fedflow.server.services.identity import TOKEN_FILE
-from fedflow.storage import Blobs, read_json, write_json
+from fedflow.storage import Blobs, read_json, write_atomic, write_json
 
 HOST = "127.0.0.1"
 START_S = 120.0
@@ -53,6 +53,8 @@ def carry_over_network(plan_file: Path, plan: Plan, out: Path) -> None:
             _process(place / "server.log", "server", "--folder", server, "--port", url.rpartition(":")[2])
         )
         _wait_for_server(url, place / "server.log")
+        # A second one draws on another core; the server's own is the first.
+        processes.enter_context(_process(place / "evaluator.log", "server", "--folder", server, "evaluator"))
         coordinator = Coordinator(url, None, server / TOKEN_FILE)
         print(f"FedFlowServer runs at {url}; five clients join it, each with its own folder under {place}.")
         for client in plan.data.clients:
@@ -76,7 +78,9 @@ def carry_over_network(plan_file: Path, plan: Plan, out: Path) -> None:
             raise RunError(f"the run over the network ended early; see the logs in {place}")
         federation = coordinator.federation(None)
         events = list(coordinator.pages(f"/federations/{federation}/events"))
+        drawings = coordinator.get(f"/runs/{run_id}/scores")["items"]
     committed = [event["facts"] for event in events if (event["run"], event["kind"]) == (run_id, "round committed")]
+    _note_drawings(plan, folder, Blobs(server / "blobs"), drawings)
     _note_outcomes(plan, folder, place, run_id, committed)
 
 
@@ -103,6 +107,19 @@ def _note_outcomes(plan: Plan, folder: RunFolder, place: Path, run_id: str, comm
             exact_error=facts["exact_error"],
         )
         write_json(folder.aggregate(seed, number), asdict(joined))
+
+
+def _note_drawings(plan: Plan, folder: RunFolder, blobs: Blobs, drawings: list[dict[str, Any]]) -> None:
+    """Copy what the server drew and measured to where a run on one machine keeps it."""
+    for told in drawings:
+        job = DrawJob(plan.seeds[0], told["who"], told["round"], None, ())
+        features = folder.features(job.seed, job.round, job.who)
+        gallery = folder.gallery(job.seed, job.round, job.who)
+        write_atomic(features, blobs.get(told["features"]).read_bytes())
+        for number, digest in enumerate(told["gallery"]):
+            write_atomic(gallery / f"{number:02d}.png", blobs.get(digest).read_bytes())
+        drawn = Drawn(str(features.relative_to(folder.out)), str(gallery.relative_to(folder.out)), told["seconds"])
+        write_json(folder.outcome(job.name), asdict(drawn))
 
 
 def _port(place: Path) -> int:

@@ -236,7 +236,7 @@ class Participant:
         return TrainJob(plan.seeds[0], member, work.round, (member,), steps, work.adapter, work.residuals, merged)
 
     def _take_home(self, work: Work, run: str) -> None:
-        """Fetch the joint model of a run that is over, and drop what the run needed here."""
+        """Fetch the joint model of a run that is over, and drop what the run had fetched and made here before."""
         folder = self._home.run(run)
         paths = [folder / f"joint.{layout}.safetensors" for layout in work.files]
         if not folder.is_dir() or all(path.is_file() for path in paths):
@@ -245,9 +245,8 @@ class Participant:
             self._connection.fetch(digest, path)
         if self._open is not None and self._open.facts.id == run:
             self._open = None
-        for path in folder.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
+        for name in ("blobs", "fetched"):
+            shutil.rmtree(folder / name, ignore_errors=True)
         for path in paths:
             self._say(f"the joint model is here: {path}")
 

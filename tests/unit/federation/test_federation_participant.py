@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedflow.federation import rounds
 from fedflow.federation.participant import bring_up_to_date, take_part
-from fedflow.federation.rounds import Assignment, GlobalState, Receipt, Rules
+from fedflow.federation.rounds import Assignment, GlobalState, Merged, Receipt, Rules
 
 
 class Recorder:
@@ -13,6 +13,7 @@ class Recorder:
     def __init__(self) -> None:
         self.merged: tuple[str, ...] = ()
         self.resets = 0
+        self.begun_with: str | None = None
 
     def reset(self) -> None:
         self.merged = ()
@@ -20,6 +21,29 @@ class Recorder:
 
     def merge(self, residual: str) -> None:
         self.merged = (*self.merged, residual)
+
+    def begin_with(self, weights: str, residuals: tuple[str, ...]) -> None:
+        self.begun_with = weights
+        self.merged = residuals
+
+
+def test_a_base_that_lacks_many_residuals_begins_with_merged_weights() -> None:
+    base = Recorder()
+    bring_up_to_date(base, ("r1", "r2", "r3"), Merged("w2", 2))
+    assert (base.merged, base.begun_with, base.resets) == (("r1", "r2", "r3"), "w2", 0)
+
+
+def test_merged_weights_that_hold_no_more_than_the_base_are_left_alone() -> None:
+    base = Recorder()
+    bring_up_to_date(base, ("r1", "r2"))
+    bring_up_to_date(base, ("r1", "r2", "r3"), Merged("w2", 2))
+    assert (base.merged, base.begun_with) == (("r1", "r2", "r3"), None)
+
+
+def test_merged_weights_of_more_residuals_than_asked_for_are_left_alone() -> None:
+    base = Recorder()
+    bring_up_to_date(base, ("r1",), Merged("w2", 2))
+    assert (base.merged, base.begun_with) == (("r1",), None)
 
 
 def test_only_what_is_lacking_is_merged() -> None:

@@ -17,11 +17,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import create_engine, text
+from tests.unit.server.run_setting import MEMBERS, Setting, plan_of, start
 from werkzeug.test import TestResponse
 
 from fedflow.federation.protocol import Joined, JoinRequest, TokenRequest, signed_text
 from fedflow.server.api.app import create_app
 from fedflow.server.services import devices, federations, identity
+from fedflow.server.services.identity import Caller
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store, open_store
 
@@ -191,3 +193,18 @@ def coordinator(app: Flask, store: Store) -> Api:
 @pytest.fixture
 def device(app: Flask, machine: Machine) -> Api:
     return Api(app.test_client(), machine.token())
+
+
+@pytest.fixture
+def callers(store: Store, federation_id: str, new_machine: Callable[[], Machine]) -> dict[str, Caller]:
+    found = {}
+    for member in MEMBERS:
+        machine = new_machine()
+        machine.join(devices.new_code(store, federation_id, member, 50, ttl_s=3600))
+        found[member] = identity.authenticate(store, machine.token())
+    return found
+
+
+@pytest.fixture
+def setting(store: Store, federation_id: str, callers: dict[str, Caller]) -> Setting:
+    return start(store, federation_id, callers, plan_of())

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from tests.unit.server.run_setting import DEADLINE_S, MEMBERS, Setting, adapter, plan_of, start
 
-from fedflow.federation.protocol import UpdateRequest, Work
-from fedflow.lora import Factors
-from fedflow.models.adapter_files import adapter_bytes
-from fedflow.plan import Plan
 from fedflow.server.database.tables import Job, Receipt, Refusal
 from fedflow.server.errors import ApiError, Conflict, Forbidden, NotFound, Unprocessable
 from fedflow.server.services import (
@@ -28,96 +22,11 @@ from fedflow.server.services import (
     jobs,
     run_facts,
     runs,
-    updates,
-    uploads,
 )
 from fedflow.server.services.identity import Caller, authenticate
-from fedflow.server.services.uploads import Body
-from fedflow.server.services.work import work_for
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
-from fedflow.server.worker.main import ROUNDS, carry_out
 from fedflow.server.worker.tasks import TASKS
-
-MODULE = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
-MEMBERS = ("a", "b", "c")
-DEADLINE_S = 100.0
-
-
-def adapter(seed: int, size: float = 0.1) -> bytes:
-    generator = torch.Generator().manual_seed(seed)
-    A, B = torch.randn(2, 6, generator=generator), torch.randn(5, 2, generator=generator)
-    return adapter_bytes({MODULE: Factors(size * A, size * B, 2.0)}, "diffusers", {})
-
-
-@dataclass
-class Setting:
-    """A run of three members in its first round."""
-
-    store: Store
-    run: str
-    callers: dict[str, Caller]
-
-    def work(self, member: str) -> Work:
-        return work_for(self.store, self.callers[member])
-
-    def upload(self, member: str, content: bytes) -> str:
-        caller = self.callers[member]
-        made = uploads.create(self.store, caller, len(content), "", 10**9, 1e6)
-        pieces = iter([content, b""])
-        body = Body(lambda _: next(pieces), len(content))
-        uploads.append(self.store, caller, made.id, 0, body, None, 1e6)
-        return made.id
-
-    def hand_in(self, member: str, number: int, content: bytes, examples: float = 10, run: str | None = None) -> bool:
-        request = UpdateRequest(
-            upload_id=self.upload(member, content),
-            sha256=hashlib.sha256(content).hexdigest(),
-            num_examples=examples,
-        )
-        return updates.hand_in(self.store, self.callers[member], run or self.run, number, request).again
-
-    def aggregate(self) -> None:
-        for job_id in jobs.waiting(self.store, jobs.ROUNDS):
-            carry_out(self.store, ServerSettings(folder=self.store.folder), ROUNDS, job_id, "worker")
-
-    def status(self) -> str:
-        return run_facts.facts(self.store, self.callers["a"], self.run).status
-
-
-def plan_of(**settings: object) -> Plan:
-    network = {"deadline_s": DEADLINE_S, "quorum": 2}
-    base = {"name": "test", "rounds": 2, "data": {"clients": MEMBERS}, "network": network}
-    return Plan.model_validate({**base, **settings})
-
-
-def start(store: Store, federation_id: str, callers: dict[str, Caller], plan: Plan) -> Setting:
-    run_id = runs.create(store, federation_id, plan)
-    initial = files.put(store, adapter(0), "adapter")
-    base = files.put(store, json.dumps([]).encode(), "base")
-    prepared = {"tensors": {}, "upload_bytes": 0, "norm": 1.0}
-    runs.begin(store, run_id, base=base, base_hash="0" * 64, initial=initial, prepared=prepared)
-    for job_id in jobs.waiting(store, jobs.ROUNDS):
-        jobs.finish(store, job_id)
-    setting = Setting(store, run_id, callers)
-    for caller in callers.values():
-        runs.consent(store, caller, run_id, accept=True, num_examples=10, reason="")
-    return setting
-
-
-@pytest.fixture
-def callers(store: Store, federation_id: str, new_machine: Callable[[], Any]) -> dict[str, Caller]:
-    found = {}
-    for member in MEMBERS:
-        machine = new_machine()
-        machine.join(devices.new_code(store, federation_id, member, 50, ttl_s=3600))
-        found[member] = authenticate(store, machine.token())
-    return found
-
-
-@pytest.fixture
-def setting(store: Store, federation_id: str, callers: dict[str, Caller]) -> Setting:
-    return start(store, federation_id, callers, plan_of())
 
 
 def test_a_run_goes_through_its_rounds_and_ends(setting: Setting) -> None:
