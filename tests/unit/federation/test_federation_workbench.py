@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ import torch
 from fedflow.datasets import demo_folder
 from fedflow.errors import DatasetError, RunError
 from fedflow.federation.jobs import Trained, TrainJob
+from fedflow.federation.rounds import Merged
 from fedflow.federation.workbench import Workbench
-from fedflow.models import open_model, read_adapter
+from fedflow.lora import Factors
+from fedflow.models import adapter_bytes, new_adapter, open_model, read_adapter
 from fedflow.plan import Plan
 from fedflow.tensors import open_tensors
 
@@ -97,3 +100,40 @@ def test_values_beyond_the_wire_are_refused_with_the_way_out(
 def test_the_base_that_was_given_is_the_one_that_is_open(tiny_model_folder: Path, tmp_path: Path) -> None:
     bench = Workbench(plan("starter"), tmp_path, {}, "auto", None, base=str(tiny_model_folder))
     assert bench.model.content_hash == open_model(str(tiny_model_folder)).content_hash
+
+
+@pytest.mark.parametrize("text_encoder", [False, True])
+def test_merged_weights_in_the_place_of_residuals_change_no_bit(
+    text_encoder: bool, tiny_model_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    asked = plan(str(tiny_model_folder), lora={"rank": 2, "alpha": 4, "text_encoder": text_encoder})
+    benches = [Workbench(asked, tmp_path / name, {"client-1": pictures}, "auto", None) for name in ("a", "b", "c")]
+    made = [random_adapter(benches[0], seed) for seed in (3, 4, 5)]
+    for bench in benches:
+        for content in made:
+            bench.folder.blobs.put(content)
+    start, residuals = benches[0].initial_adapter(1), tuple(sha256(content) for content in made)
+    merged = Merged(benches[1].folder.blobs.put(benches[2].merged_weights(residuals[:2])), 2)
+    benches[1].folder.blobs.put(benches[0].folder.blobs.get(start).read_bytes())
+    for name in residuals[:2]:
+        benches[1].folder.blobs.get(name).unlink()  # what is merged need not be there
+    updates = [
+        benches[number].train(TrainJob(1, "client-1", 4, ("client-1",), 2, start, residuals, given)).update
+        for number, given in ((0, None), (1, merged))
+    ]
+    assert updates[0] == updates[1]
+    plain = Workbench(asked, tmp_path / "d", {"client-1": pictures}, "auto", None)
+    assert train(plain).update != updates[0]
+
+
+def random_adapter(bench: Workbench, seed: int) -> bytes:
+    generator = torch.Generator().manual_seed(seed)
+    fresh = new_adapter(bench.model, 2, 4.0, bench.plan.lora.text_encoder, generator)
+    filled = {
+        key: Factors(each.A, torch.randn(each.B.shape, generator=generator), each.alpha) for key, each in fresh.items()
+    }
+    return adapter_bytes(filled, "diffusers", {})
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
