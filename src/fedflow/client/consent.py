@@ -59,7 +59,7 @@ def in_plain_words(facts: RunFacts, plan: Plan, num_examples: int, data: Path) -
         f"  in every round: the trained weights as {plan.network.wire}, about {size_text(facts.upload_bytes)}",
         f"    {_tensors(facts)}",
         f"  with them: the number of pictures ({num_examples}), the mean loss at the start and at the end, and the "
-        "seconds of the training",
+        "steps and seconds of the training",
         "",
         "What never leaves",
         "  pictures, captions, names of files and folders, encoded pictures, and the device's private key",
@@ -67,6 +67,11 @@ def in_plain_words(facts: RunFacts, plan: Plan, num_examples: int, data: Path) -
         "Trained weights carry traces of what they were trained on. The server sees yours, all members see what they",
         "are joined to. No noise is added that would hide a single picture.",
     ]
+    if plan.evaluation.clients:
+        lines += [
+            "Where the server has held-out pictures, it draws with your trained weights alone too, and all members see",
+            "what it draws of the run's prompts.",
+        ]
     return "\n".join(line if line.isprintable() else ascii(line) for line in lines)
 
 

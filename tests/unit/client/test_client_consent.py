@@ -12,7 +12,7 @@ from fedflow.client.consent import Answer, decide, has_agreed, in_plain_words, p
 from fedflow.client.policy import Policy
 from fedflow.errors import MistakeError, RunError
 from fedflow.federation.protocol import RunFacts
-from fedflow.plan import Plan
+from fedflow.plan import Evaluation, Plan
 
 PLAN = Plan.model_validate({"rounds": 3, "network": {"wire": "float16"}, "training": {"epochs": 2}})
 FACTS = RunFacts(
@@ -57,14 +57,21 @@ What leaves this machine
   now: your answer, and how many pictures you have
   in every round: the trained weights as float16, about 1.5 MB
     8 tensors of unet with 256 numbers: 4 of 4x8, 4 of 8x4
-  with them: the number of pictures (24), the mean loss at the start and at the end, and the seconds of the training
+  with them: the number of pictures (24), the mean loss at the start and at the end, and the steps and seconds of the training
 
 What never leaves
   pictures, captions, names of files and folders, encoded pictures, and the device's private key
 
 Trained weights carry traces of what they were trained on. The server sees yours, all members see what they
-are joined to. No noise is added that would hide a single picture."""
+are joined to. No noise is added that would hide a single picture.
+Where the server has held-out pictures, it draws with your trained weights alone too, and all members see
+what it draws of the run's prompts."""
     )
+
+
+def test_a_run_that_draws_with_nobodys_weights_alone_says_nothing_of_it() -> None:
+    plan = PLAN.model_copy(update={"evaluation": Evaluation(clients=False)})
+    assert "draws with" not in in_plain_words(FACTS, plan, 24, Path("/cats"))
 
 
 def test_a_whole_model_is_told_as_such() -> None:

@@ -213,7 +213,7 @@ def test_two_rounds_over_the_network_are_bit_for_bit_those_of_one_machine(
         assert coordinator.updates[number - 1] == adapter
         request = coordinator.handed_in[number - 1]
         assert request.num_examples == 3
-        assert request.metrics.keys() == {"first_loss", "last_loss", "seconds"}
+        assert request.metrics.keys() == {"first_loss", "last_loss", "seconds", "steps"}
         assert request.metrics["first_loss"] == trained.first_loss
     assert coordinator.consents == [ConsentRequest(accept=True, num_examples=3)]
     blobs = {path.name for path in (machine.home.run("r1") / "blobs").rglob("*") if path.is_file()}
