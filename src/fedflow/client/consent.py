@@ -58,8 +58,8 @@ def in_plain_words(facts: RunFacts, plan: Plan, num_examples: int, data: Path) -
         "  now: your answer, and how many pictures you have",
         f"  in every round: the trained weights as {plan.network.wire}, about {size_text(facts.upload_bytes)}",
         f"    {_tensors(facts)}",
-        f"  with them: the number of pictures ({num_examples}), the mean loss at the start and at the end, and the "
-        "steps and seconds of the training",
+        f"  with them: the number of pictures ({num_examples}), the mean loss at the start and at the end,",
+        "    steps and seconds of the training",
         "",
         "What never leaves",
         "  pictures, captions, names of files and folders, encoded pictures, and the device's private key",

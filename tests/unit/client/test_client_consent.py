@@ -57,7 +57,8 @@ What leaves this machine
   now: your answer, and how many pictures you have
   in every round: the trained weights as float16, about 1.5 MB
     8 tensors of unet with 256 numbers: 4 of 4x8, 4 of 8x4
-  with them: the number of pictures (24), the mean loss at the start and at the end, and the steps and seconds of the training
+  with them: the number of pictures (24), the mean loss at the start and at the end,
+    steps and seconds of the training
 
 What never leaves
   pictures, captions, names of files and folders, encoded pictures, and the device's private key
