@@ -175,6 +175,11 @@ class Plan(Settings):
     max_residual_rank: int | None = Field(
         None, ge=1, description="FedEx-LoRA only: cut each round's residual to this rank; exact where not given."
     )
+    max_change_norm: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        strict=False,
+        description="Adapters only: an update that changes more in a round, by Euclidean norm, is scaled down to this.",
+    )
     seeds: tuple[int, ...] = Field((1,), strict=False, min_length=1, description="One whole run per seed.")
     data: Data = Data()
     lora: Lora = Lora()
@@ -193,6 +198,10 @@ class Plan(Settings):
             raise ValueError(f"network.quorum: {self.network.quorum} of only {wanted} clients of a round")
         if self.max_residual_rank is not None and self.method != "fedex-lora":
             raise ValueError(f"max_residual_rank: method '{self.method}' has no residual; take it out")
+        if self.max_change_norm is not None and not self.trains_adapter:
+            raise ValueError(
+                f"max_change_norm: method '{self.method}' sends whole models, which are not clipped; take it out"
+            )
         if len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
             raise ValueError("seeds: whole numbers from 0, each once")
         return self

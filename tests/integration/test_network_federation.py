@@ -14,6 +14,7 @@ from fedflow.datasets import demo_folder
 
 ROUNDS = 2
 SEED = 5
+CLIPPING = {"fedex-lora": "max_change_norm = 0.01", "fedavg": ""}
 COUNTS = {"client-1": 4, "client-2": 6}
 
 
@@ -42,6 +43,7 @@ def plan(method: str, tiny_model_folder: Path, pictures: Path, tmp_path: Path) -
 model = "{tiny_model_folder}"
 method = "{method}"
 rounds = {ROUNDS}
+{CLIPPING[method]}
 seeds = [{SEED}]
 [data]
 root = "{pictures}"
@@ -97,7 +99,8 @@ def test_a_federation_over_the_network_ends_with_the_bits_of_a_simulation(
     for member, process in network.clients.items():
         assert process.wait(30) == 0, network.log(member)
     assert "done" in network.asked("run", "explain", run_id)
-    network.asked("run", "watch", run_id)
+    watched = network.asked("run", "watch", run_id)
+    assert ("clipped 2" in watched) == (method == "fedex-lora")
     network.asked("run", "report", run_id, "--out", str(tmp_path / "report"))
     assert table(tmp_path / "report") == [row for row in table(tmp_path / "out") if ",floor," not in row]
     assert (tmp_path / "report" / "report.html").is_file()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fedflow.aggregation.clipping import clip_change
 from fedflow.aggregation.fedavg import fedavg
 from fedflow.aggregation.fedex_lora import fedex_lora
 from fedflow.aggregation.fedit import fedit
@@ -24,6 +25,7 @@ __all__ = [
     "AdapterUpdate",
     "Aggregate",
     "ClientUpdate",
+    "clip_change",
     "fedavg",
     "fedex_lora",
     "fedit",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from fedflow.aggregation import Aggregate
-from fedflow.lora import Adapter, Factors
+from fedflow.lora import Factors
 
 
-def exact_error(updates: Iterable[tuple[int, Adapter]], weighting: str, aggregate: Aggregate) -> float:
+def exact_error(updates: Iterable[tuple[int, Mapping[str, Factors]]], weighting: str, aggregate: Aggregate) -> float:
     """Largest relative error of any module: ||committed - sum w_k s B_k A_k|| / ||sum w_k s B_k A_k||, Frobenius.
 
     `updates` are (example count, adapter). What is committed is the adapter's change plus the residual's. A module
