@@ -95,14 +95,19 @@ class Network:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def join(self, member: str, pictures: Path, *words: str) -> None:
-        """Start a participant; the first time with a code of its own."""
+    def join(
+        self, member: str, pictures: Path, *words: str, via: str | None = None, settings: dict[str, str] | None = None
+    ) -> None:
+        """Start a participant; the first time with a code of its own, by the address `via` where it is given.
+
+        settings: environment variables of its process.
+        """
         home = self.folder / member
         arguments = ["join"]
         if not (home / "device.json").is_file():
-            arguments += [self.url, "--code", self.asked("server", "code", member)]
+            arguments += [via or self.url, "--code", self.asked("server", "code", member)]
         arguments += ["--data", str(pictures), "--home", str(home), "--accept", "--once", *words]
-        self.clients[member] = self._start(member, arguments)
+        self.clients[member] = self._start(member, arguments, settings)
 
     def struck(self) -> set[str]:
         """The points of `kill_at` at which a process has died."""
@@ -159,8 +164,10 @@ class Network:
                     process.kill()
                     process.wait()
 
-    def _start(self, name: str, arguments: list[str]) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, **SETTINGS}
+    def _start(
+        self, name: str, arguments: list[str], settings: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, **SETTINGS, **(settings or {})}
         if self.kill_at:
             self._killed.mkdir(exist_ok=True)
             python_path = [str(FAULTS), *filter(None, [os.environ.get("PYTHONPATH")])]
