@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from http_bytes import requests_in
 from network import Network, wait_for
 from proxy import Proxy, Weather
 
@@ -195,15 +196,15 @@ class _Forecast:
 
     @property
     def usual_s_each(self) -> float:
-        """What a participant took so far from a round's opening to its answer, the median."""
+        """What a participant took from the last round's opening to its answer, the median."""
         return statistics.median(self.usual_s) if self.usual_s else 2.0
 
     def look(self, run_id: str) -> bool:
         """Whether the run is over; gives the next round its weather where one has closed."""
-        rows = _rows(self.network, "SELECT opened_at, closed_at FROM round WHERE number = ?", self.number)
-        if rows and rows[0][1] is not None and self.number < self.storm.rounds:
+        found = rows(self.network, "SELECT opened_at, closed_at FROM round WHERE number = ?", self.number)
+        if found and found[0][1] is not None and self.number < self.storm.rounds:
             query = "SELECT received_at - ? FROM receipt WHERE round = ?"
-            self.usual_s += [row[0] for row in _rows(self.network, query, rows[0][0], self.number)]
+            self.usual_s = [row[0] for row in rows(self.network, query, found[0][0], self.number)]
             self.turn(self.number + 1)
         self._stand_still()
         status = self.network.status(run_id)
@@ -243,14 +244,14 @@ def look_back(storm: Storm, network: Network, run_id: str, counts: dict[str, int
     events = all_events(network, run_id)
     shutil.copytree(network.data / "blobs", network.folder / "again")
     blobs = Blobs(network.folder / "again")
-    initial = _rows(network, "SELECT initial FROM run")[0][0]
+    initial = rows(network, "SELECT initial FROM run")[0][0]
     state = GlobalState(initial)
     seen = Seen()
     for number in range(1, storm.rounds + 1):
         of_round = [event for event in events if event["facts"].get("round") == number]
         receipts = _receipts(network, number, storm.names)
         answered = tuple(receipt.client for receipt in receipts)
-        opened, deadline, closed = _rows(
+        opened, deadline, closed = rows(
             network, "SELECT opened_at, deadline_at, closed_at FROM round WHERE number = ?", number
         )[0]
         told = sorted(_told(of_round, "update accepted", lambda facts: (facts["member"], facts["num_examples"])))
@@ -278,8 +279,6 @@ def look_back(storm: Storm, network: Network, run_id: str, counts: dict[str, int
 
 def replayed(network: Network, proxies: dict[str, Proxy]) -> list[str]:
     """Send every answer of every participant once more, after the end; what changed that belongs to more than it."""
-    from http_bytes import requests_in  # noqa: PLC0415
-
     before = _ledger(network)
     faults = []
     for name, proxy in proxies.items():
@@ -317,7 +316,7 @@ def _told(events: list[dict[str, Any]], kind: str, what: Callable[[dict[str, Any
 
 def _receipts(network: Network, number: int, names: tuple[str, ...]) -> tuple[Receipt, ...]:
     query = "SELECT member.name, sha256, num_examples FROM receipt JOIN member ON member.id = member_id WHERE round = ?"
-    found = [Receipt(name, number, sha256, examples) for name, sha256, examples in _rows(network, query, number)]
+    found = [Receipt(name, number, sha256, examples) for name, sha256, examples in rows(network, query, number)]
     return tuple(sorted(found, key=lambda receipt: names.index(receipt.client)))
 
 
@@ -325,10 +324,11 @@ LEDGER = ("run", "run_member", "round", "receipt", "refusal", "event", "member",
 
 
 def _ledger(network: Network) -> dict[str, list[tuple[Any, ...]]]:
-    return {table: _rows(network, f"SELECT * FROM {table} ORDER BY 1, 2") for table in LEDGER}  # noqa: S608 - ours
+    return {table: rows(network, f"SELECT * FROM {table} ORDER BY 1, 2") for table in LEDGER}  # noqa: S608 - ours
 
 
-def _rows(network: Network, query: str, *values: object) -> list[tuple[Any, ...]]:
+def rows(network: Network, query: str, *values: object) -> list[tuple[Any, ...]]:
+    """What the server's database answers; it is only read."""
     database = sqlite3.connect(f"file:{network.data / 'server.db'}?mode=ro", uri=True, timeout=30)
     try:
         return database.execute(query, values).fetchall()
