@@ -36,8 +36,8 @@ QUICK = (20_000_000, 5)
 def storm_of(seed: int, quick: bool) -> Storm:
     """The federation and its weather."""
     if quick:
-        return Storm(4, 2, 3, 2, 12.0, 0.3, 0.5, {2: "stands still"}, 0, seed)
-    return Storm(6, 6, 4, 3, 25.0, 0.3, 0.5, {2: "stands still", 4: "slow line", 6: "stands still"}, 3, seed)
+        return Storm(4, 2, 3, 2, 30.0, 0.3, 0.5, {2: "stands still"}, 0, seed)
+    return Storm(6, 6, 4, 3, 40.0, 0.3, 0.5, {2: "stands still", 4: "slow line", 6: "stands still"}, 3, seed)
 
 
 def transfers(folder: Path, size_bytes: int, cuts: int, seed: int) -> list[Transfer]:
