@@ -95,14 +95,34 @@ class Network:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def join(self, member: str, pictures: Path, *words: str) -> None:
-        """Start a participant; the first time with a code of its own."""
-        home = self.folder / member
+    def join(
+        self,
+        member: str,
+        pictures: Path,
+        *words: str,
+        via: str | None = None,
+        max_examples: int | None = None,
+        home: Path | None = None,
+        settings: dict[str, str] | None = None,
+    ) -> None:
+        """Start a participant; the first time with a code of its own.
+
+        Args:
+            member: its name; its log has it too.
+            pictures: its folder.
+            words: more options.
+            via: the address by which it joins, where it is not the server's own.
+            max_examples: the coordinator's cap for it.
+            home: its folder, where it is not the member's in this network's.
+            settings: environment variables of its process.
+        """
+        home = home or self.folder / member
+        cap = [] if max_examples is None else ["--max-examples", str(max_examples)]
         arguments = ["join"]
         if not (home / "device.json").is_file():
-            arguments += [self.url, "--code", self.asked("server", "code", member)]
+            arguments += [via or self.url, "--code", self.asked("server", "code", member, *cap)]
         arguments += ["--data", str(pictures), "--home", str(home), "--accept", "--once", *words]
-        self.clients[member] = self._start(member, arguments)
+        self.clients[member] = self._start(member, arguments, settings)
 
     def struck(self) -> set[str]:
         """The points of `kill_at` at which a process has died."""
@@ -159,8 +179,10 @@ class Network:
                     process.kill()
                     process.wait()
 
-    def _start(self, name: str, arguments: list[str]) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, **SETTINGS}
+    def _start(
+        self, name: str, arguments: list[str], settings: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, **SETTINGS, **(settings or {})}
         if self.kill_at:
             self._killed.mkdir(exist_ok=True)
             python_path = [str(FAULTS), *filter(None, [os.environ.get("PYTHONPATH")])]

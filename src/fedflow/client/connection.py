@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from fedflow import __version__
 from fedflow.client.home import Device, Home
 from fedflow.client.identity import Identity
-from fedflow.client.transfer import TransferError, download, upload
+from fedflow.client.transfer import TransferError, abandon, download, upload
 from fedflow.errors import FedFlowError, MistakeError, RunError
 from fedflow.federation.protocol import (
     API,
@@ -49,6 +49,8 @@ LONGEST_RETRY_AFTER_S = 300.0
 PASSING = frozenset({429, 502, 503, 504})
 TIMEOUTS = httpx.Timeout(connect=10.0, read=60.0, write=60.0, pool=60.0)
 TOKEN_MARGIN_S = 30.0
+CHALLENGES = 5
+"""How many challenges are signed before a refusal counts: one is used up where the network sends its answer twice."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -133,6 +135,10 @@ class Connection:
         with _in_our_words():
             return upload(self._client, self._url("uploads"), path, metadata)
 
+    def abandon(self, path: Path) -> None:
+        """Give up an upload that was begun or is complete; the server may drop it."""
+        abandon(self._client, path)
+
     @property
     def _server(self) -> str:
         device = self._home.device()
@@ -216,26 +222,29 @@ class DeviceAuth(httpx.Auth):
             yield request
 
     def _new_token(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, bool]:
-        challenge = ChallengeRequest(device_id=self._device.device_id)
-        challenged = yield from self._post("challenge", challenge, Challenged, request)
-        if challenged is None:
-            return False
-        text = signed_text(self._device.device_id, challenged.nonce)
-        answer = TokenRequest(
-            device_id=self._device.device_id, nonce=challenged.nonce, signature=self._identity.sign(text)
-        )
-        began = time.monotonic()
-        token = yield from self._post("token", answer, Token, request)
-        if token is None:
-            return False
-        self._token = token.token
-        self._good_until = began + max(token.expires_in_s / 2, token.expires_in_s - TOKEN_MARGIN_S)
-        return True
+        for _ in range(CHALLENGES):
+            challenge = ChallengeRequest(device_id=self._device.device_id)
+            challenged = yield from self._post("challenge", challenge, Challenged, request)
+            if isinstance(challenged, int):
+                return False
+            text = signed_text(self._device.device_id, challenged.nonce)
+            answer = TokenRequest(
+                device_id=self._device.device_id, nonce=challenged.nonce, signature=self._identity.sign(text)
+            )
+            began = time.monotonic()
+            token = yield from self._post("token", answer, Token, request)
+            if not isinstance(token, int):
+                self._token = token.token
+                self._good_until = began + max(token.expires_in_s / 2, token.expires_in_s - TOKEN_MARGIN_S)
+                return True
+            if token != httpx.codes.UNAUTHORIZED:
+                return False
+        return False
 
     def _post(
         self, what: str, body: Message, kind: type[M], cause: httpx.Request
-    ) -> Generator[httpx.Request, httpx.Response, M | None]:
-        """The server's message, or None where it gives another answer."""
+    ) -> Generator[httpx.Request, httpx.Response, M | int]:
+        """The server's message, or the status where it gives another answer."""
         url = f"{self._device.server}{API}/devices/{what}"
         headers = {name: cause.headers[name] for name in (PROTOCOL_HEADER, "User-Agent")}
         headers["Content-Type"] = "application/json"
@@ -243,7 +252,7 @@ class DeviceAuth(httpx.Auth):
             "POST", url, content=body.model_dump_json().encode(), headers=headers, extensions=cause.extensions
         )
         if response.status_code >= 300:
-            return None
+            return response.status_code
         try:
             return kind.model_validate_json(response.read())
         except ValidationError:

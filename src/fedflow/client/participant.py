@@ -196,7 +196,7 @@ class Participant:
             )
             self._connection.hand_in(run, work.round, request)
         except Refused as error:
-            forget(update)
+            self._connection.abandon(update)
             if error.status != NEVER:
                 raise
             self._refused_for_good.add((run, work.round))

@@ -12,7 +12,7 @@ import random
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -126,6 +126,15 @@ def forget(path: Path) -> None:
     _state_file(path).unlink(missing_ok=True)
 
 
+def abandon(client: httpx.Client, path: Path) -> None:
+    """Forget an upload of `path`, and tell the server that nobody wants it. One that is not told so expires there."""
+    location = read_json(_state_file(path)).get("location") if _state_file(path).is_file() else None
+    forget(path)
+    if location is not None:
+        with suppress(httpx.HTTPError):
+            client.delete(str(location), headers=TUS)
+
+
 class _Tries:
     """How long there is patience yet, and how long to pause before the next try."""
 
@@ -179,7 +188,7 @@ def _fetch(client: httpx.Client, url: str, digest: str, part: Path, progress: Pr
             with _disk(part), part.open("r+b") as file:
                 file.truncate(begin)
                 file.seek(begin)
-                for chunk in response.iter_raw(CHUNK_BYTES):
+                for chunk in response.iter_raw():  # as it comes: a cut loses what waits for a larger piece
                     file.write(chunk)
                     tries.moved()
                     if progress is not None:

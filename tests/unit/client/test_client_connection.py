@@ -83,6 +83,30 @@ def test_a_token_that_is_refused_is_renewed_once(peer: Peer, home: Home) -> None
         assert peer.asked[-1].headers["idempotency-key"] == peer.asked[3].headers["idempotency-key"]
 
 
+@pytest.mark.parametrize(("used_up", "got"), [(1, True), (4, True), (5, False)])
+def test_a_challenge_that_the_network_has_used_up_is_asked_for_again(
+    used_up: int, got: bool, peer: Peer, home: Home
+) -> None:
+    door = Doorkeeper(peer, home, lambda _: peer.message(WAIT))
+    left = used_up
+
+    def answer(asked: Asked) -> Said:
+        nonlocal left
+        if asked.path == "/api/v1/devices/token" and left > 0:
+            left -= 1
+            return peer.problem(401, "the challenge is unknown, used or expired; ask for a new one")
+        return door.open(asked)
+
+    peer.answer = answer
+    with Connection(home) as connection:
+        if got:
+            assert connection.work() == WAIT
+        else:
+            with pytest.raises(Refused, match="the challenge is unknown, used or expired"):
+                connection.work()
+    assert peer.paths().count("POST /devices/challenge") == (used_up + 1 if got else 5)
+
+
 def test_a_revoked_device_is_told_so_and_does_not_ask_for_ever(peer: Peer, home: Home) -> None:
     peer.answer = lambda _: peer.problem(401, "this device was revoked")
     with Connection(home) as connection, pytest.raises(Refused, match=r"^this device was revoked$") as error:

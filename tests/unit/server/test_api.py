@@ -12,16 +12,19 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 from tests.unit.server.conftest import Api, Clock, Machine
 from werkzeug.test import TestResponse
 
 from fedflow.errors import RunError, StorageError
 from fedflow.federation.protocol import Problem
+from fedflow.plan import Plan
 from fedflow.server.api import rights
 from fedflow.server.api.app import create_app
 from fedflow.server.api.logs import JsonLines
+from fedflow.server.database.tables import RunMember
 from fedflow.server.errors import ApiError
-from fedflow.server.services import devices, events, files, idempotency
+from fedflow.server.services import devices, events, files, idempotency, runs
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 
@@ -177,6 +180,22 @@ def test_a_post_with_a_key_is_done_once(coordinator: Api, store: Store, federati
         kept = str(connection.exec_driver_sql("SELECT * FROM idempotency_key").all())
     assert first.json["code"] not in kept
     assert "key-1" not in kept
+
+
+def test_a_consent_that_the_network_brings_late_again_undoes_no_later_answer(
+    device: Api, store: Store, federation_id: str, machine: Machine
+) -> None:
+    run = runs.create(store, federation_id, Plan.model_validate({"data": {"clients": ["studio"]}}))
+
+    def say(accept: bool, key: str) -> int:
+        said = {"accept": accept, "num_examples": 9}
+        return device("POST", f"/api/v1/runs/{run}/consent", json=said, headers={"Idempotency-Key": key}).status_code
+
+    assert [say(True, "1"), say(False, "2"), say(True, "1")] == [200, 200, 200]
+    told = [event.kind for event in events.since(store, federation_id, 0, 200) if event.run_id == run]
+    assert told == ["run created", "consent accepted", "consent declined"]
+    with store.read() as session:
+        assert session.scalars(select(RunMember)).one().consent == "declined"
 
 
 def test_a_refused_post_is_done_when_it_comes_again(coordinator: Api) -> None:

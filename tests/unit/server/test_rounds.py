@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.unit.server.run_setting import DEADLINE_S, MEMBERS, Setting, adapter, plan_of, start
 
-from fedflow.server.database.tables import Job, Receipt, Refusal
+from fedflow.federation.protocol import UpdateRequest
+from fedflow.server.database.tables import Event, Job, Receipt, Refusal
 from fedflow.server.errors import ApiError, Conflict, Forbidden, NotFound, Unprocessable
 from fedflow.server.services import (
     commits,
@@ -22,6 +24,7 @@ from fedflow.server.services import (
     jobs,
     run_facts,
     runs,
+    updates,
 )
 from fedflow.server.services.identity import Caller, authenticate
 from fedflow.server.settings import ServerSettings
@@ -240,3 +243,36 @@ def test_paths_of_the_coordinator_are_not_told(setting: Setting) -> None:
     told = run_facts.facts(setting.store, setting.callers["a"], setting.run).model_dump_json()
     assert "shipped:demo" not in told
     assert str(Path.home()) not in told
+
+
+def test_the_same_hand_in_many_times_at_once_counts_once(setting: Setting) -> None:
+    """As a network that repeats requests makes them."""
+    content = adapter(7)
+    upload_id, sha256 = setting.upload("a", content), hashlib.sha256(content).hexdigest()
+    request = UpdateRequest(upload_id=upload_id, sha256=sha256, num_examples=10)
+    with ThreadPoolExecutor(8) as pool:
+        sent = [
+            pool.submit(updates.hand_in, setting.store, setting.callers["a"], setting.run, 1, request) for _ in range(8)
+        ]
+    assert sorted(answer.result().again for answer in sent) == [False] + 7 * [True]
+    with setting.store.read() as session:
+        assert session.query(Receipt).count() == 1
+        assert session.query(Event).where(Event.kind == "update accepted").count() == 1
+    assert list((setting.store.folder / "uploads").iterdir()) == []
+
+
+def test_a_refused_hand_in_that_comes_again_is_refused_with_the_same_words(setting: Setting) -> None:
+    content = adapter(7)
+    upload_id, sha256 = setting.upload("a", content), hashlib.sha256(content).hexdigest()
+    request = UpdateRequest(upload_id=upload_id, sha256=sha256, num_examples=51)
+
+    def hand_in() -> str:
+        with pytest.raises(Unprocessable) as error:
+            updates.hand_in(setting.store, setting.callers["a"], setting.run, 1, request)
+        return str(error.value)
+
+    with ThreadPoolExecutor(4) as pool:
+        said = {sent.result() for sent in [pool.submit(hand_in) for _ in range(4)]}
+    assert len(said) == 1
+    with setting.store.read() as session:
+        assert session.query(Refusal).count() == 1

@@ -326,15 +326,19 @@ def test_a_device_may_have_eight_uploads(device: Api, store: Store, clock: Clock
     assert device("POST", URL, headers={**TUS, "Upload-Length": "1"}).status_code == 429
 
 
-def test_creations_whose_answer_was_lost_do_not_lock_a_device_out(
-    app: Flask, store: Store, machine: Machine, clock: Clock
-) -> None:
-    device = Api(app.test_client(), machine.token())
-    for _ in range(8):
+def test_uploads_that_nobody_goes_on_with_do_not_lock_a_device_out(device: Api, store: Store, clock: Clock) -> None:
+    """Creations whose answer was lost, pieces of rounds that are over, and what came too late to be handed in."""
+    locations = [new_upload(device) for _ in range(8)]
+    clock.now += 1
+    patch(device, locations[0], 0, CONTENT[:500])
+    clock.now += uploads.IDLE_S - 1
+    with open(file_of(store, locations[1]), "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # a request is at it
         new_upload(device)
-    clock.now += uploads.STILLBORN_S + 1
-    device.token = machine.token()
-    new_upload(device)
+    assert offset_of(device, locations[0]) == 500
+    assert offset_of(device, locations[1]) == 0
+    assert device("HEAD", locations[2], headers=TUS).status_code == 404
+    assert len(list((store.folder / "uploads").iterdir())) == 8
 
 
 def test_an_upload_expires_when_its_time_is_over(app: Flask, store: Store, machine: Machine, clock: Clock) -> None:

@@ -9,6 +9,7 @@ from flask_openapi3.models.tag import Tag
 from fedflow.federation.protocol import API, ConsentRequest, RunFacts, UpdateAnswer, UpdateRequest, Work
 from fedflow.server.api import current
 from fedflow.server.api.current import answer
+from fedflow.server.api.idempotency import idempotent
 from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.api.run_messages import RoundPath, RunPath
 from fedflow.server.services import run_facts, runs, updates, work
@@ -30,8 +31,9 @@ def current_work() -> Response:
 
 
 @blueprint.post("/runs/<run_id>/consent", responses={200: RunFacts})
+@idempotent
 def consent(path: RunPath, body: ConsentRequest) -> Response:
-    """The owner's answer to a run; the last one counts."""
+    """The owner's answer to a run; the last one counts, and one that the network sends again is not the last."""
     store, caller = current.store(), current.caller()
     runs.consent(store, caller, path.run_id, body.accept, body.num_examples, body.reason)
     return answer(run_facts.facts(store, caller, path.run_id))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedflow.errors import UpdateError
@@ -13,7 +16,7 @@ from fedflow.federation.firewall import WIRE_DTYPES, Manifest, inspect, manifest
 from fedflow.federation.protocol import UpdateAnswer, UpdateRequest
 from fedflow.federation.rounds import Phase, Status
 from fedflow.server.database.tables import Member, Receipt, Refusal, Run, RunMember
-from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
+from fedflow.server.errors import Conflict, Forbidden, Gone, NotFound, Unprocessable
 from fedflow.server.services import events, files, uploads
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import Caller
@@ -40,7 +43,24 @@ def hand_in(store: Store, caller: Caller, run_id: str, number: int, request: Upd
         if _counted(session, caller, run_id, number, request.sha256):
             return answer.model_copy(update={"again": True})
         manifest = _checked(session, store, caller, run_id, number)
-    path = uploads.take(store, caller, request.upload_id, request.sha256)
+    try:
+        with uploads.taken(store, caller, request.upload_id, request.sha256) as path:
+            return _taken_in(store, caller, run_id, number, request, path, manifest)
+    except Gone:
+        _refuse_again(store, caller, run_id, number, request.sha256)
+        raise
+
+
+def _taken_in(
+    store: Store, caller: Caller, run_id: str, number: int, request: UpdateRequest, path: Path, manifest: Manifest
+) -> UpdateAnswer:
+    """Look at the file and count it, unless another request with the same upload did while this one waited."""
+    answer = UpdateAnswer(run=run_id, round=number, sha256=request.sha256, again=False)
+    with store.read() as session:
+        counted = _counted(session, caller, run_id, number, request.sha256)
+    if counted:
+        path.unlink(missing_ok=True)
+        return answer.model_copy(update={"again": True})
     try:
         inspect(path, request.num_examples, manifest)
     except UpdateError as error:
@@ -54,6 +74,20 @@ def hand_in(store: Store, caller: Caller, run_id: str, number: int, request: Upd
         _checked(session, store, caller, run_id, number)
         _count(session, store, caller, run, request)
     return answer
+
+
+def _refuse_again(store: Store, caller: Caller, run_id: str, number: int, sha256: str) -> None:
+    """Raise Unprocessable with the earlier reason where the firewall has refused this update already."""
+    member_id, _ = membership(caller)
+    earlier = (
+        select(Refusal.reason)
+        .where(Refusal.run_id == run_id, Refusal.round == number)
+        .where(Refusal.member_id == member_id, Refusal.sha256 == sha256)
+    )
+    with store.read() as session:
+        reason = session.scalar(earlier.limit(1))
+    if reason is not None:
+        raise Unprocessable(reason)
 
 
 def _checked(session: Session, store: Store, caller: Caller, run_id: str, number: int) -> Manifest:
@@ -133,7 +167,8 @@ def _refuse(store: Store, caller: Caller, run_id: str, number: int, sha256: str,
     member_id, member = membership(caller)
     aside = store.folder / "quarantine" / sha256
     aside.parent.mkdir(parents=True, exist_ok=True)
-    path.replace(aside)
+    with suppress(FileExistsError):
+        os.link(path, aside)  # moved after the row is there: the same hand-in again finds the one or the other
     with store.begin() as session:
         run = locked_run(session, run_id)
         row = Refusal(id=new_id(), run_id=run_id, round=number, member_id=member_id, sha256=sha256)
@@ -141,3 +176,4 @@ def _refuse(store: Store, caller: Caller, run_id: str, number: int, sha256: str,
         session.add(row)
         told = {"round": number, "member": member, "reason": reason}
         events.record(session, store, run.federation_id, run_id, "update refused", **told)
+    path.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ import hmac
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -36,10 +36,12 @@ CHECKSUMS = ("sha256", "sha1")
 READ_BYTES = 64 * 1024
 # How much a crash of this process costs at most; a cut of the connection costs nothing that has arrived.
 CHECKPOINT_BYTES = 16 * 1024 * 1024
-# An upload that got no byte for so long is one whose creation's answer was lost.
-STILLBORN_S = 3600
+# A device at its limit loses the upload that has got no byte for longest, if for so long: its client knows it no more.
+IDLE_S = 60.0
 # A cut is noticed within milliseconds; so long the next request waits until the cut one has let go.
 HAND_OVER_S = 2.0
+# So long a hand-in waits for another one of the same upload.
+HAND_IN_S = 30.0
 
 EXPIRED = "the upload has expired; start it anew"
 
@@ -110,7 +112,8 @@ def create(
 
     Raises:
         TooLarge: more than `max_bytes`.
-        TooMany: the device has MAX_OPEN uploads that are neither handed in, deleted nor expired.
+        TooMany: the device has MAX_OPEN uploads that are neither handed in, deleted nor expired, and was at all of
+            them within IDLE_S. Otherwise the one that lay longest is dropped.
         StorageError: the folder cannot be written.
     """
     if length_bytes > max_bytes:
@@ -131,8 +134,7 @@ def create(
     write_atomic(path, b"")
     try:
         with store.begin() as session:
-            if _count_open(store, session, caller.id, now, ttl_s) >= MAX_OPEN:
-                raise TooMany(f"this device has {MAX_OPEN} uploads already; hand them in or delete one")
+            _make_room(store, session, caller.id, now, ttl_s)
             session.add(row)
     except BaseException:
         path.unlink(missing_ok=True)
@@ -216,6 +218,23 @@ def take(store: Store, caller: Caller, upload_id: str, sha256: str) -> Path:
     if not path.is_file():
         raise Gone("the upload's bytes are lost; upload the file again")
     return path
+
+
+@contextmanager
+def taken(store: Store, caller: Caller, upload_id: str, sha256: str) -> Iterator[Path]:
+    """As `take`, for one request at a time: others that hand in the same upload wait until this one is over.
+
+    Raises Conflict, too, where another request is at it for more than HAND_IN_S.
+    """
+    with ExitStack() as held:
+        try:
+            try:
+                held.enter_context(_locked(take(store, caller, upload_id, sha256), HAND_IN_S))
+            except FileNotFoundError:  # moved away since: it is linked back
+                held.enter_context(_locked(take(store, caller, upload_id, sha256), HAND_IN_S))
+        except Locked:
+            raise Conflict("another request hands this upload in; ask again in a moment") from None
+        yield take(store, caller, upload_id, sha256)  # it may have been moved away while this request waited
 
 
 class _Writing:
@@ -324,15 +343,36 @@ def _owned(session: Session, caller: Caller, upload_id: str) -> Upload:
     return row
 
 
-def _count_open(store: Store, session: Session, device_id: str, now: float, ttl_s: float) -> int:
-    """How many uploads the device has; rows whose bytes were handed in meanwhile go."""
-    count = 0
-    for row in session.scalars(select(Upload).where(Upload.device_id == device_id)):
+def _make_room(store: Store, session: Session, device_id: str, now: float, ttl_s: float) -> None:
+    """See that the device has fewer than MAX_OPEN uploads; rows whose bytes were handed in meanwhile go."""
+    lying = []
+    for row in session.scalars(
+        select(Upload).where(Upload.device_id == device_id).order_by(Upload.touched_at, Upload.id)
+    ):
         if row.sha256 is not None and not _path(store, row.id).is_file():
             session.delete(row)
-        elif row.touched_at + (ttl_s if row.offset_bytes else min(ttl_s, STILLBORN_S)) >= now:
-            count += 1
-    return count
+        elif row.touched_at + ttl_s >= now:
+            lying.append(row)
+    if len(lying) < MAX_OPEN:
+        return
+    for row in lying:
+        path = _path(store, row.id)
+        if row.touched_at + IDLE_S <= now and _is_free(path):
+            session.delete(row)
+            path.unlink(missing_ok=True)
+            return
+    raise TooMany(f"this device has {MAX_OPEN} uploads already; hand them in or delete one")
+
+
+def _is_free(path: Path) -> bool:
+    """Whether no request writes to the upload: a slow one moves its row seldom."""
+    try:
+        with _locked(path):
+            return True
+    except FileNotFoundError:
+        return True
+    except Locked:
+        return False
 
 
 def _forget(store: Store, upload_id: str) -> None:
