@@ -17,10 +17,10 @@ import httpx
 from footprint import Peaks, footprint
 from load_driver import stamp
 from network import Network, wait_for
-from sqlalchemy import create_engine, func, select
+from sqlalchemy import ColumnElement, Engine, create_engine, func, select
 from wire import Sample
 
-from fedflow.server.database.tables import Receipt, Upload
+from fedflow.server.database.tables import Receipt, RunMember, Upload
 
 DRIVER = Path(__file__).with_name("load_driver.py")
 JOINED_LIMIT_S = 300
@@ -93,6 +93,7 @@ def put_under_load(network: Network, load: Load, model: Path, database_url: str)
     assert network.server is not None
     idle_web_mb = wait_for(lambda: footprint(network.server.pid)[0]["web"], 10, "the web process")  # type: ignore[union-attr]
     began = time.monotonic()
+    engine = create_engine(database_url)
     names = [f"client-{number:03d}" for number in range(load.clients)]
     codes = _codes(network, [*names, *(f"uploader-{number:03d}" for number in range(load.uploads)), "reader"])
     with tempfile.TemporaryDirectory(dir=network.folder) as scratch, Peaks(network.server.pid) as peaks:
@@ -118,6 +119,11 @@ def put_under_load(network: Network, load: Load, model: Path, database_url: str)
             run = network.asked("run", "start", str(_plan(Path(scratch), model, names)))
             wait_for(lambda: network.get(f"/runs/{run}")["round"], 120, "the first round")
             reading.tell(run)
+            wait_for(
+                lambda: _count(engine, RunMember.run_id == run, RunMember.consent == "accepted") == load.clients,
+                180,
+                "the consent of everybody",
+            )
             sending.tell("go")
             sent = sending.over()
             wait_for(
@@ -135,9 +141,8 @@ def put_under_load(network: Network, load: Load, model: Path, database_url: str)
         whole_s = time.monotonic() - began
         expected = {upload: _expected(content, number, load.upload_bytes) for number, upload in enumerate(sent["ids"])}
         wrong = sum(sha256 != _on_disk(network.data / "uploads" / upload) for upload, sha256 in expected.items())
-        engine = create_engine(database_url)
+        receipts = _count(engine, Receipt.run_id == run)
         with engine.connect() as connection:
-            receipts = connection.scalar(select(func.count()).select_from(Receipt).where(Receipt.run_id == run))
             noted = dict(connection.execute(select(Upload.id, Upload.sha256)).all())  # type: ignore[arg-type]
         engine.dispose()
         wrong += sum(noted[upload] != sha256 for upload, sha256 in expected.items())
@@ -147,7 +152,7 @@ def put_under_load(network: Network, load: Load, model: Path, database_url: str)
         window=(sent["began"], sent["ended"]),
         wrong_hashes=wrong,
         handed_in=sum(result["handed_in"] for result in results if "handed_in" in result),
-        receipts=receipts or 0,
+        receipts=receipts,
         rounds=rounds,
         idle_web_mb=idle_web_mb,
         peak_mb=peaks.peak_mb,
@@ -202,6 +207,12 @@ def _codes(network: Network, members: list[str]) -> list[str]:
         federation = http.get("/federations").json()["items"][0]["id"]
         asked = ({"member": member, "max_examples": 100} for member in members)
         return [http.post(f"/federations/{federation}/codes", json=each).json()["code"] for each in asked]
+
+
+def _count(engine: Engine, *conditions: ColumnElement[bool]) -> int:
+    """How many rows there are of the kind that the conditions are about."""
+    with engine.connect() as connection:
+        return connection.scalar(select(func.count()).where(*conditions)) or 0
 
 
 def _plan(folder: Path, model: Path, clients: list[str]) -> Path:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,7 +19,7 @@ from fedflow.server.database.tables import File, Receipt, Refusal, Round, Run, U
 from fedflow.server.errors import NotFound
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
-from fedflow.storage import sha256_file, write_atomic
+from fedflow.storage import Blobs, sha256_file, write_atomic
 
 UNUSED_S = 86_400
 """What nothing refers to is kept this long: a row that refers to it may be on its way."""
@@ -133,13 +134,14 @@ def _is_for(session: Session, store: Store, caller: Caller, sha256: str) -> bool
     if session.scalar(of_a_run.limit(1)) is not None or session.scalar(of_a_round.limit(1)) is not None:
         return True
     bases = session.scalars(select(Run.base).where(ours, Run.base.is_not(None)).distinct())
-    return any(sha256 in _listed(store, base) for base in bases if base is not None)
+    return any(sha256 in _listed(store.blobs, base) for base in bases if base is not None)
 
 
-def _listed(store: Store, base: str) -> list[str]:
-    """The hashes in a base model's list of files."""
-    entries: list[dict[str, Any]] = json.loads(store.blobs.get(base).read_bytes())
-    return [entry["sha256"] for entry in entries]
+@lru_cache(maxsize=64)
+def _listed(blobs: Blobs, base: str) -> frozenset[str]:
+    """The hashes in a base model's list of files; a blob never changes."""
+    entries: list[dict[str, Any]] = json.loads(blobs.get(base).read_bytes())
+    return frozenset(entry["sha256"] for entry in entries)
 
 
 def _used(session: Session, store: Store) -> Iterator[str]:
@@ -147,7 +149,7 @@ def _used(session: Session, store: Store) -> Iterator[str]:
     for base, initial, prepared in session.execute(select(Run.base, Run.initial, Run.prepared)):
         yield from _present((base, initial, (prepared or {}).get("start")))
         if base is not None:
-            yield from _listed(store, base)
+            yield from _listed(store.blobs, base)
     for adapter, residual in session.execute(select(Round.adapter, Round.residual)):
         yield from _present((adapter, residual))
     yield from session.scalars(select(Receipt.sha256))
