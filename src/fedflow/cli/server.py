@@ -60,5 +60,5 @@ def run_worker(settings: ServerSettings, pool: Pool) -> None:
 
 def migrate(settings: ServerSettings) -> None:
     """Bring the database to this version's schema."""
-    schema.upgrade(make_engine(settings.url, settings.threads))
+    schema.upgrade(make_engine(settings.url))
     print(f"The database has the schema of FedFlow {__version__}.")

@@ -34,7 +34,7 @@ class ServerSettings(Settings):
     upload_ttl_s: float = Field(
         2 * DAY_S, strict=False, gt=0, description="Life of an upload that nobody goes on with."
     )
-    threads: int = Field(64, ge=2, le=512, description="Requests that the web process answers at once.")
+    threads: int = Field(200, ge=2, le=512, description="Requests that the web process answers at once.")
     worker_threads: int = Field(1, ge=1, description="Threads of the process that aggregates.")
 
     @field_validator("database_url")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,36 @@ from sqlalchemy.orm import Session
 
 from fedflow.errors import StorageError
 from fedflow.server.database import schema
+from fedflow.server.group_commit import Log
 from fedflow.server.settings import ServerSettings
 from fedflow.storage import Blobs
 
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 5
-SPARE_CONNECTIONS = 4  # readiness and event streams beside one connection per thread
+CONNECTIONS = 32  # more threads wait for one: it is held for milliseconds
+WRITERS = 8  # on PostgreSQL; writers that wait for each other's rows must leave connections to readers
+SEEN_EVERY_S = 5.0  # how often it is written down who has called
+
+
+class Sightings:
+    """When devices have called, kept until it is written for all of them together.
+
+    Two hundred devices that ask for work would otherwise cost a hundred commits a second; a crash loses some seconds.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._at: dict[str, float] = {}
+        self._taken_at = -math.inf
+
+    def note(self, device_id: str, now: float) -> dict[str, float]:
+        """Keep that a device has called; gives what is to be written now, by device, and forgets it."""
+        with self._lock:
+            self._at[device_id] = now
+            if abs(now - self._taken_at) < SEEN_EVERY_S:
+                return {}
+            due, self._at, self._taken_at = self._at, {}, now
+            return due
 
 
 @dataclass(frozen=True)
@@ -31,16 +57,28 @@ class Store:
     folder: Path
     blobs: Blobs
     clock: Callable[[], float] = time.time
+    sightings: Sightings = field(default_factory=Sightings)
+    _turn: threading.Semaphore = field(init=False, repr=False, compare=False)
+    _log: Log | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        sqlite = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
+        object.__setattr__(self, "_turn", threading.Semaphore(WRITERS if sqlite is None else 1))
+        object.__setattr__(self, "_log", None if sqlite is None else Log(Path(sqlite)))
 
     @contextmanager
     def begin(self) -> Iterator[Session]:
         """One transaction that may write: committed at the end, rolled back where the block raises.
 
-        SQLite takes its write lock at the first statement, so that what was read holds at the commit. On PostgreSQL
-        a service that decides by what it read says so, with a condition in its UPDATE or `with_for_update`.
+        SQLite takes its write lock at the first statement, so that what was read holds at the commit; threads of one
+        process queue up for it here, as SQLite's own waiting is a sleep that knows no order, and go to the disk
+        together. On PostgreSQL a service that decides by what it read says so, with a condition in its UPDATE or
+        `with_for_update`.
         """
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with self._turn, Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
+        if self._log is not None:
+            self._log.sync()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -63,7 +101,7 @@ def open_store(settings: ServerSettings) -> Store:
             (folder / name).mkdir(exist_ok=True)
     except OSError as error:
         raise StorageError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
-    engine = make_engine(settings.url, settings.threads)
+    engine = make_engine(settings.url)
     try:
         schema.prepare(engine)
     except BaseException:
@@ -72,17 +110,17 @@ def open_store(settings: ServerSettings) -> Store:
     return Store(engine, folder, Blobs(folder / "blobs"))
 
 
-def make_engine(url: str, threads: int) -> Engine:
-    """An engine for `threads` threads, with SQLite told to be durable and to lock when a writer begins."""
+def make_engine(url: str) -> Engine:
+    """An engine, with SQLite told to be durable and to lock when a writer begins."""
     if url.startswith("sqlite:"):
-        engine = create_engine(url, pool_size=threads, max_overflow=SPARE_CONNECTIONS)
+        engine = create_engine(url, pool_size=CONNECTIONS, max_overflow=0)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     return create_engine(
         url,
-        pool_size=threads,
-        max_overflow=SPARE_CONNECTIONS,
+        pool_size=CONNECTIONS,
+        max_overflow=0,
         pool_pre_ping=True,  # a database that was gone and is back costs no request
         connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
     )
@@ -93,7 +131,7 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     for setting in (
         f"busy_timeout = {BUSY_TIMEOUT_S * 1000}",
         "journal_mode = WAL",
-        "synchronous = FULL",  # what was committed survives a power cut
+        "synchronous = NORMAL",  # Store.begin brings each commit to the disk, together with others
         "foreign_keys = ON",
     ):
         connection.execute(f"PRAGMA {setting}")

@@ -53,7 +53,7 @@ def write_atomic(path: Path, data: bytes | Callable[[BinaryIO], None]) -> None:
             finally:
                 written_bytes = os.fstat(file.fileno()).st_size
         os.replace(partial, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):  # it may never have come into being
             partial.unlink()
@@ -73,13 +73,13 @@ def move_atomic(source: Path, target: Path) -> None:
         with open(source, "rb") as file:
             os.fsync(file.fileno())
         os.replace(source, target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise StorageError(_message(error, target, 0, None)) from error
 
 
-def _sync_folder(folder: Path) -> None:
-    """Bring the renamed entry itself to the disk."""
+def sync_folder(folder: Path) -> None:
+    """Bring a new or renamed entry of the folder itself to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -85,7 +85,7 @@ def test_processes_that_start_at_once_make_one_schema(settings: ServerSettings) 
 
 
 def test_sqlite_is_durable_and_waits(tmp_path: Path) -> None:
-    engine = make_engine(f"sqlite:///{tmp_path / 'a.db'}", threads=2)
+    engine = make_engine(f"sqlite:///{tmp_path / 'a.db'}")
     with engine.connect() as connection:
         assert [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()

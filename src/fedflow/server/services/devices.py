@@ -143,6 +143,14 @@ def token(store: Store, request: TokenRequest, *, ttl_s: float) -> Token:
     return Token(token=text, expires_in_s=ttl_s)
 
 
+def seen(store: Store, device_id: str) -> None:
+    """Note that a device has called; it is written within seconds, together with others."""
+    due = store.sightings.note(device_id, store.clock())
+    if due:
+        with store.begin() as session:
+            session.execute(update(Device), [{"id": known, "seen_at": at} for known, at in sorted(due.items())])
+
+
 def revoke(store: Store, device_id: str) -> None:
     """Shut a device out, at once and for good. Twice changes nothing. Raises NotFound where there is none."""
     now = store.clock()

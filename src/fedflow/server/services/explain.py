@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from fedflow.federation import rounds
 from fedflow.federation.rounds import Phase, RunState, Status
 from fedflow.plan import Plan
-from fedflow.server.database.tables import Device, Job, Member, Round, Run
+from fedflow.server.database.tables import Device, Job, Round, Run, RunMember
 from fedflow.server.errors import NotFound
 from fedflow.server.services.run_rows import current_round, participants, plan_of, rules_of, state_of
 from fedflow.server.store import Store
@@ -52,9 +52,10 @@ def _collecting(session: Session, run: Run, plan: Plan, row: Round, state: RunSt
     rules = rules_of(plan)
     late = set(rounds.missing(state))
     waits = []
+    seen = _last_seen(session, run)
     for link, member in participants(session, run):
         if member.name in late:
-            waits.append(f"{member.name} ({_doing(session, link.consent, member, now)})")
+            waits.append(f"{member.name} ({_doing(link.consent, seen.get(member.id), now)})")
     there = f"{len(state.accepted)} of {len(state.selected)} updates are in"
     head = f"Round {run.round} of {plan.rounds} began {_ago(row.opened_at, now)}; {there}."
     if not waits:
@@ -71,9 +72,18 @@ def _collecting(session: Session, run: Run, plan: Plan, row: Round, state: RunSt
     return f"{head} {whom} {then}"
 
 
-def _doing(session: Session, consent: str, member: Member, now: float) -> str:
-    query = select(func.max(Device.seen_at)).where(Device.member_id == member.id, Device.revoked_at.is_(None))
-    seen = session.scalar(query)
+def _last_seen(session: Session, run: Run) -> dict[str, float]:
+    """When a device of each member of the run has called last, by the member's identifier."""
+    query = (
+        select(Device.member_id, func.max(Device.seen_at))
+        .join(RunMember, RunMember.member_id == Device.member_id)
+        .where(RunMember.run_id == run.id, Device.revoked_at.is_(None))
+        .group_by(Device.member_id)
+    )
+    return {member_id: seen_at for member_id, seen_at in session.execute(query)}  # noqa: C416 - typed rows
+
+
+def _doing(consent: str, seen: float | None, now: float) -> str:
     if seen is None:
         return "no device has joined yet"
     last = f"last seen {_ago(seen, now)}"

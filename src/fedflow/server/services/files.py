@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,7 +19,7 @@ from fedflow.server.database.tables import File, Receipt, Refusal, Round, Run, S
 from fedflow.server.errors import NotFound
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
-from fedflow.storage import sha256_file, write_atomic
+from fedflow.storage import Blobs, sha256_file, write_atomic
 
 UNUSED_S = 86_400
 """What nothing refers to is kept this long: a row that refers to it may be on its way."""
@@ -136,10 +137,11 @@ def _insert(session: Session, table: type[Table]) -> postgresql.Insert | sqlite.
     return sqlite.insert(table)
 
 
-def listed(store: Store, base: str) -> list[str]:
-    """The hashes in a base model's list of files."""
-    entries: list[dict[str, Any]] = json.loads(store.blobs.get(base).read_bytes())
-    return [entry["sha256"] for entry in entries]
+@lru_cache(maxsize=64)
+def listed(blobs: Blobs, base: str) -> frozenset[str]:
+    """The hashes in a base model's list of files; a blob never changes."""
+    entries: list[dict[str, Any]] = json.loads(blobs.get(base).read_bytes())
+    return frozenset(entry["sha256"] for entry in entries)
 
 
 def _used(session: Session, store: Store) -> Iterator[str]:
@@ -147,7 +149,7 @@ def _used(session: Session, store: Store) -> Iterator[str]:
     for base, initial in session.execute(select(Run.base, Run.initial)):
         yield from _present((base, initial))
         if base is not None:
-            yield from listed(store, base)
+            yield from listed(store.blobs, base)
     for row in session.execute(select(Round.adapter, Round.residual, Round.merged)):
         yield from _present(row)
     for content, exports in session.execute(select(Version.content, Version.files)):

@@ -90,19 +90,19 @@ def _person(session: Session, digest: str) -> Caller:
 
 def _device(session: Session, digest: str, now: float) -> Caller:
     found = session.execute(
-        select(DeviceToken, Device, Member)
+        select(DeviceToken.expires_at, Device.id, Device.name, Device.revoked_at, Member)
         .join(Device, Device.id == DeviceToken.device_id)
         .join(Member, Member.id == Device.member_id)
         .where(DeviceToken.hash == digest)
     ).one_or_none()
     if found is None:
         raise Unauthorised("the token is unknown; get a new one with the device's key")
-    token, device, member = found
-    if device.revoked_at is not None or member.removed_at is not None:
-        raise Unauthorised(f"device '{device.name}' was revoked; ask the coordinator for a new join code")
-    if token.expires_at <= now:
+    expires_at, device_id, device, revoked_at, member = found
+    if revoked_at is not None or member.removed_at is not None:
+        raise Unauthorised(f"device '{device}' was revoked; ask the coordinator for a new join code")
+    if expires_at <= now:
         raise Unauthorised("the token has expired; get a new one with the device's key")
-    return Caller("device", device.id, member.federation_id, member.id, member.name)
+    return Caller("device", device_id, member.federation_id, member.id, member.name)
 
 
 def _write_secret(path: Path, text: str) -> None:

@@ -78,34 +78,35 @@ def current_round(session: Session, run: Run) -> Round:
     return row
 
 
-def receipts_of(session: Session, run: Run, number: int) -> Sequence[Row[Receipt, str]]:
-    """The accepted updates of a round, each with its member's name."""
+def receipts_of(session: Session, run: Run, number: int) -> dict[str, rounds.Receipt]:
+    """The accepted updates of a round, by their members' names."""
     query = (
-        select(Receipt, Member.name)
+        select(Member.name, Receipt.sha256, Receipt.num_examples)
         .join(Member, Member.id == Receipt.member_id)
         .where(Receipt.run_id == run.id, Receipt.round == number)
     )
-    return session.execute(query).all()
+    return {name: rounds.Receipt(name, number, sha256, count) for name, sha256, count in session.execute(query)}
 
 
 def model_before(session: Session, run: Run, number: int) -> GlobalState:
     """The joint model that round `number` starts from."""
-    query = select(Round).where(Round.run_id == run.id, Round.number < number).order_by(Round.number)
+    query = (
+        select(Round.adapter, Round.residual)
+        .where(Round.run_id == run.id, Round.number < number)
+        .order_by(Round.number)
+    )
     adapter, residuals = run.initial, []
-    for row in session.scalars(query):
-        adapter = row.adapter
-        if row.residual is not None:
-            residuals.append(row.residual)
+    for after, residual in session.execute(query):
+        adapter = after
+        if residual is not None:
+            residuals.append(residual)
     return GlobalState(adapter, tuple(residuals))
 
 
 def state_of(session: Session, run: Run) -> RunState:
     """The run as the round logic knows it."""
     row = current_round(session, run)
-    accepted = {
-        name: rounds.Receipt(name, receipt.round, receipt.sha256, receipt.num_examples)
-        for receipt, name in receipts_of(session, run, run.round)
-    }
+    accepted = receipts_of(session, run, run.round)
     model = model_before(session, run, run.round)
     if row.committed_at is not None:
         residuals = model.residuals if row.residual is None else (*model.residuals, row.residual)

@@ -87,7 +87,7 @@ def begin(
         _move(run, Status.RUNNING)
         run.message = ""
         registry.add_base(session, store, run, base, base_hash)
-        files.share(session, run.federation_id, base, initial, *files.listed(store, base))
+        files.share(session, run.federation_id, base, initial, *files.listed(store.blobs, base))
         scores.ask(session, store, run, 0)
         if prepared.get("not_scored"):
             told = {"reason": prepared["not_scored"]}

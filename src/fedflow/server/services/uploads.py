@@ -11,9 +11,10 @@ import fcntl
 import hashlib
 import hmac
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -27,15 +28,18 @@ from fedflow.server.errors import ApiError, Conflict, Gone, NotFound, TooLarge, 
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
-from fedflow.storage import sha256_file, write_atomic
+from fedflow.storage import sha256_file, sync_folder
 
 MAX_OPEN = 8
 """Uploads that a device may have at once, complete ones included until they are handed in."""
 
 CHECKSUMS = ("sha256", "sha1")
-READ_BYTES = 64 * 1024
-# How much a crash of this process costs at most; a cut of the connection costs nothing that has arrived.
-CHECKPOINT_BYTES = 16 * 1024 * 1024
+READ_BYTES = 1024 * 1024
+# A crash of this process costs what came in so long at most; a cut of the connection costs nothing that has arrived.
+CHECKPOINT_S = 5.0
+# Whoever brings more than this to the disk takes turns: side by side, fifty of them let every commit wait for seconds.
+LARGE_BYTES = 4 * 1024 * 1024
+TURNS = threading.BoundedSemaphore(2)
 # A device at its limit loses the upload that has got no byte for longest, if for so long: its client knows it no more.
 IDLE_S = 60.0
 # A cut is noticed within milliseconds; so long the next request waits until the cut one has let go.
@@ -131,7 +135,10 @@ def create(
     )
     # The file before the row: a crash between them leaves an empty file, which `files.collect` removes.
     path = _path(store, row.id)
-    write_atomic(path, b"")
+    try:
+        path.open("xb").close()  # brought to the disk with its first bytes
+    except OSError as error:
+        raise _disk_error(store, error) from error
     try:
         with store.begin() as session:
             _make_room(store, session, caller.id, now, ttl_s)
@@ -245,6 +252,7 @@ class _Writing:
         self.row = row
         self.file = file
         self.position = row.offset_bytes
+        self.kept_at = time.monotonic()
         file.truncate(self.position)
         file.seek(self.position)
 
@@ -261,7 +269,7 @@ class _Writing:
                 self._write(chunk)
                 if hasher is not None:
                     hasher.update(chunk)
-                elif self.position - self.row.offset_bytes >= CHECKPOINT_BYTES:
+                elif time.monotonic() - self.kept_at >= CHECKPOINT_S:
                     self.keep()
             whole = expected is None or self.position == expected
         except CutOff:
@@ -278,7 +286,10 @@ class _Writing:
         """Bring what was written to the disk, and then into the row."""
         if self.position == self.row.offset_bytes:
             return
-        os.fsync(self.file.fileno())
+        with TURNS if self.position - self.row.offset_bytes > LARGE_BYTES else nullcontext():
+            os.fsync(self.file.fileno())
+        if self.row.offset_bytes == 0:
+            sync_folder(self.store.folder / "uploads")
         # The hash goes with the last byte: an upload is complete and hashed, or neither.
         sha256 = sha256_file(_path(self.store, self.row.id)) if self.position == self.row.length_bytes else None
         self.row.offset_bytes, self.row.sha256, self.row.touched_at = self.position, sha256, self.store.clock()
@@ -287,6 +298,7 @@ class _Writing:
             moved = session.scalar(update(Upload).where(Upload.id == self.row.id).values(values).returning(Upload.id))
         if moved is None:
             raise Gone(EXPIRED)
+        self.kept_at = time.monotonic()
 
     def _write(self, chunk: bytes) -> None:
         left = memoryview(chunk)

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 from fedflow.federation import rounds
 from fedflow.federation.protocol import MergedBase, Work
 from fedflow.federation.rounds import Phase, RunState, Status
-from fedflow.server.database.tables import Device, Round, Run, RunMember
-from fedflow.server.services import files, jobs, registry
+from fedflow.server.database.tables import Round, Run, RunMember
+from fedflow.server.services import devices, files, jobs, registry
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import current_round, membership, state_of
 from fedflow.server.store import Store
@@ -34,10 +34,7 @@ def work_for(store: Store, caller: Caller) -> Work:
     Where several runs want the member, the oldest assignment comes first. Raises Forbidden for a person.
     """
     member_id, member = membership(caller)
-    with store.begin() as session:
-        device = session.get(Device, caller.id)
-        if device is not None:
-            device.seen_at = store.clock()
+    devices.seen(store, caller.id)
     with store.read() as session:
         query = (
             select(Run, RunMember)
