@@ -40,9 +40,12 @@ def hand_in(store: Store, caller: Caller, run_id: str, number: int, request: Upd
     """
     answer = UpdateAnswer(run=run_id, round=number, sha256=request.sha256, again=False)
     with store.read() as session:
-        if _counted(session, caller, run_id, number, request.sha256):
-            return answer.model_copy(update={"again": True})
-        manifest = _checked(session, store, caller, run_id, number)
+        try:
+            manifest = _checked(session, store, caller, run_id, number)
+        except Conflict:  # looked for after it, as another request may count the same update meanwhile
+            if _counted(session, caller, run_id, number, request.sha256):
+                return answer.model_copy(update={"again": True})
+            raise
     try:
         with uploads.taken(store, caller, request.upload_id, request.sha256) as path:
             return _taken_in(store, caller, run_id, number, request, path, manifest)
