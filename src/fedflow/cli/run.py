@@ -11,10 +11,12 @@ from typing import Any
 
 import httpx
 
+from fedflow.client.consent import size_text
 from fedflow.client.transfer import download
 from fedflow.errors import MistakeError, RunError
 from fedflow.federation.protocol import API, PROTOCOL, PROTOCOL_HEADER
 from fedflow.plan import read_plan
+from fedflow.storage.blobs import SHA256
 
 TIMEOUT_S = 30.0
 LOOK_S = 0.5
@@ -130,14 +132,18 @@ def watch(coordinator: Coordinator, run_id: str) -> bool:
 def _line(event: dict[str, Any]) -> str:
     at = time.strftime("%H:%M:%S", time.localtime(time.time() - event["age_s"]))
     facts = event["facts"]
-    told = ", ".join(f"{key} {_short(value)}" for key, value in facts.items() if value not in (None, "", []))
+    told = ", ".join(f"{key} {_short(key, value)}" for key, value in facts.items() if value not in (None, "", []))
     return f"{at}  {event['kind']}" + (f": {told}" if told else "")
 
 
-def _short(value: object) -> str:
+def _short(key: str, value: object) -> str:
     if isinstance(value, list):
         return " ".join(str(each) for each in value)
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    if key.startswith("bytes") and isinstance(value, int):
+        return size_text(value)
+    if isinstance(value, str) and SHA256.fullmatch(value):
+        return value[:12]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _read_token(path: Path) -> str:
