@@ -83,7 +83,7 @@ def _gunicorn_settings(settings: ServerSettings) -> dict[str, Any]:
     own = {"handlers": ["stderr"], "propagate": False}
     return {
         "bind": f"{_host(settings.host)}:{settings.port}",
-        "worker_class": "gthread",
+        "worker_class": "fedflow.server.patient_worker.PatientWorker",
         "workers": 1,
         "threads": settings.threads,
         "timeout": HEARTBEAT_S,

@@ -26,6 +26,7 @@ RETRY_AFTER_S = 5
 HEADERS = {
     401: ("WWW-Authenticate", "Bearer"),
     426: ("Upgrade", f"FedFlow/{PROTOCOL}"),
+    429: ("Retry-After", str(RETRY_AFTER_S)),
     503: ("Retry-After", str(RETRY_AFTER_S)),
 }
 SENTENCES = {
@@ -34,6 +35,9 @@ SENTENCES = {
     413: "the request is larger than the server takes here",
     416: "the range is outside the file; ask for the file without one",
 }
+KINDS = ("int", "float")
+"""What pydantic adds to the place of a value that may be of several kinds."""
+
 log = logging.getLogger("fedflow.server")
 
 
@@ -68,7 +72,7 @@ def unreadable_request(error: ValidationError) -> Response:
         if request.content_length and not request.is_json:
             return problem(415, "unsupported_media_type", "the content is not JSON; send it as application/json")
         return problem(400, "bad_request", "the content is not a JSON object; check its syntax")
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(str(part) for part in first["loc"] if part not in KINDS)
     return problem(422, "unprocessable", f"{where or 'content'}: {_lower(first['msg'])}")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from fedflow.federation.protocol import Message, RunFacts
+from fedflow.federation.protocol import Message, RunFacts, Seconds
 from fedflow.server.api.messages import Identifier
 
 
@@ -41,6 +41,24 @@ class RunStatus(Message):
 
     id: str
     status: str
+
+
+class RefusalLine(Message):
+    """An update that was refused, and why. `sha256` names its bytes where they are still kept aside."""
+
+    id: str
+    round: int
+    member: str
+    reason: str
+    sha256: str | None
+    age_s: Seconds
+
+
+class Refusals(Message):
+    """A page of refused updates."""
+
+    items: tuple[RefusalLine, ...]
+    next: str | None
 
 
 class RunPath(Message):

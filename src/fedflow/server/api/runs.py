@@ -14,9 +14,18 @@ from fedflow.server.api.current import answer
 from fedflow.server.api.idempotency import idempotent
 from fedflow.server.api.messages import Page
 from fedflow.server.api.problems import PROBLEMS
-from fedflow.server.api.run_messages import Explained, RunPath, RunRequest, Runs, RunStarted, RunStatus
+from fedflow.server.api.run_messages import (
+    Explained,
+    RefusalLine,
+    Refusals,
+    RunPath,
+    RunRequest,
+    Runs,
+    RunStarted,
+    RunStatus,
+)
 from fedflow.server.errors import Unprocessable
-from fedflow.server.services import explain, runs
+from fedflow.server.services import explain, runs, updates
 
 blueprint = APIBlueprint(
     "runs",
@@ -56,6 +65,14 @@ def facts(path: RunPath) -> Response:
 def explained(path: RunPath) -> Response:
     """Why the run is not moving: whom it waits for, since when, until when, and what happens then."""
     return answer(Explained(text=explain.explain(current.store(), path.run_id)))
+
+
+@blueprint.get("/runs/<run_id>/refusals", responses={200: Refusals})
+def refusals(path: RunPath, query: Page) -> Response:
+    """Updates that were refused, oldest first, each with its reason; a device sees its member's."""
+    found = updates.refusals(current.store(), current.caller(), path.run_id, query.after, query.limit)
+    items = tuple(RefusalLine.model_validate(refusal, from_attributes=True) for refusal in found)
+    return answer(Refusals(items=items, next=items[-1].id if len(items) == query.limit else None))
 
 
 @blueprint.post("/runs/<run_id>/pause", responses={200: RunStatus})
