@@ -138,7 +138,7 @@ class _Gathering:
         if self.needed_bytes is None:
             end = self.data.find(b"\r\n\r\n")
             if end < 0:
-                return len(self.data) > MOST_HEAD_BYTES  # gunicorn says no to it
+                return False
             self.needed_bytes = end + 4 + self._small_body_bytes(bytes(self.data[: end + 2]), conn)
         return len(self.data) >= self.needed_bytes
 
@@ -225,15 +225,17 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             self._served.discard(conn.sock)
 
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
-        """A connection with an unread body is closed rather than read to its end."""
+        """Where a body was not read, the loop does what is left of it; no thread waits for that."""
         if not keepalive:
             return False
         reader = conn.parser.mesg.body.reader
-        if isinstance(reader, LengthReader):
-            there = reader.length <= conn.parser.unreader.buf.getbuffer().nbytes
-        else:
-            there = reader.parser is None
-        return there and bool(conn.parser.finish_body())
+        if not isinstance(reader, LengthReader):
+            return reader.parser is None and bool(conn.parser.finish_body())
+        unread = conn.parser.unreader
+        early = unread.take_buffered()
+        unread.unread(early[reader.length :])
+        conn.unread_bytes, reader.length = max(0, reader.length - len(early)), 0
+        return bool(conn.unread_bytes <= LINGER_BYTES and conn.parser.finish_body())
 
     def finish_request(self, conn: Any, fs: Any) -> None:
         """Keep the connection for its next request, or close it."""
@@ -243,6 +245,10 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             kept = False
         if not kept:
             self._linger(conn)
+        elif getattr(conn, "unread_bytes", 0):
+            conn.sock.setblocking(False)
+            self._lingering[conn] = _Lingering(time.monotonic() + LINGER_S)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._skip, conn))
         elif early := conn.parser.unreader.take_buffered():  # the next request came with this one
             self._gather(conn, early)
         else:
@@ -292,6 +298,10 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         gathering.data += data
         if gathering.is_whole(conn):
             self._hand_over(conn)
+        elif gathering.needed_bytes is None and len(gathering.data) > MOST_HEAD_BYTES:
+            self._forget(conn)
+            self._answer(conn.sock, 431, "the headers are too many or too long")
+            self._linger(conn)
 
     def _hand_over(self, conn: Any) -> None:
         gathering = self._forget(conn)
@@ -326,6 +336,22 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         lingering.drained_bytes += len(data)
         if not data or lingering.drained_bytes > LINGER_BYTES:
             self._close(conn)
+
+    def _skip(self, conn: Any, _client: socket.socket) -> None:
+        """Read the rest of a body that nobody wanted; the next request comes after it."""
+        try:
+            data = conn.sock.recv(min(conn.unread_bytes, MOST_HEAD_BYTES))
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        conn.unread_bytes -= len(data)
+        if not data:
+            self._close(conn)
+        elif not conn.unread_bytes:
+            del self._lingering[conn]
+            self.poller.unregister(conn.sock)
+            self._gather(conn)
 
     def _close(self, conn: Any) -> None:
         self._lingering.pop(conn, None)

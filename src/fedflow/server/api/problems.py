@@ -72,6 +72,8 @@ def unreadable_request(error: ValidationError) -> Response:
         if request.content_length and not request.is_json:
             return problem(415, "unsupported_media_type", "the content is not JSON; send it as application/json")
         return problem(400, "bad_request", "the content is not a JSON object; check its syntax")
+    if first["type"] == "json_invalid":
+        return problem(400, "bad_request", "the content is not JSON; check its syntax")
     where = ".".join(str(part) for part in first["loc"] if part not in KINDS)
     return problem(422, "unprocessable", f"{where or 'content'}: {_lower(first['msg'])}")
 
