@@ -180,7 +180,7 @@ def test_two_servers_on_one_folder_work_together(network: Network, tmp_path: Pat
     words = ["server", "--folder", str(network.data), "--port", str(network.port)]
     refused = subprocess.run([*FEDFLOW, *words], capture_output=True, text=True, timeout=120, check=False)
     assert refused.returncode != 0
-    assert "in use" in refused.stderr
+    assert "cannot listen there (Address already in use); choose another --host or --port" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 

@@ -73,7 +73,8 @@ def begin(network: Network, model: str, forgers: int) -> tuple[Scene, str]:
     scene.forgers = [scene.new_device(f"forger-{number}") for number in range(forgers)]
     quiet = start_run(person, federation, list(scene.honest.values()), plan("quiet", model, HONEST))
     forgers = tuple(device.member for device in scene.forgers)
-    scene.fuzzed = start_run(person, federation, scene.forgers, plan("fuzzed", model, forgers))
+    if forgers:
+        scene.fuzzed = start_run(person, federation, scene.forgers, plan("fuzzed", model, forgers))
     everyone = [*scene.honest.values(), mallory]
     scene.run = start_run(person, federation, everyone, plan("attacked", model, (*HONEST, "mallory")))
     work = next(iter(scene.honest.values())).get("/work").raise_for_status().json()
