@@ -22,7 +22,7 @@ from siege import (
     send_forged,
 )
 
-FORGED = 300
+FORGED = 340
 SLOW_EACH = 80
 
 
