@@ -12,6 +12,7 @@ from fedflow.errors import PlanError
 from fedflow.plan import describe
 from fedflow.server.database import schema
 from fedflow.server.processes import supervise
+from fedflow.server.serve import check_address
 from fedflow.server.services import devices, federations, identity
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import make_engine, open_store
@@ -31,6 +32,7 @@ def settings_of(**given: object) -> ServerSettings:
 
 def run_server(settings: ServerSettings) -> int:
     """Make what a first start needs, say where the server is, and run it until it is told to end."""
+    check_address(settings)
     store = open_store(settings)
     first = identity.first_coordinator(store)
     federation = federations.first_federation(store)

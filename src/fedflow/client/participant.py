@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from fedflow.client import memory
 from fedflow.client.base import prepare_base
 from fedflow.client.connection import Connection, Refused, Unavailable, printable
 from fedflow.client.consent import decide, has_agreed, plan_of, remember, size_text
@@ -166,6 +167,8 @@ class Participant:
             why_not = f"the policy allows training at {self._policy.hours}"
         if (run, work.round) in self._refused_for_good:
             why_not = "the server refused this update for good"
+        if why_not is None and not self._is_open(run) and not torch.cuda.is_available():
+            why_not = memory.lack(facts, plan, memory.available_bytes())
         if why_not is not None:
             self._say(f"run '{printable(facts.name)}', round {work.round}: waiting, as {why_not}")
             return max(work.poll_after_s, REST_AFTER_FAULT_S)
@@ -215,6 +218,9 @@ class Participant:
         if facts is None or facts.base_hash is None:
             facts = self._facts[run] = self._connection.run(run)
         return facts
+
+    def _is_open(self, run: str) -> bool:
+        return self._open is not None and self._open.facts.id == run
 
     def _opened(self, facts: RunFacts, plan: Plan) -> _Open:
         if self._open is None or self._open.facts.id != facts.id:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt
 
 PROTOCOL = 2
 """Raised where a message changes its meaning; a client of another number is told so and stops."""
@@ -164,7 +164,7 @@ class UpdateRequest(Message):
 
     upload_id: str = Field(max_length=40)
     sha256: Sha256
-    num_examples: int | float
+    num_examples: StrictInt | StrictFloat
     metrics: dict[Annotated[str, Field(max_length=40)], float] = Field(default_factory=dict, max_length=20)
 
 

@@ -6,6 +6,7 @@ ApiError
 ├── Forbidden       403
 ├── Conflict        409
 ├── Gone            410
+├── LengthRequired  411
 ├── TooLarge        413
 ├── Unprocessable   422
 ├── OtherProtocol   426
@@ -57,6 +58,13 @@ class Gone(ApiError):  # noqa: N818 - the API's word
 
     status = 410
     code = "gone"
+
+
+class LengthRequired(ApiError):  # noqa: N818 - the API's word
+    """A body whose length nobody says, where one must."""
+
+    status = 411
+    code = "length_required"
 
 
 class TooLarge(ApiError):  # noqa: N818 - the API's word

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import logging.config
 import platform
+import socket
 from typing import Any
 
 import waitress
@@ -39,6 +40,18 @@ def serve(settings: ServerSettings) -> None:
         _serve_with_gunicorn(settings)
     else:
         serve_with_waitress(settings)
+
+
+def check_address(settings: ServerSettings) -> None:
+    """Raise RunError where the address cannot be listened on, as when another server does."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((settings.host, settings.port))
+            trial.listen()
+    except OSError as error:
+        raise RunError(_cannot_listen(settings, error)) from error
 
 
 def serve_with_waitress(settings: ServerSettings) -> None:
@@ -83,7 +96,7 @@ def _gunicorn_settings(settings: ServerSettings) -> dict[str, Any]:
     own = {"handlers": ["stderr"], "propagate": False}
     return {
         "bind": f"{_host(settings.host)}:{settings.port}",
-        "worker_class": "gthread",
+        "worker_class": "fedflow.server.patient_worker.PatientWorker",
         "workers": 1,
         "threads": settings.threads,
         "timeout": HEARTBEAT_S,

@@ -12,17 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.orm import Session
 
-from fedflow.errors import StorageError
+from fedflow.errors import MistakeError, StorageError
 from fedflow.server.database import schema
+from fedflow.server.database.tables import File
 from fedflow.server.group_commit import Log
 from fedflow.server.settings import ServerSettings
 from fedflow.storage import Blobs
 
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 5
+NEWEST = 10  # files by which a folder is known to be the database's
 CONNECTIONS = 32  # more threads wait for one: it is held for milliseconds
 WRITERS = 8  # on PostgreSQL; writers that wait for each other's rows must leave connections to readers
 SEEN_EVERY_S = 5.0  # how often it is written down who has called
@@ -92,7 +94,8 @@ def open_store(settings: ServerSettings) -> Store:
 
     Raises:
         StorageError: the folder cannot be made.
-        MistakeError: the database's schema is older or newer than this FedFlow, or holds something else.
+        MistakeError: the database's schema is older or newer than this FedFlow, or holds something else, or it
+            belongs to another folder.
     """
     folder = settings.folder.absolute()
     try:
@@ -104,10 +107,27 @@ def open_store(settings: ServerSettings) -> Store:
     engine = make_engine(settings.url)
     try:
         schema.prepare(engine)
+        _refuse_anothers_database(engine, folder)
     except BaseException:
         engine.dispose()
         raise
     return Store(engine, folder, Blobs(folder / "blobs"))
+
+
+def _refuse_anothers_database(engine: Engine, folder: Path) -> None:
+    """Raise MistakeError where the database speaks of files and none of the newest is in this folder.
+
+    Two servers may share a database and a folder; with a folder each, either would lack the other's files.
+    """
+    with engine.connect() as connection:
+        newest = select(File.sha256).order_by(File.created_at.desc()).limit(NEWEST)
+        hashes = connection.scalars(newest).all()
+    blobs = Blobs(folder / "blobs")
+    if hashes and not any(sha256 in blobs for sha256 in hashes):
+        raise MistakeError(
+            f"{folder}: holds none of the files that the database speaks of; give the --folder that belongs to this "
+            "database, or a database of its own"
+        )
 
 
 def make_engine(url: str) -> Engine:

@@ -87,42 +87,72 @@ def read_header(
     except OSError as os_error:
         raise error(f"{name}: cannot be opened ({os_error.strerror}); check the path") from None
     try:
-        header = json.loads(header_bytes)
+        header = json.loads(header_bytes, object_pairs_hook=_without_doubles, parse_constant=_no_number)
+    except _DamagedError as problem:
+        raise error(f"{name}: damaged safetensors header ({problem}); copy or export it again") from None
     except (ValueError, RecursionError):
         raise error(f"{name}: is not a safetensors file (its header is not JSON); copy or export it again") from None
     try:
         metadata, entries = _parse(header, 8 + length, size)
-    except (KeyError, TypeError, ValueError, RecursionError) as problem:
+    except _DamagedError as problem:
         raise error(f"{name}: damaged safetensors header ({problem}); copy or export it again") from None
     return Header(entries, metadata, length)
 
 
+class _DamagedError(Exception):
+    """What is wrong with the header, in few words. Never leaves this module."""
+
+
 def _parse(header: Any, data_begin: int, size: int) -> tuple[dict[str, str], dict[str, Entry]]:
     if not isinstance(header, dict):
-        raise TypeError("not a JSON object")
+        raise _DamagedError("it is not a JSON object")
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise TypeError("__metadata__ is not a map of strings")
+        raise _DamagedError("__metadata__ is not a map of strings")
+    found = [_entry(name, claim, data_begin) for name, claim in header.items()]
     entries: dict[str, Entry] = {}
     expected = data_begin
-    for name, claim in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-        dtype, shape = claim["dtype"], claim["shape"]
-        if len(name) > MAX_NAME_CHARACTERS or not name.isprintable():
-            raise ValueError(f"a tensor name of {len(name)} characters, too long or not printable")
-        if dtype not in ITEM_BYTES:
-            raise ValueError(f"'{name}' has the unknown dtype {str(dtype)[:20]!r}")
-        if not isinstance(shape, list) or not all(type(length) is int and length >= 0 for length in shape):
-            raise ValueError(f"'{name}' has a shape that is no list of sizes")
-        if len(shape) > MAX_DIMENSIONS:
-            raise ValueError(f"'{name}' has {len(shape)} dimensions, {MAX_DIMENSIONS} are allowed")
-        first, last = claim["data_offsets"]
-        if type(first) is not int or type(last) is not int:
-            raise TypeError(f"the offsets of '{name}' are no whole numbers")
-        begin, end = data_begin + first, data_begin + last
-        if begin != expected or end > size or end - begin != math.prod(shape) * ITEM_BYTES[dtype]:
-            raise ValueError(f"the offsets of '{name}' do not fit its shape or the file")
-        entries[name] = Entry(dtype, tuple(shape), begin, end)
+    for name, entry in sorted(found, key=lambda pair: (pair[1].begin, pair[1].end)):
+        begin, end = entry.begin, entry.end
+        if begin != expected or end > size or end - begin != math.prod(entry.shape) * ITEM_BYTES[entry.dtype]:
+            raise _DamagedError(f"the offsets of '{name}' do not fit its shape or the file")
+        entries[name] = entry
         expected = end
     if expected != size:
-        raise ValueError(f"{size - expected} bytes belong to no tensor")
+        raise _DamagedError(f"{size - expected} bytes belong to no tensor")
     return metadata, entries
+
+
+def _entry(name: str, claim: Any, data_begin: int) -> tuple[str, Entry]:
+    """One tensor's claims, each of the right kind."""
+    if len(name) > MAX_NAME_CHARACTERS or not name.isprintable():
+        raise _DamagedError(f"a tensor name of {len(name)} characters, too long or not printable")
+    if not isinstance(claim, dict) or not claim.keys() >= {"dtype", "shape", "data_offsets"}:
+        raise _DamagedError(f"'{name}' lacks dtype, shape or data_offsets")
+    dtype, shape, offsets = claim["dtype"], claim["shape"], claim["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
+        raise _DamagedError(f"'{name}' has the unknown dtype {_shown(dtype)}")
+    if not isinstance(shape, list) or not all(type(length) is int and length >= 0 for length in shape):
+        raise _DamagedError(f"'{name}' has a shape that is no list of sizes")
+    if len(shape) > MAX_DIMENSIONS:
+        raise _DamagedError(f"'{name}' has {len(shape)} dimensions, {MAX_DIMENSIONS} are allowed")
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(offset) is int for offset in offsets):
+        raise _DamagedError(f"the offsets of '{name}' are no whole numbers, a first and a last")
+    return name, Entry(dtype, tuple(shape), data_begin + offsets[0], data_begin + offsets[1])
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of a key that is there twice each reader would take another one."""
+    read = dict(pairs)
+    if len(read) != len(pairs):
+        raise _DamagedError("a key is there twice")
+    return read
+
+
+def _no_number(_constant: str) -> Any:
+    raise _DamagedError("it holds NaN or Infinity, which are no JSON")
+
+
+def _shown(value: object) -> str:
+    """A stranger's value, short and in one line."""
+    return repr(value[:20]) if isinstance(value, str) else f"of type {type(value).__name__}"

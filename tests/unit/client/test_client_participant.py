@@ -374,6 +374,19 @@ def test_a_base_that_was_changed_on_the_disk_is_refused(
         machine.take_part()
 
 
+def test_a_run_that_needs_more_memory_than_there_is_waits_before_anything_is_fetched(
+    coordinator: Coordinator, machine: Machine, peer: Peer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = tuple(file.model_copy(update={"size_bytes": 10**15}) for file in coordinator.facts.base_files)
+    coordinator.facts = coordinator.facts.model_copy(update={"base_files": files})
+    machine.stop_after_rests = 2
+    with pytest.raises(KeyboardInterrupt):
+        machine.take_part()
+    assert "run 'tiny', round 1: waiting, as it needs at least" in capsys.readouterr().out
+    assert coordinator.updates == []
+    assert not [path for path in peer.paths() if "/files/" in path]
+
+
 def test_want_of_memory_is_known() -> None:
     with pytest.raises(RuntimeError) as error:
         torch.empty(2**55)

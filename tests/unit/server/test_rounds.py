@@ -22,11 +22,13 @@ from fedflow.server.services import (
     federations,
     files,
     jobs,
+    refusals,
     run_facts,
     runs,
     updates,
 )
 from fedflow.server.services.identity import Caller, authenticate
+from fedflow.server.services.uploads import TooMany
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.server.worker.tasks import TASKS
@@ -276,3 +278,76 @@ def test_a_refused_hand_in_that_comes_again_is_refused_with_the_same_words(setti
     assert len(said) == 1
     with setting.store.read() as session:
         assert session.query(Refusal).count() == 1
+
+
+DAY_S = 86_400.0
+
+
+def test_a_clock_that_jumps_a_day_forwards_ends_the_round_and_one_that_jumps_back_holds_nothing_up(
+    setting: Setting, clock: Any
+) -> None:
+    setting.hand_in("a", 1, adapter(1))
+    clock.now -= DAY_S
+    commits.tick(setting.store)
+    left = setting.work("b").deadline_in_s
+    assert left is not None
+    assert math.isclose(left, DEADLINE_S), "not a day and its deadline"
+    setting.hand_in("b", 1, adapter(2))
+    clock.now += 2 * DAY_S
+    commits.tick(setting.store)
+    assert setting.work("c").action == "wait"
+    (job_id,) = jobs.waiting(setting.store, jobs.ROUNDS)
+    assert jobs.claim(setting.store, job_id, "dead") is not None
+    clock.now -= DAY_S
+    assert jobs.waiting(setting.store, jobs.ROUNDS) == [job_id], "a lease of tomorrow's holds nobody up"
+    setting.aggregate()
+    assert setting.work("c").round == 2
+
+
+def test_a_member_that_is_removed_in_the_middle_of_a_round_is_not_waited_for(setting: Setting) -> None:
+    setting.hand_in("a", 1, adapter(1))
+    setting.hand_in("b", 1, adapter(2))
+    for caller in (setting.callers["c"], setting.callers["a"]):
+        assert caller.member_id is not None
+        federations.remove_member(setting.store, caller.member_id)
+    setting.aggregate()
+    assert setting.work("b").round == 2
+    with pytest.raises(ApiError):
+        setting.hand_in("c", 1, adapter(3))
+    with setting.store.read() as session:
+        assert session.query(Receipt).count() == 2, "what it gave before stays"
+
+
+def test_a_bit_that_flipped_in_the_store_stops_the_run_with_a_sentence(setting: Setting) -> None:
+    for seed, member in enumerate(MEMBERS):
+        setting.hand_in(member, 1, adapter(seed + 1))
+    blob = setting.store.blobs.place(hashlib.sha256(adapter(1)).hexdigest())
+    damaged = bytearray(blob.read_bytes())
+    damaged[-1] ^= 1
+    blob.write_bytes(damaged)
+    for _ in range(jobs.MOST_ATTEMPTS):
+        setting.aggregate()
+    assert setting.status() == "failed"
+    assert "blob is damaged" in explain.explain(setting.store, setting.run)
+
+
+def test_refused_updates_keep_their_reason_and_the_newest_three_their_bytes(setting: Setting, clock: Any) -> None:
+    for seed in range(5):
+        clock.now += 1
+        with pytest.raises(Unprocessable):
+            setting.hand_in("a", 1, adapter(seed + 20), 0)
+    with pytest.raises(Unprocessable):
+        setting.hand_in("b", 1, adapter(24), 0)
+    aside = {path.name for path in (setting.store.folder / "quarantine").iterdir()}
+    assert aside == {hashlib.sha256(adapter(seed)).hexdigest() for seed in (22, 23, 24)}
+    own = refusals.listed(setting.store, setting.callers["a"], setting.run, "", 50)
+    assert [line.sha256 is not None for line in own] == [False, False, True, True, True]
+    assert all(line.reason.startswith("the example count is 0") for line in own)
+    person = Caller("person", "p")
+    assert [line.member for line in refusals.listed(setting.store, person, setting.run, "", 50)] == [*"aaaaab"]
+    assert refusals.listed(setting.store, setting.callers["c"], setting.run, "", 50) == []
+    for seed in range(refusals.MOST_REFUSALS - 5):
+        with pytest.raises(Unprocessable):
+            setting.hand_in("a", 1, adapter(seed + 20), 0)
+    with pytest.raises(TooMany, match="20 updates of 'a' were refused in round 1"):
+        setting.hand_in("a", 1, adapter(1))

@@ -11,6 +11,7 @@ from fedflow.federation.protocol import API
 from fedflow.server.api import current
 from fedflow.server.api.messages import FilePath
 from fedflow.server.api.problems import PROBLEMS
+from fedflow.server.api.slots import MOST_OF_A_DEVICE, TRANSFERS, until_sent
 from fedflow.server.services import files
 
 blueprint = APIBlueprint(
@@ -28,15 +29,21 @@ CONTENT = {"description": "The content, or the part that Range asks for.", "cont
 @blueprint.get("/files/<sha256>", responses={200: CONTENT, 206: CONTENT})
 def content(path: FilePath) -> Response:
     """A file's content. Its ETag is its SHA-256, and it never changes."""
-    place = files.path_for(current.store(), current.caller(), path.sha256)
+    caller = current.caller()
+    place = files.path_for(current.store(), caller, path.sha256)
+    leave = TRANSFERS.enter(f"device {caller.id}", MOST_OF_A_DEVICE) if caller.kind == "device" else None
     try:
         response = send_file(
             place, mimetype="application/octet-stream", conditional=True, etag=path.sha256, max_age=YEAR_S
         )
-    except OSError as error:
-        raise StorageError(f"{place}: cannot be read ({error.strerror}); check the store") from error
+    except BaseException as error:
+        if leave is not None:
+            leave()
+        if isinstance(error, OSError):
+            raise StorageError(f"{place}: cannot be read ({error.strerror}); check the store") from error
+        raise
     response.cache_control.public = False
     response.cache_control.private = True
     response.cache_control.immutable = True
     response.headers["X-Content-Type-Options"] = "nosniff"
-    return response
+    return response if leave is None else until_sent(response, leave)

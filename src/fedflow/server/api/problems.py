@@ -9,7 +9,7 @@ from http import HTTPStatus
 from flask import Flask, Response, g, make_response, request
 from flask_openapi3.types import ResponseDict
 from pydantic import ValidationError
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, InternalServerError
 
@@ -22,10 +22,15 @@ PROBLEMS: ResponseDict = dict.fromkeys((400, 401, 403, 404, 409, 410, 413, 422, 
 """Answers that any route may give, for the API's description."""
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL_STATE = "53100"
+"""PostgreSQL's word for it."""
+
+FULL = "the server's disk is full; its coordinator must free space, then try again"
 RETRY_AFTER_S = 5
 HEADERS = {
     401: ("WWW-Authenticate", "Bearer"),
     426: ("Upgrade", f"FedFlow/{PROTOCOL}"),
+    429: ("Retry-After", str(RETRY_AFTER_S)),
     503: ("Retry-After", str(RETRY_AFTER_S)),
 }
 SENTENCES = {
@@ -34,6 +39,9 @@ SENTENCES = {
     413: "the request is larger than the server takes here",
     416: "the range is outside the file; ask for the file without one",
 }
+KINDS = ("int", "float")
+"""What pydantic adds to the place of a value that may be of several kinds."""
+
 log = logging.getLogger("fedflow.server")
 
 
@@ -47,6 +55,7 @@ def set_up(app: Flask) -> None:
     )
     app.register_error_handler(DataError, lambda _: problem(422, "unprocessable", "a value in it cannot be stored"))
     app.register_error_handler(OperationalError, _database_error)
+    app.register_error_handler(InterfaceError, _database_error)
     app.register_error_handler(PoolTimeout, _database_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _defect)
@@ -68,7 +77,9 @@ def unreadable_request(error: ValidationError) -> Response:
         if request.content_length and not request.is_json:
             return problem(415, "unsupported_media_type", "the content is not JSON; send it as application/json")
         return problem(400, "bad_request", "the content is not a JSON object; check its syntax")
-    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "json_invalid":
+        return problem(400, "bad_request", "the content is not JSON; check its syntax")
+    where = ".".join(str(part) for part in first["loc"] if part not in KINDS)
     return problem(422, "unprocessable", f"{where or 'content'}: {_lower(first['msg'])}")
 
 
@@ -80,12 +91,15 @@ def _storage_error(error: StorageError) -> Response:
     log.error("%s", error, extra={"request_id": g.get("request_id", "")})
     cause = error.__cause__
     if isinstance(cause, OSError) and cause.errno in DISK_FULL:
-        return problem(507, "disk_full", "the server's disk is full; its coordinator must free space, then try again")
+        return problem(507, "disk_full", FULL)
     return problem(500, "storage", "the server cannot use its store; its log names the file and the reason")
 
 
 def _database_error(error: Exception) -> Response:
     log.error("database: %s", error, extra={"request_id": g.get("request_id", "")})
+    cause = getattr(error, "orig", None)
+    if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL" or getattr(cause, "sqlstate", "") == DISK_FULL_STATE:
+        return problem(507, "disk_full", FULL)
     return _api_error(Unavailable("the server's database does not answer; try again in a moment"))
 
 

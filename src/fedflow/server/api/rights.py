@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from flask import Flask, g, request
+from flask import Flask, Response, g, request
 
 from fedflow.errors import RunError
 from fedflow.federation.protocol import PROTOCOL, PROTOCOL_HEADER
 from fedflow.server.api import current
-from fedflow.server.errors import Forbidden, OtherProtocol, Unauthorised
+from fedflow.server.api.slots import MOST_PAGES, PAGES, TRANSFERS, until_sent
+from fedflow.server.errors import Forbidden, LengthRequired, OtherProtocol, Unauthorised
 from fedflow.server.services.identity import authenticate
 
 Right = Literal["anyone", "device", "person", "caller"]
@@ -47,6 +48,7 @@ RIGHTS: dict[str, Right] = {
     "runs.scored": "caller",
     "runs.rounds": "caller",
     "runs.explained": "person",
+    "runs.refused": "caller",
     "runs.pause": "person",
     "runs.resume": "person",
     "runs.stop": "person",
@@ -62,6 +64,11 @@ RIGHTS: dict[str, Right] = {
     "work.hand_in": "device",
 }
 
+SMALL_BYTES = 64_000
+"""Most content of a request of anybody's or a device's, uploads apart. A plan, which a person sends, may be larger."""
+
+PAGES_OF_SIZE = frozenset({"openapi.openapi", "openapi.static", "swagger.swagger", "swagger.static"})
+
 
 def set_up(app: Flask) -> None:
     """Let every request of `app` pass the table. Raises RunError where a route is not in it."""
@@ -69,6 +76,7 @@ def set_up(app: Flask) -> None:
     if lacking:
         raise RunError(f"no right is given for {', '.join(lacking)}; add a line to RIGHTS in server/api/rights.py")
     app.before_request(_check)
+    app.after_request(_leave)
 
 
 def _check() -> None:
@@ -82,6 +90,9 @@ def _check() -> None:
         )
     right = RIGHTS[request.endpoint]
     if right == "anyone":
+        _limit_content(SMALL_BYTES)
+        if request.endpoint in PAGES_OF_SIZE:
+            g.leave = TRANSFERS.enter(PAGES, MOST_PAGES)
         return
     authorization = request.authorization
     if authorization is None or authorization.type != "bearer" or not authorization.token:
@@ -89,3 +100,17 @@ def _check() -> None:
     g.caller = authenticate(current.store(), authorization.token)
     if right not in ("caller", g.caller.kind):
         raise Forbidden(f"this is for a {right}, and the token is a {g.caller.kind}'s")
+    if g.caller.kind == "device" and request.blueprint != "uploads":
+        _limit_content(SMALL_BYTES)
+
+
+def _limit_content(most_bytes: int) -> None:
+    """Content that is read as a whole is short, and says its length: no thread waits for a stranger's."""
+    if request.content_length is None and "Transfer-Encoding" in request.headers:
+        raise LengthRequired("the content says no length; send it with Content-Length")
+    request.max_content_length = most_bytes
+
+
+def _leave(response: Response) -> Response:
+    leave = g.pop("leave", None)
+    return response if leave is None else until_sent(response, leave)

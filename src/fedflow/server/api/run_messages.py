@@ -108,6 +108,24 @@ class RoundPage(Message):
     after: int = Field(0, ge=0, le=2**31)
 
 
+class RefusalLine(Message):
+    """An update that was refused, and why. `sha256` names its bytes where they are still kept aside."""
+
+    id: str
+    round: int
+    member: str
+    reason: str
+    sha256: str | None
+    age_s: Seconds
+
+
+class Refusals(Message):
+    """A page of refused updates."""
+
+    items: tuple[RefusalLine, ...]
+    next: str | None
+
+
 class RunPath(Message):
     """Part of an address."""
 

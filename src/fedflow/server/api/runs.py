@@ -16,6 +16,8 @@ from fedflow.server.api.messages import Page
 from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.api.run_messages import (
     Explained,
+    RefusalLine,
+    Refusals,
     RoundLine,
     RoundPage,
     Rounds,
@@ -28,7 +30,7 @@ from fedflow.server.api.run_messages import (
     Scores,
 )
 from fedflow.server.errors import Unprocessable
-from fedflow.server.services import explain, run_facts, runs, scores
+from fedflow.server.services import explain, refusals, run_facts, runs, scores
 
 blueprint = APIBlueprint(
     "runs",
@@ -86,6 +88,14 @@ def rounds(path: RunPath, query: RoundPage) -> Response:
 def explained(path: RunPath) -> Response:
     """Why the run is not moving: whom it waits for, since when, until when, and what happens then."""
     return answer(Explained(text=explain.explain(current.store(), path.run_id)))
+
+
+@blueprint.get("/runs/<run_id>/refusals", responses={200: Refusals})
+def refused(path: RunPath, query: Page) -> Response:
+    """Updates that were refused, oldest first, each with its reason; a device sees its member's."""
+    found = refusals.listed(current.store(), current.caller(), path.run_id, query.after, query.limit)
+    items = tuple(RefusalLine.model_validate(refusal, from_attributes=True) for refusal in found)
+    return answer(Refusals(items=items, next=items[-1].id if len(items) == query.limit else None))
 
 
 @blueprint.post("/runs/<run_id>/pause", responses={200: RunStatus})

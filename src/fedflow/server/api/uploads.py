@@ -24,8 +24,9 @@ from werkzeug.http import http_date
 from fedflow.federation.protocol import API, Message
 from fedflow.server.api import current
 from fedflow.server.api.problems import PROBLEMS
+from fedflow.server.api.slots import MOST_OF_A_DEVICE, TRANSFERS
 from fedflow.server.errors import ApiError
-from fedflow.server.services import uploads
+from fedflow.server.services import updates, uploads
 from fedflow.server.services.uploads import CHECKSUMS, Body, Checksum, CutOff
 
 VERSION = "1.0.0"
@@ -112,6 +113,7 @@ def create() -> Response:
             f"Upload-Metadata is not a list of 'key base64' in at most {MAX_METADATA_CHARACTERS} characters"
         )
     checksum = _checksum()
+    updates.check_size(current.store(), current.caller(), length, settings.max_upload_bytes)
     progress = uploads.create(
         current.store(), current.caller(), length, metadata, settings.max_upload_bytes, settings.upload_ttl_s
     )
@@ -248,7 +250,8 @@ def _body() -> Iterator[Body]:
     if connection is not None:  # waitress has read the whole body already
         threading.Thread(target=incoming.watch, args=(connection,), daemon=True).start()
     try:
-        yield Body(incoming.read, request.content_length)
+        with TRANSFERS.held(f"device {current.caller().id}", MOST_OF_A_DEVICE):
+            yield Body(incoming.read, request.content_length)
     finally:
         incoming.over.set()
 

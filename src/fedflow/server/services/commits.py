@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from fedflow.federation import rounds
@@ -137,7 +137,7 @@ def tick(store: Store) -> None:
             select(Round.run_id)
             .join(Run, Run.id == Round.run_id)
             .where(Run.status == Status.RUNNING, Run.round == Round.number, Round.phase == Phase.COLLECTING)
-            .where(Round.deadline_at <= now)
+            .where(or_(Round.deadline_at <= now, Round.opened_at > now))
         )
         due = list(session.scalars(query))
     for run_id in due:
@@ -145,6 +145,8 @@ def tick(store: Store) -> None:
             run = locked_run(session, run_id)
             row = current_round(session, run)
             network = plan_of(run).network
+            if row.opened_at > now:  # the clock went back since: the round's time begins anew, and not in a day
+                row.opened_at, row.deadline_at = now, now + network.deadline_s
             if run.status != Status.RUNNING or row.phase != Phase.COLLECTING or row.deadline_at + network.grace_s > now:
                 continue
             state = state_of(session, run)

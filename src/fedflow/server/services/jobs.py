@@ -49,13 +49,18 @@ def claim(store: Store, job_id: str, worker: str) -> Job | None:
         job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())
         if job is None or job.status in (DONE, FAILED):
             return None
-        if job.status == RUNNING and job.leased_until is not None and job.leased_until > now and job.worker != worker:
+        if job.status == RUNNING and job.worker != worker and _holds(job.leased_until, now):
             return None
         job.status, job.worker, job.leased_until = RUNNING, worker, now + LEASE_S
         job.attempts += 1
         session.flush()
         session.expunge(job)
         return job
+
+
+def _holds(leased_until: float | None, now: float) -> bool:
+    """Whether a lease holds; one beyond its length was given before the clock went back."""
+    return leased_until is not None and now < leased_until <= now + LEASE_S
 
 
 def renew(store: Store, job_id: str, worker: str) -> bool:
@@ -98,10 +103,10 @@ def waiting(store: Store, kinds: Collection[str]) -> list[str]:
     """Identifiers of the jobs of these kinds that nobody is at, oldest first."""
     now = store.clock()
     with store.read() as session:
+        ended = ~Job.leased_until.between(now, now + LEASE_S)  # one of tomorrow's is of a clock that went back
         query = (
             select(Job.id)
-            .where(Job.kind.in_(kinds))
-            .where(or_(Job.status == QUEUED, (Job.status == RUNNING) & (Job.leased_until < now)))
+            .where(Job.kind.in_(kinds), or_(Job.status == QUEUED, (Job.status == RUNNING) & ended))
             .order_by(Job.created_at)
         )
         return list(session.scalars(query))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,15 +13,17 @@ from fedflow.federation import rounds
 from fedflow.federation.firewall import WIRE_DTYPES, Manifest, inspect, manifest_of
 from fedflow.federation.protocol import UpdateAnswer, UpdateRequest
 from fedflow.federation.rounds import Phase, Status
-from fedflow.server.database.tables import Member, Receipt, Refusal, Run, RunMember
-from fedflow.server.errors import Conflict, Forbidden, Gone, NotFound, Unprocessable
-from fedflow.server.services import events, files, uploads
-from fedflow.server.services.identifiers import new_id
+from fedflow.server.database.tables import Member, Receipt, Run, RunMember
+from fedflow.server.errors import Conflict, Forbidden, Gone, NotFound, TooLarge, Unprocessable
+from fedflow.server.services import events, files, refusals, uploads
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import locked_run, membership, model_before, plan_of, rules_of, state_of
 from fedflow.server.services.runs import close
 from fedflow.server.store import Store
 from fedflow.storage import Blobs
+
+SMALL_UPLOAD_BYTES = 256_000_000
+"""An upload of so many bytes needs no run that wants it."""
 
 
 def hand_in(store: Store, caller: Caller, run_id: str, number: int, request: UpdateRequest) -> UpdateAnswer:
@@ -37,6 +37,7 @@ def hand_in(store: Store, caller: Caller, run_id: str, number: int, request: Upd
         Forbidden: the run was not planned with the member, or its owner has not consented.
         Conflict: another round, a round that takes nothing any more, or a second and different update.
         Unprocessable: the firewall refuses it; the update is kept aside with the reason.
+        TooMany: the firewall refused MOST_REFUSALS of this member's in this round already.
     """
     answer = UpdateAnswer(run=run_id, round=number, sha256=request.sha256, again=False)
     with store.read() as session:
@@ -46,11 +47,12 @@ def hand_in(store: Store, caller: Caller, run_id: str, number: int, request: Upd
             if _counted(session, caller, run_id, number, request.sha256):
                 return answer.model_copy(update={"again": True})
             raise
+        refusals.check_patience(session, caller, run_id, number)
     try:
         with uploads.taken(store, caller, request.upload_id, request.sha256) as path:
             return _taken_in(store, caller, run_id, number, request, path, manifest)
     except Gone:
-        _refuse_again(store, caller, run_id, number, request.sha256)
+        refusals.say_again(store, caller, run_id, number, request.sha256)
         raise
 
 
@@ -67,7 +69,7 @@ def _taken_in(
     try:
         inspect(path, request.num_examples, manifest)
     except UpdateError as error:
-        _refuse(store, caller, run_id, number, request.sha256, path, str(error))
+        refusals.keep(store, caller, run_id, number, request.sha256, path, str(error))
         raise Unprocessable(str(error)) from None
     store.blobs.adopt(path, request.sha256)
     with store.begin() as session:
@@ -77,20 +79,6 @@ def _taken_in(
         _checked(session, store, caller, run_id, number)
         _count(session, store, caller, run, request)
     return answer
-
-
-def _refuse_again(store: Store, caller: Caller, run_id: str, number: int, sha256: str) -> None:
-    """Raise Unprocessable with the earlier reason where the firewall has refused this update already."""
-    member_id, _ = membership(caller)
-    earlier = (
-        select(Refusal.reason)
-        .where(Refusal.run_id == run_id, Refusal.round == number)
-        .where(Refusal.member_id == member_id, Refusal.sha256 == sha256)
-    )
-    with store.read() as session:
-        reason = session.scalar(earlier.limit(1))
-    if reason is not None:
-        raise Unprocessable(reason)
 
 
 def _checked(session: Session, store: Store, caller: Caller, run_id: str, number: int) -> Manifest:
@@ -165,18 +153,21 @@ def _count(session: Session, store: Store, caller: Caller, run: Run, request: Up
         close(session, store, run)
 
 
-def _refuse(store: Store, caller: Caller, run_id: str, number: int, sha256: str, path: Path, reason: str) -> None:
-    """Keep a refused update aside, with its reason, where both sides can read it."""
-    member_id, member = membership(caller)
-    aside = store.folder / "quarantine" / sha256
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        os.link(path, aside)  # moved after the row is there: the same hand-in again finds the one or the other
-    with store.begin() as session:
-        run = locked_run(session, run_id)
-        row = Refusal(id=new_id(), run_id=run_id, round=number, member_id=member_id, sha256=sha256)
-        row.reason, row.refused_at = reason, store.clock()
-        session.add(row)
-        told = {"round": number, "member": member, "reason": reason}
-        events.record(session, store, run.federation_id, run_id, "update refused", **told)
-    path.unlink(missing_ok=True)
+def check_size(store: Store, caller: Caller, length_bytes: int, max_bytes: int) -> None:
+    """Raise TooLarge where no update of this member's can be so large, by what its runs start from.
+
+    Above `max_bytes` it is another's to say.
+    """
+    if not SMALL_UPLOAD_BYTES < length_bytes <= max_bytes:
+        return
+    member_id, _ = membership(caller)
+    query = (
+        select(Run.prepared)
+        .join(RunMember, RunMember.run_id == Run.id)
+        .where(RunMember.member_id == member_id, Run.status.in_((Status.RUNNING, Status.PAUSED)))
+    )
+    with store.read() as session:
+        wanted = [prepared["upload_bytes"] for prepared in session.scalars(query) if prepared]
+    most = max(SMALL_UPLOAD_BYTES, 2 * max(wanted, default=0))
+    if length_bytes > most:
+        raise TooLarge(f"no run of this member's wants more than {most} bytes, this upload has {length_bytes}")

@@ -1,0 +1,57 @@
+"""Whether this machine has the memory for a run, before anything large is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fedflow.client.consent import size_text
+from fedflow.federation.protocol import RunFacts
+from fedflow.plan import Plan
+
+PROGRAM_BYTES = 300_000_000
+"""What training needs beside the numbers: libraries, pictures, activations of a small batch."""
+
+COPIES_TRAINED = 4
+"""Of what is trained: the weights, their gradient, and the optimiser's two moments."""
+
+NUMBER_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+
+
+def lack(facts: RunFacts, plan: Plan, available_bytes: int | None) -> str | None:
+    """Why this machine cannot train now, in one sentence; None where it can, or nobody knows what it has.
+
+    The estimate is the least that is needed: all weights of the base model in float32, and what is trained with its
+    gradient and moments. Larger batches need more, which only the training shows.
+    """
+    if available_bytes is None:
+        return None
+    base_bytes = sum(file.size_bytes for file in facts.base_files if file.path.endswith(".safetensors"))
+    trained_bytes = facts.upload_bytes // NUMBER_BYTES[plan.network.wire] * 4
+    needed_bytes = PROGRAM_BYTES + base_bytes + COPIES_TRAINED * trained_bytes
+    if available_bytes >= needed_bytes:
+        return None
+    return (
+        f"it needs at least {size_text(needed_bytes)} of memory and this machine has {size_text(available_bytes)} "
+        "free; close other programs, or take part from a larger machine"
+    )
+
+
+def available_bytes(root: Path = Path("/")) -> int | None:
+    """Memory that a new process may take: the machine's, or less where a container sets a limit. None if unknown."""
+    found = []
+    try:
+        for line in (root / "proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(1024 * int(line.split()[1]))
+        limit = (root / "sys/fs/cgroup/memory.max").read_text().strip()
+        if limit.isdecimal():
+            used = int((root / "sys/fs/cgroup/memory.current").read_text())
+            reclaimable = next(
+                int(line.split()[1])
+                for line in (root / "sys/fs/cgroup/memory.stat").read_text().splitlines()
+                if line.startswith("inactive_file ")
+            )
+            found.append(max(0, int(limit) - used + reclaimable))
+    except (OSError, ValueError, StopIteration):
+        pass
+    return min(found, default=None)

@@ -1,0 +1,211 @@
+"""What a server does when its disk is full, its database is away, or another server works beside it. docs/edges.md."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from hostile import Device, hang_up, seen
+from network import FEDFLOW, Network, wait_for
+from siege import HONEST, answer_honestly, begin, close
+
+from fedflow.errors import MistakeError
+from fedflow.server.services import files
+from fedflow.server.settings import ServerSettings
+from fedflow.server.store import open_store
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[Network]:
+    made = Network(tmp_path)
+    try:
+        yield made
+    finally:
+        hang_up()
+        made.stop()
+
+
+class Cluster:
+    """A PostgreSQL of the test's own that is stopped and started."""
+
+    def __init__(self) -> None:
+        self.binaries = Path(subprocess.check_output(["pg_config", "--bindir"], text=True).strip())
+        self.home = Path(tempfile.mkdtemp(prefix="fedflow-pg-"))
+        self.user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
+        if self.user is not None:
+            os.chown(self.home, pwd.getpwnam(self.user).pw_uid, -1)
+        self._call("initdb", "--username=fedflow", "--auth=trust", "--no-sync", "-D", str(self.home / "data"))
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg://fedflow@/postgres?host={self.home}"
+
+    def start(self) -> None:
+        options = f"-c listen_addresses='' -c unix_socket_directories='{self.home}'"
+        log = str(self.home / "log")
+        self._call("pg_ctl", "start", "-w", "-D", str(self.home / "data"), "-l", log, "-o", options)
+
+    def stop(self) -> None:
+        self._call("pg_ctl", "stop", "-w", "-m", "immediate", "-D", str(self.home / "data"))
+
+    def _call(self, program: str, *words: str) -> None:
+        command = [str(self.binaries / program), *words]
+        subprocess.run(command, user=self.user, cwd=self.home, check=True, stdout=subprocess.DEVNULL, timeout=60)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    if shutil.which("pg_config") is None:
+        pytest.skip("PostgreSQL is not installed")
+    made = Cluster()
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(made.home)
+
+
+def test_a_database_that_is_gone_and_back_costs_a_run_nothing_but_time(
+    network: Network, cluster: Cluster, tiny_model_folder: Path
+) -> None:
+    network.options = ("--database-url", cluster.url)
+    scene, quiet = begin(network, str(tiny_model_folder), 0)
+    assert network.server is not None
+    children = Path(f"/proc/{network.server.pid}/task/{network.server.pid}/children")
+    before = children.read_text()
+    assert answer_honestly(scene, scene.run, HONEST[0]).status == 200
+    cluster.stop()
+    for _ in range(5):
+        asked = (scene.mallory.get("/work"), scene.person.get("/runs"), scene.mallory.create(5))
+        for answer in map(seen, asked):
+            assert (answer.status, answer.fault) == (503, "")
+            assert answer.sentence == "the server's database does not answer; try again in a moment"
+    assert httpx.get(f"{network.url}/healthz").status_code == 200
+    assert "database does not answer" in httpx.get(f"{network.url}/readyz").json()["error"]["message"]
+    cluster.start()
+    wait_for(network.ready, 30, "the database's return")
+    assert answer_honestly(scene, scene.run, HONEST[1]).status == 200
+    for name in HONEST:
+        assert answer_honestly(scene, quiet, name).status == 200
+    assert close(scene, scene.run) == close(scene, quiet)
+    assert children.read_text() == before, "web process and worker are the same ones"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_one_sentence_and_nothing_acknowledged_is_lost(small_disk: Path, tmp_path: Path) -> None:
+    network = Network(tmp_path)
+    (small_disk / "server").mkdir()
+    (tmp_path / "server").symlink_to(small_disk / "server")
+    try:
+        network.start_server()
+        device = _member(network)
+        upload = device.create(9_000_000).headers["Location"].rpartition("/")[2]
+        first = os.urandom(1_000_000)
+        assert device.patch(upload, first).status_code == 204
+        ballast = small_disk / "ballast"
+        _fill(ballast)
+        full = "the server's disk is full; its coordinator must free space, then try again"
+        for answer in (device.patch(upload, b"x" * 8_000_000, 1_000_000), device.create(10)):
+            assert (answer.status_code, seen(answer).sentence) == (507, full)
+        told = {seen(device.post("/devices/challenge", {"device_id": device.id}, token="")) for _ in range(40)}
+        assert {answer.status for answer in told} <= {200, 507}
+        assert {answer.sentence for answer in told if answer.status == 507} <= {full}
+        ballast.unlink()
+        head = device.http.head(f"{device.url}/uploads/{upload}", headers={"Tus-Resumable": "1.0.0"} | device.auth())
+        at = int(head.headers["Upload-Offset"])
+        assert at >= len(first)
+        aside = network.data / "uploads" / upload
+        assert aside.read_bytes()[: len(first)] == first
+        assert device.delete(upload).status_code == 204
+        assert device.post("/devices/challenge", {"device_id": device.id}, token="").status_code == 200
+    finally:
+        hang_up()
+        network.stop()
+
+
+def _fill(ballast: Path) -> None:
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return
+
+
+def _member(network: Network) -> Device:
+    person = Device(network.url, "coordinator")
+    person.token = network.token()
+    federation = person.get("/federations").json()["items"][0]["id"]
+    code = person.post(f"/federations/{federation}/codes", {"member": "studio"}).raise_for_status().json()["code"]
+    device = Device(network.url, "studio")
+    device.join(code).raise_for_status()
+    device.sign_in()
+    return device
+
+
+def test_two_servers_on_one_folder_work_together(network: Network, tmp_path: Path) -> None:
+    network.start_server()
+    second = Network(tmp_path / "second")
+    second.folder.mkdir()
+    (second.folder / "server").symlink_to(network.data)
+    try:
+        second.start_server()
+        device = _member(network)
+        upload = device.create(10).headers["Location"].rpartition("/")[2]
+        device.url = f"{second.url}/api/v1"
+        assert device.get("/me").json()["member"] == "studio"
+        assert device.patch(upload, b"0123456789").status_code == 204
+    finally:
+        second.stop()
+    words = ["server", "--folder", str(network.data), "--port", str(network.port)]
+    refused = subprocess.run([*FEDFLOW, *words], capture_output=True, text=True, timeout=120, check=False)
+    assert refused.returncode != 0
+    assert "cannot listen there (Address already in use); choose another --host or --port" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_database_does_not_serve_another_folder(cluster: Cluster, tmp_path: Path) -> None:
+    first = open_store(ServerSettings(folder=tmp_path / "first", database_url=cluster.url))
+    files.put(first, b"a file of the first folder", "base")
+    first.engine.dispose()
+    open_store(ServerSettings(folder=tmp_path / "first", database_url=cluster.url)).engine.dispose()
+    with pytest.raises(MistakeError, match="holds none of the files that the database speaks of; give the --folder"):
+        open_store(ServerSettings(folder=tmp_path / "second", database_url=cluster.url))
+
+
+def test_a_damaged_file_is_never_taken_for_the_right_one(network: Network) -> None:
+    store = open_store(ServerSettings(folder=network.data))
+    digest = files.put(store, b"content" * 1000, "base")
+    blob = store.blobs.place(digest)
+    store.engine.dispose()
+    network.start_server()
+    person = Device(network.url, "coordinator")
+    person.token = network.token()
+    assert person.get(f"/files/{digest}").content == b"content" * 1000
+    blob.unlink()
+    answer = seen(person.get(f"/files/{digest}"))
+    assert (answer.status, answer.sentence) == (
+        500,
+        "the server cannot use its store; its log names the file and the reason",
+    )
+    assert str(blob) in network.log("server")
