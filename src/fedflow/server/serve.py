@@ -6,6 +6,7 @@ import logging
 import logging.config
 import platform
 import socket
+import sys
 from typing import Any
 
 import waitress
@@ -21,6 +22,9 @@ KEEP_ALIVE_S = 30
 STOP_S = 10  # what is under way at a SIGTERM has this long to end
 HEARTBEAT_S = 120  # a web process that shows no sign of life for so long is started anew
 SPARE_BYTES = 1_000_000  # headers of an upload's request
+SWITCH_S = 0.0005
+"""Every call of SQLite gives the interpreter's lock away, and gets it back from a busy thread after this time."""
+
 log = logging.getLogger("fedflow.server")
 
 
@@ -118,6 +122,7 @@ def _gunicorn_settings(settings: ServerSettings) -> dict[str, Any]:
 
 
 def _app(settings: ServerSettings) -> Flask:
+    sys.setswitchinterval(SWITCH_S)
     return create_app(open_store(settings), settings)
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import binascii
 import re
+import select
 import socket
 import threading
-import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import IO, Any
 
 from flask import Response, request, url_for
 from flask_openapi3.blueprint import APIBlueprint
@@ -27,7 +27,7 @@ from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.api.slots import MOST_OF_A_DEVICE, TRANSFERS
 from fedflow.server.errors import ApiError
 from fedflow.server.services import updates, uploads
-from fedflow.server.services.uploads import CHECKSUMS, Body, Checksum, CutOff
+from fedflow.server.services.uploads import CHECKSUMS, TAKING_IN, Body, Checksum, CutOff
 
 VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,termination,checksum,expiration"
@@ -36,11 +36,8 @@ CHECKSUM_BYTES = {"sha256": 32, "sha1": 20}
 # Comma-separated pairs of a key and, where there is a value, its base64.
 METADATA = re.compile(r"[!-+\--~]+( [A-Za-z0-9+/]*={0,2})?(,[ ]?[!-+\--~]+( [A-Za-z0-9+/]*={0,2})?)*")
 MAX_METADATA_CHARACTERS = 2000
-# Read at first; twice as much after each piece that came at once, since each piece costs the other threads time.
-FIRST_READ_BYTES = 64 * 1024
-AT_ONCE_S = 0.25
-# A body of which no piece comes in this time is cut off: its thread and its upload are others' too.
-STALL_S = 30.0
+# A body of which fewer bytes come in this time is cut off: its thread and its upload are others' too.
+LEAST_BYTES, STALL_S = 64 * 1024, 30.0
 
 blueprint = APIBlueprint(
     "uploads",
@@ -191,25 +188,21 @@ class _Incoming:
         # The service says where the end is; the limit for JSON is not for uploads.
         request.max_content_length = current.settings().max_upload_bytes + 1
         self.received_bytes = 0
-        self._piece_bytes = FIRST_READ_BYTES
         self.over = threading.Event()
         source = request.environ["wsgi.input"]
         connection = request.environ.get("gunicorn.socket")
         reader = getattr(source, "reader", None)  # has an unreader where the body's length is known
-        self._read: Callable[[int], bytes] = request.stream.read
+        self._read: Callable[[int], bytes] = _in_pieces(request.stream)
         if connection is not None and hasattr(getattr(reader, "unreader", None), "take_buffered"):
             self._read = _straight(connection, reader)
 
     def read(self, size: int) -> bytes:
-        began = time.monotonic()
         try:
-            chunk = self._read(min(size, self._piece_bytes))
+            chunk = self._read(size)
         except Exception as error:  # each WSGI server has its own for a body that ends early or is malformed
             self.over.set()
             raise CutOff from error
         self.received_bytes += len(chunk)
-        at_once = time.monotonic() - began < AT_ONCE_S
-        self._piece_bytes = min(size, 2 * self._piece_bytes) if at_once else FIRST_READ_BYTES
         if not chunk:
             self.over.set()
         return chunk
@@ -218,11 +211,16 @@ class _Incoming:
         """Stop reading from a connection through which hardly anything comes."""
         seen_bytes = 0
         while not self.over.wait(STALL_S):
-            if self.received_bytes == seen_bytes:
+            if self.received_bytes - seen_bytes < LEAST_BYTES:
                 with suppress(OSError):  # it is gone already
                     connection.shutdown(socket.SHUT_RD)
                 return
             seen_bytes = self.received_bytes
+
+
+def _in_pieces(stream: IO[bytes]) -> Callable[[int], bytes]:
+    """A body from a stream that returns what was asked for and no less: small pieces, so that a slow one moves on."""
+    return lambda size: stream.read(min(size, LEAST_BYTES))
 
 
 def _straight(connection: socket.socket, reader: Any) -> Callable[[int], bytes]:
@@ -230,13 +228,19 @@ def _straight(connection: socket.socket, reader: Any) -> Callable[[int], bytes]:
 
     Those are made under the interpreter's lock, and fifty uploads at once would keep every other request waiting.
     """
+    ready = select.poll()
+    ready.register(connection, select.POLLIN)
 
     def read(size: int) -> bytes:
         size = min(size, reader.length)
         chunk: bytes = reader.unreader.take_buffered()  # what came along with the headers
         if len(chunk) > size:
             reader.unreader.unread(chunk[size:])
-        chunk = chunk[:size] or connection.recv(size, socket.MSG_WAITALL)
+        chunk = chunk[:size]
+        if not chunk and size:
+            ready.poll()
+            with TAKING_IN:
+                chunk = connection.recv(size)
         reader.length -= len(chunk)
         return chunk
 

@@ -39,7 +39,9 @@ READ_BYTES = 1024 * 1024
 CHECKPOINT_S = 5.0
 # Whoever brings more than this to the disk takes turns: side by side, fifty of them let every commit wait for seconds.
 LARGE_BYTES = 4 * 1024 * 1024
-TURNS = threading.BoundedSemaphore(2)
+AT_DISK = threading.BoundedSemaphore(2)
+# Pieces are taken in by so many requests at a time: half of the cores is left to everybody else.
+TAKING_IN = threading.BoundedSemaphore(max(1, (os.cpu_count() or 1) // 2))
 # A device at its limit loses the upload that has got no byte for longest, if for so long: its client knows it no more.
 IDLE_S = 60.0
 # A cut is noticed within milliseconds; so long the next request waits until the cut one has let go.
@@ -266,10 +268,11 @@ class _Writing:
                 if self.position + len(chunk) > self.row.length_bytes:
                     self._drop()
                     raise TooLarge(f"the body has more bytes than the upload's {self.row.length_bytes}; send those")
-                self._write(chunk)
-                if hasher is not None:
-                    hasher.update(chunk)
-                elif time.monotonic() - self.kept_at >= CHECKPOINT_S:
+                with TAKING_IN:
+                    self._write(chunk)
+                    if hasher is not None:
+                        hasher.update(chunk)
+                if hasher is None and time.monotonic() - self.kept_at >= CHECKPOINT_S:
                     self.keep()
             whole = expected is None or self.position == expected
         except CutOff:
@@ -286,12 +289,16 @@ class _Writing:
         """Bring what was written to the disk, and then into the row."""
         if self.position == self.row.offset_bytes:
             return
-        with TURNS if self.position - self.row.offset_bytes > LARGE_BYTES else nullcontext():
+        large = self.position - self.row.offset_bytes > LARGE_BYTES
+        with AT_DISK if large else nullcontext():
             os.fsync(self.file.fileno())
         if self.row.offset_bytes == 0:
             sync_folder(self.store.folder / "uploads")
-        # The hash goes with the last byte: an upload is complete and hashed, or neither.
-        sha256 = sha256_file(_path(self.store, self.row.id)) if self.position == self.row.length_bytes else None
+        sha256 = None
+        if self.position == self.row.length_bytes:
+            # The hash goes with the last byte: an upload is complete and hashed, or neither.
+            with AT_DISK if self.position > LARGE_BYTES else nullcontext():
+                sha256 = sha256_file(_path(self.store, self.row.id))
         self.row.offset_bytes, self.row.sha256, self.row.touched_at = self.position, sha256, self.store.clock()
         values = {"offset_bytes": self.position, "sha256": sha256, "touched_at": self.row.touched_at}
         with self.store.begin() as session:
