@@ -33,6 +33,21 @@ class Policy(Settings):
     max_upload_mb: float | None = Field(
         None, gt=0, strict=False, description="Largest update that may leave this machine, in millions of bytes."
     )
+    min_members: int | None = Field(
+        None, ge=1, description="Fewest members of a run; with two, each can tell what the other's update was."
+    )
+    min_updates: int | None = Field(
+        None, ge=1, description="Fewest updates that a round may be joined of: the run's quorum, or all it wants."
+    )
+    drawn_alone: bool = Field(
+        True, description="Whether the server may draw pictures with this machine's update alone (evaluation.clients)."
+    )
+    max_epsilon: float | None = Field(
+        None,
+        gt=0,
+        strict=False,
+        description="Least privacy: differential privacy with an epsilon no larger. No run offers any yet.",
+    )
     hours: str | None = Field(
         None,
         description="Hours of the day, by this machine's clock, at which a round's training may begin: '22:00-06:00'.",
@@ -73,6 +88,19 @@ def refusal(policy: Policy, facts: RunFacts, plan: Plan, num_examples: int) -> s
         return f"the folder holds {num_examples} pictures, and the policy allows {policy.max_pictures}"
     if policy.max_upload_mb is not None and upload_mb > policy.max_upload_mb:
         return f"the run's updates have about {upload_mb:.1f} MB, and the policy allows {policy.max_upload_mb:g} MB"
+    return _too_little_privacy(policy, facts, plan)
+
+
+def _too_little_privacy(policy: Policy, facts: RunFacts, plan: Plan) -> str | None:
+    updates = plan.network.quorum or plan.clients_per_round or len(facts.members)
+    if policy.min_members is not None and len(facts.members) < policy.min_members:
+        return f"the policy wants at least {policy.min_members} members, and the run has {len(facts.members)}"
+    if policy.min_updates is not None and updates < policy.min_updates:
+        return f"the policy wants rounds joined of at least {policy.min_updates} updates, and the run allows {updates}"
+    if plan.evaluation.clients and not policy.drawn_alone:
+        return "the server may draw with each member's update alone, which the policy forbids"
+    if policy.max_epsilon is not None:
+        return f"the policy wants differential privacy (epsilon at most {policy.max_epsilon:g}), and the run has none"
     return None
 
 
