@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import bindparam, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -28,6 +28,18 @@ KEPT_KINDS = ("report", "export")
 """Made for people; nothing in the database refers to them."""
 
 CHUNK_BYTES = 1_000_000
+
+OURS = Run.federation_id == bindparam("federation")
+OF_A_RUN = select(Run.id).where(OURS, or_(Run.base == bindparam("sha256"), Run.initial == bindparam("sha256"))).limit(1)
+OF_A_ROUND = (
+    select(Round.run_id)
+    .join(Run, Run.id == Round.run_id)
+    .where(OURS, Round.committed_at.is_not(None))
+    .where(or_(Round.adapter == bindparam("sha256"), Round.residual == bindparam("sha256")))
+    .limit(1)
+)
+BASES = select(Run.base).where(OURS, Run.base.is_not(None)).distinct()
+"""Written once: a round's opening is when two hundred devices ask for files at the same time."""
 
 
 def put(store: Store, content: bytes | Path, kind: str) -> str:
@@ -124,16 +136,10 @@ def _insert(session: Session) -> postgresql.Insert | sqlite.Insert:
 
 
 def _is_for(session: Session, store: Store, caller: Caller, sha256: str) -> bool:
-    ours = Run.federation_id == caller.federation_id
-    of_a_run = select(Run.id).where(ours, or_(Run.base == sha256, Run.initial == sha256))
-    of_a_round = (
-        select(Round.run_id)
-        .join(Run, Run.id == Round.run_id)
-        .where(ours, Round.committed_at.is_not(None), or_(Round.adapter == sha256, Round.residual == sha256))
-    )
-    if session.scalar(of_a_run.limit(1)) is not None or session.scalar(of_a_round.limit(1)) is not None:
+    asked = {"federation": caller.federation_id, "sha256": sha256}
+    if any(session.scalar(query, asked) is not None for query in (OF_A_ROUND, OF_A_RUN)):
         return True
-    bases = session.scalars(select(Run.base).where(ours, Run.base.is_not(None)).distinct())
+    bases = session.scalars(BASES, {"federation": caller.federation_id})
     return any(sha256 in _listed(store.blobs, base) for base in bases if base is not None)
 
 
