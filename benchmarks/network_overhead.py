@@ -57,17 +57,17 @@ class Overhead:
 def measure(rounds: int) -> list[Overhead]:
     """The overhead of each round but the first."""
     with tempfile.TemporaryDirectory(prefix="fedflow-overhead-") as name:
-        folder = Path(name)
+        folder, pictures = Path(name), Path(name) / "pictures"
         make_tiny_model(folder / "model")
         for client in CLIENTS:
-            (folder / client).mkdir()
+            (pictures / client).mkdir(parents=True)
             for picture in sorted((demo_folder() / client).glob("*.png"))[:PICTURES]:
                 for path in (picture, picture.with_suffix(".txt")):
-                    (folder / client / path.name).write_bytes(path.read_bytes())
+                    (pictures / client / path.name).write_bytes(path.read_bytes())
         plan = folder / "plan.toml"
         plan.write_text(
             f'name = "overhead"\nmodel = "{folder / "model"}"\nmethod = "fedex-lora"\nrounds = {rounds}\nseeds = [1]\n'
-            f'[data]\nroot = "{folder}"\nclients = {json.dumps(CLIENTS)}\n'
+            f'[data]\nroot = "{pictures}"\nclients = {json.dumps(CLIENTS)}\n'
             "[lora]\nrank = 4\nalpha = 4\n[training]\nbatch_size = 2\nepochs = 2\n",
             encoding="utf-8",
         )
@@ -75,7 +75,7 @@ def measure(rounds: int) -> list[Overhead]:
         try:
             network.start_server()
             for client in CLIENTS:
-                network.join(client, folder / client)
+                network.join(client, pictures / client)
             network.wait_members(*CLIENTS)
             run = network.asked("run", "start", str(plan))
             network.wait_done(run, 120 + 20 * rounds)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -23,6 +23,23 @@ PERSON_PREFIX = "ffp_"
 DEVICE_PREFIX = "ffd_"
 COORDINATOR = "coordinator"
 TOKEN_FILE = "coordinator.token"  # noqa: S105 - a file's name
+
+DEVICE_OF_TOKEN = (
+    select(
+        DeviceToken.expires_at,
+        Device.id,
+        Device.name,
+        Device.revoked_at,
+        Member.federation_id,
+        Member.id,
+        Member.name,
+        Member.removed_at,
+    )
+    .join(Device, Device.id == DeviceToken.device_id)
+    .join(Member, Member.id == Device.member_id)
+    .where(DeviceToken.hash == bindparam("hash"))
+)
+"""Written once: to put it together anew for every request would cost more than to run it."""
 
 
 @dataclass(frozen=True)
@@ -89,20 +106,15 @@ def _person(session: Session, digest: str) -> Caller:
 
 
 def _device(session: Session, digest: str, now: float) -> Caller:
-    found = session.execute(
-        select(DeviceToken.expires_at, Device.id, Device.name, Device.revoked_at, Member)
-        .join(Device, Device.id == DeviceToken.device_id)
-        .join(Member, Member.id == Device.member_id)
-        .where(DeviceToken.hash == digest)
-    ).one_or_none()
+    found = session.execute(DEVICE_OF_TOKEN, {"hash": digest}).one_or_none()
     if found is None:
         raise Unauthorised("the token is unknown; get a new one with the device's key")
-    expires_at, device_id, device, revoked_at, member = found
-    if revoked_at is not None or member.removed_at is not None:
+    expires_at, device_id, device, revoked_at, federation_id, member_id, member, removed_at = found
+    if revoked_at is not None or removed_at is not None:
         raise Unauthorised(f"device '{device}' was revoked; ask the coordinator for a new join code")
     if expires_at <= now:
         raise Unauthorised("the token has expired; get a new one with the device's key")
-    return Caller("device", device_id, member.federation_id, member.id, member.name)
+    return Caller("device", device_id, federation_id, member_id, member)
 
 
 def _write_secret(path: Path, text: str) -> None:

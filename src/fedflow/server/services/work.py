@@ -16,9 +16,9 @@ from fedflow.server.store import Store
 
 IDLE_POLL_S = 5.0
 PREPARING_POLL_S = 1.0
-SHORTEST_POLL_S = 0.5
-POLL_S_PER_MEMBER = 0.01
-"""Two hundred members that wait for a round ask a hundred times a second together."""
+SHORTEST_POLL_S = 0.2
+POLL_S_PER_MEMBER = 0.03
+"""However many members wait for a round, they ask thirty-three times a second together."""
 
 _STANDING = {
     Status.PREPARING: ("run '{run.name}' is being prepared by the server", PREPARING_POLL_S),

@@ -21,7 +21,7 @@ from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.server.worker.queue import DO_JOB, open_queue
 
-SWEEP_S = 0.2
+SWEEP_S = 0.1
 RENEW_S = jobs.LEASE_S / 3
 COLLECT_S = 3600.0
 """How often files that nothing refers to are looked for."""
@@ -75,7 +75,7 @@ def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
     sweeper.start()
     log.info("worker %s of %s has begun", worker, pool.name)
     try:
-        queue.create_consumer(workers=1, periodic=False, initial_delay=0.05, max_delay=0.2).run()
+        queue.create_consumer(workers=1, periodic=False, initial_delay=0.05, max_delay=0.1).run()
     finally:
         ended.set()
         sweeper.join()
