@@ -20,6 +20,8 @@ SHORTEST_POLL_S = 0.2
 POLL_S_PER_MEMBER = 0.03
 """However many members wait for a round, they ask thirty-three times a second together."""
 
+OVER = (Status.DONE, Status.STOPPED)
+
 _STANDING = {
     Status.PREPARING: ("run '{run.name}' is being prepared by the server", PREPARING_POLL_S),
     Status.FAILED: ("run '{run.name}' has failed: {run.message}; its coordinator can resume it", IDLE_POLL_S),
@@ -36,26 +38,26 @@ def work_for(store: Store, caller: Caller) -> Work:
     member_id, member = membership(caller)
     devices.seen(store, caller.id)
     with store.read() as session:
-        query = (
+        runs = (
             select(Run, RunMember)
             .join(RunMember, RunMember.run_id == Run.id)
             .where(RunMember.member_id == member_id, RunMember.consent != "declined")
-            .order_by(Run.created_at, Run.id)
         )
-        answers = [_work(session, store, run, row, member) for run, row in session.execute(query).all()]
-    for action in ("train", "consent", "wait"):
-        for work in answers:
-            if work.action == action:
-                return work
-    if answers:
-        return answers[-1]
+        under_way = runs.where(Run.status.not_in(OVER)).order_by(Run.created_at, Run.id)
+        answers = [_work(session, store, run, row, member) for run, row in session.execute(under_way).all()]
+        for action in ("train", "consent", "wait"):
+            for work in answers:
+                if work.action == action:
+                    return work
+        newest = runs.where(Run.status.in_(OVER)).order_by(Run.created_at.desc(), Run.id.desc()).limit(1)
+        over = session.execute(newest).one_or_none()
+        if over is not None:
+            return _finished(session, over[0])
     return Work(action="wait", text="no run wants this member yet", poll_after_s=IDLE_POLL_S)
 
 
 def _work(session: Session, store: Store, run: Run, row: RunMember, member: str) -> Work:
     status = Status(run.status)
-    if status in (Status.DONE, Status.STOPPED):
-        return _finished(session, run)
     if row.consent == "asked" and status is not Status.PREPARING:
         text = f"run '{run.name}' asks for consent"
         return Work(action="consent", text=text, poll_after_s=SHORTEST_POLL_S, run=run.id)
