@@ -197,6 +197,23 @@ def test_a_run_that_is_over_needs_no_merged_weights(scored: Setting) -> None:
         assert commits.to_merge(scored.store, scored.run, job.round) is None
 
 
+def test_what_evaluations_left_is_dropped_when_all_is_measured(scored: Setting) -> None:
+    store = scored.store
+    left = store.folder / scores.SCRATCH / scored.run
+    left.mkdir(parents=True)
+    strangers = store.folder / scores.SCRATCH / "of-no-run"
+    strangers.mkdir()
+    scores.drop_scratch(store)
+    assert (left.is_dir(), strangers.is_dir()) == (True, False)
+    runs.stop(store, scored.run)
+    scores.drop_scratch(store)
+    assert left.is_dir()  # its base model's evaluation is still to come
+    for job in waiting(store, "evaluate"):
+        jobs.finish(store, job.id)
+    scores.drop_scratch(store)
+    assert not left.is_dir()
+
+
 def test_hostile_step_counts_do_no_harm(scored: Setting) -> None:
     for member, steps in zip(MEMBERS, (-5.0, 1e300, 2.5), strict=True):
         scored.hand_in(member, 1, adapter(ord(member)), metrics={"steps": steps})

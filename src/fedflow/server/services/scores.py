@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -17,6 +18,9 @@ from fedflow.server.services.run_rows import model_before, plan_of, seen_by
 from fedflow.server.store import Store
 
 MOST_STEPS = 2**53
+
+SCRATCH = "evaluation"
+"""Folder in the server's, of one folder for each run that is being measured."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +115,15 @@ def keep(store: Store, run_id: str, asked: ToScore, measured: Measured) -> None:
         events.record(session, store, run.federation_id, run_id, "scored", **told)
 
 
-def all_taken(store: Store, job: Job) -> bool:
-    """Whether `job`, which is at its end, is the last evaluation of a run that is over."""
-    with store.read() as session:
-        over = session.get_one(Run, job.run_id).status in (Status.DONE, Status.STOPPED)
-        return over and jobs.unfinished(session, job.run_id, jobs.EVALUATION) <= 1
+def drop_scratch(store: Store) -> None:
+    """Remove what evaluations of runs wrote on their way that are over and wholly measured."""
+    for folder in (store.folder / SCRATCH).glob("*"):
+        with store.read() as session:
+            run = session.get(Run, folder.name)
+            over = run is None or run.status in (Status.DONE, Status.STOPPED)
+            needed = not over or jobs.unfinished(session, folder.name, jobs.EVALUATION) > 0
+        if not needed:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def listed(store: Store, caller: Caller, run_id: str) -> list[Score]:

@@ -5,7 +5,6 @@ Each may be done twice and leaves the same behind. The base model stays open fro
 
 from __future__ import annotations
 
-import shutil
 from functools import lru_cache
 from pathlib import Path
 
@@ -51,8 +50,6 @@ def evaluate(store: Store, settings: ServerSettings, job: Job) -> None:
             seconds=drawn.seconds,
         )
         scores.keep(store, job.run_id, asked, measured)
-    if scores.all_taken(store, job):
-        shutil.rmtree(_scratch(store, job.run_id), ignore_errors=True)
 
 
 def merge(store: Store, settings: ServerSettings, job: Job) -> None:
@@ -79,8 +76,4 @@ def _bench(store: Store, settings: ServerSettings, run_id: str, plan: Plan) -> W
 @lru_cache(maxsize=1)
 def _opened(store: Store, run_id: str, plan: Plan, heldout: Path | None) -> Workbench:
     folders = {} if heldout is None else {plan.data.heldout: heldout}
-    return Workbench(plan, _scratch(store, run_id), folders, "auto", None, blobs=store.blobs)
-
-
-def _scratch(store: Store, run_id: str) -> Path:
-    return store.folder / "evaluation" / run_id
+    return Workbench(plan, store.folder / scores.SCRATCH / run_id, folders, "auto", None, blobs=store.blobs)

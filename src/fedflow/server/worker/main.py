@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fedflow.errors import FedFlowError
 from fedflow.server.database.tables import Job
-from fedflow.server.services import commits, files, idempotency, jobs, runs
+from fedflow.server.services import commits, files, idempotency, jobs, runs, scores
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.server.worker.queue import DO_JOB, open_queue
@@ -141,6 +141,7 @@ def _sweep(store: Store, settings: ServerSettings, pool: Pool, do_job: object, e
                 commits.tick(store)
             if pool is ROUNDS and time.monotonic() - collected >= COLLECT_S:
                 collected = time.monotonic()
+                scores.drop_scratch(store)
                 files.collect(store, upload_ttl_s=settings.upload_ttl_s)
                 idempotency.forget(store)
             waiting = jobs.waiting(store, pool.kinds)
