@@ -174,7 +174,7 @@ def _report(
     token: SecretOption = None,
 ) -> None:
     """Write table, chart, gallery and report of a scored run."""
-    from fedflow.cli.run_results import write_report
+    from fedflow.cli.run_report import write_report
 
     coordinator = _coordinator(url, token, token_file)
     write_report(coordinator, run or coordinator.last_run(), out)
