@@ -53,9 +53,9 @@ class State:
         self._lock = threading.Lock()
 
     def lines(self, database: str) -> list[dict[str, Any]]:
-        if not self.path.is_file():
-            return []
-        found = [json.loads(line) for line in self.path.read_text().splitlines()]
+        with self._lock:
+            kept = self.path.read_text() if self.path.is_file() else ""
+        found = [json.loads(line) for line in kept.splitlines()]
         return [line for line in found if line["database"] == database]
 
     def keep(self, line: dict[str, Any]) -> None:
@@ -78,29 +78,59 @@ def databases(kind: str) -> Iterator[Any]:
         yield lambda stack, name: stack.enter_context(database(url, name))
 
 
-def series(kind: str, example: Example, folder: Path, state: State, times: int, seed: int) -> None:
+class Series:
     """Federations on one kind of database until every point has struck often enough."""
-    with databases(kind) as new:
-        while any(len(state.strikes(kind, point)) < times for point in NAMES):
-            played_so_far = len(state.lines(kind))
-            if played_so_far >= MOST_FEDERATIONS * times:
-                return
-            number = seed * 1000 + played_so_far
-            cold = played_so_far == 0 and times > 1
-            with ExitStack() as stack:
-                played = play(
-                    example,
-                    folder / f"{kind}-{number}",
-                    new(stack, f"kills_{number}"),
-                    number,
-                    start=start_command if cold else start_warm,
-                )
-            line = as_line(kind, number, "cold" if cold else "warm", os.getloadavg()[0], played)
-            state.keep(line)
-            told = "; ".join(played.faults) or "as the simulation"
-            print(f"{kind} {number}: {played.seconds:.0f} s, {len(played.strikes)} strikes, {told}", file=sys.stderr)
-            if not played.faults:
-                shutil.rmtree(folder / f"{kind}-{number}", ignore_errors=True)
+
+    def __init__(self, kind: str, example: Example, folder: Path, state: State, times: int, seed: int) -> None:
+        self.kind, self.example, self.folder, self.state, self.times = kind, example, folder, state, times
+        self.begun = len(state.lines(kind))
+        self.first = seed * 1000
+        self.under_way = 0
+        self._lock = threading.Lock()
+
+    def lacks(self) -> bool:
+        """Whether a point has struck too seldom, and there is patience yet."""
+        enough = all(len(self.state.strikes(self.kind, point)) >= self.times for point in NAMES)
+        return not enough and self.begun < MOST_FEDERATIONS * self.times
+
+    def play_on(self, new: Any) -> None:
+        """Play one after another, as many as are lacking when those that others play have ended well."""
+        while True:
+            with self._lock:
+                fewest = min(len(self.state.strikes(self.kind, point)) for point in NAMES)
+                if fewest + self.under_way >= self.times or not self.lacks():
+                    return
+                number = self.first + self.begun
+                cold = self.begun == 0 and self.times > 1
+                self.begun += 1
+                self.under_way += 1
+            try:
+                self._play(new, number, cold=cold)
+            finally:
+                with self._lock:
+                    self.under_way -= 1
+
+    def _play(self, new: Any, number: int, *, cold: bool) -> None:
+        folder = self.folder / f"{self.kind}-{number}"
+        shutil.rmtree(folder, ignore_errors=True)
+        with ExitStack() as stack:
+            url = new(stack, f"kills_{number}")
+            start = start_command if cold else start_warm
+            played = play(self.example, folder, url, number, start=start)
+        self.state.keep(as_line(self.kind, number, "cold" if cold else "warm", os.getloadavg()[0], played))
+        told = "; ".join(played.faults) or "as the simulation"
+        print(f"{self.kind} {number}: {played.seconds:.0f} s, {len(played.strikes)} strikes, {told}", file=sys.stderr)
+        if not played.faults:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def carry(series: Series, beside: int) -> None:
+    """Play the series, so many federations at once."""
+    with databases(series.kind) as new:
+        while series.lacks():
+            with ThreadPoolExecutor(beside) as pool:
+                for playing in [pool.submit(series.play_on, new) for _ in range(beside)]:
+                    playing.result()
 
 
 def tell(kinds: list[str], state: State, times: int) -> bool:
@@ -154,6 +184,7 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="both")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--beside", type=int, default=1, help="federations at once on each database")
     parser.add_argument("--state", type=Path, default=Path("network-kills.jsonl"))
     parser.add_argument("--folder", type=Path, help="where the federations' files go; those that went wrong stay")
     options = parser.parse_args()
@@ -168,8 +199,9 @@ def main() -> int:
         # Points are armed where modules are imported: once, in the process that all others are forked from.
         os.environ["KILL_AT"] = " ".join([*(point for _, point in POINTS.values()), ANSWERS])
         os.environ["PYTHONPATH"] = with_faults()
+        series = [Series(kind, example, folder, state, times, options.seed) for kind in kinds]
         with ThreadPoolExecutor(len(kinds)) as pool:
-            for playing in [pool.submit(series, kind, example, folder, state, times, options.seed) for kind in kinds]:
+            for playing in [pool.submit(carry, each, options.beside) for each in series]:
                 playing.result()
         met = tell(kinds, state, times)
     print("\nall goals met" if met else "\nA GOAL IS MISSED")

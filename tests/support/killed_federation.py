@@ -41,15 +41,15 @@ POINTS: dict[str, tuple[Who, str]] = {
     "web, between an update's blob and row": ("web", "fedflow.server.services.updates:_count:before@3"),
     "web, in the row's transaction": ("web", "fedflow.server.services.updates:_count:after@3"),
     "web, between row and answer": ("web", "fedflow.server.services.updates:hand_in:after@3"),
-    "worker, preparing": ("worker", "fedflow.server.worker.tasks:_store_base:during<0.1"),
+    "worker, preparing": ("worker", "fedflow.server.worker.tasks:_store_base:during<0.05"),
     "worker, between preparation and row": ("worker", "fedflow.server.services.runs:begin:before"),
     "worker, aggregating": ("worker", "fedflow.federation.joining:join_updates:during<0.2@2"),
     "worker, between blob and commit": ("worker", "fedflow.server.services.commits:commit:before@2"),
     "worker, between commit and its job's end": ("worker", "fedflow.server.services.commits:commit:after@2"),
-    "worker, exporting": ("worker", "fedflow.federation.exports:in_layouts:during<0.05"),
+    "worker, exporting": ("worker", "fedflow.federation.exports:in_layouts:during<0.005"),
     "worker, between an export's blobs and row": ("worker", "fedflow.server.services.registry:add_files:before"),
     "evaluator, between commit and evaluation": ("evaluator", "fedflow.server.services.scores:to_score:before@4"),
-    "evaluator, drawing": ("evaluator", "fedflow.generation.pictures:generate:during<0.2@4"),
+    "evaluator, drawing": ("evaluator", "fedflow.generation.pictures:generate:during<0.1@4"),
     "evaluator, between blobs and row": ("evaluator", "fedflow.server.services.scores:keep:before@4"),
     "evaluator, between row and its job's end": ("evaluator", "fedflow.server.services.scores:keep:after@4"),
 }
@@ -209,9 +209,7 @@ def play(
         strikes = [*_strikes(network, ledger, answers)]
         if server_died is not None:
             strikes.append(Strike(WHOLE_SERVER, True, ledger.after("SELECT at FROM event", server_died)))
-        faults = [*_faults(example, network, ledger), *lost(answers)]
-        faults += [f"nobody died at {point}" for point in points if point not in network.struck()]
-        return Played(strikes, faults, time.monotonic() - began)
+        return Played(strikes, [*_faults(example, network, ledger), *lost(answers)], time.monotonic() - began)
 
 
 class Ledger:

@@ -75,7 +75,7 @@ def _command(words: list[str], environment: dict[str, str], log: Path) -> None:
     end_with_parent()
     os.environ.update(environment)
     for number, flags in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
-        file = os.open(os.devnull if number == 0 else log, flags | os.O_APPEND)
+        file = os.open(os.devnull if number == 0 else log, flags | os.O_APPEND | os.O_CREAT)
         os.dup2(file, number)
         os.close(file)
     sys.argv = ["fedflow", *words]

@@ -114,14 +114,14 @@ def _arm(module: object, point: _Point) -> None:
         if point.when == "told":
             _tell(args[0])
             return called(*args, **kwargs)
-        due = point.due()
-        if due is not None and point.when != "after":
+        due = None if point.when == "after" else point.due()
+        if due is not None:
             point.strike_later(*due)
         answer = called(*args, **kwargs)
-        if due is not None and point.when == "after":
-            point.strike_later(*due)
-        elif due is not None:
+        if due is not None:
             point.strike(due[0], under_way=False)
+        if point.when == "after" and (due := point.due()) is not None:
+            point.strike_later(*due)
         return answer
 
     setattr(owner, last, deadly)
