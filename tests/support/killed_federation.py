@@ -306,9 +306,11 @@ def _faults(example: Example, network: Network, ledger: Ledger) -> list[str]:
         "a participant has another joint model, or none": len(taken_home) >= len(members) and all(taken_home),
         "a receipt is missing or double": Counter((row[0], row[1]) for row in receipts) == each,
         "an update was counted twice or never": count("update accepted", lambda f: (f["round"], f["member"])) == each,
-        "a round was committed twice or never": count("round committed", lambda f: f["round"])
-        == dict.fromkeys(rounds, 1),
-        "a round was closed twice or never": count("round closed", lambda f: f["round"]) == dict.fromkeys(rounds, 1),
+        **{
+            f"a round was {done} twice or never": count(f"round {done}", lambda f: f["round"])
+            == dict.fromkeys(rounds, 1)
+            for done in ("opened", "closed", "committed")
+        },
         "a model was scored twice or never": count("scored", lambda f: (f["round"], f["model"])) == scored,
         "the run ended twice or never": count("run done", lambda _: 0) == {0: 1},
         "something failed or was refused": not {kind for kind, _ in told if "failed" in kind or "refused" in kind},
