@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -110,15 +111,15 @@ class Network:
     def token(self) -> str:
         return (self.data / "coordinator.token").read_text().strip()
 
-    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """A coordinator's command."""
-        where = ["--server", self.url, "--token-file", str(self.data / "coordinator.token")]
-        return subprocess.run([*FEDFLOW, *words, *where], capture_output=True, text=True, timeout=120, check=False)
-
     def asked(self, *words: str) -> str:
-        done = self.ask(*words)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        """What a coordinator's command prints; it must succeed."""
+        where = ["--server", self.url, "--token-file", str(self.data / "coordinator.token")]
+        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            out = Path(scratch) / "printed"
+            status = self.start([*words, *where], {**os.environ, **SETTINGS}, out).wait(120)
+            printed = out.read_text()
+        assert status == 0, printed
+        return printed.strip()
 
     def get(self, path: str) -> Any:
         answer = httpx.get(f"{self.url}/api/v1{path}", headers={"Authorization": f"Bearer {self.token()}"}, timeout=30)

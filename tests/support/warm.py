@@ -23,6 +23,8 @@ IMPORTED = [
     "fedflow.server.serve",
     "fedflow.server.worker.evaluation",
     "fedflow.server.worker.tasks",
+    "fedflow.cli.run",
+    "fedflow.cli.run_results",
     "gunicorn.app.base",
     "gunicorn.workers.gthread",
     "psycopg",
