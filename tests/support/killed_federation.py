@@ -160,7 +160,7 @@ def play(
     *,
     points: tuple[str, ...] = tuple(point for _, point in POINTS.values()),
     whole_server: bool = True,
-    limit_s: float = 400.0,
+    limit_s: float = 900.0,
     start: Start = start_command,
 ) -> Played:
     """Carry a run to its end while processes die at `points`, and compare what it left with the example."""
@@ -192,7 +192,7 @@ def play(
             if whole_server and server_died is None and time.monotonic() >= strike_at:
                 server_died = time.time()
                 network.kill_server()
-                network.start_server()
+                network.start_server(wait=False)
             assert network.server is not None
             assert network.server.poll() is None, "the supervisor has given up"
             status = ledger.one("SELECT status FROM run WHERE id = :run")
@@ -314,6 +314,7 @@ def _faults(example: Example, network: Network, ledger: Ledger) -> list[str]:
         "a model was scored twice or never": count("scored", lambda f: (f["round"], f["model"])) == scored,
         "the run ended twice or never": count("run done", lambda _: 0) == {0: 1},
         "something failed or was refused": not {kind for kind, _ in told if "failed" in kind or "refused" in kind},
+        "a killed worker's scratch folder lies where none is collected": not list(network.data.glob("tmp*")),
         "an accepted update's bytes are lost": all(
             hashlib.sha256((blobs / sha256[:2] / sha256).read_bytes()).hexdigest() == sha256 for *_, sha256 in receipts
         ),

@@ -92,13 +92,13 @@ class Network:
     def data(self) -> Path:
         return self.folder / "server"
 
-    def start_server(self, kind: str | None = None) -> Started:
-        """The whole server, or its web process or a worker alone; waits until it answers."""
+    def start_server(self, kind: str | None = None, *, wait: bool = True) -> Started:
+        """The whole server, or its web process or a worker alone; waits until it answers where `wait`."""
         words = ["server", "--folder", str(self.data), "--port", str(self.port), *self.options]
         process = self._start("server" if kind is None else kind, [*words, *([kind] if kind else [])])
         if kind is None:
             self.server = process
-        if kind != "worker":
+        if wait and kind != "worker":
             wait_for(self.ready, 120, "the server's start")
         return process
 
