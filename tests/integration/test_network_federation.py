@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from network import FEDFLOW, Network, simulated, wait_for
+from network import FEDFLOW, Network, simulated
 
 from fedflow.datasets import demo_folder
 
@@ -113,47 +113,6 @@ def test_a_federation_over_the_network_ends_with_the_bits_of_a_simulation(
 
 def table(folder: Path) -> list[str]:
     return (folder / "table.csv").read_text().splitlines()
-
-
-DEATHS = (
-    "fedflow.client.transfer:download:after",
-    "fedflow.training.checkpoint:save_checkpoint:after",
-    "fedflow.client.connection:Connection.upload:after",
-    "fedflow.client.connection:Connection.hand_in:after",
-    "fedflow.server.services.uploads:_Writing.keep:before",
-    "fedflow.server.services.updates:_count:before",
-    "fedflow.server.services.updates:hand_in:after",
-    "fedflow.server.services.runs:begin:before",
-    "fedflow.federation.exactness:exact_error:before",
-    "fedflow.server.services.commits:commit:before",
-    "fedflow.server.services.commits:commit:after",
-)
-"""Mid-download, mid-training, mid-upload, between blob and row, mid-aggregation, before and after a commit."""
-
-
-@pytest.mark.parametrize("method", ["fedex-lora"], indirect=True)
-def test_a_federation_survives_kills_at_every_point_with_the_same_bits(
-    plan: Path, pictures: Path, tmp_path: Path
-) -> None:
-    network = Network(tmp_path, kill_at=DEATHS)
-    try:
-        network.start_server()
-        for member in COUNTS:
-            network.join(member, pictures / member)
-        network.wait_members(*COUNTS)
-        run_id = network.asked("run", "start", str(plan))
-
-        def over() -> bool:
-            network.revive(pictures)
-            return network.ready() and network.status(run_id) == "done"
-
-        wait_for(over, 400, "the end of the run")
-        assert network.struck() == set(DEATHS)
-        committed = network.committed(run_id)
-    finally:
-        network.stop()
-    simulate(plan, tmp_path / "out")
-    assert committed == simulated(tmp_path / "out", SEED, ROUNDS)
 
 
 @pytest.mark.parametrize("method", ["fedex-lora"], indirect=True)

@@ -8,11 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 
@@ -22,6 +24,33 @@ FAULTS = Path(__file__).parent / "faults"
 
 FEDFLOW = [sys.executable, "-c", "from fedflow.cli import main; main()"]
 SETTINGS = {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
+
+
+class Started(Protocol):
+    """What a test asks of a process."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Its exit status, None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The same, when it has ended. Raises subprocess.TimeoutExpired."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send it a signal."""
+
+    def kill(self) -> None:
+        """SIGKILL."""
+
+
+Start = Callable[[list[str], dict[str, str], Path], Started]
+
+
+def start_command(words: list[str], environment: dict[str, str], log: Path) -> Started:
+    """`fedflow WORDS` as a process of its own, its output appended to `log`."""
+    with log.open("ab") as file:
+        return subprocess.Popen([*FEDFLOW, *words], stdout=file, stderr=file, stdin=subprocess.DEVNULL, env=environment)
 
 
 def free_port() -> int:
@@ -49,9 +78,11 @@ class Network:
     folder: Path
     options: tuple[str, ...] = ()
     kill_at: tuple[str, ...] = ()
+    kill_seed: int = 0
+    start: Start = start_command
     port: int = field(default_factory=free_port)
-    server: subprocess.Popen[bytes] | None = None
-    clients: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    server: Started | None = None
+    clients: dict[str, Started] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -61,13 +92,13 @@ class Network:
     def data(self) -> Path:
         return self.folder / "server"
 
-    def start_server(self, kind: str | None = None) -> subprocess.Popen[bytes]:
-        """The whole server, or its web process or a worker alone; waits until it answers."""
+    def start_server(self, kind: str | None = None, *, wait: bool = True) -> Started:
+        """The whole server, or its web process or a worker alone; waits until it answers where `wait`."""
         words = ["server", "--folder", str(self.data), "--port", str(self.port), *self.options]
         process = self._start("server" if kind is None else kind, [*words, *([kind] if kind else [])])
         if kind is None:
             self.server = process
-        if kind != "worker":
+        if wait and kind != "worker":
             wait_for(self.ready, 120, "the server's start")
         return process
 
@@ -80,15 +111,15 @@ class Network:
     def token(self) -> str:
         return (self.data / "coordinator.token").read_text().strip()
 
-    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """A coordinator's command."""
-        where = ["--server", self.url, "--token-file", str(self.data / "coordinator.token")]
-        return subprocess.run([*FEDFLOW, *words, *where], capture_output=True, text=True, timeout=120, check=False)
-
     def asked(self, *words: str) -> str:
-        done = self.ask(*words)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        """What a coordinator's command prints; it must succeed."""
+        where = ["--server", self.url, "--token-file", str(self.data / "coordinator.token")]
+        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            out = Path(scratch) / "printed"
+            status = self.start([*words, *where], {**os.environ, **SETTINGS}, out).wait(120)
+            printed = out.read_text()
+        assert status == 0, printed
+        return printed.strip()
 
     def get(self, path: str) -> Any:
         answer = httpx.get(f"{self.url}/api/v1{path}", headers={"Authorization": f"Bearer {self.token()}"}, timeout=30)
@@ -126,7 +157,17 @@ class Network:
 
     def struck(self) -> set[str]:
         """The points of `kill_at` at which a process has died."""
-        return {path.name.replace("+", ":") for path in self._killed.iterdir()} if self._killed.is_dir() else set()
+        return {path.name.partition("#")[0].replace("+", ":") for path in self.killed.glob("*#*")}
+
+    def kill_server(self) -> None:
+        """SIGKILL to the supervisor and at once to all that it started, gunicorn's forks too."""
+        assert self.server is not None
+        children = Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children").read_text().split()
+        self.server.kill()
+        for pid in children:
+            with suppress(ProcessLookupError):
+                os.killpg(int(pid), signal.SIGKILL)
+        self.server.wait(30)
 
     def revive(self, pictures: Path) -> None:
         """Start the participants again that were killed."""
@@ -135,7 +176,8 @@ class Network:
                 self.join(member, pictures / member)
 
     @property
-    def _killed(self) -> Path:
+    def killed(self) -> Path:
+        """Where strikes leave their notes."""
         return self.folder / "killed"
 
     def wait_members(self, *names: str) -> None:
@@ -179,22 +221,23 @@ class Network:
                     process.kill()
                     process.wait()
 
-    def _start(
-        self, name: str, arguments: list[str], settings: dict[str, str] | None = None
-    ) -> subprocess.Popen[bytes]:
+    def _start(self, name: str, arguments: list[str], settings: dict[str, str] | None = None) -> Started:
         environment = {**os.environ, **SETTINGS, **(settings or {})}
         if self.kill_at:
-            self._killed.mkdir(exist_ok=True)
-            python_path = [str(FAULTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+            self.killed.mkdir(exist_ok=True)
             environment |= {
                 "KILL_AT": " ".join(self.kill_at),
-                "KILLED": str(self._killed),
-                "PYTHONPATH": os.pathsep.join(python_path),
+                "KILLED": str(self.killed),
+                "KILL_SEED": str(self.kill_seed),
+                "KILL_WHO": name,
+                "PYTHONPATH": with_faults(),
             }
-        with open(self.folder / f"{name}.log", "ab") as log:
-            return subprocess.Popen(
-                [*FEDFLOW, *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
-            )
+        return self.start(arguments, environment, self.folder / f"{name}.log")
+
+
+def with_faults() -> str:
+    """PYTHONPATH of a process that is to die at points."""
+    return os.pathsep.join([str(FAULTS), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def simulated(run: Path, seed: int, rounds: int) -> list[tuple[str, str | None]]:

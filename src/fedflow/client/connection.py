@@ -44,7 +44,7 @@ M = TypeVar("M", bound=Message)
 
 PATIENCE_S = 60.0
 FIRST_BACKOFF_S = 0.5
-LONGEST_BACKOFF_S = 20.0
+LONGEST_BACKOFF_S = 15.0
 LONGEST_RETRY_AFTER_S = 300.0
 PASSING = frozenset({429, 502, 503, 504})
 TIMEOUTS = httpx.Timeout(connect=10.0, read=60.0, write=60.0, pool=60.0)

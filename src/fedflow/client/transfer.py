@@ -36,11 +36,12 @@ Progress = Callable[[int, int], None]
 class Patience:
     """How long a transfer goes on trying: pauses from `first_s`, doubled up to `longest_s`, each by a random share.
 
-    `give_up_s` counts from the last moment at which a byte moved on.
+    `give_up_s` counts from the last moment at which a byte moved on. The longest pause is what a server that was away
+    and is back may have to wait for its participants.
     """
 
     first_s: float = 0.5
-    longest_s: float = 30.0
+    longest_s: float = 15.0
     give_up_s: float = 600.0
 
 

@@ -41,7 +41,7 @@ def supervise(settings: ServerSettings) -> int:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     running = {kind: (start(kind, settings), time.monotonic()) for kind in KINDS}
-    quick_deaths = 0
+    quick_deaths = dict.fromkeys(KINDS, 0)
     try:
         while not ended:
             time.sleep(LOOK_S)
@@ -51,9 +51,10 @@ def supervise(settings: ServerSettings) -> int:
                     continue
                 if status == 2:
                     return 2
-                quick_deaths = quick_deaths + 1 if time.monotonic() - began < QUICK_S else 0
-                if quick_deaths >= MOST_QUICK_DEATHS:
-                    print(f"fedflow: the {kind} process died {quick_deaths} times in a row; see above", file=sys.stderr)
+                quick_deaths[kind] = quick_deaths[kind] + 1 if time.monotonic() - began < QUICK_S else 0
+                if quick_deaths[kind] >= MOST_QUICK_DEATHS:
+                    died = f"died {quick_deaths[kind]} times in a row"
+                    print(f"fedflow: the {kind} process {died}; see above", file=sys.stderr)
                     return 1
                 print(f"fedflow: the {kind} process ended ({status}); starting it again", file=sys.stderr, flush=True)
                 time.sleep(RESTART_S)

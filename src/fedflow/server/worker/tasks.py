@@ -96,7 +96,9 @@ def _merged_bytes(store: Store, initial: str | None) -> int | None:
 
 def _store_base(store: Store, model: BaseModel, plan: Plan) -> str:
     """Every file of the model's folder as a blob, and the list of them; a model of another layout is written as one."""
-    with tempfile.TemporaryDirectory(dir=store.folder) as scratch:
+    with tempfile.TemporaryDirectory(
+        dir=store.folder / "uploads"
+    ) as scratch:  # collected where a killed worker left it
         folder = model_folder(plan.model)
         if folder is None:
             folder = Path(scratch) / "model"

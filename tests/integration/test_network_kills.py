@@ -1,0 +1,80 @@
+"""Federations whose processes are killed with SIGKILL, on SQLite and on PostgreSQL: the same as if nobody had died.
+
+The short version of `benchmarks/network_kills.py`, which strikes at more points, and ten times at each.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster import NoPostgreSQL, cluster, database
+from killed_federation import POINTS, WHOLE_SERVER, Example, Told, lost, make_example, play
+
+STRUCK = (
+    "client, fetching a round's start",
+    "client, in the training's loop",
+    "client, sending its update",
+    "client, after a hand-in",
+    "web, taking in an upload",
+    "web, between an update's blob and row",
+    "web, between row and answer",
+    "worker, aggregating",
+    "worker, between commit and its job's end",
+    "worker, exporting",
+    "evaluator, between commit and evaluation",
+    "evaluator, drawing",
+    "evaluator, between blobs and row",
+)
+
+
+@pytest.fixture(scope="module")
+def example(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Example:
+    return make_example(tmp_path_factory.mktemp("example"), tiny_model_folder, rounds=2)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    if request.param == "sqlite":
+        yield None
+        return
+    try:
+        with cluster() as url, database(url, "kills") as made:
+            yield made
+    except NoPostgreSQL as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+
+
+def test_a_federation_whose_processes_are_killed_ends_as_if_none_had_been(
+    example: Example, database_url: str | None, tmp_path: Path
+) -> None:
+    points = tuple(POINTS[name][1] for name in STRUCK)
+    played = play(example, tmp_path / "federation", database_url, 1, points=points)
+    assert played.faults == []
+    assert {strike.point for strike in played.strikes} == {*points, WHOLE_SERVER}
+    assert all(strike.recovered_s is not None for strike in played.strikes)
+
+
+def test_what_the_server_acknowledged_and_has_lost_is_noticed() -> None:
+    def told(method: str, upload: str, status: int, offset: int | None) -> Told:
+        location = f"/uploads/{upload}" if method == "POST" else None
+        of_round = "round MQ==" if method == "POST" else None
+        return Told(
+            0.0,
+            "client-1",
+            method,
+            f"/uploads/{upload}",
+            status,
+            None if offset is None else str(offset),
+            location,
+            of_round,
+        )
+
+    begun = [told("POST", "a", 201, 0), told("HEAD", "a", 200, 0), told("HEAD", "a", 200, 700)]
+    assert lost([*begun, told("PATCH", "a", 204, 900)]) == []
+    assert lost([*begun, told("HEAD", "a", 200, 699)]) == ["client-1: 700 bytes were acknowledged, then 699"]
+    assert lost([*begun, told("POST", "b", 201, 0)]) == ["client-1 had to begin anew, after 700 acknowledged bytes"]

@@ -1,0 +1,385 @@
+"""Federations whose processes are killed at named points, and what must be as if nobody had been.
+
+The server's supervisor starts its own processes again; a participant, and the supervisor where it was killed, is
+started again here, and nothing else is done. The measure is one `fedflow simulate` of the same plan.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import random
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from network import FEDFLOW, SETTINGS, Network, Start, simulated, start_command, wait_for
+from proxy import Proxy, Weather
+from sqlalchemy import create_engine, text
+
+from fedflow.datasets import demo_folder
+
+Who = Literal["client", "handed in", "web", "worker", "evaluator", "server"]
+
+POINTS: dict[str, tuple[Who, str]] = {
+    "client, fetching a round's start": ("client", "fedflow.client.global_state:have:during<0.8@3"),
+    "client, in the training's loop": ("client", "fedflow.training.loop:_train:during<0.4@3"),
+    "client, after a checkpoint": ("client", "fedflow.training.checkpoint:save_checkpoint:after@8"),
+    "client, sending its update": ("client", "fedflow.client.transfer:_send:during<0.8@3"),
+    "client, between upload and hand-in": ("client", "fedflow.client.connection:Connection.upload:after@3"),
+    "client, after a hand-in": ("handed in", "fedflow.client.connection:Connection.hand_in:after@3"),
+    "web, sending a file": ("web", "fedflow.server.services.files:path_for:after<0.2@40"),
+    "web, taking in an upload": ("web", "fedflow.server.services.uploads:_Writing.take_in:during<0.8@3"),
+    "web, upload's bytes in, not noted": ("web", "fedflow.server.services.uploads:_Writing.keep:before@3"),
+    "web, between an update's blob and row": ("web", "fedflow.server.services.updates:_count:before@3"),
+    "web, in the row's transaction": ("web", "fedflow.server.services.updates:_count:after@3"),
+    "web, between row and answer": ("web", "fedflow.server.services.updates:hand_in:after@3"),
+    "worker, preparing": ("worker", "fedflow.server.worker.tasks:_store_base:during<0.05"),
+    "worker, between preparation and row": ("worker", "fedflow.server.services.runs:begin:before"),
+    "worker, aggregating": ("worker", "fedflow.federation.joining:join_updates:during<0.2@2"),
+    "worker, between blob and commit": ("worker", "fedflow.server.services.commits:commit:before@2"),
+    "worker, between commit and its job's end": ("worker", "fedflow.server.services.commits:commit:after@2"),
+    "worker, exporting": ("worker", "fedflow.federation.exports:in_layouts:during<0.005"),
+    "worker, between an export's blobs and row": ("worker", "fedflow.server.services.registry:add_files:before"),
+    "evaluator, between commit and evaluation": ("evaluator", "fedflow.server.services.scores:to_score:before@4"),
+    "evaluator, drawing": ("evaluator", "fedflow.generation.pictures:generate:during<0.1@4"),
+    "evaluator, between blobs and row": ("evaluator", "fedflow.server.services.scores:keep:before@4"),
+    "evaluator, between row and its job's end": ("evaluator", "fedflow.server.services.scores:keep:after@4"),
+}
+WHOLE_SERVER = "supervisor and all its processes at once"
+ANSWERS = "fedflow.client.transfer:_answered:told"
+"""What each participant heard from the server in its transfers."""
+
+SERVER_AFTER_S = (1.0, 40.0)
+LINE = Weather(bytes_per_s=1_000_000)
+COUNTS = {"client-1": 3, "client-2": 4, "client-3": 5}
+ROUNDS = 3
+SEED = 5
+
+
+@dataclass(frozen=True)
+class Strike:
+    """A SIGKILL, and how long it was until what it struck had got on; `under_way`: not only at a call's end."""
+
+    point: str
+    under_way: bool
+    recovered_s: float | None
+
+
+@dataclass(frozen=True)
+class Told:
+    """A response that a participant got, see `faults/sitecustomize.py`."""
+
+    at: float
+    who: str
+    method: str
+    url: str
+    status: int
+    offset: str | None
+    location: str | None
+    metadata: str | None
+
+
+@dataclass(frozen=True)
+class Example:
+    """The plan, and what `fedflow simulate` makes of it."""
+
+    plan: Path
+    pictures: Path
+    committed: list[tuple[str, str | None]]
+    table: list[str]
+    joint: dict[str, str]
+
+
+@dataclass
+class Played:
+    """A federation that was carried to its end: the strikes, and all that is not as in the example."""
+
+    strikes: list[Strike]
+    faults: list[str]
+    seconds: float
+
+
+def make_example(folder: Path, model: Path, rank: int = 256, rounds: int = ROUNDS) -> Example:
+    """Pictures and a plan in `folder`, and its simulation."""
+    pictures = folder / "pictures"
+    for name, count in {**COUNTS, "heldout": 4}.items():
+        source = demo_folder() / ("heldout" if name == "heldout" else "client-1")
+        (pictures / name).mkdir(parents=True)
+        for picture in sorted(source.glob("*.png"))[:count]:
+            for path in (picture, picture.with_suffix(".txt")):
+                (pictures / name / path.name).write_bytes(path.read_bytes())
+    plan = folder / "plan.toml"
+    plan.write_text(
+        f"""name = "kills"
+model = "{model}"
+rounds = {rounds}
+seeds = [{SEED}]
+[data]
+root = "{pictures}"
+clients = {list(COUNTS)}
+[lora]
+rank = {rank}
+alpha = {rank}
+[training]
+batch_size = 2
+epochs = 6
+checkpoint_every = 3
+[baselines]
+central = false
+[evaluation]
+clients = true
+sampler_steps = 2
+[gallery]
+count = 1
+""",
+        encoding="utf-8",
+    )
+    out = folder / "simulated"
+    command = [*FEDFLOW, "simulate", str(plan), "--out", str(out)]
+    subprocess.run(command, env={**os.environ, **SETTINGS}, check=True, capture_output=True)
+    joint = {
+        layout: tensors_hash(out / f"seed-{SEED}" / "adapters" / f"joint.{layout}.safetensors")
+        for layout in ("diffusers", "kohya")
+    }
+    return Example(plan, pictures, simulated(out, SEED, rounds), _table(out), joint)
+
+
+def play(
+    example: Example,
+    folder: Path,
+    database_url: str | None,
+    seed: int,
+    *,
+    points: tuple[str, ...] = tuple(point for _, point in POINTS.values()),
+    whole_server: bool = True,
+    limit_s: float = 900.0,
+    start: Start = start_command,
+) -> Played:
+    """Carry a run to its end while processes die at `points`, and compare what it left with the example."""
+    began = time.monotonic()
+    folder.mkdir(parents=True)
+    options = ["--pictures", str(example.pictures)]
+    if database_url is not None:
+        options += ["--database-url", database_url]
+    network = Network(folder, tuple(options), kill_at=(*points, ANSWERS), kill_seed=seed, start=start)
+    url = database_url or f"sqlite:///{network.data / 'server.db'}"
+    proxies: list[Proxy] = []
+    server_died: float | None = None
+    with ExitStack() as stack:
+        stack.callback(lambda: [proxy.close() for proxy in proxies])
+        stack.callback(network.stop)
+        network.start_server()
+        for number, member in enumerate(COUNTS):
+            proxies.append(Proxy(("127.0.0.1", network.port), LINE, seed=seed * 10 + number))
+            network.join(member, example.pictures / member, via=proxies[-1].url)
+        network.wait_members(*COUNTS)
+        run_id = network.asked("run", "start", str(example.plan))
+        strike_at = time.monotonic() + random.Random(f"{seed} server").uniform(*SERVER_AFTER_S)
+        ledger = Ledger(url, run_id)
+        stack.callback(ledger.close)
+
+        def over() -> bool:
+            nonlocal server_died
+            network.revive(example.pictures)
+            if whole_server and server_died is None and time.monotonic() >= strike_at:
+                server_died = time.time()
+                network.kill_server()
+                network.start_server(wait=False)
+            assert network.server is not None
+            assert network.server.poll() is None, "the supervisor has given up"
+            status = ledger.one("SELECT status FROM run WHERE id = :run")
+            assert status not in ("failed", "stopped"), ledger.one("SELECT message FROM run WHERE id = :run")
+            to_come = ledger.one("SELECT count(*) FROM job WHERE run_id = :run AND status != 'done'")
+            ended = all(process.poll() is not None for process in network.clients.values())
+            return bool(status == "done" and not to_come and ended and (server_died or not whole_server))
+
+        try:
+            wait_for(over, limit_s, "the end of the run")
+        except AssertionError as error:
+            return Played([], [f"{error} ({_tails(network)})"], time.monotonic() - began)
+        answers = _answers(network)
+        strikes = [*_strikes(network, ledger, answers)]
+        if server_died is not None:
+            strikes.append(Strike(WHOLE_SERVER, True, ledger.after("SELECT at FROM event", server_died)))
+        return Played(strikes, [*_faults(example, network, ledger), *lost(answers)], time.monotonic() - began)
+
+
+class Ledger:
+    """The server's database, read from outside; SQLite or PostgreSQL."""
+
+    def __init__(self, url: str, run_id: str) -> None:
+        self._engine = create_engine(url)
+        self._run = run_id
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._engine.dispose()
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What a SELECT gives; `:run` in it is the run."""
+        with self._engine.connect() as connection:
+            given = {"run": self._run} if ":run" in query else {}
+            return [tuple(row) for row in connection.execute(text(query), given)]
+
+    def one(self, query: str) -> Any:
+        """The first row's only value."""
+        return self.rows(query)[0][0]
+
+    def after(self, query: str, at: float) -> float | None:
+        """Seconds from `at` to the first later of the times that the SELECT gives."""
+        later = [row[0] - at for row in self.rows(query) if row[0] is not None and row[0] > at]
+        return min(later, default=None)
+
+
+def lost(answers: list[Told]) -> list[str]:
+    """Bytes of uploads that the server had acknowledged and did not have any more when it was asked again."""
+    faults: list[str] = []
+    acknowledged: dict[str, int] = {}
+    of_round: dict[tuple[str, str | None], str] = {}
+    for told in answers:
+        if told.method == "POST" and told.status == 201 and told.location is not None:
+            upload = told.location.rpartition("/")[2]
+            earlier = of_round.get((told.who, told.metadata))
+            if earlier is not None and acknowledged.get(earlier, 0) > 0:
+                faults.append(f"{told.who} had to begin anew, after {acknowledged[earlier]} acknowledged bytes")
+            of_round[told.who, told.metadata] = upload
+        elif told.method in ("HEAD", "PATCH") and told.offset is not None and told.status < 300:
+            upload = told.url.rpartition("/")[2]
+            if int(told.offset) < acknowledged.get(upload, 0):
+                faults.append(f"{told.who}: {acknowledged[upload]} bytes were acknowledged, then {told.offset}")
+            acknowledged[upload] = max(int(told.offset), acknowledged.get(upload, 0))
+    return faults
+
+
+def tensors_hash(path: Path) -> str:
+    """SHA-256 of a safetensors file's tensors, without the header's notes."""
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header.pop("__metadata__", None)
+    return hashlib.sha256(json.dumps(header, sort_keys=True).encode() + content[end:]).hexdigest()
+
+
+def _faults(example: Example, network: Network, ledger: Ledger) -> list[str]:
+    """What differs from a federation in which nobody died."""
+    rounds = range(1, len(example.committed) + 1)
+    members = sorted(COUNTS)
+    each = {(number, member): 1 for number in rounds for member in members}
+    scored = {(number, who): 1 for number in rounds for who in (*members, "aggregated")} | {(0, "base"): 1}
+    query = "SELECT round, adapter, residual FROM (SELECT number AS round, adapter, residual FROM round) AS r"
+    committed = [(row[1], row[2]) for row in sorted(ledger.rows(query))]
+    receipts = ledger.rows("SELECT round, name, sha256 FROM receipt JOIN member ON member.id = member_id")
+    told = [(kind, _json(facts)) for kind, facts in ledger.rows("SELECT kind, facts FROM event ORDER BY id")]
+
+    def count(kind: str, what: Callable[[dict[str, Any]], Any]) -> dict[Any, int]:
+        return dict(Counter(what(facts) for each_kind, facts in told if each_kind == kind))
+
+    run_id = ledger.one("SELECT id FROM run")
+    report, export = network.folder / "report", network.folder / "export"
+    network.asked("run", "report", run_id, "--out", str(report))
+    exports = {}
+    for layout in example.joint:
+        path = export / f"{layout}.safetensors"
+        export.mkdir(exist_ok=True)
+        network.asked("run", "export", run_id, "--out", str(path), "--format", layout)
+        exports[layout] = tensors_hash(path)
+    taken_home = [
+        (network.folder / member / "runs" / run_id / f"joint.{layout}.safetensors").read_bytes()
+        == (export / f"{layout}.safetensors").read_bytes()
+        for member in members
+        for layout in exports
+        if (network.folder / member / "runs" / run_id / f"joint.{layout}.safetensors").is_file()
+    ]
+    blobs = network.data / "blobs"
+    checks = {
+        "adapters or residuals are others": committed == example.committed,
+        "the scores are others": _table(report) == [row for row in example.table if ",floor," not in row],
+        "the exports are others": exports == example.joint,
+        "a participant has another joint model, or none": len(taken_home) >= len(members) and all(taken_home),
+        "a receipt is missing or double": Counter((row[0], row[1]) for row in receipts) == each,
+        "an update was counted twice or never": count("update accepted", lambda f: (f["round"], f["member"])) == each,
+        **{
+            f"a round was {done} twice or never": count(f"round {done}", lambda f: f["round"])
+            == dict.fromkeys(rounds, 1)
+            for done in ("opened", "closed", "committed")
+        },
+        "a model was scored twice or never": count("scored", lambda f: (f["round"], f["model"])) == scored,
+        "the run ended twice or never": count("run done", lambda _: 0) == {0: 1},
+        "something failed or was refused": not {kind for kind, _ in told if "failed" in kind or "refused" in kind},
+        "a killed worker's scratch folder lies where none is collected": not list(network.data.glob("tmp*")),
+        "an accepted update's bytes are lost": all(
+            hashlib.sha256((blobs / sha256[:2] / sha256).read_bytes()).hexdigest() == sha256 for *_, sha256 in receipts
+        ),
+    }
+    faults = [fault for fault, right in checks.items() if not right]
+    for member, process in network.clients.items():
+        if process.poll() != 0:
+            faults.append(f"{member} ended with {process.poll()}: {network.log(member)[-300:]}")
+    return faults
+
+
+def _strikes(network: Network, ledger: Ledger, answers: list[Told]) -> list[Strike]:
+    """Every strike with its time until the struck process's own kind of work had got on.
+
+    A participant: its next answer of the server's in a transfer, or its update's acceptance; after a hand-in, which
+    leaves it nothing to do, the run's next event. The web process: the next answer to a request that is short, or the
+    next event. A worker: the next end of a job of its kind.
+    """
+    pools = {"worker": "('prepare', 'aggregate', 'export')", "evaluator": "('evaluate', 'merge')"}
+    found = []
+    for path in sorted(network.killed.glob("*#*"), key=lambda path: json.loads(path.read_text())["at"]):
+        point = path.name.partition("#")[0].replace("+", ":")
+        who = next((who for who, each in POINTS.values() if each == point), "web")
+        note = json.loads(path.read_text())
+        at = note["at"]
+        if who in pools:
+            after = [ledger.after(f"SELECT finished_at FROM job WHERE kind IN {pools[who]}", at)]  # noqa: S608 - ours
+        elif who == "client":
+            accepted = [
+                when - at
+                for when, kind, facts in ledger.rows("SELECT at, kind, facts FROM event")
+                if kind == "update accepted" and when > at and _json(facts)["member"] == note["who"]
+            ]
+            heard = [told.at - at for told in answers if told.who == note["who"] and told.at > at and told.status < 300]
+            after = [*accepted, *heard]
+        elif who == "handed in":
+            after = [ledger.after("SELECT at FROM event", at)]
+        else:
+            short = [told.at - at for told in answers if told.method != "PATCH" and told.status < 300]
+            after = [ledger.after("SELECT at FROM event", at + 0.05), *(each for each in short if each > 0.05)]
+        found.append(Strike(point, note["under_way"], min((each for each in after if each is not None), default=None)))
+    return found
+
+
+def _answers(network: Network) -> list[Told]:
+    path = network.killed / "answers"
+    return [Told(**json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def _json(value: Any) -> Any:
+    """JSON of a database's: text in SQLite, already read by psycopg."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _table(folder: Path) -> list[str]:
+    with (folder / "table.csv").open(newline="") as file:
+        return [",".join(row) for row in csv.reader(file)]
+
+
+def _tails(network: Network) -> str:
+    return " | ".join(
+        f"{path.stem}: {path.read_text(errors='replace')[-600:]}" for path in network.folder.glob("*.log")
+    )
+
+
+def as_line(database: str, seed: int, how: str, load: float, played: Played) -> dict[str, Any]:
+    """A federation as it is kept between two runs of the benchmark."""
+    return {"database": database, "seed": seed, "how": how, "load": load, **asdict(played)}
