@@ -6,7 +6,9 @@ A real `fedflow server` (web process and worker) runs in a temporary folder. 200
 with keys of their own, consent, poll `/work` as often as the server says, fetch what their assignment names, and send
 real updates (the global adapter and small noise) through round after round of one run; only their training is a pause.
 While that goes on, 50 other devices send 100 MB each by tus, all at once, and one reader times the API's reads. The
-drivers run on the same machine and take their share of its cores; the last row says how much.
+drivers run on the same machine and take their share of its cores; the last row of the first table says how much. The
+senders of the large uploads run at a lower priority (nice 10), as they stand for other machines. The uploads begin when
+every participant has fetched the base model and consented, so that rounds are under way while they last.
 
 How to read: p50, p95 and p99 are of all GETs, the participants' and the reader's, that began while the uploads ran.
 Memory is proportional set size, sampled twice a second: web (gunicorn's two processes), worker (torch), and all of
@@ -28,7 +30,7 @@ from load import Load, Seen, put_under_load, quantile_ms
 from network import Network
 from tiny_model import make_tiny_model
 
-FULL = Load(200, 50, 100_000_000, least_rounds=3, training_s=(2.0, 6.0), processes=2)
+FULL = Load(200, 50, 100_000_000, least_rounds=3, training_s=(5.0, 15.0), processes=2)
 QUICK = Load(20, 5, 10_000_000, least_rounds=2, training_s=(0.5, 1.0), processes=1)
 GOAL_P95_MS, GOAL_MB, GOAL_IDLE_MB = 100.0, 1000.0, 150.0
 

@@ -182,3 +182,27 @@ def test_an_address_in_use_ends_the_start(folder: Path, person: dict[str, str]) 
     assert ended.returncode != 0
     assert "Traceback" not in ended.stderr
     assert "in use" in ended.stderr
+
+
+def test_a_body_and_the_next_request_in_one_piece_are_both_answered(folder: Path, person: dict[str, str]) -> None:
+    with _running(folder) as server:
+        api = f"{server.url}/api/v1"
+        federation = httpx.get(f"{api}/federations", headers=person).json()["items"][0]["id"]
+        asked = {"member": "studio", "max_examples": 10}
+        code = httpx.post(f"{api}/federations/{federation}/codes", headers=person, json=asked).json()["code"]
+        headers = {**_token(server.url, *_join(server.url, code)), "Tus-Resumable": "1.0.0"}
+        made = httpx.post(f"{api}/uploads", headers={**headers, "Upload-Length": "10"})
+        piece = {**headers, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in {**piece, "Content-Length": "10"}.items())
+        host, port = server.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=START_S) as connection:
+            connection.sendall(
+                f"PATCH {made.headers['Location']} HTTP/1.1\r\nHost: x\r\n{lines}\r\n0123456789"
+                "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+            )
+            answers = b"".join(iter(lambda: connection.recv(65_536), b""))
+        assert [line for line in answers.split(b"\r\n") if line.startswith(b"HTTP/")] == [
+            b"HTTP/1.1 204 NO CONTENT",
+            b"HTTP/1.1 200 OK",
+        ]
+        assert b"Upload-Offset: 10" in answers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -132,6 +133,28 @@ def test_tokens_expire_and_are_dropped(store: Store, machine: Machine, clock: Cl
     with store.read() as session:
         assert session.scalar(select(func.count()).select_from(DeviceToken)) == 1
         assert session.get_one(Device, machine.device_id).seen_at == clock.now
+
+
+def test_calls_are_written_together_every_few_seconds(
+    store: Store, machine: Machine, new_machine: Callable[[], Machine], federation_id: str, clock: Clock
+) -> None:
+    other = new_machine()
+    other.join(devices.new_code(store, federation_id, "another", 10, ttl_s=60))
+    joined_at = clock.now
+
+    def seen() -> list[float]:
+        with store.read() as session:
+            return [session.get_one(Device, each.device_id).seen_at - joined_at for each in (machine, other)]
+
+    for device, after_s, written in (
+        (machine, 10.0, [10.0, 0.0]),
+        (machine, 1.0, [10.0, 0.0]),
+        (other, 1.0, [10.0, 0.0]),
+        (machine, 3.0, [15.0, 12.0]),
+    ):
+        clock.now += after_s
+        devices.seen(store, device.device_id)
+        assert seen() == written
 
 
 def test_a_revoked_device_is_out_at_once(store: Store, federation_id: str, machine: Machine) -> None:

@@ -10,6 +10,7 @@ import re
 import select
 import socket
 import threading
+import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -38,6 +39,9 @@ METADATA = re.compile(r"[!-+\--~]+( [A-Za-z0-9+/]*={0,2})?(,[ ]?[!-+\--~]+( [A-Z
 MAX_METADATA_CHARACTERS = 2000
 # A body of which fewer bytes come in this time is cut off: its thread and its upload are others' too.
 LEAST_BYTES, STALL_S = 64 * 1024, 30.0
+# After each piece there is a pause of so long as the piece takes at this speed, in which the reads of others are
+# answered: as fast as they can, uploads keep the processor busy until they are over.
+PACE_BYTES_PER_S = 250e6
 
 blueprint = APIBlueprint(
     "uploads",
@@ -241,6 +245,7 @@ def _straight(connection: socket.socket, reader: Any) -> Callable[[int], bytes]:
             ready.poll()
             with TAKING_IN:
                 chunk = connection.recv(size)
+                time.sleep(len(chunk) / PACE_BYTES_PER_S)
         reader.length -= len(chunk)
         return chunk
 
