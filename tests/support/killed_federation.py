@@ -335,7 +335,7 @@ def _strikes(network: Network, ledger: Ledger, answers: list[Told]) -> list[Stri
 
     A participant: its next answer of the server's in a transfer, or its update's acceptance; after a hand-in, which
     leaves it nothing to do, the run's next event. The web process: the next answer to a request that is short, or the
-    next event. A worker: the next end of a job of its kind, or its own next death, since it was at such a job again.
+    next update's acceptance. A worker: the next end of a job of its kind, or its own next death, since it was at such a job again.
     """
     notes = {path: json.loads(path.read_text()) for path in network.killed.glob("*#*")}
     points = {path: path.name.partition("#")[0].replace("+", ":") for path in notes}
@@ -352,11 +352,12 @@ def _strikes(network: Network, ledger: Ledger, answers: list[Told]) -> list[Stri
         elif who == "client":
             signs = [when for when, kind, facts in events if (kind, facts.get("member")) == (ACCEPTED, note["who"])]
             signs += [told.at for told in answers if told.who == note["who"] and told.status < 300]
-        else:
+        elif who == "handed in":
             signs = [when for when, _, _ in events]
-            if who == "web":
-                at += IN_FLIGHT_S
-                signs += [told.at for told in answers if told.method != "PATCH" and told.status < 300]
+        else:
+            at += IN_FLIGHT_S
+            signs = [when for when, kind, _ in events if kind == ACCEPTED]
+            signs += [told.at for told in answers if told.method != "PATCH" and told.status < 300]
         later = min((sign for sign in signs if sign > at), default=None)
         recovered_s = None if later is None else later - float(note["at"])
         found.append(Strike(points[path], bool(note["under_way"]), recovered_s))
