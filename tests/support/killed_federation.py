@@ -335,7 +335,8 @@ def _strikes(network: Network, ledger: Ledger, answers: list[Told]) -> list[Stri
 
     A participant: its next answer of the server's in a transfer, or its update's acceptance; after a hand-in, which
     leaves it nothing to do, the run's next event. The web process: the next answer to a request that is short, or the
-    next update's acceptance. A worker: the next end of a job of its kind, or its own next death, since it was at such a job again.
+    next update's acceptance. A worker: the next end of a job of its kind, or its own next death, since it was at such a
+    job again.
     """
     notes = {path: json.loads(path.read_text()) for path in network.killed.glob("*#*")}
     points = {path: path.name.partition("#")[0].replace("+", ":") for path in notes}
