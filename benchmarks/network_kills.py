@@ -9,10 +9,10 @@ Nobody helps but by starting dead participants (and the supervisor) again. It en
 times on each database. What was played is kept in --state: the same command goes on from there.
 
 How to read: 'under way' counts strikes inside a call of which a moment was drawn, and not at its end. Recovery is
-measured from the strike, restart included, to the next work of its kind that is done: a job's end for a worker, an
-answer for the web process and a participant, an event for the rest. A worker's job is another's for 10 s after the
-death, by its lease. The first federation on each database runs as a person starts it ('cold'); in the others, processes
-are forked from one that has imported torch ('warm'), which saves some seconds of every restart and hours of all.
+measured from the strike, restart included, to the next work of its kind that is done: a job's end for a worker (or its
+next death at one), an answer for the web process and a participant, an event for the rest. A dead worker's job is
+nobody else's for 10 s, by its lease. The first federation on each database runs as a person starts it ('cold'); in the
+others, processes are forked from one that has imported torch ('warm'), which saves the import at every restart.
 """
 
 from __future__ import annotations

@@ -59,6 +59,10 @@ ANSWERS = "fedflow.client.transfer:_answered:told"
 
 SERVER_AFTER_S = (1.0, 40.0)
 LINE = Weather(bytes_per_s=1_000_000)
+ACCEPTED = "update accepted"
+IN_FLIGHT_S = 0.05
+"""What a participant hears so soon after the web process's death was answered before."""
+
 COUNTS = {"client-1": 3, "client-2": 4, "client-3": 5}
 ROUNDS = 3
 SEED = 5
@@ -305,7 +309,7 @@ def _faults(example: Example, network: Network, ledger: Ledger) -> list[str]:
         "the exports are others": exports == example.joint,
         "a participant has another joint model, or none": len(taken_home) >= len(members) and all(taken_home),
         "a receipt is missing or double": Counter((row[0], row[1]) for row in receipts) == each,
-        "an update was counted twice or never": count("update accepted", lambda f: (f["round"], f["member"])) == each,
+        "an update was counted twice or never": count(ACCEPTED, lambda f: (f["round"], f["member"])) == each,
         **{
             f"a round was {done} twice or never": count(f"round {done}", lambda f: f["round"])
             == dict.fromkeys(rounds, 1)
@@ -331,31 +335,33 @@ def _strikes(network: Network, ledger: Ledger, answers: list[Told]) -> list[Stri
 
     A participant: its next answer of the server's in a transfer, or its update's acceptance; after a hand-in, which
     leaves it nothing to do, the run's next event. The web process: the next answer to a request that is short, or the
-    next event. A worker: the next end of a job of its kind.
+    next update's acceptance. A worker: the next end of a job of its kind, or its own next death, since it was at such a
+    job again.
     """
+    notes = {path: json.loads(path.read_text()) for path in network.killed.glob("*#*")}
+    points = {path: path.name.partition("#")[0].replace("+", ":") for path in notes}
+    kinds: dict[str, Who] = {point: who for who, point in POINTS.values()}
     pools = {"worker": "('prepare', 'aggregate', 'export')", "evaluator": "('evaluate', 'merge')"}
+    events = [(at, kind, _json(facts)) for at, kind, facts in ledger.rows("SELECT at, kind, facts FROM event")]
     found = []
-    for path in sorted(network.killed.glob("*#*"), key=lambda path: json.loads(path.read_text())["at"]):
-        point = path.name.partition("#")[0].replace("+", ":")
-        who = next((who for who, each in POINTS.values() if each == point), "web")
-        note = json.loads(path.read_text())
-        at = note["at"]
+    for path, note in sorted(notes.items(), key=lambda each: float(each[1]["at"])):
+        who, at = kinds[points[path]], float(note["at"])
         if who in pools:
-            after = [ledger.after(f"SELECT finished_at FROM job WHERE kind IN {pools[who]}", at)]  # noqa: S608 - ours
+            query = f"SELECT finished_at FROM job WHERE finished_at IS NOT NULL AND kind IN {pools[who]}"  # noqa: S608
+            signs = [row[0] for row in ledger.rows(query)]
+            signs += [other["at"] for each, other in notes.items() if kinds[points[each]] == who]
         elif who == "client":
-            accepted = [
-                when - at
-                for when, kind, facts in ledger.rows("SELECT at, kind, facts FROM event")
-                if kind == "update accepted" and when > at and _json(facts)["member"] == note["who"]
-            ]
-            heard = [told.at - at for told in answers if told.who == note["who"] and told.at > at and told.status < 300]
-            after = [*accepted, *heard]
+            signs = [when for when, kind, facts in events if (kind, facts.get("member")) == (ACCEPTED, note["who"])]
+            signs += [told.at for told in answers if told.who == note["who"] and told.status < 300]
         elif who == "handed in":
-            after = [ledger.after("SELECT at FROM event", at)]
+            signs = [when for when, _, _ in events]
         else:
-            short = [told.at - at for told in answers if told.method != "PATCH" and told.status < 300]
-            after = [ledger.after("SELECT at FROM event", at + 0.05), *(each for each in short if each > 0.05)]
-        found.append(Strike(point, note["under_way"], min((each for each in after if each is not None), default=None)))
+            at += IN_FLIGHT_S
+            signs = [when for when, kind, _ in events if kind == ACCEPTED]
+            signs += [told.at for told in answers if told.method != "PATCH" and told.status < 300]
+        later = min((sign for sign in signs if sign > at), default=None)
+        recovered_s = None if later is None else later - float(note["at"])
+        found.append(Strike(points[path], bool(note["under_way"]), recovered_s))
     return found
 
 
