@@ -207,6 +207,14 @@ class Plan(Settings):
         return self
 
     @property
+    def least_updates(self) -> int:
+        """Fewest updates that a round over the network is ever joined of, whoever declines or leaves.
+
+        The quorum; without one two, as the joint model of one update would be that update itself.
+        """
+        return self.network.quorum or min(2, self.clients_per_round or len(self.data.clients))
+
+    @property
     def trains_adapter(self) -> bool:
         """Whether clients train a LoRA adapter rather than the whole UNet."""
         return self.method != "fedavg"

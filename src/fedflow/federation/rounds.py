@@ -46,7 +46,7 @@ class Status(StrEnum):
 STATUS_MOVES: dict[Status, frozenset[Status]] = {
     Status.PREPARING: frozenset({Status.RUNNING, Status.FAILED, Status.STOPPED}),
     Status.RUNNING: frozenset({Status.PAUSED, Status.FAILED, Status.STOPPED, Status.DONE}),
-    Status.PAUSED: frozenset({Status.RUNNING, Status.STOPPED}),
+    Status.PAUSED: frozenset({Status.RUNNING, Status.FAILED, Status.STOPPED}),
     Status.FAILED: frozenset({Status.RUNNING, Status.PREPARING, Status.STOPPED}),
     Status.STOPPED: frozenset(),
     Status.DONE: frozenset(),
@@ -58,13 +58,15 @@ STATUS_MOVES: dict[Status, frozenset[Status]] = {
 class Rules:
     """What of a plan the rounds need. `clients_per_round` and `quorum` are counts of clients.
 
-    `over_selection` times as many clients as a round wants are asked, so that some may fail to answer.
+    `over_selection` times as many clients as a round wants are asked, so that some may fail to answer. `least` updates
+    are wanted even where fewer clients are left.
     """
 
     rounds: int
     clients_per_round: int
     quorum: int
     over_selection: float = 1.0
+    least: int = 1
 
     @property
     def asked(self) -> int:
@@ -186,8 +188,12 @@ def may_close(state: RunState, rules: Rules, deadline_passed: bool) -> bool:
     """Whether the round may be aggregated: it has what it wants, or the deadline passed with a quorum."""
     if state.phase is not Phase.COLLECTING or not state.accepted:
         return False
-    wanted = min(rules.clients_per_round, len(state.selected))
-    return len(state.accepted) >= wanted or (deadline_passed and len(state.accepted) >= rules.quorum)
+    return len(state.accepted) >= enough(state, rules) or (deadline_passed and len(state.accepted) >= rules.quorum)
+
+
+def enough(state: RunState, rules: Rules) -> int:
+    """How many updates close the round at once: what it wants, as far as so many are asked, and never below `least`."""
+    return max(rules.least, min(rules.clients_per_round, len(state.selected)))
 
 
 def leave(state: RunState, client: str) -> RunState:
@@ -195,6 +201,17 @@ def leave(state: RunState, client: str) -> RunState:
     if client in state.accepted:
         return state
     return replace(state, selected=tuple(name for name in state.selected if name != client))
+
+
+def fill_up(state: RunState, clients: tuple[str, ...], rules: Rules) -> RunState:
+    """The state with others of `clients` asked in the place of those who left, as far as there are any."""
+    lacking = rules.clients_per_round - len(state.selected)
+    spare = [client for client in clients if client not in state.selected]
+    if state.phase is not Phase.COLLECTING or lacking <= 0 or not spare:
+        return state
+    asked = {*state.selected, *spare[:lacking]}
+    there = dict.fromkeys((*clients, *state.selected))
+    return replace(state, selected=tuple(client for client in there if client in asked))
 
 
 def check_status_move(run: str, before: Status, after: Status) -> None:

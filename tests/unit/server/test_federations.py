@@ -100,15 +100,15 @@ def test_events_of_another_federation_are_not_told(store: Store, federation_id: 
 
 
 def test_a_run_goes_on_without_a_removed_member(store: Store, federation_id: str) -> None:
-    for name in ("museum", "studio"):
+    for name in ("museum", "studio", "clinic"):
         Machine(store).join(devices.new_code(store, federation_id, name, 10, ttl_s=60))
-    museum, _ = federations.members(store, federation_id)
-    plan = Plan.model_validate({"data": {"clients": ("museum", "studio")}})
+    museum, *_ = federations.members(store, federation_id)
+    plan = Plan.model_validate({"data": {"clients": ("museum", "studio", "clinic")}})
     run_id = runs.create(store, federation_id, plan)
     prepared = {"tensors": {}, "upload_bytes": 1}
     base = files.put(store, b"[]", "base")
     runs.begin(store, run_id, base=base, base_hash="0" * 64, initial=None, prepared=prepared)
     federations.remove_member(store, museum.id)
     with store.read() as session:
-        assert session.get_one(Round, (run_id, 1)).selected == ["studio"]
+        assert session.get_one(Round, (run_id, 1)).selected == ["studio", "clinic"]
     assert events.since(store, federation_id, 0, 50)[-1].kind == "member removed"

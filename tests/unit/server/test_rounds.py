@@ -160,9 +160,10 @@ def test_a_stopped_run_stays_stopped(setting: Setting) -> None:
 
 
 def test_close_round_needs_an_update(setting: Setting) -> None:
-    with pytest.raises(Conflict, match="no update yet"):
-        runs.close_round(setting.store, setting.run)
-    setting.hand_in("a", 1, adapter(1))
+    for seed, member in enumerate("ab"):
+        with pytest.raises(Conflict, match="fewer than 2 are never joined"):
+            runs.close_round(setting.store, setting.run)
+        setting.hand_in(member, 1, adapter(seed))
     runs.close_round(setting.store, setting.run)
     setting.aggregate()
     assert setting.work("a").round == 2
@@ -218,6 +219,98 @@ def test_explain_names_whom_it_waits_for_and_until_when(setting: Setting, clock:
     assert "In 60 s is its deadline" in told
     setting.hand_in("b", 1, adapter(2))
     assert "closes without those who have not answered" in explain.explain(setting.store, setting.run)
+
+
+def decline(setting: Setting, *members: str) -> None:
+    for member in members:
+        runs.consent(setting.store, setting.callers[member], setting.run, accept=False, num_examples=10, reason="")
+
+
+def test_a_round_goes_on_without_one_who_declines_and_never_with_one_alone(
+    store: Store, federation_id: str, callers: dict[str, Caller]
+) -> None:
+    setting = start(store, federation_id, callers, plan_of(network={"deadline_s": DEADLINE_S}))
+    setting.hand_in("a", 1, adapter(1))
+    decline(setting, "b")
+    told = explain.explain(store, setting.run)
+    assert "1 of 2 updates are in. b has declined. It waits for c" in told
+    assert "with 2 updates it closes then" in told
+    assert "close-round" not in told
+    with pytest.raises(Conflict, match="has 1 update yet, and fewer than 2 are never joined"):
+        runs.close_round(store, setting.run)
+    decline(setting, "c")
+    assert setting.status() == "failed"
+    assert "only a is left" in explain.explain(store, setting.run)
+    with pytest.raises(Conflict, match="ask them again with 'fedflow run ask-again MEMBER'"):
+        runs.resume(store, setting.run)
+    assert jobs.waiting(store, jobs.ROUNDS) == []
+
+
+def test_who_declined_may_be_asked_again(store: Store, federation_id: str, callers: dict[str, Caller]) -> None:
+    setting = start(store, federation_id, callers, plan_of(network={"deadline_s": DEADLINE_S}))
+    decline(setting, "b", "c")
+    assert "you declined run 'test'" in setting.work("b").text
+    runs.ask_again(store, setting.run, "b")
+    assert setting.status() == "failed"
+    runs.resume(store, setting.run)
+    assert setting.work("b").action == "consent"
+    runs.consent(store, callers["b"], setting.run, accept=True, num_examples=10, reason="")
+    for seed, member in enumerate("ab"):
+        assert setting.work(member).round == 1
+        setting.hand_in(member, 1, adapter(seed))
+    setting.aggregate()
+    assert setting.work("a").round == 2
+    with pytest.raises(NotFound, match="not planned with a member 'z'"):
+        runs.ask_again(store, setting.run, "z")
+
+
+def test_another_is_asked_in_the_place_of_one_who_leaves(
+    store: Store, federation_id: str, callers: dict[str, Caller]
+) -> None:
+    plan = plan_of(clients_per_round=2, network={"deadline_s": DEADLINE_S, "quorum": 2})
+    setting = start(store, federation_id, callers, plan)
+    asked = [member for member in MEMBERS if setting.work(member).action == "train"]
+    (spare,) = set(MEMBERS) - set(asked)
+    decline(setting, asked[0])
+    assert setting.work(spare).action == "train"
+    for seed, member in enumerate((asked[1], spare)):
+        setting.hand_in(member, 1, adapter(seed))
+    setting.aggregate()
+    assert setting.work(spare).round == 2
+
+
+def test_a_run_that_is_paused_while_its_aggregation_fails_can_be_resumed(setting: Setting) -> None:
+    for seed, member in enumerate(MEMBERS):
+        setting.hand_in(member, 1, adapter(seed + 1))
+    runs.pause(setting.store, setting.run)
+    blob = setting.store.blobs.place(hashlib.sha256(adapter(1)).hexdigest())
+    kept = blob.read_bytes()
+    blob.unlink()
+    for _ in range(jobs.MOST_ATTEMPTS):
+        setting.aggregate()
+    assert setting.status() == "failed"
+    blob.write_bytes(kept)
+    runs.resume(setting.store, setting.run)
+    setting.aggregate()
+    assert setting.work("a").round == 2
+
+
+def test_a_job_at_which_every_worker_dies_is_given_up(setting: Setting, clock: Any) -> None:
+    for seed, member in enumerate(MEMBERS):
+        setting.hand_in(member, 1, adapter(seed + 1))
+    (job_id,) = jobs.waiting(setting.store, jobs.ROUNDS)
+    for _ in range(jobs.MOST_ATTEMPTS):
+        assert jobs.claim(setting.store, job_id, "one that dies") is not None
+        clock.now += jobs.LEASE_S + 1
+    setting.aggregate()
+    assert setting.status() == "failed"
+    assert "died at it 5 times" in explain.explain(setting.store, setting.run)
+
+
+def test_consent_to_a_run_that_is_over_is_refused(setting: Setting) -> None:
+    runs.stop(setting.store, setting.run)
+    with pytest.raises(Conflict, match="nothing left to consent to"):
+        runs.consent(setting.store, setting.callers["a"], setting.run, accept=True, num_examples=1, reason="")
 
 
 def test_a_plan_for_people_who_are_not_there_is_refused(store: Store, federation_id: str) -> None:

@@ -49,6 +49,7 @@ RIGHTS: dict[str, Right] = {
     "runs.rounds": "caller",
     "runs.explained": "person",
     "runs.refused": "caller",
+    "runs.ask_again": "person",
     "runs.pause": "person",
     "runs.resume": "person",
     "runs.stop": "person",

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from fedflow.federation.protocol import Message, RunFacts, Seconds
+from fedflow.federation.protocol import Message, Name, RunFacts, Seconds
 from fedflow.server.api.messages import Identifier
 
 
@@ -15,6 +15,12 @@ class RunRequest(Message):
 
     federation_id: Identifier
     plan: dict[str, Any]
+
+
+class MemberNamed(Message):
+    """A member of the run, by name."""
+
+    member: Name
 
 
 class RunStarted(Message):

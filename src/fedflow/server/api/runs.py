@@ -16,6 +16,7 @@ from fedflow.server.api.messages import Page
 from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.api.run_messages import (
     Explained,
+    MemberNamed,
     RefusalLine,
     Refusals,
     RoundLine,
@@ -96,6 +97,13 @@ def refused(path: RunPath, query: Page) -> Response:
     found = refusals.listed(current.store(), current.caller(), path.run_id, query.after, query.limit)
     items = tuple(RefusalLine.model_validate(refusal, from_attributes=True) for refusal in found)
     return answer(Refusals(items=items, next=items[-1].id if len(items) == query.limit else None))
+
+
+@blueprint.post("/runs/<run_id>/ask-again", responses={200: RunStatus})
+def ask_again(path: RunPath, body: MemberNamed) -> Response:
+    """Ask a member for its consent once more that has declined."""
+    runs.ask_again(current.store(), path.run_id, body.member)
+    return _status(path.run_id)
 
 
 @blueprint.post("/runs/<run_id>/pause", responses={200: RunStatus})

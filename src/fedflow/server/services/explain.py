@@ -51,24 +51,31 @@ def explain(store: Store, run_id: str) -> str:
 def _collecting(session: Session, run: Run, plan: Plan, row: Round, state: RunState, now: float) -> str:
     rules = rules_of(plan)
     late = set(rounds.missing(state))
-    waits = []
+    waits, gone = [], []
     seen = _last_seen(session, run)
     for link, member in participants(session, run):
         if member.name in late:
             waits.append(f"{member.name} ({_doing(link.consent, seen.get(member.id), now)})")
+        if member.removed_at is not None or link.consent == "declined":
+            gone.append(f"{member.name} {'was removed' if member.removed_at is not None else 'has declined'}")
     there = f"{len(state.accepted)} of {len(state.selected)} updates are in"
-    head = f"Round {run.round} of {plan.rounds} began {_ago(row.opened_at, now)}; {there}."
+    without = f" {', '.join(gone)}." if gone else ""
+    head = f"Round {run.round} of {plan.rounds} began {_ago(row.opened_at, now)}; {there}.{without}"
     if not waits:
         return f"{head} It is about to be closed."
     whom = f"It waits for {', '.join(waits)}."
-    left = _span(max(0.0, row.deadline_at - now))
-    if len(state.accepted) >= rules.quorum:
-        then = f"In {left} it closes without those who have not answered, as the quorum of {rules.quorum} is there."
+    network = plan.network
+    left = _span(max(0.0, row.deadline_at + network.grace_s - now))
+    needed = max(network.quorum or rounds.enough(state, rules), plan.least_updates)
+    if len(state.accepted) >= needed:
+        then = f"In {left} it closes without those who have not answered, as the quorum of {needed} is there."
     else:
         then = (
-            f"In {left} is its deadline: with {rules.quorum} it closes then, with fewer it waits another "
-            f"{_span(plan.network.deadline_s)}. 'fedflow run close-round {run.id}' closes it now."
+            f"In {left} is its deadline: with {needed} updates it closes then, with fewer it waits another "
+            f"{_span(network.deadline_s)}."
         )
+        if len(state.accepted) >= plan.least_updates:
+            then += f" 'fedflow run close-round {run.id}' closes it now."
     return f"{head} {whom} {then}"
 
 

@@ -21,6 +21,10 @@ LOCAL_DATA_KEYS = ("root", "heldout")
 """Settings that name folders of the coordinator's machine, which are nobody else's business."""
 
 
+MOST_SECONDS = 1e9
+"""What a member may say of its training's time; more is no time."""
+
+
 @dataclass(frozen=True)
 class RoundFacts:
     """A round: `accepted` maps members to the example counts of their updates, `files` are exports of `version`.
@@ -72,7 +76,7 @@ def rounds_of(store: Store, caller: Caller, run_id: str, after: int, limit: int)
         )
         for receipt, name in session.execute(receipts):
             accepted[receipt.round][name] = receipt.num_examples
-            seconds[receipt.round] += receipt.metrics.get("seconds", 0.0)
+            seconds[receipt.round] += min(max(receipt.metrics.get("seconds", 0.0), 0.0), MOST_SECONDS)
         made = select(Version).where(Version.run_id == run_id, Version.round.in_(accepted))
         versions = {version.round: version for version in session.scalars(made)}
         now = store.clock()

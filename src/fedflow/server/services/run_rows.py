@@ -47,7 +47,7 @@ def rules_of(plan: Plan) -> Rules:
     """What the rounds need of a plan; without a quorum a round wants all that it asks for."""
     wanted = plan.clients_per_round or len(plan.data.clients)
     network = plan.network
-    return Rules(plan.rounds, wanted, network.quorum or wanted, network.over_selection)
+    return Rules(plan.rounds, wanted, network.quorum or wanted, network.over_selection, plan.least_updates)
 
 
 def participants(session: Session, run: Run) -> Sequence[Row[RunMember, Member]]:

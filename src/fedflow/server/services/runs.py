@@ -21,6 +21,7 @@ from fedflow.server.services.run_rows import (
     eligible,
     locked_run,
     membership,
+    participants,
     plan_of,
     rules_of,
     state_of,
@@ -103,15 +104,39 @@ def open_round(session: Session, store: Store, run: Run, number: int, selected: 
     row.deadline_at = now + plan_of(run).network.deadline_s
     session.add(row)
     events.record(session, store, run.federation_id, run.id, "round opened", round=number, selected=list(selected))
+    _fail_without_members(session, store, run)
 
 
 def fail(store: Store, run_id: str, message: str) -> None:
     """The run cannot go on until its coordinator resumes it; what is committed stays."""
     with store.begin() as session:
-        run = locked_run(session, run_id)
-        if run.status in (Status.PREPARING, Status.RUNNING):
-            run.status, run.message = Status.FAILED, message
-            events.record(session, store, run.federation_id, run.id, "run failed", message=message)
+        _fail(session, store, locked_run(session, run_id), message)
+
+
+def _fail(session: Session, store: Store, run: Run, message: str) -> None:
+    if run.status in (Status.PREPARING, Status.RUNNING, Status.PAUSED):
+        run.status, run.message, run.paused_at = Status.FAILED, message, None
+        events.record(session, store, run.federation_id, run.id, "run failed", message=message)
+
+
+def _fail_without_members(session: Session, store: Store, run: Run) -> None:
+    """End what cannot become a round: of fewer updates than `least_updates` nothing is ever joined."""
+    message = too_few(session, run)
+    if message is not None:
+        _fail(session, store, run, message)
+
+
+def too_few(session: Session, run: Run) -> str | None:
+    """Why the members that are left are too few for another round; None where they are not."""
+    session.flush()
+    left, least = eligible(session, run), plan_of(run).least_updates
+    if len(left) >= least:
+        return None
+    there = f"only {', '.join(left)} is left" if len(left) == 1 else f"{len(left) or 'none'} of its members are left"
+    return (
+        f"{there}, the others declined or were removed, and fewer than {least} updates are never joined; ask them "
+        "again with 'fedflow run ask-again MEMBER', or start a new run"
+    )
 
 
 def note(store: Store, run_id: str, kind: str, /, **facts: object) -> None:
@@ -131,6 +156,11 @@ def resume(store: Store, run_id: str) -> None:
     with store.begin() as session:
         run = locked_run(session, run_id)
         now = store.clock()
+        if run.status == Status.RUNNING:
+            raise Conflict(f"run '{run.name}' is running already; 'fedflow run explain' says what it waits for")
+        message = too_few(session, run)
+        if message is not None and run.status in (Status.FAILED, Status.PAUSED):
+            raise Conflict(message)
         if run.status == Status.FAILED:
             _move(run, Status.PREPARING if run.round == 0 else Status.RUNNING)
             if run.round == 0:
@@ -157,8 +187,12 @@ def close_round(store: Store, run_id: str) -> None:
         state = state_of(session, run)
         if run.status != Status.RUNNING or state.phase is not Phase.COLLECTING:
             raise Conflict(f"run '{run.name}' is {run.status}, round {run.round} is {state.phase}; nothing to close")
-        if not state.accepted:
-            raise Conflict(f"round {run.round} has no update yet; wait for one, or stop the run")
+        least = plan_of(run).least_updates
+        if len(state.accepted) < least:
+            raise Conflict(
+                f"round {run.round} has {len(state.accepted) or 'no'} update{'' if len(state.accepted) == 1 else 's'} "
+                f"yet, and fewer than {least} are never joined; wait for more, or stop the run"
+            )
         close(session, store, run)
 
 
@@ -185,6 +219,8 @@ def consent(store: Store, caller: Caller, run_id: str, accept: bool, num_example
         row = session.get(RunMember, (run_id, member_id))
         if row is None:
             raise Forbidden(f"run '{run.name}' was not planned with the member '{member}'")
+        if run.status in (Status.DONE, Status.STOPPED):
+            raise Conflict(f"run '{run.name}' is {run.status}; there is nothing left to consent to")
         row.consent, row.consent_at = "accepted" if accept else "declined", store.clock()
         row.num_examples = num_examples if accept else None
         told = {"member": member, "num_examples": row.num_examples, "reason": reason}
@@ -193,13 +229,44 @@ def consent(store: Store, caller: Caller, run_id: str, accept: bool, num_example
             without(session, store, run, member)
 
 
+def ask_again(store: Store, run_id: str, member: str) -> None:
+    """Ask a member once more that has declined; it is asked for its update from the round under way on.
+
+    Raises NotFound for a member that the run was not planned with, Conflict for one that was removed, or a run that is
+    over.
+    """
+    with store.begin() as session:
+        run = locked_run(session, run_id)
+        if run.status in (Status.DONE, Status.STOPPED):
+            raise Conflict(f"run '{run.name}' is {run.status}; start a new one")
+        found = [(row, person) for row, person in participants(session, run) if person.name == member]
+        if not found:
+            raise NotFound(f"run '{run.name}' was not planned with a member '{member}'")
+        row, person = found[0]
+        if person.removed_at is not None:
+            raise Conflict(f"the member '{member}' was removed; a new one needs a new run")
+        if row.consent != "declined":
+            return
+        row.consent, row.consent_at = "asked", None
+        session.flush()
+        if run.round and state_of(session, run).phase is Phase.COLLECTING:
+            state, current = state_of(session, run), current_round(session, run)
+            asked = set(rounds.select(eligible(session, run), rules_of(plan_of(run)), _seed(run), run.round))
+            keep = asked | set(state.selected)
+            current.selected = [name for name in plan_of(run).data.clients if name in keep]
+        events.record(session, store, run.federation_id, run.id, "asked again", member=member)
+
+
 def without(session: Session, store: Store, run: Run, member: str) -> None:
     """Go on without a member that declined or was removed; in the caller's transaction."""
     if run.status not in (Status.RUNNING, Status.PAUSED) or run.round == 0:
         return
-    state = rounds.leave(state_of(session, run), member)
+    left = rounds.leave(state_of(session, run), member)
+    state = rounds.fill_up(left, eligible(session, run), rules_of(plan_of(run)))
     current_round(session, run).selected = list(state.selected)
     session.flush()
+    if state.phase is Phase.COLLECTING:
+        _fail_without_members(session, store, run)
     if run.status == Status.RUNNING and rounds.may_close(state, rules_of(plan_of(run)), deadline_passed=False):
         close(session, store, run)
 

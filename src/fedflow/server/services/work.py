@@ -51,6 +51,15 @@ def work_for(store: Store, caller: Caller) -> Work:
                     return work
         newest = runs.where(Run.status.in_(OVER)).order_by(Run.created_at.desc(), Run.id.desc()).limit(1)
         over = session.execute(newest).one_or_none()
+        declined = session.scalar(
+            select(Run.name)
+            .join(RunMember, RunMember.run_id == Run.id)
+            .where(RunMember.member_id == member_id, RunMember.consent == "declined", Run.status.not_in(OVER))
+            .limit(1)
+        )
+        if declined is not None:
+            text = f"you declined run '{declined}'; its coordinator can ask again"
+            return Work(action="wait", text=text, poll_after_s=IDLE_POLL_S)
         if over is not None:
             return _finished(session, over[0])
     return Work(action="wait", text="no run wants this member yet", poll_after_s=IDLE_POLL_S)

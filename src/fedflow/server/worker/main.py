@@ -86,6 +86,10 @@ def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, w
     job = jobs.claim(store, job_id, worker)
     if job is None:
         return
+    if job.attempts > jobs.MOST_ATTEMPTS:
+        died = f"the worker died at it {jobs.MOST_ATTEMPTS} times, perhaps for want of memory; its log says more"
+        _failed(store, job, died, give_up=True)
+        return
     began = time.monotonic()
     try:
         with _lease(store, job_id, worker):
