@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
+import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from tests.unit.server.run_setting import DEADLINE_S, MEMBERS, Setting, adapter, plan_of, start
 
 from fedflow.federation.protocol import UpdateRequest
+from fedflow.processes import is_alive
 from fedflow.server.database.tables import Event, Job, Receipt, Refusal
 from fedflow.server.errors import ApiError, Conflict, Forbidden, NotFound, Unprocessable
 from fedflow.server.services import (
@@ -192,6 +195,20 @@ def test_a_dead_workers_job_is_taken_up_when_its_lease_has_ended(setting: Settin
     assert jobs.waiting(setting.store, jobs.ROUNDS) == [job_id]
     assert jobs.claim(setting.store, job_id, "second") is not None
     assert not jobs.renew(setting.store, job_id, "first")
+
+
+def test_a_dead_workers_job_on_the_same_machine_waits_for_no_lease(setting: Setting) -> None:
+    for seed, member in enumerate(MEMBERS):
+        setting.hand_in(member, 1, adapter(seed + 1))
+    (job_id,) = jobs.waiting(setting.store, jobs.ROUNDS)
+    with subprocess.Popen(["true"]) as dead:
+        dead.wait()
+    for worker, waits in ((f"here-{os.getpid()}", True), (f"there-{dead.pid}", True), (f"here-{dead.pid}", False)):
+        with setting.store.begin() as session:
+            session.get_one(Job, job_id).status = jobs.QUEUED
+        assert jobs.claim(setting.store, job_id, worker) is not None
+        jobs.release(setting.store, "here", is_alive)
+        assert jobs.waiting(setting.store, jobs.ROUNDS) == ([] if waits else [job_id])
 
 
 def test_a_job_that_keeps_failing_fails_the_run_and_resume_tries_again(setting: Setting) -> None:

@@ -6,7 +6,7 @@ done, and whose it is stands in the row; a sweep puts what nobody is at into the
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
@@ -97,6 +97,18 @@ def unfinished(session: Session, run_id: str, kinds: Collection[str]) -> int:
     """How many jobs of these kinds a run still has to come."""
     query = select(func.count()).where(Job.run_id == run_id, Job.kind.in_(kinds), Job.status.in_((QUEUED, RUNNING)))
     return session.scalar(query) or 0
+
+
+def release(store: Store, host: str, is_alive: Callable[[int], bool]) -> None:
+    """Put back the jobs of workers of this machine that are no more; those of others wait for their lease's end.
+
+    A worker is called HOST-PROCESS.
+    """
+    with store.begin() as session:
+        for job in session.scalars(select(Job).where(Job.status == RUNNING).with_for_update()):
+            machine, _, process = (job.worker or "").rpartition("-")
+            if machine == host and process.isdecimal() and not is_alive(int(process)):
+                job.status, job.leased_until = QUEUED, None
 
 
 def waiting(store: Store, kinds: Collection[str]) -> list[str]:

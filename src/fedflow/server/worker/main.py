@@ -15,6 +15,7 @@ from importlib import import_module
 from sqlalchemy.exc import SQLAlchemyError
 
 from fedflow.errors import FedFlowError
+from fedflow.processes import is_alive
 from fedflow.server.database.tables import Job
 from fedflow.server.services import commits, files, idempotency, jobs, runs, scores
 from fedflow.server.settings import ServerSettings
@@ -67,7 +68,9 @@ def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
         import_module(pool.module)  # the first round waits for nothing
     else:
         os.nice(EVALUATION_NICENESS)
-    worker = f"{socket.gethostname()}-{os.getpid()}"
+    host = socket.gethostname()
+    worker = f"{host}-{os.getpid()}"
+    jobs.release(store, host, is_alive)
     queue = open_queue(store.folder, settings.queue_url, f"fedflow-{pool.name}")
     do_job = queue.task(name=DO_JOB)(lambda job_id: carry_out(store, settings, pool, job_id, worker))
     ended = threading.Event()
