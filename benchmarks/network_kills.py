@@ -10,8 +10,8 @@ times on each database. What was played is kept in --state: the same command goe
 
 How to read: 'under way' counts strikes inside a call of which a moment was drawn, and not at its end. Recovery is
 measured from the strike, restart included, to the next work of its kind that is done: a job's end for a worker (or its
-next death at one), an answer for the web process and a participant, an event for the rest. A dead worker's job is
-nobody else's for 10 s, by its lease. The first federation on each database runs as a person starts it ('cold'); in the
+next death at one), an answer for the rest, or an event in the run. A dead worker's job is nobody else's for 10 s, by
+its lease. The first federation on each database runs as a person starts it ('cold'); in the
 others, processes are forked from one that has imported torch ('warm'), which saves the import at every restart.
 """
 

@@ -212,7 +212,9 @@ def play(
         answers = _answers(network)
         strikes = [*_strikes(network, ledger, answers)]
         if server_died is not None:
-            strikes.append(Strike(WHOLE_SERVER, True, ledger.after("SELECT at FROM event", server_died)))
+            signs = [row[0] for row in ledger.rows("SELECT at FROM event")] + [told.at for told in answers]
+            later = min((sign for sign in signs if sign > server_died + IN_FLIGHT_S), default=None)
+            strikes.append(Strike(WHOLE_SERVER, True, None if later is None else later - server_died))
         return Played(strikes, [*_faults(example, network, ledger), *lost(answers)], time.monotonic() - began)
 
 
@@ -236,11 +238,6 @@ class Ledger:
     def one(self, query: str) -> Any:
         """The first row's only value."""
         return self.rows(query)[0][0]
-
-    def after(self, query: str, at: float) -> float | None:
-        """Seconds from `at` to the first later of the times that the SELECT gives."""
-        later = [row[0] - at for row in self.rows(query) if row[0] is not None and row[0] > at]
-        return min(later, default=None)
 
 
 def lost(answers: list[Told]) -> list[str]:
