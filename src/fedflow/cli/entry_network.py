@@ -150,8 +150,10 @@ def _explain(
     run: RunArgument = None, url: UrlOption = URL, token_file: TokenOption = None, token: SecretOption = None
 ) -> None:
     """Say in one paragraph why the run is not moving."""
+    from fedflow.client.connection import printable
+
     coordinator = _coordinator(url, token, token_file)
-    print(coordinator.get(f"/runs/{run or coordinator.last_run()}/explain")["text"])
+    print(printable(coordinator.get(f"/runs/{run or coordinator.last_run()}/explain")["text"]))
 
 
 @run_app.command("scores")

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from fedflow.client.connection import printable
 from fedflow.client.consent import size_text
 from fedflow.client.transfer import download
 from fedflow.errors import MistakeError, RunError
@@ -55,7 +56,7 @@ class Coordinator:
             raise RunError(f"{self._url}: answers like no FedFlowServer; check the address") from None
         if answer.is_error:
             problem = told.get("error", {}) if isinstance(told, dict) else {}
-            message = str(problem.get("message") or f"status {answer.status_code}")
+            message = printable(str(problem.get("message") or f"status {answer.status_code}"))
             raise (MistakeError if answer.status_code < 500 else RunError)(message)
         return told
 
@@ -117,10 +118,10 @@ def watch(coordinator: Coordinator, run_id: str) -> bool:
             for event in coordinator.pages(f"/federations/{run['federation_id']}/events", after=after):
                 after = event["id"]
                 if event["run"] == run_id:
-                    print(_line(event), flush=True)
+                    print(event_line(event), flush=True)
             if run["status"] in OVER and not run["jobs_to_come"]:
                 if run["message"]:
-                    print(run["message"], file=sys.stderr)
+                    print(printable(run["message"]), file=sys.stderr)
                 return bool(run["status"] == "done")
             time.sleep(LOOK_S)
     except KeyboardInterrupt:
@@ -129,11 +130,12 @@ def watch(coordinator: Coordinator, run_id: str) -> bool:
         ) from None
 
 
-def _line(event: dict[str, Any]) -> str:
+def event_line(event: dict[str, Any]) -> str:
+    """What happened, as one line for a terminal, whatever its facts hold."""
     at = time.strftime("%H:%M:%S", time.localtime(time.time() - event["age_s"]))
     facts = event["facts"]
     told = ", ".join(f"{key} {_short(key, value)}" for key, value in facts.items() if value not in (None, "", []))
-    return f"{at}  {event['kind']}" + (f": {told}" if told else "")
+    return f"{at}  {printable(event['kind'])}" + (f": {printable(told)}" if told else "")
 
 
 def _short(key: str, value: object) -> str:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from fedflow.cli.run import Coordinator
+from fedflow.client.connection import printable
 from fedflow.errors import MistakeError, RunError
 
 LOOK_S = 0.5
@@ -17,10 +18,10 @@ def print_scores(coordinator: Coordinator, run_id: str) -> None:
     answer = coordinator.get(f"/runs/{run_id}/scores")
     for score in answer["items"]:
         kid = f"KID {score['kid']:.3f} ({score['kid_low']:.3f} to {score['kid_high']:.3f})"
-        print(f"round {score['round']:>3}  {score['who']:<20}  FID {score['fid']:7.2f}  {kid}")
+        print(f"round {score['round']:>3}  {printable(score['who']):<20}  FID {score['fid']:7.2f}  {kid}")
     if answer["items"]:
         score = answer["items"][0]
-        print(f"Measured with {score['extractor']} against {score['num_heldout']} held-out pictures.")
+        print(f"Measured with {printable(score['extractor'])} against {score['num_heldout']} held-out pictures.")
     if answer["to_come"]:
         print(f"{answer['to_come']} more to come.")
     elif not answer["items"]:

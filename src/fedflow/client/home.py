@@ -93,6 +93,14 @@ class Home:
         """Write who this device is."""
         write_json(self._device_file, device.model_dump())
 
+    def leave(self) -> None:
+        """Forget who this device is, and its key: a server takes no key again that was shut out.
+
+        The key goes first: where this is cut off between the two, the next start is refused too and ends it.
+        """
+        (self.folder / "device.key").unlink(missing_ok=True)
+        self._device_file.unlink(missing_ok=True)
+
     def base(self, content_hash: str) -> Path:
         """The folder of a base model. Raises RunError for what is no SHA-256."""
         if not CONTENT_HASH.fullmatch(content_hash):
