@@ -128,7 +128,7 @@ class Connection:
     def leave(self) -> None:
         """Forget the federation that this device had joined, so that it can join anew."""
         self._home.leave()
-        self._client.auth = None
+        self._client.auth = httpx.Auth()
 
     def work(self) -> Work:
         """What to do now."""

@@ -94,12 +94,13 @@ class Home:
         write_json(self._device_file, device.model_dump())
 
     def leave(self) -> None:
-        """Forget who this device is, and its key: a server takes no key again that was shut out.
+        """Put aside who this device was, and its key, as `device.key.left` and `device.json.left`.
 
         The key goes first: where this is cut off between the two, the next start is refused too and ends it.
         """
-        (self.folder / "device.key").unlink(missing_ok=True)
-        self._device_file.unlink(missing_ok=True)
+        for path in (self.folder / "device.key", self._device_file):
+            if path.is_file():
+                path.replace(path.with_name(f"{path.name}.left"))
 
     def base(self, content_hash: str) -> Path:
         """The folder of a base model. Raises RunError for what is no SHA-256."""

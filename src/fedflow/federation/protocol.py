@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StrictFloat, StrictInt
 
 PROTOCOL = 2
 """Raised where a message changes its meaning; a client of another number is told so and stops."""
@@ -27,7 +27,8 @@ def _is_printable(text: str) -> str:
 
 SHOWN = AfterValidator(_is_printable)
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the content, hexadecimal.")]
-Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$"), SHOWN]
+ONE_LINE: dict[str, JsonValue] = {"pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"}
+Name = Annotated[str, Field(min_length=1, max_length=80, json_schema_extra=ONE_LINE), SHOWN]
 Layout = Literal["diffusers", "kohya", "unet"]
 Seconds = Annotated[float, Field(ge=0)]
 

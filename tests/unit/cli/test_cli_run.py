@@ -23,7 +23,7 @@ def test_what_a_member_says_is_one_line_that_cannot_steer_the_terminal() -> None
 def test_what_cannot_be_shown_is_refused_where_it_comes_in(steering: str) -> None:
     with pytest.raises(ValidationError, match="holds characters that a terminal cannot show"):
         ConsentRequest(accept=False, num_examples=1, reason=steering)
-    with pytest.raises(ValidationError, match="device_name"):
+    with pytest.raises(ValidationError, match="holds characters that a terminal cannot show"):
         JoinRequest(code="12345678", device_name=steering, public_key="x" * 44, version="1")
     with pytest.raises(ValidationError, match="member"):
         CodeRequest(member=steering)

@@ -80,7 +80,7 @@ def test_a_device_that_was_shut_out_joins_anew_with_a_new_code_and_a_new_key(
 
 
 def test_a_code_or_name_that_can_be_none_is_named(peer: Peer, pictures: Path, tmp_path: Path) -> None:
-    with pytest.raises(MistakeError, match="code: .*at least 8 characters"):
+    with pytest.raises(MistakeError, match=r"code: .*at least 8 characters"):
         join(peer.address, pictures, code="short", home=tmp_path / "home")
     with pytest.raises(MistakeError, match="a terminal cannot show"):
         join(peer.address, pictures, code="code-code", home=tmp_path / "home", name="a\x1b")
