@@ -28,6 +28,16 @@ def print_scores(coordinator: Coordinator, run_id: str) -> None:
         print("The run is not scored: its server has no held-out pictures for it ('fedflow server --pictures FOLDER').")
 
 
+def print_refusals(coordinator: Coordinator, run_id: str) -> None:
+    """Print the updates that were refused in the run, a line each, with the reason."""
+    found = list(coordinator.pages(f"/runs/{run_id}/refusals"))
+    for refusal in found:
+        kept = f"  (kept aside: {refusal['sha256'][:12]})" if refusal["sha256"] else ""
+        print(f"round {refusal['round']:>3}  {printable(refusal['member']):<20}  {printable(refusal['reason'])}{kept}")
+    if not found:
+        print("No update of the run was refused.")
+
+
 def export(coordinator: Coordinator, run_id: str, out: Path, layout: str, number: int | None) -> None:
     """Have the joint model after round `number`, or the last, written as other tools open it, and fetch it to `out`.
 
@@ -39,7 +49,9 @@ def export(coordinator: Coordinator, run_id: str, out: Path, layout: str, number
     wanted = [line for line in committed if number in (None, line["number"])]
     if not wanted:
         numbers = ", ".join(str(line["number"]) for line in committed) or "none yet"
-        raise MistakeError(f"--round {number or 'last'}: not committed; the run's committed rounds are: {numbers}")
+        if number is None:
+            raise MistakeError("the run has no committed round yet; 'fedflow run watch' says how far it is")
+        raise MistakeError(f"--round {number}: not committed; the run's committed rounds are: {numbers}")
     files = _exported(coordinator, wanted[-1]["version"])
     if layout not in files:
         layout_of_models = next(iter(files))
