@@ -56,6 +56,7 @@ def carry_over_network(plan_file: Path, plan: Plan, out: Path) -> None:
         # A second one draws on another core; the server's own is the first.
         processes.enter_context(_process(place / "evaluator.log", "server", "--folder", server, "evaluator"))
         coordinator = Coordinator(url, None, server / TOKEN_FILE)
+        processes.callback(coordinator.close)
         print(f"FedFlowServer runs at {url}; five clients join it, each with its own folder under {place}.")
         for client in plan.data.clients:
             words: list[str | Path] = [

@@ -107,6 +107,7 @@ def _code(
     member: Annotated[str, typer.Argument(help="Name of the member that joins with it.")],
     max_examples: Annotated[int | None, typer.Option(help="Most pictures that the member may claim.", min=1)] = None,
     federation: FederationOption = None,
+    folder: FolderOption = None,
     url: UrlOption = URL,
     token_file: TokenOption = None,
     token: SecretOption = None,
@@ -114,8 +115,39 @@ def _code(
     """Make a one-time code with which a participant joins."""
     from fedflow.cli.run import code
 
-    folder: Path | None = context.obj["folder"]
-    print(code(_coordinator(url, token, token_file, folder), member, federation, max_examples))
+    coordinator = _coordinator(url, token, token_file, folder or context.obj["folder"])
+    print(code(coordinator, member, federation, max_examples))
+
+
+@server_app.command("members")
+def _members(
+    context: typer.Context,
+    federation: FederationOption = None,
+    folder: FolderOption = None,
+    url: UrlOption = URL,
+    token_file: TokenOption = None,
+    token: SecretOption = None,
+) -> None:
+    """Print the federation's members and their machines."""
+    from fedflow.cli.members import print_members
+
+    print_members(_coordinator(url, token, token_file, folder or context.obj["folder"]), federation)
+
+
+@server_app.command("remove")
+def _remove(
+    context: typer.Context,
+    member: Annotated[str, typer.Argument(help="Name of the member to shut out, with all its machines.")],
+    federation: FederationOption = None,
+    folder: FolderOption = None,
+    url: UrlOption = URL,
+    token_file: TokenOption = None,
+    token: SecretOption = None,
+) -> None:
+    """Shut a member out at once; a new code lets it back in."""
+    from fedflow.cli.members import remove
+
+    remove(_coordinator(url, token, token_file, folder or context.obj["folder"]), member, federation)
 
 
 @run_app.command("start")
@@ -150,8 +182,10 @@ def _explain(
     run: RunArgument = None, url: UrlOption = URL, token_file: TokenOption = None, token: SecretOption = None
 ) -> None:
     """Say in one paragraph why the run is not moving."""
+    from fedflow.client.connection import printable
+
     coordinator = _coordinator(url, token, token_file)
-    print(coordinator.get(f"/runs/{run or coordinator.last_run()}/explain")["text"])
+    print(printable(coordinator.get(f"/runs/{run or coordinator.last_run()}/explain")["text"]))
 
 
 @run_app.command("scores")
@@ -163,6 +197,17 @@ def _scores(
 
     coordinator = _coordinator(url, token, token_file)
     print_scores(coordinator, run or coordinator.last_run())
+
+
+@run_app.command("refusals")
+def _refusals(
+    run: RunArgument = None, url: UrlOption = URL, token_file: TokenOption = None, token: SecretOption = None
+) -> None:
+    """Print the updates that were refused, and why."""
+    from fedflow.cli.run_results import print_refusals
+
+    coordinator = _coordinator(url, token, token_file)
+    print_refusals(coordinator, run or coordinator.last_run())
 
 
 @run_app.command("report")

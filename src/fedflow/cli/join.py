@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from fedflow.client.connection import Connection, is_private, printable, server_address
+from fedflow.client.connection import PATIENCE_S, Connection, Unavailable, is_private, printable, server_address
 from fedflow.client.home import Device, Home, default_home, only_home
 from fedflow.client.participant import Participant, Place
 from fedflow.client.policy import Policy, read_policy
@@ -27,6 +27,8 @@ def join(
     once: bool = False,
 ) -> None:
     """Join the federation at `url` with a one-time code, or go on as the device that joined from `home` before.
+
+    A device that was shut out since then joins anew, with a new key; else the code of one that has joined stays unused.
 
     `data` holds the pictures; `name` is what the coordinator sees of this device. `accept` answers yes to every run
     within the policy and `max_rounds`. With `once` it ends with the first run that is finished.
@@ -53,7 +55,10 @@ def _device(home: Home, connection: Connection, server: str | None, code: str | 
     if device is not None:
         if server not in (None, device.server):
             raise MistakeError(f"{home.folder}: has joined {device.server}; give another --home to join {server} too")
-        return device
+        if code is None or not _was_shut_out(connection):
+            return device
+        connection.leave()
+        server = device.server
     if server is None or code is None:
         raise MistakeError(
             f"{home.folder}: has not joined a federation yet; give the server's URL, and --code with the coordinator's "
@@ -61,7 +66,19 @@ def _device(home: Home, connection: Connection, server: str | None, code: str | 
         )
     if not is_private(server):
         print(f"fedflow: {server} is not https: others on the network can read what is sent", file=sys.stderr)
+    print(f"Joining {server}; a server that does not answer is tried for {PATIENCE_S:.0f} seconds.", flush=True)
     return connection.join(server, code, name)
+
+
+def _was_shut_out(connection: Connection) -> bool:
+    """Whether a code is needed although this device has joined before; says so where not."""
+    try:
+        if connection.is_shut_out():
+            return True
+    except Unavailable as error:
+        print(f"fedflow: {error}", file=sys.stderr)
+    print("fedflow: this device has joined before; the code was not used", file=sys.stderr)
+    return False
 
 
 def _limits(policy: Path | None, max_rounds: int | None) -> Policy:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from fedflow.cli.run import Coordinator
+from fedflow.client.connection import printable
 from fedflow.errors import MistakeError, RunError
 
 LOOK_S = 0.5
@@ -17,14 +18,24 @@ def print_scores(coordinator: Coordinator, run_id: str) -> None:
     answer = coordinator.get(f"/runs/{run_id}/scores")
     for score in answer["items"]:
         kid = f"KID {score['kid']:.3f} ({score['kid_low']:.3f} to {score['kid_high']:.3f})"
-        print(f"round {score['round']:>3}  {score['who']:<20}  FID {score['fid']:7.2f}  {kid}")
+        print(f"round {score['round']:>3}  {printable(score['who']):<20}  FID {score['fid']:7.2f}  {kid}")
     if answer["items"]:
         score = answer["items"][0]
-        print(f"Measured with {score['extractor']} against {score['num_heldout']} held-out pictures.")
+        print(f"Measured with {printable(score['extractor'])} against {score['num_heldout']} held-out pictures.")
     if answer["to_come"]:
         print(f"{answer['to_come']} more to come.")
     elif not answer["items"]:
         print("The run is not scored: its server has no held-out pictures for it ('fedflow server --pictures FOLDER').")
+
+
+def print_refusals(coordinator: Coordinator, run_id: str) -> None:
+    """Print the updates that were refused in the run, a line each, with the reason."""
+    found = list(coordinator.pages(f"/runs/{run_id}/refusals"))
+    for refusal in found:
+        kept = f"  (kept aside: {refusal['sha256'][:12]})" if refusal["sha256"] else ""
+        print(f"round {refusal['round']:>3}  {printable(refusal['member']):<20}  {printable(refusal['reason'])}{kept}")
+    if not found:
+        print("No update of the run was refused.")
 
 
 def export(coordinator: Coordinator, run_id: str, out: Path, layout: str, number: int | None) -> None:
@@ -38,7 +49,9 @@ def export(coordinator: Coordinator, run_id: str, out: Path, layout: str, number
     wanted = [line for line in committed if number in (None, line["number"])]
     if not wanted:
         numbers = ", ".join(str(line["number"]) for line in committed) or "none yet"
-        raise MistakeError(f"--round {number or 'last'}: not committed; the run's committed rounds are: {numbers}")
+        if number is None:
+            raise MistakeError("the run has no committed round yet; 'fedflow run watch' says how far it is")
+        raise MistakeError(f"--round {number}: not committed; the run's committed rounds are: {numbers}")
     files = _exported(coordinator, wanted[-1]["version"])
     if layout not in files:
         layout_of_models = next(iter(files))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from fedflow import __version__
+from fedflow.client.connection import LOOPBACK
 from fedflow.errors import PlanError
 from fedflow.plan import describe
 from fedflow.server.database import schema
@@ -20,6 +22,7 @@ from fedflow.server.worker.main import Pool, work
 
 FIRST_MEMBER = "participant-1"
 MOST_EXAMPLES = 100_000
+EVERY_ADDRESS = frozenset({"0.0.0.0", "::", "*", ""})  # noqa: S104 - to know them, not to listen there
 
 
 def settings_of(**given: object) -> ServerSettings:
@@ -27,7 +30,7 @@ def settings_of(**given: object) -> ServerSettings:
     try:
         return ServerSettings.model_validate({key: value for key, value in given.items() if value is not None})
     except ValidationError as error:
-        raise PlanError(describe(error)) from None
+        raise PlanError(_as_option(describe(error), error.errors()[0]["loc"])) from None
 
 
 def run_server(settings: ServerSettings) -> int:
@@ -36,13 +39,17 @@ def run_server(settings: ServerSettings) -> int:
     store = open_store(settings)
     first = identity.first_coordinator(store)
     federation = federations.first_federation(store)
-    url = f"http://{settings.host}:{settings.port}"
+    url = address(settings)
     print(f"FedFlowServer: {url}   data: {settings.folder.absolute()}")
     print(f"API: {url}/openapi/   stop: Ctrl-C, nothing is lost")
+    if settings.host in LOOPBACK:
+        print(
+            "Only this machine reaches it: for others give --host 0.0.0.0, and put a proxy with TLS (https) in front."
+        )
     if first is not None:
         code = devices.new_code(store, federation, FIRST_MEMBER, MOST_EXAMPLES, ttl_s=settings.code_ttl_s)
         print(f"The coordinator's token is in {settings.folder.absolute() / identity.TOKEN_FILE}")
-        print(f"The first participant joins with: fedflow join {url} --code {code} --data FOLDER")
+        print(f"The first participant is member '{FIRST_MEMBER}': fedflow join {url} --code {code} --data FOLDER")
         where = "" if settings.folder == default_folder() else f" --folder {settings.folder.absolute()}"
         print(f"More codes: fedflow server{where} code MEMBER --server {url}")
     sys.stdout.flush()
@@ -50,9 +57,22 @@ def run_server(settings: ServerSettings) -> int:
     return supervise(settings)
 
 
+def address(settings: ServerSettings) -> str:
+    """The server's address as other machines write it: this machine's name where it listens on all addresses."""
+    host = socket.gethostname() if settings.host in EVERY_ADDRESS else settings.host
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
 def default_folder() -> Path:
     """Where a server keeps its data if nobody says otherwise."""
     return Path.home() / ".local" / "share" / "fedflow-server"
+
+
+def _as_option(fault: str, key: tuple[int | str, ...]) -> str:
+    """The fault with the option in front that was given wrongly."""
+    if not key:
+        return fault
+    return f"--{str(key[0]).replace('_', '-')}: {fault.removeprefix(f'{key[0]}: ')}"
 
 
 def run_worker(settings: ServerSettings, pool: Pool) -> None:

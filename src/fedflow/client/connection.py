@@ -39,6 +39,7 @@ from fedflow.federation.protocol import (
     Work,
     signed_text,
 )
+from fedflow.plan import describe
 
 M = TypeVar("M", bound=Message)
 
@@ -51,6 +52,8 @@ TIMEOUTS = httpx.Timeout(connect=10.0, read=60.0, write=60.0, pool=60.0)
 TOKEN_MARGIN_S = 30.0
 CHALLENGES = 5
 """How many challenges are signed before a refusal counts: one is used up where the network sends its answer twice."""
+SHUT_OUT = frozenset({401, 403, 404})
+"""What a server answers to a device that was revoked, whose key it does not take, or that it does not know."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -94,7 +97,12 @@ class Connection:
         Repeating it with the same code and the same key, as after a crash, is the same request to the server.
         """
         identity = self._home.identity()
-        request = JoinRequest(code=code, device_name=device_name, public_key=identity.public_key, version=__version__)
+        try:
+            request = JoinRequest(
+                code=code, device_name=device_name, public_key=identity.public_key, version=__version__
+            )
+        except ValidationError as error:
+            raise MistakeError(f"this cannot be joined with: {describe(error)}") from None
         once = hashlib.sha256(f"{code} {identity.public_key}".encode()).hexdigest()
         joined = self._call(Joined, "POST", f"{server}{API}/join", request, once)
         try:
@@ -106,6 +114,21 @@ class Connection:
         self._home.keep(device)
         self._speak_as(device)
         return device
+
+    def is_shut_out(self) -> bool:
+        """Whether the server answers this device that it, or its member, was shut out. Raises Unavailable."""
+        try:
+            self.work()
+        except Refused as error:
+            if error.status in SHUT_OUT:
+                return True
+            raise
+        return False
+
+    def leave(self) -> None:
+        """Forget the federation that this device had joined, so that it can join anew."""
+        self._home.leave()
+        self._client.auth = httpx.Auth()
 
     def work(self) -> Work:
         """What to do now."""

@@ -18,14 +18,18 @@ from fedflow.plan import Plan, describe
 from fedflow.storage import read_json, write_json
 
 SHAPES_NAMED = 4
+DECLINED = "the owner of this machine declined"
+BY_POLICY = "the owner's policy does not allow it"
+"""All that a coordinator learns of a policy: its limits, and what is measured against them, are the owner's."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The owner's answer to a run; `reason` is given where it is no."""
+    """The owner's answer to a run. Where it is no, `reason` is for the owner and `told` for the coordinator."""
 
     accept: bool
     reason: str = ""
+    told: str = ""
 
 
 def plan_of(facts: RunFacts) -> Plan:
@@ -60,6 +64,7 @@ def in_plain_words(facts: RunFacts, plan: Plan, num_examples: int, data: Path) -
         f"    {_tensors(facts)}",
         f"  with them: the number of pictures ({num_examples}), the mean loss at the start and at the end,",
         "    steps and seconds of the training",
+        "  all members see how many pictures each of them has trained on",
         "",
         "What never leaves",
         "  pictures, captions, names of files and folders, encoded pictures, and the device's private key",
@@ -80,11 +85,12 @@ def decide(
 ) -> Answer:
     """The owner's answer: no where the policy says so, else yes where asking was waived, else what a person says.
 
-    Prints the run in plain words. Raises MistakeError where a person would have to be asked and there is no terminal.
+    Prints the run in plain words. Raises MistakeError where a person would have to be asked and there is no terminal,
+    KeyboardInterrupt where the person ends the question with Ctrl-C or Ctrl-D.
     """
     reason = refusal(policy, facts, plan, num_examples)
     if reason is not None:
-        return Answer(False, reason)
+        return Answer(False, reason, BY_POLICY)
     print(in_plain_words(facts, plan, num_examples, data), flush=True)
     if accept_unasked:
         return Answer(True)
@@ -93,7 +99,7 @@ def decide(
             f"run '{printable(facts.name)}' asks for consent and nobody is at a terminal; "
             "run the same command in one, or with --accept and limits (--max-rounds, --policy)"
         )
-    return Answer(True) if _says_yes() else Answer(False, "the owner of this machine declined")
+    return Answer(True) if _says_yes() else Answer(False, DECLINED, DECLINED)
 
 
 def remember(path: Path, facts: RunFacts) -> None:
@@ -131,8 +137,8 @@ def _says_yes() -> bool:
     while True:
         try:
             answer = input("Take part? [y/n] ").strip().lower()
-        except EOFError:
-            return False
+        except EOFError:  # Ctrl-D, or the terminal is gone: nobody has answered
+            raise KeyboardInterrupt from None
         if answer in {"y", "yes", "n", "no"}:
             return answer.startswith("y")
 

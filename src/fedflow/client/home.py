@@ -93,6 +93,15 @@ class Home:
         """Write who this device is."""
         write_json(self._device_file, device.model_dump())
 
+    def leave(self) -> None:
+        """Put aside who this device was, and its key, as `device.key.left` and `device.json.left`.
+
+        The key goes first: where this is cut off between the two, the next start is refused too and ends it.
+        """
+        for path in (self.folder / "device.key", self._device_file):
+            if path.is_file():
+                path.replace(path.with_name(f"{path.name}.left"))
+
     def base(self, content_hash: str) -> Path:
         """The folder of a base model. Raises RunError for what is no SHA-256."""
         if not CONTENT_HASH.fullmatch(content_hash):

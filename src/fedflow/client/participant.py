@@ -20,7 +20,7 @@ import torch
 from fedflow.client import memory
 from fedflow.client.base import prepare_base
 from fedflow.client.connection import Connection, Refused, Unavailable, printable
-from fedflow.client.consent import decide, has_agreed, plan_of, remember, size_text
+from fedflow.client.consent import Answer, decide, has_agreed, plan_of, remember, size_text
 from fedflow.client.global_state import have, merged_worth_fetching
 from fedflow.client.home import Device, Home
 from fedflow.client.policy import BYTES_PER_MB, Policy, is_open, refusal
@@ -140,8 +140,8 @@ class Participant:
     def _consent(self, run: str) -> float:
         facts = self._facts_of(run)
         note = self._home.run(run) / "consent.json"
-        accept, reason = has_agreed(note, facts), ""
-        if not accept:
+        answer = Answer(has_agreed(note, facts))
+        if not answer.accept:
             answer = decide(
                 facts,
                 plan_of(facts),
@@ -150,11 +150,13 @@ class Participant:
                 self._policy,
                 accept_unasked=self._accept_unasked,
             )
-            accept, reason = answer.accept, answer.reason
-            if accept:
+            if answer.accept:
                 remember(note, facts)
-        self._connection.consent(run, accept, self._place.num_examples, reason)
-        self._say(f"run '{printable(facts.name)}': {'you take part' if accept else f'declined: {reason}'}")
+        # A no needs no count, and the message wants one: 1 tells nothing.
+        self._connection.consent(run, answer.accept, self._place.num_examples if answer.accept else 1, answer.told)
+        self._say(
+            f"run '{printable(facts.name)}': {'you take part' if answer.accept else f'declined: {answer.reason}'}"
+        )
         return 0.0
 
     def _train(self, work: Work, run: str) -> float:
@@ -245,15 +247,18 @@ class Participant:
         """Fetch the joint model of a run that is over, and drop what the run had fetched and made here before."""
         folder = self._home.run(run)
         paths = [folder / f"joint.{layout}.safetensors" for layout in work.files]
-        if not folder.is_dir() or all(path.is_file() for path in paths):
+        if not folder.is_dir():
             return
-        for path, digest in zip(paths, work.files.values(), strict=True):
+        lacking = [
+            (path, digest) for path, digest in zip(paths, work.files.values(), strict=True) if not path.is_file()
+        ]
+        for path, digest in lacking:
             self._connection.fetch(digest, path)
         if self._open is not None and self._open.facts.id == run:
             self._open = None
         for name in ("blobs", "fetched"):
             shutil.rmtree(folder / name, ignore_errors=True)
-        for path in paths:
+        for path, _ in lacking:
             self._say(f"the joint model is here: {path}")
 
     def _trained(self, bench: Workbench, job: TrainJob) -> Trained:

@@ -62,6 +62,7 @@ def write_report(path: Path, summary: RunSummary) -> None:
         participants=_participants(summary),
         rounds=_rounds(summary.facts),
         has_baselines=any(row.participant == CENTRAL or row.participant.startswith(ALONE) for row in summary.rows),
+        has_floor=any(row.participant == FLOOR for row in summary.rows),
         columns=COLUMNS,
         dash=DASH,
     )

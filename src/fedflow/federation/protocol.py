@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StrictFloat, StrictInt
 
 PROTOCOL = 2
 """Raised where a message changes its meaning; a client of another number is told so and stops."""
@@ -17,8 +17,18 @@ API = "/api/v1"
 PROTOCOL_HEADER = "FedFlow-Protocol"
 TOKEN_PURPOSE = "fedflow device token, protocol 1"  # noqa: S105 - what is signed, no secret
 
+
+def _is_printable(text: str) -> str:
+    """Refuse what could steer the terminal on which it is shown, or forge a line there."""
+    if not text.isprintable():
+        raise ValueError(f"{text[:80]!a}: holds characters that a terminal cannot show in one line; leave them out")
+    return text
+
+
+SHOWN = AfterValidator(_is_printable)
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the content, hexadecimal.")]
-Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
+ONE_LINE: dict[str, JsonValue] = {"pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"}
+Name = Annotated[str, Field(min_length=1, max_length=80, json_schema_extra=ONE_LINE), SHOWN]
 Layout = Literal["diffusers", "kohya", "unet"]
 Seconds = Annotated[float, Field(ge=0)]
 
@@ -156,7 +166,7 @@ class ConsentRequest(Message):
 
     accept: bool
     num_examples: int = Field(ge=1, le=2**53)
-    reason: str = Field("", max_length=400)
+    reason: Annotated[str, Field(max_length=400), SHOWN] = ""
 
 
 class UpdateRequest(Message):
@@ -165,7 +175,7 @@ class UpdateRequest(Message):
     upload_id: str = Field(max_length=40)
     sha256: Sha256
     num_examples: StrictInt | StrictFloat
-    metrics: dict[Annotated[str, Field(max_length=40)], float] = Field(default_factory=dict, max_length=20)
+    metrics: dict[Annotated[str, Field(max_length=40), SHOWN], float] = Field(default_factory=dict, max_length=20)
 
 
 class UpdateAnswer(Message):

@@ -59,6 +59,7 @@ What leaves this machine
     8 tensors of unet with 256 numbers: 4 of 4x8, 4 of 8x4
   with them: the number of pictures (24), the mean loss at the start and at the end,
     steps and seconds of the training
+  all members see how many pictures each of them has trained on
 
 What never leaves
   pictures, captions, names of files and folders, encoded pictures, and the device's private key
@@ -93,13 +94,15 @@ def test_a_person_at_a_terminal_is_asked(
     typed: str, accept: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal(typed))
-    assert decided() == Answer(accept, "" if accept else "the owner of this machine declined")
+    said = "" if accept else "the owner of this machine declined"
+    assert decided() == Answer(accept, said, said)
     assert "What never leaves" in capsys.readouterr().out
 
 
-def test_a_closed_terminal_is_no_consent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_terminal_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal(""))
-    assert not decided().accept
+    with pytest.raises(KeyboardInterrupt):
+        decided()
 
 
 def test_nobody_to_ask_is_a_mistake_that_says_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +118,8 @@ def test_the_policy_answers_before_anybody_is_asked(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
     answer = decided(Policy(max_rounds=2), accept)
-    assert answer == Answer(False, "the run has 3 rounds, and the policy allows 2")
+    told = "the owner's policy does not allow it"
+    assert answer == Answer(False, "the run has 3 rounds, and the policy allows 2", told)
     assert capsys.readouterr().out == ""
 
 

@@ -47,8 +47,44 @@ def test_the_code_is_used_once_and_later_starts_need_none(
     assert (request.code, request.device_name) == ("code-code", "gpu 1")
     assert "Member 'studio' of 'Museums'" in capsys.readouterr().out
     join(None, pictures, home=home, once=True)
+    capsys.readouterr()
     join(peer.address, pictures, code="code-code", home=home, once=True)
     assert peer.paths().count("POST /join") == 1
+    assert capsys.readouterr().err == "fedflow: this device has joined before; the code was not used\n"
+
+
+def test_a_device_that_was_shut_out_joins_anew_with_a_new_code_and_a_new_key(
+    peer: Peer, pictures: Path, tmp_path: Path
+) -> None:
+    shut_out = False
+
+    def answer(asked: Asked) -> Said:
+        nonlocal shut_out
+        if asked.path.endswith("/join"):
+            shut_out = False
+        if shut_out and asked.path.endswith("/challenge"):
+            return peer.problem(403, "device 'device' was revoked; ask the coordinator for a new join code")
+        return finished(peer, asked)
+
+    peer.answer = answer
+    home = tmp_path / "home"
+    join(peer.address, pictures, code="code-code", home=home, once=True)
+    shut_out = True
+    with pytest.raises(Refused, match="ask the coordinator for a new join code"):
+        join(None, pictures, home=home, once=True)
+    join(None, pictures, code="code-anew", home=home, once=True)
+    joins = [JoinRequest.model_validate_json(asked.body) for asked in peer.asked if asked.path.endswith("/join")]
+    assert [request.code for request in joins] == ["code-code", "code-anew"]
+    assert joins[0].public_key != joins[1].public_key
+    join(None, pictures, home=home, once=True)
+
+
+def test_a_code_or_name_that_can_be_none_is_named(peer: Peer, pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(MistakeError, match=r"code: .*at least 8 characters"):
+        join(peer.address, pictures, code="short", home=tmp_path / "home")
+    with pytest.raises(MistakeError, match="a terminal cannot show"):
+        join(peer.address, pictures, code="code-code", home=tmp_path / "home", name="a\x1b")
+    assert peer.asked == []
 
 
 def test_what_lacks_for_joining_is_named(peer: Peer, pictures: Path, tmp_path: Path) -> None:

@@ -292,10 +292,13 @@ def test_an_update_that_is_refused_for_good_is_not_sent_again(
     assert printed.count("waiting, as the server refused this update for good") == 1
 
 
-def test_the_policy_declines_and_says_why(coordinator: Coordinator, machine: Machine) -> None:
+def test_the_policy_declines_and_says_why_to_the_owner_alone(
+    coordinator: Coordinator, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
     machine.take_part(Policy(max_rounds=1))
-    reason = "the run has 2 rounds, and the policy allows 1"
-    assert coordinator.consents == [ConsentRequest(accept=False, num_examples=3, reason=reason)]
+    told = "the owner's policy does not allow it"  # neither its limits nor the number of pictures
+    assert coordinator.consents == [ConsentRequest(accept=False, num_examples=1, reason=told)]
+    assert "declined: the run has 2 rounds, and the policy allows 1" in capsys.readouterr().out
     assert coordinator.handed_in == []
 
 

@@ -117,6 +117,14 @@ def test_page_says_the_result(summary: RunSummary, tmp_path: Path) -> None:
     assert "3 min 34 s" in text
 
 
+def test_a_floor_is_named_only_where_there_is_one(summary: RunSummary, tmp_path: Path) -> None:
+    assert "the untuned base and real pictures against real ones, the floor" in report(summary, tmp_path).text
+    without = replace(summary, rows=tuple(row for row in summary.rows if row.participant != "floor"))
+    text = report(without, tmp_path).text
+    assert "dashed is the untuned base." in text
+    assert "floor" not in text.lower()
+
+
 def test_page_holds_the_figures(summary: RunSummary, tmp_path: Path) -> None:
     text = report(summary, tmp_path).text
     assert "1 81.51 81.51 72.51 2 70.23 70.23 61.23 Central, on all 80 pictures 55.07" in text
