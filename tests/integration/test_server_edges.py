@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from network import FEDFLOW, Network, wait_for
 from siege import HONEST, answer_honestly, begin, close
 
 from fedflow.errors import MistakeError
+from fedflow.server.processes import MOST_QUICK_DEATHS
 from fedflow.server.services import files
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import open_store
@@ -97,6 +99,75 @@ def test_a_database_that_is_gone_and_back_costs_a_run_nothing_but_time(
         assert answer_honestly(scene, quiet, name).status == 200
     assert close(scene, scene.run) == close(scene, quiet)
     assert children.read_text() == before, "web process and worker are the same ones"
+
+
+def test_processes_that_die_while_the_database_is_away_wait_for_it(network: Network, cluster: Cluster) -> None:
+    network.options = ("--database-url", cluster.url)
+    network.start_server()
+    assert network.server is not None
+    cluster.stop()
+    for pid in _children(network):
+        os.killpg(pid, signal.SIGKILL)
+    for kind in ("web", "worker", "evaluator"):
+        waits = f"the start of the {kind} process: the database does not answer"
+        wait_for(lambda waits=waits: waits in network.log("server"), 120, f"the wait of the {kind} process")  # type: ignore[misc]
+    assert not network.ready()
+    cluster.start()
+    wait_for(network.ready, 60, "the server's return")
+    assert network.server.poll() is None
+    log = network.log("server")
+    assert "Traceback" not in log
+    assert log.count("the start of the web process: works again") == 1
+    assert log.count("the database does not answer") <= 8, "one line for each process that met it, not one a try"
+
+
+def test_a_worker_that_dies_and_dies_does_not_end_the_server(network: Network) -> None:
+    network.start_server()
+    assert network.server is not None
+    killed: set[int] = set()
+
+    def killed_again() -> bool:
+        found = [pid for pid in _children(network) if b"\0worker\0" in _words(pid)]
+        for pid in set(found) - killed:
+            killed.add(pid)
+            os.killpg(pid, signal.SIGKILL)
+        return len(killed) > MOST_QUICK_DEATHS
+
+    wait_for(killed_again, 120, "the worker's deaths")
+    pause = f"starting it again in {2**MOST_QUICK_DEATHS // 2} s"
+    wait_for(lambda: pause in network.log("server"), 30, "a pause that has grown")
+    assert network.ready()
+    assert network.server.poll() is None
+
+
+def _children(network: Network) -> list[int]:
+    assert network.server is not None
+    return [
+        int(pid) for pid in Path(f"/proc/{network.server.pid}/task/{network.server.pid}/children").read_text().split()
+    ]
+
+
+def _words(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--database-url", "postgresql+psycopg://fedflow@127.0.0.1:1/none"), "the database does not answer"),
+        (("migrate",), "server: holds no database; give the server's --folder or its --database-url"),
+    ],
+)
+def test_a_start_without_its_database_is_one_line(tmp_path: Path, words: tuple[str, ...], sentence: str) -> None:
+    command = [*FEDFLOW, "server", "--folder", str(tmp_path / "server"), *words]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert refused.returncode != 0
+    assert sentence in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
 
 
 @pytest.fixture

@@ -287,6 +287,21 @@ def _change(name: str, told: str, text: str) -> None:
     run_app.command(name, help=text)(command)
 
 
+@run_app.command("ask-again")
+def _ask_again(
+    member: Annotated[str, typer.Argument(help="Name of the member.")],
+    run: RunArgument = None,
+    url: UrlOption = URL,
+    token_file: TokenOption = None,
+    token: SecretOption = None,
+) -> None:
+    """Ask a member for its consent once more that has declined."""
+    coordinator = _coordinator(url, token, token_file)
+    found = run or coordinator.last_run()
+    coordinator.post(f"/runs/{found}/ask-again", {"member": member})
+    print(f"asked again: {member}")
+
+
 _change("pause", "paused", "Hand out no more work; updates under way are still taken.")
 _change("resume", "goes on", "Go on with a paused or failed run.")
 _change("stop", "stopped", "End the run for good; committed rounds stay.")

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from fedflow import __version__
 from fedflow.client.connection import LOOPBACK
-from fedflow.errors import PlanError
+from fedflow.errors import MistakeError, PlanError
 from fedflow.plan import describe
-from fedflow.server.database import schema
-from fedflow.server.processes import supervise
+from fedflow.server.database import away, schema
+from fedflow.server.processes import set_up_logs, supervise
 from fedflow.server.serve import check_address
 from fedflow.server.services import devices, federations, identity
 from fedflow.server.settings import ServerSettings
@@ -77,10 +77,15 @@ def _as_option(fault: str, key: tuple[int | str, ...]) -> str:
 
 def run_worker(settings: ServerSettings, pool: Pool) -> None:
     """One worker, until it is told to end."""
+    set_up_logs()
     work(open_store(settings), settings, pool)
 
 
 def migrate(settings: ServerSettings) -> None:
-    """Bring the database to this version's schema."""
-    schema.upgrade(make_engine(settings.url))
+    """Bring the database to this version's schema. Raises MistakeError where there is none, DatabaseAway."""
+    if settings.database_url is None and not (settings.folder / schema.IN_FOLDER).is_file():
+        raise MistakeError(f"{settings.folder}: holds no database; give the server's --folder or its --database-url")
+    engine = make_engine(settings.url)
+    with away.in_our_words(engine):
+        schema.upgrade(engine)
     print(f"The database has the schema of FedFlow {__version__}.")

@@ -34,10 +34,12 @@ class Policy(Settings):
         None, gt=0, strict=False, description="Largest update that may leave this machine, in millions of bytes."
     )
     min_members: int | None = Field(
-        None, ge=1, description="Fewest members of a run; with two, each can tell what the other's update was."
+        None, ge=1, description="Fewest members that a run is planned with; how many decline is nobody's to say before."
     )
     min_updates: int | None = Field(
-        None, ge=1, description="Fewest updates that a round may be joined of: the run's quorum, or all it wants."
+        None,
+        ge=1,
+        description="Fewest updates that a round may be joined of, whoever declines: the run's quorum, or 2.",
     )
     drawn_alone: bool = Field(
         True, description="Whether the server may draw pictures with this machine's update alone (evaluation.clients)."
@@ -92,11 +94,11 @@ def refusal(policy: Policy, facts: RunFacts, plan: Plan, num_examples: int) -> s
 
 
 def _too_little_privacy(policy: Policy, facts: RunFacts, plan: Plan) -> str | None:
-    updates = plan.network.quorum or plan.clients_per_round or len(facts.members)
     if policy.min_members is not None and len(facts.members) < policy.min_members:
         return f"the policy wants at least {policy.min_members} members, and the run has {len(facts.members)}"
-    if policy.min_updates is not None and updates < policy.min_updates:
-        return f"the policy wants rounds joined of at least {policy.min_updates} updates, and the run allows {updates}"
+    if policy.min_updates is not None and plan.least_updates < policy.min_updates:
+        wanted = f"rounds joined of at least {policy.min_updates} updates"
+        return f"the policy wants {wanted}, and the run allows {plan.least_updates}"
     if plan.evaluation.clients and not policy.drawn_alone:
         return "the server may draw with each member's update alone, which the policy forbids"
     if policy.max_epsilon is not None:

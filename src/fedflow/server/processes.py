@@ -7,11 +7,14 @@ the password in a database's URL shows in no list of processes.
 from __future__ import annotations
 
 import contextlib
+import logging
+import logging.config
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from types import FrameType
 
 from fedflow.errors import FedFlowError
@@ -23,14 +26,38 @@ KINDS = ("web", "worker", "evaluator")
 SECONDS_TO_END = 20.0
 RESTART_S = 1.0
 LOOK_S = 0.1
+LONGEST_RESTART_S = 30.0
 QUICK_S = 5.0
 MOST_QUICK_DEATHS = 5
 
+log = logging.getLogger("fedflow.server")
+
+
+@dataclass
+class _Child:
+    """A process, None while it waits for its start; `at` is when it began, or is to begin."""
+
+    kind: str
+    process: subprocess.Popen[bytes] | None
+    at: float
+    quick_deaths: int = 0
+
+    def died(self) -> float:
+        """Count the death and plan the next start; gives the seconds until then, more after each quick death."""
+        now = time.monotonic()
+        self.quick_deaths = self.quick_deaths + 1 if now - self.at < QUICK_S else 0
+        pause_s = min(RESTART_S * 2.0 ** max(0, self.quick_deaths - 1), LONGEST_RESTART_S)
+        self.process, self.at = None, now + pause_s
+        return pause_s
+
 
 def supervise(settings: ServerSettings) -> int:
-    """Run web process, worker and evaluator until SIGTERM or Ctrl-C; what dies is started again, after a second.
+    """Run web process, worker and evaluator until SIGTERM or Ctrl-C; what dies is started again.
 
-    Returns an exit status: 0 when told to end, 1 where a process dies again and again right after its start.
+    The pause before that is a second, and grows while a process dies right after its start.
+
+    Returns an exit status: 0 when told to end, 1 where the web process dies again and again right after its start, 2
+    where a process ends because the settings are wrong. A worker's deaths end nothing: its jobs wait for it.
     """
     ended = False
 
@@ -40,28 +67,33 @@ def supervise(settings: ServerSettings) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    running = {kind: (start(kind, settings), time.monotonic()) for kind in KINDS}
-    quick_deaths = dict.fromkeys(KINDS, 0)
+    children = [_Child(kind, start(kind, settings), time.monotonic()) for kind in KINDS]
     try:
         while not ended:
             time.sleep(LOOK_S)
-            for kind, (process, began) in running.items():
-                status = process.poll()
-                if status is None or ended:
+            for child in children:
+                if ended:
+                    break
+                if child.process is None:
+                    if time.monotonic() >= child.at:
+                        child.process, child.at = start(child.kind, settings), time.monotonic()
+                    continue
+                status = child.process.poll()
+                if status is None:
                     continue
                 if status == 2:
                     return 2
-                quick_deaths[kind] = quick_deaths[kind] + 1 if time.monotonic() - began < QUICK_S else 0
-                if quick_deaths[kind] >= MOST_QUICK_DEATHS:
-                    died = f"died {quick_deaths[kind]} times in a row"
-                    print(f"fedflow: the {kind} process {died}; see above", file=sys.stderr)
+                pause_s = child.died()
+                if child.kind == "web" and child.quick_deaths >= MOST_QUICK_DEATHS:
+                    print(
+                        f"fedflow: the web process died {child.quick_deaths} times in a row; see above", file=sys.stderr
+                    )
                     return 1
-                print(f"fedflow: the {kind} process ended ({status}); starting it again", file=sys.stderr, flush=True)
-                time.sleep(RESTART_S)
-                running[kind] = (start(kind, settings), time.monotonic())
+                again = f"starting it again in {pause_s:.0f} s"
+                print(f"fedflow: the {child.kind} process ended ({status}); {again}", file=sys.stderr, flush=True)
         return 0
     finally:
-        _end([process for process, _ in running.values()])
+        _end([child.process for child in children if child.process is not None])
 
 
 def start(kind: str, settings: ServerSettings) -> subprocess.Popen[bytes]:
@@ -88,12 +120,37 @@ def _settings() -> ServerSettings:
     return ServerSettings.model_validate_json(os.environ[SETTINGS])
 
 
+def set_up_logs() -> None:
+    """Everything that this process logs goes to standard error as JSON lines."""
+    from fedflow.server.api import logs  # noqa: PLC0415 - the supervisor needs no Flask
+
+    logging.config.dictConfig(logs.configuration())
+
+
+def _wait_for_database(settings: ServerSettings, kind: str) -> None:
+    """Return when the store can be opened; a database that is away ends no process, as it comes back."""
+    from fedflow.server.database.away import DatabaseAway, Outage  # noqa: PLC0415
+    from fedflow.server.store import open_store  # noqa: PLC0415
+
+    outage = Outage(log, f"the start of the {kind} process")
+    while True:
+        try:
+            open_store(settings).engine.dispose()
+        except DatabaseAway as error:
+            time.sleep(outage.failed(error))
+        else:
+            outage.over()
+            return
+
+
 def main() -> None:
     """What a child process does. Its exit status is that of the error it ends with."""
     end_with_parent()
     kind = sys.argv[1]
     settings = _settings()
     try:
+        set_up_logs()
+        _wait_for_database(settings, kind)
         if kind == "web":
             from fedflow.server.serve import serve  # noqa: PLC0415 - each process imports its own half
 

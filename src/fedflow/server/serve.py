@@ -16,7 +16,7 @@ from fedflow.errors import RunError
 from fedflow.server.api import logs
 from fedflow.server.api.app import create_app
 from fedflow.server.settings import ServerSettings
-from fedflow.server.store import open_store
+from fedflow.server.store import open_store, reopen_store
 
 KEEP_ALIVE_S = 30
 STOP_S = 10  # what is under way at a SIGTERM has this long to end
@@ -35,6 +35,7 @@ def serve(settings: ServerSettings) -> None:
 
     Raises:
         MistakeError: the database's schema is another version's.
+        DatabaseAway: the database does not answer.
         StorageError: the data folder cannot be used.
         RunError: the address cannot be listened on.
     """
@@ -123,7 +124,7 @@ def _gunicorn_settings(settings: ServerSettings) -> dict[str, Any]:
 
 def _app(settings: ServerSettings) -> Flask:
     sys.setswitchinterval(SWITCH_S)
-    return create_app(open_store(settings), settings)
+    return create_app(reopen_store(settings), settings)  # one that is started anew answers 503 without a database
 
 
 def _tell(host: str, port: int) -> None:

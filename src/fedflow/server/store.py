@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.orm import Session
 
 from fedflow.errors import MistakeError, StorageError
-from fedflow.server.database import schema
+from fedflow.server.database import away, schema
 from fedflow.server.database.tables import File
 from fedflow.server.group_commit import Log
 from fedflow.server.settings import ServerSettings
@@ -93,25 +93,45 @@ def open_store(settings: ServerSettings) -> Store:
     """The store of a server: folders made, engine made, schema made where the database is empty.
 
     Raises:
-        StorageError: the folder cannot be made.
+        StorageError: the folder cannot be made, or the database in it not used.
+        DatabaseAway: the database does not answer.
         MistakeError: the database's schema is older or newer than this FedFlow, or holds something else, or it
             belongs to another folder.
+    """
+    store = reopen_store(settings)
+    try:
+        with away.in_our_words(store.engine):
+            schema.prepare(store.engine)
+            _refuse_anothers_database(store.engine, store.folder)
+    except BaseException:
+        store.engine.dispose()
+        raise
+    return store
+
+
+def reopen_store(settings: ServerSettings) -> Store:
+    """As `open_store`, for a server that has opened it before: the database is not asked, and may be away.
+
+    Raises StorageError where the folder cannot be made.
     """
     folder = settings.folder.absolute()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("blobs", "uploads", "quarantine"):
-            (folder / name).mkdir(exist_ok=True)
+            (folder / name).mkdir(mode=0o700, exist_ok=True)
+        for name in ("queue.db",) if settings.database_url else ("queue.db", "server.db"):
+            _keep_private(folder / name)
     except OSError as error:
         raise StorageError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
-    engine = make_engine(settings.url)
-    try:
-        schema.prepare(engine)
-        _refuse_anothers_database(engine, folder)
-    except BaseException:
-        engine.dispose()
-        raise
-    return Store(engine, folder, Blobs(folder / "blobs"))
+    return Store(make_engine(settings.url), folder, Blobs(folder / "blobs"))
+
+
+def _keep_private(database: Path) -> None:
+    """Let no other account read a database of SQLite, whatever its folder lets; new logs take its mode over."""
+    database.touch(mode=0o600)
+    for path in (database, database.with_name(f"{database.name}-wal"), database.with_name(f"{database.name}-shm")):
+        with suppress(PermissionError, FileNotFoundError):  # another account's to say; a log that is not there
+            path.chmod(0o600)
 
 
 def _refuse_anothers_database(engine: Engine, folder: Path) -> None:

@@ -50,8 +50,8 @@ def facts(plan: Plan) -> RunFacts:
         (Policy(max_upload_mb=2.4), "the run's updates have about 2.5 MB, and the policy allows 2.4 MB"),
         (Policy(min_members=1), None),
         (Policy(min_members=3), "the policy wants at least 3 members, and the run has 1"),
-        (Policy(min_updates=1), None),
-        (Policy(min_updates=2), "the policy wants rounds joined of at least 2 updates, and the run allows 1"),
+        (Policy(min_updates=2), None),
+        (Policy(min_updates=3), "the policy wants rounds joined of at least 3 updates, and the run allows 2"),
         (Policy(drawn_alone=False), "the server may draw with each member's update alone, which the policy forbids"),
         (
             Policy(max_epsilon=8),

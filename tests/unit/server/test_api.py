@@ -373,6 +373,32 @@ def test_the_api_describes_itself(anyone: Api) -> None:
     assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", page.get_data(as_text=True)), "assets from elsewhere"
 
 
+def test_the_api_describes_its_headers_and_statuses(anyone: Api) -> None:
+    paths = {
+        path.removeprefix("/api/v1"): methods
+        for path, methods in anyone("GET", "/openapi/openapi.json").json["paths"].items()
+    }
+
+    def headers(path: str, method: str) -> set[str]:
+        return {each["name"] for each in paths[path][method]["parameters"] if each["in"] == "header"}
+
+    for path in ("/join", "/federations", "/federations/{federation_id}/codes", "/runs", "/runs/{run_id}/consent"):
+        assert headers(path, "post") == {"Idempotency-Key"}
+    assert "Last-Event-ID" in headers("/federations/{federation_id}/events", "get")
+    page = paths["/federations/{federation_id}/events"]["get"]["responses"]["200"]["content"]
+    assert set(page) == {"application/json", "text/event-stream"}
+    assert headers("/files/{sha256}", "get") == {"Range", "If-Range", "If-None-Match"}
+    assert {"206", "304", "416"} <= set(paths["/files/{sha256}"]["get"]["responses"])
+    assert headers("/uploads", "post") >= {"Tus-Resumable", "Upload-Length"}
+    assert headers("/uploads/{upload_id}", "patch") >= {"Tus-Resumable", "Upload-Offset", "Upload-Checksum"}
+    assert headers("/uploads/{upload_id}", "head") == {"Tus-Resumable"}
+    assert "options" in paths["/uploads"]
+    assert {"423", "460"} <= set(paths["/uploads/{upload_id}"]["patch"]["responses"])
+    for methods in paths.values():
+        for method, operation in methods.items():
+            assert method == "options" or {"411", "415", "429", "507"} <= set(operation["responses"])
+
+
 def test_the_web_process_imports_no_torch() -> None:
     heavy = "{'torch', 'diffusers', 'transformers', 'peft', 'PIL', 'scipy', 'matplotlib'} & set(sys.modules)"
     program = f"import sys, fedflow.server.serve; print(sorted({heavy}))"

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy import select
 
 from fedflow.errors import StorageError
+from fedflow.server.database.away import DatabaseAway
 from fedflow.server.database.tables import Federation
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store, open_store
@@ -67,6 +68,34 @@ def test_folders_are_made_for_this_account_alone(tmp_path: Path) -> None:
     open_store(ServerSettings(folder=folder)).engine.dispose()
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {"blobs", "uploads", "quarantine", "server.db"} <= {path.name for path in folder.iterdir()}
+
+
+def test_in_a_folder_that_all_may_read_the_databases_are_not(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "server.db").touch(mode=0o644)
+    store = open_store(ServerSettings(folder=tmp_path))
+    with store.begin() as session:
+        session.add(Federation(id="1", name="first", created_at=0))
+    modes = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir()}
+    assert "server.db-wal" in modes
+    assert set(modes.values()) == {0}
+    store.engine.dispose()
+
+
+def test_a_database_that_is_away_is_one_line(tmp_path: Path) -> None:
+    url = "postgresql+psycopg://fedflow:hush@127.0.0.1:1/none"
+    with pytest.raises(DatabaseAway) as away:
+        open_store(ServerSettings(folder=tmp_path, database_url=url))
+    assert "127.0.0.1:1/none: the database does not answer (OperationalError: connection failed" in str(away.value)
+    assert str(away.value).endswith("; start it, or check --database-url")
+    assert "\n" not in str(away.value)
+    assert "hush" not in str(away.value)
+
+
+def test_a_database_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'nowhere' / 'a.db'}"
+    with pytest.raises(StorageError, match=r"the database cannot be used \(OperationalError: unable to open"):
+        open_store(ServerSettings(folder=tmp_path / "data", database_url=url))
 
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from fedflow.server.api import (
     uploads,
     work,
 )
+from fedflow.server.api.description import DescribedApi
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 
@@ -45,7 +46,7 @@ MOST_JSON_BYTES = 1_000_000
 
 def create_app(store: Store, settings: ServerSettings) -> OpenAPI:
     """FedFlowServer's WSGI application. Raises RunError where a route has no right."""
-    app = OpenAPI(
+    app = DescribedApi(
         "fedflow.server",
         info=Info(title="FedFlowServer", version=fedflow.__version__),
         security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")},

@@ -43,7 +43,7 @@ def configuration(level: str = "INFO") -> dict[str, object]:
         "formatters": {"json": {"()": JsonLines}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}},
         "root": {"level": level, "handlers": ["stderr"]},
-        "loggers": {"alembic": {"level": "WARNING"}},
+        "loggers": {"alembic": {"level": "WARNING"}, "huey": {"level": "WARNING"}},
     }
 
 

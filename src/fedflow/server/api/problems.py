@@ -18,7 +18,8 @@ from fedflow.federation.protocol import PROTOCOL, Fault, Problem
 from fedflow.server.api.current import answer
 from fedflow.server.errors import ApiError, Unavailable
 
-PROBLEMS: ResponseDict = dict.fromkeys((400, 401, 403, 404, 409, 410, 413, 422, 426, 500, 503), Problem)
+STATUSES = (400, 401, 403, 404, 409, 410, 411, 413, 415, 422, 426, 429, 500, 503, 507)
+PROBLEMS: ResponseDict = dict.fromkeys(STATUSES, Problem)
 """Answers that any route may give, for the API's description."""
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)

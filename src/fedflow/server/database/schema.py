@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import URL, Connection, Engine, inspect, text
 
 from fedflow.errors import MistakeError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+IN_FOLDER = "server.db"  # the database's name in a server's folder
 LOCK = 8440  # number of the advisory lock that keeps two migrations on PostgreSQL apart
 
 
@@ -43,7 +45,15 @@ def check(engine: Engine) -> None:
         _refuse_strangers(connection)
         if _version(connection) != ScriptDirectory.from_config(_config()).get_current_head():
             where = engine.url.render_as_string(hide_password=True)
-            raise MistakeError(f"{where}: the database is older than this FedFlow; run 'fedflow server migrate'")
+            raise MistakeError(f"{where}: the database is older than this FedFlow; run '{_migration(engine.url)}'")
+
+
+def _migration(url: URL) -> str:
+    """The command that raises the schema of the database at `url`, with its options."""
+    database = Path(url.database or "")
+    if url.get_backend_name() == "sqlite" and database.name == IN_FOLDER:
+        return shlex.join(["fedflow", "server", "--folder", str(database.parent), "migrate"])
+    return shlex.join(["fedflow", "server", "--database-url", url.render_as_string(hide_password=True), "migrate"])
 
 
 def _refuse_strangers(connection: Connection) -> None:

@@ -10,13 +10,15 @@ from fedflow.server.settings import ServerSettings
 
 
 def heldout_folder(plan: Plan, settings: ServerSettings) -> Path | None:
-    """The folder that rounds of `plan` are scored against: the demo's, or one in the server's folder of pictures.
+    """The folder that rounds of `plan` are scored against: one in the server's folder of pictures, else the demo's.
 
-    None where there is none. A plan names a folder inside; its own root is one of the coordinator's machine.
+    None where there is none: the demo's are for plans that name its pictures, or none. A plan names a folder inside;
+    its own root is one of the coordinator's machine.
     """
+    if settings.pictures is not None:
+        folder = settings.pictures / plan.data.heldout
+        if folder.is_dir():
+            return folder
     if plan.data.root == f"{SHIPPED}demo":
         return demo_folder() / plan.data.heldout
-    if settings.pictures is None:
-        return None
-    folder = settings.pictures / plan.data.heldout
-    return folder if folder.is_dir() else None
+    return None

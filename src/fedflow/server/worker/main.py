@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fedflow.errors import FedFlowError
 from fedflow.processes import is_alive
+from fedflow.server.database.away import Outage, is_away, reason
 from fedflow.server.database.tables import Job
 from fedflow.server.services import commits, files, idempotency, jobs, runs, scores
 from fedflow.server.settings import ServerSettings
@@ -72,7 +73,7 @@ def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
     worker = f"{host}-{os.getpid()}"
     jobs.release(store, host, is_alive)
     queue = open_queue(store.folder, settings.queue_url, f"fedflow-{pool.name}")
-    do_job = queue.task(name=DO_JOB)(lambda job_id: carry_out(store, settings, pool, job_id, worker))
+    do_job = queue.task(name=DO_JOB)(lambda job_id: _carry_out(store, settings, pool, job_id, worker))
     ended = threading.Event()
     sweeper = threading.Thread(target=_sweep, args=(store, settings, pool, do_job, ended), daemon=True)
     sweeper.start()
@@ -84,8 +85,20 @@ def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
         sweeper.join()
 
 
+def _carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, worker: str) -> None:
+    try:
+        carry_out(store, settings, pool, job_id, worker)
+    except Exception as error:
+        if not is_away(error):
+            raise
+        log.warning("job %s: the database does not answer (%s); done again when it does", job_id, reason(error))
+
+
 def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, worker: str) -> None:
-    """Do one job, unless it is done or another worker's. What fails is noted and tried again."""
+    """Do one job, unless it is done or another worker's. What fails is noted and tried again.
+
+    Raises SQLAlchemy's errors where the database is away.
+    """
     job = jobs.claim(store, job_id, worker)
     if job is None:
         return
@@ -101,6 +114,8 @@ def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, w
         _failed(store, job, str(error), give_up=error.exit_status == 2)
         return
     except Exception as error:
+        if is_away(error):
+            raise  # nothing can be noted; the lease ends, and the sweep sends the job again
         log.exception("job %s failed", job.key)
         _failed(store, job, f"{type(error).__name__}: {error}", give_up=False)
         return
@@ -121,13 +136,16 @@ def _failed(store: Store, job: Job, reason: str, *, give_up: bool) -> None:
 def _lease(store: Store, job_id: str, worker: str) -> Iterator[None]:
     """Renew the job's lease in the background for as long as the context lasts."""
     ended = threading.Event()
+    outage = Outage(log, f"the lease of job {job_id}")
 
     def renew() -> None:
         while not ended.wait(RENEW_S):
             try:
                 jobs.renew(store, job_id, worker)
-            except SQLAlchemyError:
-                log.exception("the lease could not be renewed")
+            except SQLAlchemyError as error:
+                outage.failed(error)
+            else:
+                outage.over()
 
     thread = threading.Thread(target=renew, daemon=True)
     thread.start()
@@ -142,7 +160,9 @@ def _sweep(store: Store, settings: ServerSettings, pool: Pool, do_job: object, e
     """Close what the clock closes, and put every job that nobody is at into the queue."""
     sent: dict[str, float] = {}
     collected = time.monotonic()
-    while not ended.wait(SWEEP_S):
+    outage = Outage(log, f"the sweep of {pool.name}")
+    pause_s = SWEEP_S
+    while not ended.wait(pause_s):
         try:
             if pool is ROUNDS:
                 commits.tick(store)
@@ -158,5 +178,8 @@ def _sweep(store: Store, settings: ServerSettings, pool: Pool, do_job: object, e
                 if now - sent.get(job_id, -SENT_AGAIN_S) >= SENT_AGAIN_S:
                     sent[job_id] = now
                     do_job(job_id)  # type: ignore[operator]
-        except Exception:  # a database that is gone comes back; the sweep must still be there then
-            log.exception("the sweep failed; it tries again")
+        except Exception as error:  # a database that is gone comes back; the sweep must still be there then
+            pause_s = outage.failed(error)
+        else:
+            outage.over()
+            pause_s = SWEEP_S

@@ -1,0 +1,112 @@
+"""What the routes' signatures do not say of the API: headers, streams, and the methods and statuses of tus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask_openapi3.openapi import OpenAPI
+
+from fedflow.federation.protocol import API
+from fedflow.server.services.uploads import CHECKSUMS
+
+Operation = dict[str, Any]
+
+IDEMPOTENT = ("/join", "/federations", "/federations/{federation_id}/codes", "/runs", "/runs/{run_id}/consent")
+"""POSTs that are done once however often they are sent with one key."""
+
+KEY = ("Idempotency-Key", False, "1 to 200 characters, best a random UUID: sent again with it, nothing is done again.")
+LAST_EVENT = ("Last-Event-ID", False, "For a stream: the number of the last event that came; takes the place of after.")
+ACCEPT = ("Accept", False, "application/json for a page, text/event-stream for a stream that lasts up to a minute.")
+TUS = ("Tus-Resumable", True, "1.0.0")
+LENGTH = ("Upload-Length", True, "Bytes of the whole upload.")
+OFFSET = ("Upload-Offset", True, "Where the body begins; the server's own count, else 409.")
+CHECKSUM = ("Upload-Checksum", False, f"'ALGORITHM BASE64' of the body; one of {', '.join(CHECKSUMS)}.")
+METADATA = ("Upload-Metadata", False, "Comma-separated pairs 'key base64', given back by HEAD.")
+OVERRIDE = ("X-HTTP-Method-Override", True, "PATCH or DELETE.")
+
+UPLOADS, UPLOAD = f"{API}/uploads", f"{API}/uploads/{{upload_id}}"
+REQUEST_HEADERS = {
+    **{(f"{API}{path}", "post"): (KEY,) for path in IDEMPOTENT},
+    (f"{API}/federations/{{federation_id}}/events", "get"): (ACCEPT, LAST_EVENT),
+    (f"{API}/files/{{sha256}}", "get"): (
+        ("Range", False, "bytes=FIRST-LAST: a part, answered 206."),
+        ("If-Range", False, "The ETag, which is the SHA-256 in quotes: the part if it is still this file's."),
+        ("If-None-Match", False, "The ETag: 304 without content, as a file never changes."),
+    ),
+    (UPLOADS, "post"): (TUS, LENGTH, METADATA, CHECKSUM),
+    (UPLOAD, "head"): (TUS,),
+    (UPLOAD, "patch"): (TUS, OFFSET, CHECKSUM),
+    (UPLOAD, "delete"): (TUS,),
+    (UPLOAD, "post"): (TUS, OVERRIDE, ("Upload-Offset", False, OFFSET[2]), CHECKSUM),
+}
+
+AT = {"Upload-Offset": "Bytes that are on the server's disk."}
+EXPIRES = {"Upload-Expires": "When the server forgets the upload, by its own clock; missing where it is whole."}
+ANSWER_HEADERS = {
+    (UPLOADS, "post", "201"): {"Location": "The upload's address, relative to the server's.", **AT, **EXPIRES},
+    (UPLOAD, "head", "200"): {"Upload-Length": LENGTH[2], "Upload-Metadata": "As it was given.", **AT, **EXPIRES},
+    (UPLOAD, "patch", "204"): {**AT, **EXPIRES},
+    (UPLOAD, "post", "204"): {**AT, **EXPIRES},
+}
+
+TUS_STATUSES = {
+    "412": "Another version of tus; Tus-Version names the server's",
+    "423": "Another request is at this upload; ask again",
+    "460": "The body is not what Upload-Checksum says; nothing of it is kept",
+}
+
+
+class DescribedApi(OpenAPI):
+    """The application, with a description that knows the headers too."""
+
+    def generate_spec_json(self) -> None:
+        """Make the description from the routes, then add what they do not say."""
+        super().generate_spec_json()  # type: ignore[no-untyped-call]
+        paths: dict[str, dict[str, Operation]] = self.spec_json["paths"]
+        _add_tus(paths)
+        for (path, method), headers in REQUEST_HEADERS.items():
+            parameters = paths[path][method].setdefault("parameters", [])
+            parameters.extend(
+                {"name": name, "in": "header", "required": required, "description": text, "schema": {"type": "string"}}
+                for name, required, text in headers
+            )
+        for (path, method, status), told in ANSWER_HEADERS.items():
+            paths[path][method]["responses"][status]["headers"] = {
+                name: {"description": text, "schema": {"type": "string"}} for name, text in told.items()
+            }
+        events = paths[f"{API}/federations/{{federation_id}}/events"]["get"]["responses"]["200"]
+        events["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+        file = paths[f"{API}/files/{{sha256}}"]["get"]["responses"]
+        file["304"] = {"description": "The caller has it."}
+        file["416"] = {**file["404"], "description": "The range is outside the file"}
+
+
+def _add_tus(paths: dict[str, dict[str, Operation]]) -> None:
+    """The methods that routes cannot describe, the type of the bodies, the statuses of tus."""
+    patch = paths[UPLOAD]["patch"]
+    answers = patch["responses"]
+    shared: Operation = {name: patch[name] for name in ("tags", "security") if name in patch}
+    faults = {status: answer for status, answer in answers.items() if not status.startswith("2")}
+    named = [parameter for parameter in patch.get("parameters", []) if parameter["in"] == "path"]
+    paths[UPLOAD]["head"] = {
+        **shared,
+        "summary": "How far an upload is.",
+        "parameters": list(named),
+        "responses": {"200": {"description": "How far it is"}, **faults},
+    }
+    for path, parameters in ((UPLOADS, []), (UPLOAD, named)):
+        paths[path]["options"] = {
+            "tags": patch.get("tags", []),
+            "summary": "What this server can do.",
+            "parameters": list(parameters),
+            "responses": {"204": {"description": "Told in Tus-Version, Tus-Extension, Tus-Max-Size"}},
+        }
+    content = {"content": {"application/offset+octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+    patch["requestBody"] = {"required": True, **content}
+    paths[UPLOADS]["post"]["requestBody"] = {"required": False, **content}
+    paths[UPLOAD]["post"]["requestBody"] = {"required": False, **content}
+    for path in (UPLOADS, UPLOAD):
+        for method in ("post", "patch", "delete", "head"):
+            if method in paths[path]:
+                own = {status: {**answers["404"], "description": text} for status, text in TUS_STATUSES.items()}
+                paths[path][method]["responses"].update(own)
