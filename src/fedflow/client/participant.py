@@ -244,10 +244,15 @@ class Participant:
         return TrainJob(plan.seeds[0], member, work.round, (member,), steps, work.adapter, work.residuals, merged)
 
     def _take_home(self, work: Work, run: str) -> None:
-        """Fetch the joint model of a run that is over, and drop what the run had fetched and made here before."""
+        """Fetch the joint model of a run that is over, and drop what the run had fetched and made here before.
+
+        A run that was stopped has no joint model to come; one that is done has it after a while.
+        """
         folder = self._home.run(run)
         paths = [folder / f"joint.{layout}.safetensors" for layout in work.files]
         if not folder.is_dir():
+            return
+        if not work.files and not ((folder / "blobs").is_dir() and self._connection.run(run).status == "stopped"):
             return
         lacking = [
             (path, digest) for path, digest in zip(paths, work.files.values(), strict=True) if not path.is_file()

@@ -266,6 +266,18 @@ def test_a_round_that_begins_again_from_another_state_is_trained_again(
     assert coordinator.updates[0] != first
 
 
+def test_a_stopped_run_leaves_nothing_of_what_it_had_fetched_and_made(
+    coordinator: Coordinator, machine: Machine
+) -> None:
+    machine.take_part()
+    folder = machine.home.run("r1")
+    assert (folder / "blobs").is_dir()
+    coordinator.facts = coordinator.facts.model_copy(update={"status": "stopped"})
+    machine.take_part()
+    assert not (folder / "blobs").exists()
+    assert (folder / "consent.json").is_file()
+
+
 def test_more_pictures_than_before_a_stop_are_trained_on(coordinator: Coordinator, machine: Machine) -> None:
     coordinator.refuse_with = [409]
     machine.stop_after_rests = 1
