@@ -7,6 +7,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,6 +169,37 @@ def test_a_start_without_its_database_is_one_line(tmp_path: Path, words: tuple[s
     assert sentence in refused.stderr
     assert "Traceback" not in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
+
+
+OTHER_CLOCK = """
+import sys, time
+from pathlib import Path
+
+real = time.time
+time.time = lambda: real() + float(sys.argv[4])
+
+from fedflow.client.connection import Connection
+from fedflow.client.home import Home
+
+home, sent = Path(sys.argv[3]), Path(sys.argv[3]) / "sent"
+with Connection(Home(home)) as connection:
+    connection.join(sys.argv[1], sys.argv[2], "pc")
+    connection.work()
+    sent.write_bytes(bytes(1_000_000))
+    connection.upload(sent, {})
+    connection.abandon(sent)
+    print("all went well")
+"""
+
+
+@pytest.mark.parametrize("days", [-365, 365])
+def test_a_participants_clock_that_is_wrong_changes_nothing(network: Network, tmp_path: Path, days: int) -> None:
+    network.start_server()
+    code = network.asked("server", "code", "studio").split()[-1]
+    words = [sys.executable, "-c", OTHER_CLOCK, network.url, code, str(tmp_path / "studio"), str(days * 86_400)]
+    (tmp_path / "studio").mkdir()
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "all went well\n", done.stderr
 
 
 @pytest.fixture

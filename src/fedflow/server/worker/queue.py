@@ -6,6 +6,8 @@ the hint again where it was lost.
 
 from __future__ import annotations
 
+import logging
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,24 @@ from huey import RedisHuey, SqliteHuey
 from fedflow.errors import MistakeError
 
 DO_JOB = "do_job"
+TOLD_AGAIN_S = 60.0
+HUEYS_LOGS = ("huey.consumer", "huey.consumer.Worker")
+
+
+class Seldom(logging.Filter):
+    """Lets each message of huey through once a minute: with a queue that is away it has ten a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is told."""
+        now = time.monotonic()
+        if now - self._told.get(str(record.msg), -TOLD_AGAIN_S) < TOLD_AGAIN_S:
+            return False
+        self._told[str(record.msg)] = now
+        return True
 
 
 def open_queue(folder: Path, url: str | None, name: str) -> Any:
@@ -22,6 +42,9 @@ def open_queue(folder: Path, url: str | None, name: str) -> Any:
 
     Raises MistakeError for an address of another kind, or where the library for it is not installed.
     """
+    for log in map(logging.getLogger, HUEYS_LOGS):
+        if not any(isinstance(each, Seldom) for each in log.filters):
+            log.addFilter(Seldom())
     if url is None:
         return SqliteHuey(name, filename=str(folder / "queue.db"), results=False, fsync=True)
     try:
