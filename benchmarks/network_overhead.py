@@ -2,19 +2,19 @@
 
     python benchmarks/network_overhead.py [--quick]
 
-The overhead of a round is its whole time less the training of the participant that the round waited for last:
+The overhead of a round is what it takes besides the local work of the participant that it waited for last, the one
+whose update the server accepted last. Four parts, by the server's own clock (rounds in its database, requests in its
+log):
 
-    overhead(n) = (opened(n + 1) - opened(n)) - training(last participant of n)
+- told: from the round's opening until that participant has its assignment, so how long it was away between two polls;
+- fetched: from there to the end of its last download (adapter, residual);
+- sent: from the beginning of its upload until the update is accepted, the firewall's checks included;
+- closed: from there to the opening of the next round, or the commit of the last one: closing, the queue, aggregation.
 
-where `opened` is the server's time of the event 'round opened' (of the last round, the time of its commit), the last
-participant is the one whose update the server accepted last, and `training` the seconds of its training steps, which it
-tells with the update. So everything else counts: until the participant asks and is told of the round, the download of
-adapter and residual and their merging, reading and writing checkpoints, the upload and the firewall's checks, closing
-the round, the queue, aggregation, and the commit. The table parts it at the moment the last update was accepted.
+Between fetched and sent lies its local work. That is more than optimiser steps (the residual is merged, the adapter
+put into the model, the update written); the last row tells how much more, and is no part of the overhead.
 
-All processes share this machine's cores, and the five train at the same time; seconds of training count as training
-even where another participant had the core. Round 1 is left out: in it the base model is fetched, opened, and the
-pictures are encoded.
+All processes share this machine's cores. Round 1 is left out: in it the base model is fetched and opened.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import statistics
 import sys
 import tempfile
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
@@ -34,6 +35,7 @@ from sqlalchemy import create_engine, select
 from tiny_model import make_tiny_model
 
 from fedflow.datasets import demo_folder
+from fedflow.federation.protocol import API
 from fedflow.server.database.tables import Receipt, Round
 
 CLIENTS = ("client-1", "client-2", "client-3", "client-4", "client-5")
@@ -43,15 +45,28 @@ GOAL_S = 1.0
 
 @dataclass(frozen=True)
 class Overhead:
-    """Seconds of one round: before the last update was accepted, without its training, and after that."""
+    """Seconds of one round; see above. `besides_s`: local work that is no optimiser step."""
 
-    before_s: float
-    after_s: float
+    told_s: float
+    fetched_s: float
+    sent_s: float
+    closed_s: float
+    besides_s: float
 
     @property
     def all_s(self) -> float:
         """The round's overhead."""
-        return self.before_s + self.after_s
+        return self.told_s + self.fetched_s + self.sent_s + self.closed_s
+
+
+@dataclass(frozen=True)
+class Request:
+    """A line of the server's log: when it began and ended (seconds since 1970), and who asked for what."""
+
+    begun: float
+    ended: float
+    caller: str
+    what: str
 
 
 def measure(rounds: int) -> list[Overhead]:
@@ -81,26 +96,53 @@ def measure(rounds: int) -> list[Overhead]:
             network.wait_done(run, 120 + 20 * rounds)
         finally:
             network.stop()
-        return read_times(f"sqlite:///{network.data / 'server.db'}", run)
+        return read_times(f"sqlite:///{network.data / 'server.db'}", run, read_log(network.log("server")))
 
 
-def read_times(database_url: str, run: str) -> list[Overhead]:
-    """What the server's database says of the rounds from the second on."""
+def read_log(text: str) -> list[Request]:
+    """Its lines about requests, in their order."""
+    found = []
+    for line in text.splitlines():
+        told = json.loads(line) if line.startswith("{") else {}
+        if told.get("message") == "request":
+            ended = datetime.fromisoformat(told["time"]).timestamp()
+            what = f"{told['method']} {told['path'].removeprefix(API)}"
+            found.append(Request(ended - told["ms"] / 1000, ended, str(told["caller"]), what))
+    return found
+
+
+def read_times(database_url: str, run: str, requests: list[Request]) -> list[Overhead]:
+    """The overhead of the rounds from the second on."""
     engine = create_engine(database_url)
     with engine.connect() as connection:
         rows = connection.execute(
             select(Round.number, Round.opened_at, Round.committed_at).where(Round.run_id == run).order_by(Round.number)
         ).all()
         receipts = connection.execute(
-            select(Receipt.round, Receipt.received_at, Receipt.metrics).where(Receipt.run_id == run)
+            select(Receipt.round, Receipt.received_at, Receipt.device_id, Receipt.metrics).where(Receipt.run_id == run)
         ).all()
     engine.dispose()
     opened = {number: opened_at for number, opened_at, _ in rows}
     found = []
     for number, opened_at, committed_at in rows[1:]:
-        last, metrics = max((received_at, metrics) for round_of, received_at, metrics in receipts if round_of == number)
-        ended = opened.get(number + 1, committed_at)
-        found.append(Overhead(last - opened_at - metrics["seconds"], ended - last))
+        _, accepted, device, metrics = max((each for each in receipts if each[0] == number), key=lambda each: each[1])
+        own = [
+            each
+            for each in requests
+            if each.caller == f"device {device}" and each.ended >= opened_at and each.begun <= accepted
+        ]
+        sending = next(each.begun for each in own if each.what == "POST /uploads")
+        told = [each.ended for each in own if each.what == "GET /work" and each.ended <= sending][-1]
+        fetched = max((each.ended for each in own if each.what.startswith("GET /files/")), default=told)
+        found.append(
+            Overhead(
+                told_s=told - opened_at,
+                fetched_s=fetched - told,
+                sent_s=accepted - sending,
+                closed_s=opened.get(number + 1, committed_at) - accepted,
+                besides_s=sending - fetched - metrics["seconds"],
+            )
+        )
     return found
 
 
@@ -111,14 +153,17 @@ def main() -> int:
     options = parser.parse_args()
     rounds = measure(3 if options.quick else 12)
     print(f"\n{len(CLIENTS)} participants, {len(rounds)} rounds\n")
-    print("| seconds of a round beyond training | median | largest | goal |\n|---|---|---|---|")
+    print("| seconds of a round beyond local work | median | largest | goal |\n|---|---|---|---|")
     for name, seconds, goal in (
-        ("until the last update is accepted", [each.before_s for each in rounds], "-"),
-        ("from there to the next round's opening", [each.after_s for each in rounds], "-"),
-        ("together", [each.all_s for each in rounds], f"at most {GOAL_S:.0f}"),
+        ("told", [each.told_s for each in rounds], "-"),
+        ("fetched", [each.fetched_s for each in rounds], "-"),
+        ("sent and checked", [each.sent_s for each in rounds], "-"),
+        ("closed, aggregated, committed", [each.closed_s for each in rounds], "-"),
+        ("overhead", [each.all_s for each in rounds], f"at most {GOAL_S:.0f}"),
+        ("local work besides optimiser steps", [each.besides_s for each in rounds], "no part"),
     ):
         print(f"| {name} | {statistics.median(seconds):.2f} | {max(seconds):.2f} | {goal} |")
-    return 0 if statistics.median(each.all_s for each in rounds) <= GOAL_S else 1
+    return 0 if max(each.all_s for each in rounds) <= GOAL_S else 1
 
 
 if __name__ == "__main__":
