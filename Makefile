@@ -32,6 +32,8 @@ check: setup
 bench: setup
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/aggregation.py
+	$(BIN)/python benchmarks/network_overhead.py
+	$(BIN)/python benchmarks/network_load.py
 
 starter: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --group starter
