@@ -81,7 +81,7 @@ def unreadable_request(error: ValidationError) -> Response:
     if first["type"] == "json_invalid":
         return problem(400, "bad_request", "the content is not JSON; check its syntax")
     where = ".".join(str(part) for part in first["loc"] if part not in KINDS)
-    return problem(422, "unprocessable", f"{where or 'content'}: {_lower(first['msg'])}")
+    return problem(422, "unprocessable", f"{where or 'content'}: {_lower(first['msg'].removeprefix('Value error, '))}")
 
 
 def _api_error(error: ApiError) -> Response:
