@@ -59,6 +59,7 @@ ALLOWED: dict[tuple[str, str], tuple[set[str], set[str]]] = {
             "metrics.first_loss",
             "metrics.last_loss",
             "metrics.seconds",
+            "metrics.steps",
         },
     ),
 }
