@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from cut_transfers import cut_download, cut_upload, random_file
 from network import Network, wait_for
 from stormy_federation import Storm, all_events, carry, pictures_of, rows, write_plan
@@ -13,15 +11,6 @@ from stormy_federation import Storm, all_events, carry, pictures_of, rows, write
 from fedflow.tensors.header import read_header
 
 MB = 1_000_000
-
-
-@pytest.fixture
-def network(tmp_path: Path) -> Iterator[Network]:
-    made = Network(tmp_path)
-    try:
-        yield made
-    finally:
-        made.stop()
 
 
 def test_transfers_that_are_cut_send_hardly_anything_twice(network: Network, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -73,15 +72,6 @@ def simulate(plan: Path, out: Path) -> None:
         [*FEDFLOW, "simulate", str(plan), "--out", str(out)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-
-
-@pytest.fixture
-def network(tmp_path: Path) -> Iterator[Network]:
-    made = Network(tmp_path)
-    try:
-        yield made
-    finally:
-        made.stop()
 
 
 def test_a_federation_over_the_network_ends_with_the_bits_of_a_simulation(

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import create_engine, text
@@ -18,30 +18,55 @@ class NoPostgreSQL(Exception):  # noqa: N818 - what is the matter
     """PostgreSQL's server is not installed here; the message says what to do."""
 
 
+class Cluster:
+    """A cluster that runs when it is made and may be stopped and started; `url` has `{name}` for a database's name."""
+
+    def __init__(self, *, durable: bool = False) -> None:
+        """Without `durable` nothing is brought to the disk, which is quicker. Raises NoPostgreSQL."""
+        self._binaries = _binaries()
+        self._user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
+        self._home = Path(tempfile.mkdtemp(prefix="fedflow-pg-"))
+        self._fsync = "on" if durable else "off"
+        self.url = f"postgresql+psycopg://fedflow@/{{name}}?host={self._home}"
+        if self._user is not None:
+            os.chown(self._home, pwd.getpwnam(self._user).pw_uid, -1)
+        self._call("initdb", "--username=fedflow", "--auth=trust", "--no-sync", "-D", self._home / "data")
+        self.start()
+
+    def start(self) -> None:
+        """Let it answer, as after a crash where it was stopped."""
+        options = f"-c fsync={self._fsync} -c listen_addresses='' -c unix_socket_directories='{self._home}'"
+        self._call("pg_ctl", "start", "-w", "-D", self._home / "data", "-l", self._home / "log", "-o", options)
+
+    def stop(self) -> None:
+        """End it at once."""
+        self._call("pg_ctl", "stop", "-w", "-m", "immediate", "-D", self._home / "data")
+
+    def remove(self) -> None:
+        """End it, where it runs, and drop its files."""
+        with suppress(subprocess.CalledProcessError):  # stopped already
+            self.stop()
+        shutil.rmtree(self._home)
+
+    def _call(self, program: str, *words: str | Path) -> None:
+        subprocess.run(
+            [self._binaries / program, *words],
+            user=self._user,
+            cwd=self._home,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            timeout=60,
+        )
+
+
 @contextmanager
 def cluster() -> Iterator[str]:
-    """A cluster that lives as long as the context; gives its URL with `{name}` for the database's name.
-
-    Raises NoPostgreSQL.
-    """
-    binaries = _binaries()
-    user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
-    home = Path(tempfile.mkdtemp(prefix="fedflow-pg-"))
-    if user is not None:
-        os.chown(home, pwd.getpwnam(user).pw_uid, -1)
-
-    def call(*command: str | Path) -> None:
-        subprocess.run(command, user=user, cwd=home, check=True, stdout=subprocess.DEVNULL, timeout=60)
-
-    data = home / "data"
-    call(binaries / "initdb", "--username=fedflow", "--auth=trust", "--no-sync", "-D", data)
-    options = f"-c fsync=off -c listen_addresses='' -c unix_socket_directories='{home}'"
-    call(binaries / "pg_ctl", "start", "-w", "-D", data, "-l", home / "log", "-o", options)
+    """A cluster that lives as long as the context; gives its URL. Raises NoPostgreSQL."""
+    made = Cluster()
     try:
-        yield f"postgresql+psycopg://fedflow@/{{name}}?host={home}"
+        yield made.url
     finally:
-        call(binaries / "pg_ctl", "stop", "-w", "-m", "immediate", "-D", data)
-        shutil.rmtree(home)
+        made.remove()
 
 
 @contextmanager

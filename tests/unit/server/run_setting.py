@@ -68,7 +68,7 @@ class Setting:
         return updates.hand_in(self.store, self.callers[member], run or self.run, number, request).again
 
     def aggregate(self) -> None:
-        for job_id in jobs.waiting(self.store, jobs.ROUNDS):
+        for job_id in jobs.waiting(self.store, ("aggregate", "export")):  # a merge would open the base model
             carry_out(self.store, ServerSettings(folder=self.store.folder), ROUNDS, job_id, "worker")
 
     def status(self) -> str:

@@ -15,10 +15,10 @@ from fedflow.server.database.tables import Job
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.store import Store
 
-ROUNDS = ("prepare", "aggregate", "export")
-"""Kinds of jobs that a federation waits for."""
+ROUNDS = ("prepare", "aggregate", "export", "merge")
+"""Kinds of jobs that a federation's rounds are made of."""
 
-EVALUATION = ("evaluate", "merge")
+EVALUATION = ("evaluate",)
 """Kinds of jobs that may take longer, and that nobody waits for."""
 
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"

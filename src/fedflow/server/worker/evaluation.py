@@ -1,6 +1,6 @@
-"""What nobody waits for: draw with a model of a run and measure it, merge residuals into the base weights.
+"""What nobody waits for: draw with a model of a run and measure it.
 
-Each may be done twice and leaves the same behind. The base model stays open from one job of a run to the next.
+It may be done twice and leaves the same behind. The base model stays open from one job of a run to the next.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from fedflow.federation.scoring import score_drawing
 from fedflow.federation.workbench import Workbench, settle_torch
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Job
-from fedflow.server.services import commits, runs, scores
+from fedflow.server.services import scores
 from fedflow.server.services.scores import Measured
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.server.worker.heldout import heldout_folder
+from fedflow.server.worker.tasks import check_base
 
 
 def evaluate(store: Store, settings: ServerSettings, job: Job) -> None:
@@ -52,24 +53,17 @@ def evaluate(store: Store, settings: ServerSettings, job: Job) -> None:
         scores.keep(store, job.run_id, asked, measured)
 
 
-def merge(store: Store, settings: ServerSettings, job: Job) -> None:
-    """Make the base weights with all residuals up to a round in them, for clients that lack many."""
-    found = commits.to_merge(store, job.run_id, job.round)
-    if found is not None:
-        plan, residuals = found
-        bench = _bench(store, settings, job.run_id, plan)
-        commits.keep_merged(store, job.run_id, job.round, store.blobs.put(bench.merged_weights(residuals)))
-
-
-TASKS = {"evaluate": evaluate, "merge": merge}
+TASKS = {"evaluate": evaluate}
 
 
 def _bench(store: Store, settings: ServerSettings, run_id: str, plan: Plan) -> Workbench:
     settle_torch(settings.worker_threads)
     bench = _opened(store, run_id, plan, heldout_folder(plan, settings))
-    if bench.model.content_hash != runs.base_hash(store, run_id):
+    try:
+        check_base(store, run_id, bench)
+    except ModelError:
         _opened.cache_clear()
-        raise ModelError(f"base model '{plan.model}' has changed since run {run_id} was prepared; put it back")
+        raise
     return bench
 
 

@@ -1,4 +1,4 @@
-"""What a federation waits for: prepare a run, aggregate a round, export what came of it.
+"""What a federation's rounds are made of: prepare a run, aggregate a round, export it, merge residuals into the base.
 
 Each may be done twice and leaves the same behind.
 """
@@ -10,10 +10,11 @@ import math
 import tempfile
 from pathlib import Path
 
+from fedflow.errors import ModelError
 from fedflow.federation.exports import adapter_facts, as_one_adapter, in_layouts, stored_adapter
 from fedflow.federation.joining import join_updates
 from fedflow.federation.protocol import Layout
-from fedflow.federation.workbench import initial_adapter, settle_torch
+from fedflow.federation.workbench import Workbench, initial_adapter, settle_torch
 from fedflow.models import BaseModel, model_folder, open_model, save_model
 from fedflow.models.weights import get_weights
 from fedflow.plan import Plan
@@ -83,7 +84,28 @@ def export(store: Store, settings: ServerSettings, job: Job) -> None:
     registry.add_files(store, job.run_id, job.round, exports)
 
 
-TASKS = {"prepare": prepare, "aggregate": aggregate, "export": export}
+def merge(store: Store, settings: ServerSettings, job: Job) -> None:
+    """Make the base weights with all residuals up to a round in them, for clients that lack many.
+
+    Raises ModelError where the base model is another than the run was prepared with.
+    """
+    settle_torch(settings.worker_threads)
+    found = commits.to_merge(store, job.run_id, job.round)
+    if found is None:
+        return
+    plan, residuals = found
+    bench = Workbench(plan, store.folder / "uploads", {}, "auto", None, blobs=store.blobs)  # writes blobs alone
+    check_base(store, job.run_id, bench)
+    commits.keep_merged(store, job.run_id, job.round, store.blobs.put(bench.merged_weights(residuals)))
+
+
+def check_base(store: Store, run_id: str, bench: Workbench) -> None:
+    """Raise ModelError where the base model is another than the run was prepared with."""
+    if bench.model.content_hash != runs.base_hash(store, run_id):
+        raise ModelError(f"base model '{bench.plan.model}' has changed since run {run_id} was prepared; put it back")
+
+
+TASKS = {"prepare": prepare, "aggregate": aggregate, "export": export, "merge": merge}
 
 
 def _merged_bytes(store: Store, initial: str | None) -> int | None:
