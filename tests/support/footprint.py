@@ -7,15 +7,16 @@ import threading
 from pathlib import Path
 
 EVERY_S = 0.5
+PARTS = ("supervisor", "web", "worker", "evaluator")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def footprint(supervisor: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Megabytes (PSS) and processor seconds of a `fedflow server` now: 'web', 'worker', and its 'supervisor'.
+    """Megabytes (PSS) and processor seconds of a `fedflow server` now, of each of `PARTS`.
 
     'web' is gunicorn's arbiter and the process that it forks, together.
     """
-    memory_mb = {"web": 0.0, "worker": 0.0, "supervisor": 0.0}
+    memory_mb = dict.fromkeys(PARTS, 0.0)
     cpu_s = dict(memory_mb)
     for process, kind in _processes(supervisor).items():
         try:
@@ -61,8 +62,8 @@ def _processes(supervisor: int) -> dict[int, str]:
     kinds = {supervisor: "supervisor"}
     for process, parent in parents.items():
         if parent == supervisor:
-            words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
-            kinds[process] = "worker" if b"worker" in words else "web"
+            words = Path(f"/proc/{process}/cmdline").read_text().split("\0")
+            kinds[process] = next((part for part in PARTS if part in words), "supervisor")
     for process, parent in parents.items():
         if parent in kinds and parent != supervisor:
             kinds[process] = kinds[parent]

@@ -13,11 +13,12 @@ from fedflow.client.connection import LOOPBACK
 from fedflow.errors import MistakeError, PlanError
 from fedflow.plan import describe
 from fedflow.server.database import away, schema
+from fedflow.server.database.engines import make_engine
 from fedflow.server.processes import set_up_logs, supervise
 from fedflow.server.serve import check_address
 from fedflow.server.services import devices, federations, identity
 from fedflow.server.settings import ServerSettings
-from fedflow.server.store import make_engine, open_store
+from fedflow.server.store import open_store
 from fedflow.server.worker.main import Pool, work
 
 FIRST_MEMBER = "participant-1"

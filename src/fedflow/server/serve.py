@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import logging.config
 import platform
@@ -124,7 +125,9 @@ def _gunicorn_settings(settings: ServerSettings) -> dict[str, Any]:
 
 def _app(settings: ServerSettings) -> Flask:
     sys.setswitchinterval(SWITCH_S)
-    return create_app(reopen_store(settings), settings)  # one that is started anew answers 503 without a database
+    app = create_app(reopen_store(settings), settings)  # one that is started anew answers 503 without a database
+    gc.freeze()  # what is there now stays: to look through all of it again and again would hold up every request
+    return app
 
 
 def _tell(host: str, port: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,20 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from fedflow.errors import MistakeError, StorageError
 from fedflow.server.database import away, schema
+from fedflow.server.database.engines import make_engine, reading
 from fedflow.server.database.tables import File
 from fedflow.server.group_commit import Log
 from fedflow.server.settings import ServerSettings
 from fedflow.storage import Blobs
 
-BUSY_TIMEOUT_S = 30
-CONNECT_TIMEOUT_S = 5
 NEWEST = 10  # files by which a folder is known to be the database's
-CONNECTIONS = 32  # more threads wait for one: it is held for milliseconds
 WRITERS = 8  # on PostgreSQL; writers that wait for each other's rows must leave connections to readers
 SEEN_EVERY_S = 5.0  # how often it is written down who has called
 
@@ -51,6 +48,15 @@ class Sightings:
             return due
 
 
+class ReadingSession(Session):
+    """A session whose rows are not written, on SQLite nor on PostgreSQL."""
+
+    def flush(self, *_args: Any, **_options: Any) -> None:
+        """Raise RuntimeError where there is anything to write."""
+        if self.new or self.dirty or self.deleted:
+            raise RuntimeError("a service wrote in Store.read; what writes belongs into Store.begin")
+
+
 @dataclass(frozen=True)
 class Store:
     """Database, blobs and clock. `folder` holds `blobs/`, `uploads/`, `quarantine/` and, for SQLite, `server.db`."""
@@ -60,11 +66,13 @@ class Store:
     blobs: Blobs
     clock: Callable[[], float] = time.time
     sightings: Sightings = field(default_factory=Sightings)
+    _reading: Engine = field(init=False, repr=False, compare=False)
     _turn: threading.Semaphore = field(init=False, repr=False, compare=False)
     _log: Log | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         sqlite = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
+        object.__setattr__(self, "_reading", reading(self.engine))
         object.__setattr__(self, "_turn", threading.Semaphore(WRITERS if sqlite is None else 1))
         object.__setattr__(self, "_log", None if sqlite is None else Log(Path(sqlite)))
 
@@ -84,8 +92,8 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """One transaction that only reads and takes no write lock; what it wrote would be rolled back."""
-        with Session(self.engine.execution_options(fedflow_reads=True), expire_on_commit=False) as session:
+        """For what only reads; it takes no write lock. To change a row in it is a mistake, and raises RuntimeError."""
+        with ReadingSession(self._reading, expire_on_commit=False) as session:
             yield session
 
 
@@ -148,35 +156,3 @@ def _refuse_anothers_database(engine: Engine, folder: Path) -> None:
             f"{folder}: holds none of the files that the database speaks of; give the --folder that belongs to this "
             "database, or a database of its own"
         )
-
-
-def make_engine(url: str) -> Engine:
-    """An engine, with SQLite told to be durable and to lock when a writer begins."""
-    if url.startswith("sqlite:"):
-        engine = create_engine(url, pool_size=CONNECTIONS, max_overflow=0)
-        event.listen(engine, "connect", _set_up_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        return engine
-    return create_engine(
-        url,
-        pool_size=CONNECTIONS,
-        max_overflow=0,
-        pool_pre_ping=True,  # a database that was gone and is back costs no request
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
-    )
-
-
-def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
-    connection.isolation_level = None  # transactions begin where _begin_sqlite says, not at the first INSERT
-    for setting in (
-        f"busy_timeout = {BUSY_TIMEOUT_S * 1000}",
-        "journal_mode = WAL",
-        "synchronous = NORMAL",  # Store.begin brings each commit to the disk, together with others
-        "foreign_keys = ON",
-    ):
-        connection.execute(f"PRAGMA {setting}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    reads = connection.get_execution_options().get("fedflow_reads", False)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -14,9 +14,10 @@ from sqlalchemy import create_engine, text
 
 from fedflow.errors import MistakeError
 from fedflow.server.database import schema
+from fedflow.server.database.engines import make_engine
 from fedflow.server.database.tables import Table
 from fedflow.server.settings import ServerSettings
-from fedflow.server.store import Store, make_engine, open_store
+from fedflow.server.store import Store, open_store
 
 
 def test_the_migrated_schema_is_the_tables(store: Store) -> None:

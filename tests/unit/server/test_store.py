@@ -31,7 +31,8 @@ def test_a_transaction_is_whole_or_not_there(store: Store) -> None:
         raise KeyError
     with store.read() as session:
         session.add(Federation(id="3", name="read", created_at=0.0))
-        session.flush()
+        with pytest.raises(RuntimeError, match=r"belongs into Store\.begin"):
+            session.scalar(select(Federation.name))
     assert _names(store) == ["federation", "kept"]
 
 

@@ -139,20 +139,20 @@ class Run(Table):
 
     `base` is the blob that lists the base model's files (JSON: path, sha256, size_bytes), `base_hash` the model's
     content hash, `initial` the global adapter before round 1, `prepared` the shapes and bytes of an update; all
-    four are known once the worker has prepared the run.
+    four are known once the worker has prepared the run. `plan` and `prepared` may be long, and are read when asked for.
     """
 
     __tablename__ = "run"
     id: Mapped[str] = mapped_column(primary_key=True)
     federation_id: Mapped[str] = mapped_column(ForeignKey("federation.id"), index=True)
     name: Mapped[str]
-    plan: Mapped[dict[str, Any]]
+    plan: Mapped[dict[str, Any]] = mapped_column(deferred=True, deferred_group="long")
     status: Mapped[str]
     round: Mapped[int]
     base: Mapped[str | None]
     base_hash: Mapped[str | None]
     initial: Mapped[str | None]
-    prepared: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    prepared: Mapped[dict[str, Any] | None] = mapped_column(JSON, deferred=True, deferred_group="long")
     message: Mapped[str]
     created_at: Mapped[float]
     paused_at: Mapped[float | None]

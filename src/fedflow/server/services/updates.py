@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import threading
 from functools import lru_cache
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from fedflow.errors import UpdateError
 from fedflow.federation import rounds
 from fedflow.federation.firewall import WIRE_DTYPES, Manifest, inspect, manifest_of
 from fedflow.federation.protocol import UpdateAnswer, UpdateRequest
-from fedflow.federation.rounds import Phase, Status
+from fedflow.federation.rounds import Phase, RunState, Status
 from fedflow.server.database.tables import Member, Receipt, Run, RunMember
 from fedflow.server.errors import Conflict, Forbidden, Gone, NotFound, TooLarge, Unprocessable
 from fedflow.server.services import events, files, refusals, uploads
 from fedflow.server.services.identity import Caller
-from fedflow.server.services.run_rows import locked_run, membership, model_before, plan_of, rules_of, state_of
+from fedflow.server.services.run_rows import locked_run, membership, plan_of, rules_of, state_of
 from fedflow.server.services.runs import close
 from fedflow.server.store import Store
 from fedflow.storage import Blobs
 
 SMALL_UPLOAD_BYTES = 256_000_000
 """An upload of so many bytes needs no run that wants it."""
+
+HANDING_IN = threading.Semaphore(2)
+"""They hold the run's row in turn anyway; were more at work than there are processors, they would hold up the reads."""
+
+CONSENT = (
+    select(RunMember.consent, Member.max_examples)
+    .join(Member, Member.id == RunMember.member_id)
+    .where(RunMember.run_id == bindparam("run"), RunMember.member_id == bindparam("member"))
+)
 
 
 def hand_in(store: Store, caller: Caller, run_id: str, number: int, request: UpdateRequest) -> UpdateAnswer:
@@ -39,10 +49,19 @@ def hand_in(store: Store, caller: Caller, run_id: str, number: int, request: Upd
         Unprocessable: the firewall refuses it; the update is kept aside with the reason.
         TooMany: the firewall refused MOST_REFUSALS of this member's in this round already.
     """
+    with HANDING_IN:
+        return _hand_in(store, caller, run_id, number, request)
+
+
+def _hand_in(store: Store, caller: Caller, run_id: str, number: int, request: UpdateRequest) -> UpdateAnswer:
     answer = UpdateAnswer(run=run_id, round=number, sha256=request.sha256, again=False)
     with store.read() as session:
         try:
-            manifest = _checked(session, store, caller, run_id, number)
+            run = session.get(Run, run_id)
+            if run is None or run.federation_id != caller.federation_id:
+                raise NotFound(f"there is no run {run_id}")
+            state, max_examples = _open_round(session, caller, run, number)
+            manifest = _manifest(store, run, state, max_examples)
         except Conflict:  # looked for after it, as another request may count the same update meanwhile
             if _counted(session, caller, run_id, number, request.sha256):
                 return answer.model_copy(update={"again": True})
@@ -76,46 +95,46 @@ def _taken_in(
         run = locked_run(session, run_id)
         if _counted(session, caller, run_id, number, request.sha256):
             return answer.model_copy(update={"again": True})
-        _checked(session, store, caller, run_id, number)
-        _count(session, store, caller, run, request)
+        state, _ = _open_round(session, caller, run, number)
+        _count(session, store, caller, run, state, request)
     return answer
 
 
-def _checked(session: Session, store: Store, caller: Caller, run_id: str, number: int) -> Manifest:
-    """What an update of this member for this round must be like, where the round takes one now."""
-    run = session.get(Run, run_id)
-    member_id, _ = membership(caller)
-    if run is None or run.federation_id != caller.federation_id:
-        raise NotFound(f"there is no run {run_id}")
-    row = session.get(RunMember, (run_id, member_id))
-    member = session.get(Member, member_id)
-    if row is None or member is None:
-        raise Forbidden(f"run '{run.name}' was not planned with the member '{caller.member}'")
+def _open_round(session: Session, caller: Caller, run: Run, number: int) -> tuple[RunState, int]:
+    """The run's state and the member's most examples, where the round takes an update of this member's now."""
+    member_id, member = membership(caller)
+    row = session.execute(CONSENT, {"run": run.id, "member": member_id}).one_or_none()
+    if row is None:
+        raise Forbidden(f"run '{run.name}' was not planned with the member '{member}'")
     if row.consent != "accepted":
-        raise Forbidden(f"the owner of '{caller.member}' has not consented to run '{run.name}'")
+        raise Forbidden(f"the owner of '{member}' has not consented to run '{run.name}'")
     if run.status not in (Status.RUNNING, Status.PAUSED):
         raise Conflict(f"run '{run.name}' is {run.status} and takes no updates")
     state = state_of(session, run)
     if number != state.round or state.phase is not Phase.COLLECTING:
         raise Conflict(f"round {number} of run '{run.name}' takes no updates; round {state.round} is {state.phase}")
-    if member.name not in state.selected:
-        raise Conflict(f"the member '{member.name}' was not asked in round {number} of run '{run.name}'")
-    if member.name in state.accepted:
-        raise Conflict(f"the member '{member.name}' answered round {number} already, with other content")
-    plan = plan_of(run)
-    start = model_before(session, run, number).adapter
-    if start is not None:
-        return _manifest(store.blobs, start, plan.network.wire, plan.network.max_norm_ratio, member.max_examples)
+    if member not in state.selected:
+        raise Conflict(f"the member '{member}' was not asked in round {number} of run '{run.name}'")
+    if member in state.accepted:
+        raise Conflict(f"the member '{member}' answered round {number} already, with other content")
+    return state, row.max_examples
+
+
+def _manifest(store: Store, run: Run, state: RunState, max_examples: int) -> Manifest:
+    """What an update of this round must be like."""
+    network = plan_of(run).network
+    if state.model.adapter is not None:
+        return _manifest_after(store.blobs, state.model.adapter, network.wire, network.max_norm_ratio, max_examples)
     prepared = run.prepared or {}
     return Manifest(
-        tensors={name: (WIRE_DTYPES[plan.network.wire], tuple(shape)) for name, shape in prepared["tensors"].items()},
-        max_norm=plan.network.max_norm_ratio * max(prepared["norm"], 1.0),
-        max_examples=member.max_examples,
+        tensors={name: (WIRE_DTYPES[network.wire], tuple(shape)) for name, shape in prepared["tensors"].items()},
+        max_norm=network.max_norm_ratio * max(prepared["norm"], 1.0),
+        max_examples=max_examples,
     )
 
 
 @lru_cache(maxsize=64)
-def _manifest(blobs: Blobs, start: str, wire: str, max_norm_ratio: float, max_examples: int) -> Manifest:
+def _manifest_after(blobs: Blobs, start: str, wire: str, max_norm_ratio: float, max_examples: int) -> Manifest:
     return manifest_of(blobs.get(start), wire, max_norm_ratio, max_examples)
 
 
@@ -124,9 +143,8 @@ def _counted(session: Session, caller: Caller, run_id: str, number: int, sha256:
     return receipt is not None and receipt.sha256 == sha256
 
 
-def _count(session: Session, store: Store, caller: Caller, run: Run, request: UpdateRequest) -> None:
+def _count(session: Session, store: Store, caller: Caller, run: Run, state: RunState, request: UpdateRequest) -> None:
     member_id, member = membership(caller)
-    state = state_of(session, run)
     examples = int(request.num_examples)
     try:
         state = rounds.accept(state, rounds.Receipt(member, run.round, request.sha256, examples))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from typing import Any
+
+from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
 
 from fedflow.federation import rounds
 from fedflow.federation.protocol import MergedBase, Work
-from fedflow.federation.rounds import Phase, RunState, Status
-from fedflow.server.database.tables import Round, Run, RunMember
+from fedflow.federation.rounds import Phase, Status
+from fedflow.server.database.tables import Member, Receipt, Round, Run, RunMember
 from fedflow.server.services import devices, files, jobs, registry
 from fedflow.server.services.identity import Caller
-from fedflow.server.services.run_rows import current_round, membership, state_of
+from fedflow.server.services.run_rows import membership, state_of
 from fedflow.server.store import Store
 
 IDLE_POLL_S = 5.0
@@ -20,7 +22,39 @@ SHORTEST_POLL_S = 0.2
 POLL_S_PER_MEMBER = 0.03
 """However many members wait for a round, they ask thirty-three times a second together."""
 
+MOST_NAMES = 5
+
 OVER = (Status.DONE, Status.STOPPED)
+
+UNDER_WAY = (
+    select(
+        Run.id,
+        Run.name,
+        Run.status,
+        Run.round,
+        Run.message,
+        RunMember.consent,
+        Round.phase,
+        Round.selected,
+        Round.deadline_at,
+        Receipt.sha256.label("answer"),
+    )
+    .join(RunMember, RunMember.run_id == Run.id)
+    .outerjoin(Round, and_(Round.run_id == Run.id, Round.number == Run.round))
+    .outerjoin(
+        Receipt,
+        and_(Receipt.run_id == Run.id, Receipt.round == Run.round, Receipt.member_id == RunMember.member_id),
+    )
+    .where(RunMember.member_id == bindparam("member"), Run.status.not_in(OVER))
+    .order_by(Run.created_at, Run.id)
+)
+"""A member's runs that are not over, each with the member's own line of it. Written once, as everybody polls."""
+
+ANSWERED = (
+    select(Member.name)
+    .join(Receipt, Receipt.member_id == Member.id)
+    .where(Receipt.run_id == bindparam("run"), Receipt.round == bindparam("round"))
+)
 
 _STANDING = {
     Status.PREPARING: ("run '{run.name}' is being prepared by the server", PREPARING_POLL_S),
@@ -38,68 +72,69 @@ def work_for(store: Store, caller: Caller) -> Work:
     member_id, member = membership(caller)
     devices.seen(store, caller.id)
     with store.read() as session:
-        runs = (
-            select(Run, RunMember)
-            .join(RunMember, RunMember.run_id == Run.id)
-            .where(RunMember.member_id == member_id, RunMember.consent != "declined")
-        )
-        under_way = runs.where(Run.status.not_in(OVER)).order_by(Run.created_at, Run.id)
-        answers = [_work(session, store, run, row, member) for run, row in session.execute(under_way).all()]
+        lines = session.execute(UNDER_WAY, {"member": member_id}).all()
+        answers = [_work(session, store, line, member) for line in lines if line.consent != "declined"]
         for action in ("train", "consent", "wait"):
             for work in answers:
                 if work.action == action:
                     return work
-        newest = runs.where(Run.status.in_(OVER)).order_by(Run.created_at.desc(), Run.id.desc()).limit(1)
-        over = session.execute(newest).one_or_none()
-        declined = session.scalar(
-            select(Run.name)
+        for line in lines:
+            text = f"you declined run '{line.name}'; its coordinator can ask again"
+            return Work(action="wait", text=text, poll_after_s=IDLE_POLL_S)
+        newest = (
+            select(Run)
             .join(RunMember, RunMember.run_id == Run.id)
-            .where(RunMember.member_id == member_id, RunMember.consent == "declined", Run.status.not_in(OVER))
+            .where(RunMember.member_id == member_id, RunMember.consent != "declined", Run.status.in_(OVER))
+            .order_by(Run.created_at.desc(), Run.id.desc())
             .limit(1)
         )
-        if declined is not None:
-            text = f"you declined run '{declined}'; its coordinator can ask again"
-            return Work(action="wait", text=text, poll_after_s=IDLE_POLL_S)
+        over = session.scalar(newest)
         if over is not None:
-            return _finished(session, over[0])
+            return _finished(session, over)
     return Work(action="wait", text="no run wants this member yet", poll_after_s=IDLE_POLL_S)
 
 
-def _work(session: Session, store: Store, run: Run, row: RunMember, member: str) -> Work:
-    status = Status(run.status)
-    if row.consent == "asked" and status is not Status.PREPARING:
-        text = f"run '{run.name}' asks for consent"
-        return Work(action="consent", text=text, poll_after_s=SHORTEST_POLL_S, run=run.id)
+def _work(session: Session, store: Store, line: Any, member: str) -> Work:
+    status = Status(line.status)
+    if line.consent == "asked" and status is not Status.PREPARING:
+        text = f"run '{line.name}' asks for consent"
+        return Work(action="consent", text=text, poll_after_s=SHORTEST_POLL_S, run=line.id)
     if status is not Status.RUNNING:
         text, poll = _STANDING[status]
-        return Work(action="wait", text=text.format(run=run), poll_after_s=poll, run=run.id, round=run.round)
-    state = state_of(session, run)
-    if state.phase is Phase.COLLECTING and member in rounds.missing(state):
-        assigned = rounds.assignment(state, member)
-        left = max(0.0, current_round(session, run).deadline_at - store.clock())
-        return Work(
-            action="train",
-            text=f"round {run.round} of run '{run.name}'",
-            poll_after_s=SHORTEST_POLL_S,
-            run=run.id,
-            round=assigned.round,
-            adapter=assigned.adapter,
-            residuals=assigned.residuals,
-            residual_bytes=tuple(files.sizes(session, assigned.residuals)),
-            merged=_merged(session, run),
-            deadline_in_s=left,
-        )
-    text = _why_waiting(run, state, member)
-    poll = max(SHORTEST_POLL_S, POLL_S_PER_MEMBER * len(state.selected))
-    return Work(action="wait", text=text, poll_after_s=poll, run=run.id, round=run.round)
+        return Work(action="wait", text=text.format(run=line), poll_after_s=poll, run=line.id, round=line.round)
+    if line.phase == Phase.COLLECTING and member in line.selected and line.answer is None:
+        return _assigned(session, store, line, member)
+    poll = max(SHORTEST_POLL_S, POLL_S_PER_MEMBER * len(line.selected))
+    text = _why_waiting(session, line, member)
+    return Work(action="wait", text=text, poll_after_s=poll, run=line.id, round=line.round)
 
 
-def _why_waiting(run: Run, state: RunState, member: str) -> str:
-    if state.phase is Phase.AGGREGATING:
-        return f"round {run.round} of run '{run.name}' is being aggregated"
-    if member not in state.selected:
-        return f"round {run.round} of run '{run.name}' goes without this member"
-    return f"round {run.round} of run '{run.name}' waits for {', '.join(rounds.missing(state))}"
+def _assigned(session: Session, store: Store, line: Any, member: str) -> Work:
+    assigned = rounds.assignment(state_of(session, session.get_one(Run, line.id)), member)
+    return Work(
+        action="train",
+        text=f"round {assigned.round} of run '{line.name}'",
+        poll_after_s=SHORTEST_POLL_S,
+        run=line.id,
+        round=assigned.round,
+        adapter=assigned.adapter,
+        residuals=assigned.residuals,
+        residual_bytes=tuple(files.sizes(session, assigned.residuals)),
+        merged=_merged(session, line.id) if assigned.residuals else None,
+        deadline_in_s=max(0.0, line.deadline_at - store.clock()),
+    )
+
+
+def _why_waiting(session: Session, line: Any, member: str) -> str:
+    where = f"round {line.round} of run '{line.name}'"
+    if line.phase != Phase.COLLECTING:
+        return f"{where} is being aggregated"
+    if member not in line.selected:
+        return f"{where} goes without this member"
+    answered = set(session.scalars(ANSWERED, {"run": line.id, "round": line.round}))
+    missing = [name for name in line.selected if name not in answered]
+    more = f" and {len(missing) - MOST_NAMES} more" if len(missing) > MOST_NAMES else ""
+    return f"{where} waits for {', '.join(missing[:MOST_NAMES])}{more}"
 
 
 def _finished(session: Session, run: Run) -> Work:
@@ -116,10 +151,10 @@ def _finished(session: Session, run: Run) -> Work:
     )
 
 
-def _merged(session: Session, run: Run) -> MergedBase | None:
+def _merged(session: Session, run_id: str) -> MergedBase | None:
     """The newest base weights with residuals in them, and how many of the run's residuals these are."""
     rows = session.execute(
-        select(Round.residual, Round.merged).where(Round.run_id == run.id).order_by(Round.number)
+        select(Round.residual, Round.merged).where(Round.run_id == run_id).order_by(Round.number)
     ).all()
     count, found = 0, None
     for residual, merged in rows:
