@@ -23,7 +23,7 @@ from fedflow.server.settings import ServerSettings
 from fedflow.storage import Blobs
 
 NEWEST = 10  # files by which a folder is known to be the database's
-WRITERS = 8  # on PostgreSQL; writers that wait for each other's rows must leave connections to readers
+WRITERS = 3  # on PostgreSQL; more that wait for each other's rows would hold up the readers
 SEEN_EVERY_S = 5.0  # how often it is written down who has called
 
 
