@@ -41,6 +41,8 @@ def join(
     limits = _limits(policy, max_rounds)
     if home is None:
         home = only_home() if server is None else default_home(server)
+    if home.resolve().is_relative_to(data.resolve()):
+        raise MistakeError(f"{home}: lies within the pictures' folder {data}; give a --home outside it")
     own = Home(home)
     with own.alone(), Connection(own) as connection:
         device = _device(own, connection, server, code, name)

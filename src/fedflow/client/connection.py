@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from fedflow import __version__
 from fedflow.client.home import Device, Home
 from fedflow.client.identity import Identity
-from fedflow.client.transfer import TransferError, abandon, download, upload
+from fedflow.client.transfer import TransferError, abandon, download, retry_after_s, upload
 from fedflow.errors import FedFlowError, MistakeError, RunError
 from fedflow.federation.protocol import (
     API,
@@ -46,7 +46,6 @@ M = TypeVar("M", bound=Message)
 PATIENCE_S = 60.0
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 15.0
-LONGEST_RETRY_AFTER_S = 300.0
 PASSING = frozenset({429, 502, 503, 504})
 TIMEOUTS = httpx.Timeout(connect=10.0, read=60.0, write=60.0, pool=60.0)
 TOKEN_MARGIN_S = 30.0
@@ -207,7 +206,7 @@ class Connection:
                 fault = error_of(response)
                 if response.status_code not in PASSING:
                     raise fault
-                wait_s = max(wait_s, _retry_after_s(response))
+                wait_s = max(wait_s, retry_after_s(response))
             if time.monotonic() - began + wait_s > self._patience_s:
                 raise fault
             self._sleep(wait_s)
@@ -329,12 +328,6 @@ def _sentence(response: httpx.Response) -> str:
     except ValidationError:
         what = f"{response.status_code} {response.reason_phrase}".strip()
         return f"{response.request.url}: answered '{printable(what)}', not as a FedFlow server does; check the address"
-
-
-def _retry_after_s(response: httpx.Response) -> float:
-    """Seconds that the server asks for; 0 where it names none."""
-    text = response.headers.get("Retry-After", "")
-    return min(float(text), LONGEST_RETRY_AFTER_S) if text.isdecimal() else 0.0
 
 
 @contextmanager

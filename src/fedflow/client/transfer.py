@@ -26,6 +26,7 @@ from fedflow.storage import read_json, sha256_file, write_json
 
 CHUNK_BYTES = 256 * 1024
 TUS = {"Tus-Resumable": "1.0.0"}
+LONGEST_RETRY_AFTER_S = 300.0
 OFFSET_TYPE = "application/offset+octet-stream"
 
 Progress = Callable[[int, int], None]
@@ -291,19 +292,21 @@ def _answered(response: httpx.Response, tries: _Tries, *wanted: int) -> bool:
         sentence = f"the server answered {response.status_code} {response.reason_phrase}".rstrip()
     # Cut off, another offset, another request still at it, too many, and faults of the server.
     if response.status_code in (408, 409, 423, 425, 429) or response.status_code >= 500:
-        tries.failed(sentence, _retry_after_s(response))
+        tries.failed(sentence, retry_after_s(response))
         return False
     raise TransferError(f"{tries.what}: {sentence}", response.status_code)
 
 
-def _retry_after_s(response: httpx.Response) -> float:
+def retry_after_s(response: httpx.Response) -> float:
+    """Seconds that the server asks for, by its own clock where it names a date; 0 where it names none."""
     text = response.headers.get("Retry-After", "")
     if text.isdecimal():
-        return float(text)
+        return min(float(text), LONGEST_RETRY_AFTER_S)
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
+        asked = parsedate_to_datetime(text) - parsedate_to_datetime(response.headers.get("Date", ""))
+    except (ValueError, TypeError):  # no date, or one of the two without a zone
         return 0.0
+    return min(max(0.0, asked.total_seconds()), LONGEST_RETRY_AFTER_S)
 
 
 def _remembered(path: Path, uploads_url: str, size_bytes: int) -> str | None:

@@ -94,6 +94,12 @@ def test_what_lacks_for_joining_is_named(peer: Peer, pictures: Path, tmp_path: P
     assert peer.asked == []
 
 
+def test_a_home_among_the_pictures_is_refused(peer: Peer, pictures: Path) -> None:
+    with pytest.raises(MistakeError, match="lies within the pictures' folder"):
+        join(peer.address, pictures, code="code-code", home=pictures / "sub" / "home")
+    assert not (pictures / "sub").exists()
+
+
 def test_a_home_belongs_to_one_server(peer: Peer, pictures: Path, tmp_path: Path) -> None:
     peer.answer = lambda asked: finished(peer, asked)
     join(peer.address, pictures, code="code-code", home=tmp_path / "home", once=True)

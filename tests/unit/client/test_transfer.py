@@ -17,7 +17,7 @@ import httpx
 import pytest
 from werkzeug.serving import make_server
 
-from fedflow.client.transfer import Patience, TransferError, download, forget, upload
+from fedflow.client.transfer import Patience, TransferError, download, forget, retry_after_s, upload
 from fedflow.errors import StorageError
 from fedflow.server.api.app import create_app
 from fedflow.server.database.tables import Device, DeviceToken, Member, Upload
@@ -316,6 +316,23 @@ def test_faults_of_the_server_are_waited_out(tmp_path: Path, server: Server) -> 
     real.close()
     assert uploaded(server, upload_id).sha256 == digest
     assert not any(failing.values())
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, 0),
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": "9000"}, 300),
+        ({"Retry-After": "soon", "Date": "Sun, 22 Nov 2026 10:00:00 GMT"}, 0),
+        ({"Retry-After": "Sun, 22 Nov 2026 10:00:20 GMT"}, 0),
+        ({"Retry-After": "Sun, 22 Nov 2026 10:00:20 GMT", "Date": "Sun, 22 Nov 2026 10:00:00 GMT"}, 20),
+        ({"Retry-After": "Sun, 22 Nov 2026 10:00:20 GMT", "Date": "Sun, 22 Nov 2026 10:00:30 GMT"}, 0),
+        ({"Retry-After": "Sun, 22 Nov 2026 10:00:20 -0000", "Date": "Sun, 22 Nov 2026 10:00:00 GMT"}, 0),
+    ],
+)
+def test_a_server_says_by_its_own_clock_when_to_come_back(headers: dict[str, str], seconds: float) -> None:
+    assert retry_after_s(httpx.Response(503, headers=headers)) == seconds
 
 
 def test_patience_ends_with_a_sentence_that_says_why(tmp_path: Path) -> None:

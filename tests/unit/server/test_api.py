@@ -133,7 +133,9 @@ def test_bad_content(coordinator: Api, request_: dict[str, object], status: int,
 @pytest.mark.parametrize("name", ["../up", "a/b", "a\\b", ".hidden", "central", "alone-1", "a\nb", ""])
 def test_a_members_name_is_a_folders_name(coordinator: Api, federation_id: str, name: str) -> None:
     response = coordinator("POST", f"{FEDERATIONS}/{federation_id}/codes", json={"member": name})
-    assert _problem(response, 422).startswith("member: ")
+    told = _problem(response, 422)
+    assert told.startswith("member: ")
+    assert "String should match" not in told
 
 
 def test_wrong_addresses_methods_and_pages(anyone: Api, coordinator: Api, federation_id: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, JsonValue, field_validator
 
 from fedflow.federation.protocol import Message, Name, Seconds
 from fedflow.plan import ALONE, RESERVED_NAMES
 
-MemberName = Annotated[Name, Field(pattern=r"^[^\x00-\x1f\x7f/\\.][^\x00-\x1f\x7f/\\]*$")]
+FOLDER_NAME: dict[str, JsonValue] = {"pattern": r"^[^\x00-\x1f\x7f-\x9f/\\.][^\x00-\x1f\x7f-\x9f/\\]*$"}
+MemberName = Annotated[Name, Field(json_schema_extra=FOLDER_NAME)]
 """A member's name is the name of a folder on every machine: no slashes, no dot at its beginning."""
 
 Identifier = Annotated[str, Field(max_length=40)]
@@ -93,7 +94,11 @@ class CodeRequest(Message):
 
     @field_validator("member")
     @classmethod
-    def _is_no_row(cls, name: str) -> str:
+    def _is_free(cls, name: str) -> str:
+        if name.startswith(".") or "/" in name or "\\" in name:
+            raise ValueError(
+                f"'{name}': names folders; leave out slashes, and a dot at its beginning"
+            )
         if name in RESERVED_NAMES or name.startswith(ALONE):
             raise ValueError(f"'{name}' is what a run's table calls one of its own rows; choose another name")
         return name
