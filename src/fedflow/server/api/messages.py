@@ -96,9 +96,7 @@ class CodeRequest(Message):
     @classmethod
     def _is_free(cls, name: str) -> str:
         if name.startswith(".") or "/" in name or "\\" in name:
-            raise ValueError(
-                f"'{name}': names folders; leave out slashes, and a dot at its beginning"
-            )
+            raise ValueError(f"'{name}': names folders; leave out slashes, and a dot at its beginning")
         if name in RESERVED_NAMES or name.startswith(ALONE):
             raise ValueError(f"'{name}' is what a run's table calls one of its own rows; choose another name")
         return name
