@@ -15,7 +15,7 @@ from fedflow.plan import describe
 from fedflow.server.database import away, schema
 from fedflow.server.database.engines import make_engine
 from fedflow.server.processes import set_up_logs, supervise
-from fedflow.server.serve import check_address
+from fedflow.server.serve import wait_for_address
 from fedflow.server.services import devices, federations, identity
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import open_store
@@ -36,7 +36,7 @@ def settings_of(**given: object) -> ServerSettings:
 
 def run_server(settings: ServerSettings) -> int:
     """Make what a first start needs, say where the server is, and run it until it is told to end."""
-    check_address(settings)
+    wait_for_address(settings)
     store = open_store(settings)
     first = identity.first_coordinator(store)
     federation = federations.first_federation(store)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import logging.config
 import platform
 import socket
 import sys
+import time
 from typing import Any
 
 import waitress
@@ -20,6 +22,8 @@ from fedflow.server.settings import ServerSettings
 from fedflow.server.store import open_store, reopen_store
 
 KEEP_ALIVE_S = 30
+ENDING_S = 12.0
+LOOK_S = 0.1
 STOP_S = 10  # what is under way at a SIGTERM has this long to end
 HEARTBEAT_S = 120  # a web process that shows no sign of life for so long is started anew
 SPARE_BYTES = 1_000_000  # headers of an upload's request
@@ -48,8 +52,26 @@ def serve(settings: ServerSettings) -> None:
         serve_with_waitress(settings)
 
 
-def check_address(settings: ServerSettings) -> None:
-    """Raise RunError where the address cannot be listened on, as when another server does."""
+def wait_for_address(settings: ServerSettings, patience_s: float = ENDING_S) -> None:
+    """Return when the address can be listened on: a server that was killed holds it until its processes have ended.
+
+    Raises RunError where it is taken for longer, as by another server, or is none of this machine's.
+    """
+    give_up_at = time.monotonic() + patience_s
+    told = False
+    while (fault := _try_address(settings)) is not None:
+        if fault.errno != errno.EADDRINUSE or time.monotonic() >= give_up_at:
+            raise RunError(_cannot_listen(settings, fault)) from fault
+        if not told:
+            address = f"{_host(settings.host)}:{settings.port}"
+            print(f"fedflow: {address} is taken; trying for {patience_s:.0f} s, as a server may be ending there")
+            sys.stdout.flush()
+            told = True
+        time.sleep(LOOK_S)
+
+
+def _try_address(settings: ServerSettings) -> OSError | None:
+    """Why the address cannot be listened on; None where it can."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as trial:
@@ -57,7 +79,8 @@ def check_address(settings: ServerSettings) -> None:
             trial.bind((settings.host, settings.port))
             trial.listen()
     except OSError as error:
-        raise RunError(_cannot_listen(settings, error)) from error
+        return error
+    return None
 
 
 def serve_with_waitress(settings: ServerSettings) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import threading
 from pathlib import Path
 
 import pytest
 
 from fedflow.cli.server import address, settings_of
-from fedflow.errors import PlanError
+from fedflow.errors import PlanError, RunError
+from fedflow.server.serve import wait_for_address
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,18 @@ def test_a_wrong_setting_is_told_by_its_option() -> None:
         settings_of(folder=Path("x"), database_url="mysql://x/y")
     with pytest.raises(PlanError, match=r"^--port: "):
         settings_of(folder=Path("x"), port=70000)
+
+
+def test_a_start_waits_for_a_server_that_is_ending(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as ending:
+        settings = settings_of(port=ending.getsockname()[1])
+        with pytest.raises(RunError, match="cannot listen there"):
+            wait_for_address(settings, 0.2)
+        assert "is taken; trying for 0 s" in capsys.readouterr().out
+        threading.Timer(0.3, ending.close).start()
+        wait_for_address(settings, 30)
+
+
+def test_an_address_of_another_machine_is_told_at_once() -> None:
+    with pytest.raises(RunError, match=r"192\.0\.2\.1:\d+: cannot listen there"):
+        wait_for_address(settings_of(host="192.0.2.1"), 30)
