@@ -33,9 +33,9 @@ def test_a_wrong_setting_is_told_by_its_option() -> None:
         settings_of(folder=Path("x"), port=70000)
 
 
-def test_a_start_waits_for_a_server_that_is_ending(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_start_waits_for_a_server_that_is_ending(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as ending:
-        settings = settings_of(port=ending.getsockname()[1])
+        settings = settings_of(folder=tmp_path, port=ending.getsockname()[1])
         with pytest.raises(RunError, match="cannot listen there"):
             wait_for_address(settings, 0.2)
         assert "is taken; trying for 0 s" in capsys.readouterr().out
@@ -43,6 +43,6 @@ def test_a_start_waits_for_a_server_that_is_ending(capsys: pytest.CaptureFixture
         wait_for_address(settings, 30)
 
 
-def test_an_address_of_another_machine_is_told_at_once() -> None:
+def test_an_address_of_another_machine_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"192\.0\.2\.1:\d+: cannot listen there"):
-        wait_for_address(settings_of(host="192.0.2.1"), 30)
+        wait_for_address(settings_of(folder=tmp_path, host="192.0.2.1"), 30)
