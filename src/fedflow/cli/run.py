@@ -22,7 +22,11 @@ from fedflow.storage.blobs import SHA256
 
 TIMEOUT_S = 30.0
 LOOK_S = 0.5
-PAUSES_S = (0.5, 1.5)
+PAUSE_S = 0.5
+AWAY_S = 2.0
+UNDER_WAY_S = 20.0
+"""A server that died while it created something does it again after half of this time."""
+
 WATCH_PATIENCE_S = 300.0
 NONE_THERE = (
     "holds no coordinator's token, which is letters and digits of ASCII alone; the server writes it into its folder"
@@ -32,6 +36,10 @@ OVER = ("done", "stopped", "failed")
 
 class Away(RunError):  # noqa: N818 - what the server is
     """No answer, or one that says 'not now': the same request later may succeed."""
+
+
+class UnderWay(Away):
+    """What is to be made is being made for the same request, or was when the server died."""
 
 
 class Coordinator:
@@ -57,12 +65,15 @@ class Coordinator:
     def create(self, path: str, body: object) -> Any:
         """The answer to `body` sent to `path`, where that does it once; sent again where an answer is cut."""
         headers = {"Idempotency-Key": uuid.uuid4().hex}
-        for pause_s in PAUSES_S:
+        began = time.monotonic()
+        while True:
             try:
                 return self._ask("POST", path, json=body, headers=headers)
-            except Away:
-                time.sleep(pause_s)
-        return self._ask("POST", path, json=body, headers=headers)
+            except Away as error:
+                patience_s = UNDER_WAY_S if isinstance(error, UnderWay) else AWAY_S
+                if time.monotonic() - began >= patience_s:
+                    raise
+                time.sleep(PAUSE_S)
 
     def close(self) -> None:
         """Let the connections go."""
@@ -90,6 +101,8 @@ class Coordinator:
             message = printable(str(problem.get("message") or f"status {answer.status_code}"))
             if answer.status_code in PASSING:
                 raise Away(message)
+            if problem.get("code") == "under_way":
+                raise UnderWay(message)
             raise (MistakeError if answer.status_code < 500 else RunError)(message)
         return told
 

@@ -53,6 +53,12 @@ class Conflict(ApiError):  # noqa: N818 - the API's word
     code = "conflict"
 
 
+class UnderWay(Conflict):
+    """The same request came before, and is not answered yet."""
+
+    code = "under_way"
+
+
 class Gone(ApiError):  # noqa: N818 - the API's word
     """It was there, and will not come back."""
 

@@ -22,9 +22,9 @@ from fedflow.plan import Plan
 from fedflow.server.api import rights
 from fedflow.server.api.app import create_app
 from fedflow.server.api.logs import JsonLines
-from fedflow.server.database.tables import RunMember
+from fedflow.server.database.tables import Job, Run, RunMember
 from fedflow.server.errors import ApiError
-from fedflow.server.services import devices, events, files, idempotency, runs
+from fedflow.server.services import devices, events, federations, files, idempotency, runs
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 
@@ -206,13 +206,25 @@ def test_a_refused_post_is_done_when_it_comes_again(coordinator: Api) -> None:
     assert coordinator("POST", FEDERATIONS, json={"name": "other"}, headers=key).status_code == 201
 
 
+def test_what_was_made_before_a_crash_is_not_made_again(store: Store, federation_id: str, machine: Machine) -> None:
+    plan = Plan.model_validate({"data": {"clients": ["studio"]}})
+    claim = idempotency.claim(store, "person a", "key", "digest")
+    assert isinstance(claim, idempotency.Claim)
+    for _ in range(2):  # the process died after the first, and before the answer was noted
+        assert runs.create(store, federation_id, plan, claim.identifier) == claim.identifier
+        assert federations.create(store, "other", claim.identifier) == claim.identifier
+    with store.read() as session:
+        assert len(session.scalars(select(Run)).all()) == 1
+        assert len(session.scalars(select(Job)).all()) == 1
+
+
 def test_keys_belong_to_their_caller(store: Store, clock: Clock) -> None:
-    assert idempotency.claim(store, "person a", "key", "digest") is None
-    assert idempotency.claim(store, "person b", "key", "digest") is None
+    first = idempotency.claim(store, "person a", "key", "digest")
+    assert idempotency.claim(store, "person b", "key", "digest") != first
     with pytest.raises(ApiError, match="still under way"):
         idempotency.claim(store, "person a", "key", "digest")
-    clock.now += 60
-    assert idempotency.claim(store, "person a", "key", "digest") is None, "who was at it is dead"
+    clock.now += idempotency.UNDER_WAY_S
+    assert idempotency.claim(store, "person a", "key", "digest") == first, "who was at it is dead"
     idempotency.keep(store, "person a", "key", idempotency.Answer(201, "{}"))
     assert idempotency.claim(store, "person a", "key", "digest") == idempotency.Answer(201, "{}")
     clock.now += 86_400

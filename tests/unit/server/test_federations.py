@@ -56,6 +56,19 @@ def test_a_removed_member_comes_back_by_a_new_code_alone(store: Store, federatio
         identity.authenticate(store, old_token)
 
 
+def test_a_removed_member_does_not_come_back_by_a_code_of_before(
+    store: Store, federation_id: str, machine: Machine
+) -> None:
+    spare = devices.new_code(store, federation_id, "studio", 100_000, ttl_s=3600)
+    others = devices.new_code(store, federation_id, "museum", 5, ttl_s=3600)
+    [member] = federations.members(store, federation_id)
+    federations.remove_member(store, member.id)
+    with pytest.raises(NotFound, match="no such join code"):
+        Machine(store).join(spare)
+    Machine(store).join(others)
+    assert [each.removed for each in federations.members(store, federation_id)] == [True, False]
+
+
 def test_members_of_one_federation_are_not_those_of_another(store: Store, machine: Machine) -> None:
     other = federations.create(store, "other")
     assert federations.members(store, other) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import math
 import os
@@ -62,6 +63,21 @@ def test_the_same_answer_twice_counts_once_and_another_one_is_refused(setting: S
         setting.hand_in("a", 1, adapter(2))
     with setting.store.read() as session:
         assert session.query(Receipt).count() == 1
+
+
+def test_who_holds_its_own_upload_holds_up_nobody_else(setting: Setting) -> None:
+    content = adapter(1)
+    upload = setting.upload("a", content)
+    request = UpdateRequest(upload_id=upload, sha256=hashlib.sha256(content).hexdigest(), num_examples=10, metrics={})
+    with (setting.store.folder / "uploads" / upload).open("rb") as held, ThreadPoolExecutor(4) as pool:
+        fcntl.flock(held, fcntl.LOCK_EX)  # as a request does that sends no byte
+        waiting = [
+            pool.submit(updates.hand_in, setting.store, setting.callers["a"], setting.run, 1, request) for _ in range(3)
+        ]
+        setting.hand_in("b", 1, adapter(2))
+        assert not any(each.done() for each in waiting)
+        fcntl.flock(held, fcntl.LOCK_UN)
+        assert sorted(each.result().again for each in waiting) == [False, True, True]
 
 
 @pytest.mark.parametrize(("number", "message"), [(2, "round 1 is collecting"), (7, "round 1 is collecting")])

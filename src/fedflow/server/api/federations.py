@@ -9,7 +9,7 @@ from flask_openapi3.models.tag import Tag
 from fedflow.federation.protocol import API
 from fedflow.server.api import current
 from fedflow.server.api.current import answer
-from fedflow.server.api.idempotency import idempotent
+from fedflow.server.api.idempotency import idempotent, identifier
 from fedflow.server.api.messages import (
     Code,
     CodeRequest,
@@ -39,7 +39,8 @@ blueprint = APIBlueprint(
 @idempotent
 def create(body: FederationRequest) -> Response:
     """Make a federation."""
-    return answer(FederationFacts(id=federations.create(current.store(), body.name), name=body.name), 201)
+    made = federations.create(current.store(), body.name, identifier())
+    return answer(FederationFacts(id=made, name=body.name), 201)
 
 
 @blueprint.get("/federations", responses={200: Federations})

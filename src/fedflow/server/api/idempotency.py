@@ -10,13 +10,19 @@ from typing import ParamSpec
 from flask import Response, g, request
 
 from fedflow.server.api import current
-from fedflow.server.errors import Unprocessable
+from fedflow.server.errors import ApiError, Unprocessable
 from fedflow.server.services import idempotency
 from fedflow.server.services.idempotency import Answer
+from fedflow.server.services.identifiers import new_id
 
 HEADER = "Idempotency-Key"
 LONGEST_KEY = 200
 P = ParamSpec("P")
+
+
+def identifier() -> str:
+    """What this request creates gets it; the same one where the request came before with the same key."""
+    return str(g.identifier) if "identifier" in g else new_id()
 
 
 def idempotent(route: Callable[P, Response]) -> Callable[P, Response]:
@@ -36,11 +42,12 @@ def idempotent(route: Callable[P, Response]) -> Callable[P, Response]:
         caller = f"{g.caller.kind} {g.caller.id}" if "caller" in g else "anyone"
         asked = hashlib.sha256(f"{request.method} {request.path}\n".encode() + request.get_data()).hexdigest()
         known = idempotency.claim(store, caller, key, asked)
-        if known is not None:
+        if isinstance(known, Answer):
             return Response(known.body, known.status, mimetype="application/json")
+        g.identifier = known.identifier
         try:
             response = route(*args, **kwargs)
-        except BaseException:
+        except ApiError:  # after any other error it may have been created: the key keeps its identifier
             idempotency.release(store, caller, key)
             raise
         idempotency.keep(store, caller, key, Answer(response.status_code, response.get_data(as_text=True)))

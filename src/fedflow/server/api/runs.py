@@ -11,7 +11,7 @@ from fedflow.federation.protocol import API, RunFacts
 from fedflow.plan import Plan, describe
 from fedflow.server.api import current
 from fedflow.server.api.current import answer
-from fedflow.server.api.idempotency import idempotent
+from fedflow.server.api.idempotency import idempotent, identifier
 from fedflow.server.api.messages import Page
 from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.api.run_messages import (
@@ -51,7 +51,7 @@ def create(body: RunRequest) -> Response:
         plan = Plan.model_validate(body.plan)
     except ValidationError as error:
         raise Unprocessable(f"plan: {describe(error)}") from None
-    return answer(RunStarted(id=runs.create(current.store(), body.federation_id, plan)), 201)
+    return answer(RunStarted(id=runs.create(current.store(), body.federation_id, plan, identifier())), 201)
 
 
 @blueprint.get("/runs", responses={200: Runs})

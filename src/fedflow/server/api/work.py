@@ -12,6 +12,7 @@ from fedflow.server.api.current import answer
 from fedflow.server.api.idempotency import idempotent
 from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.api.run_messages import RoundPath, RunPath
+from fedflow.server.api.slots import Slots
 from fedflow.server.services import run_facts, runs, updates, work
 
 blueprint = APIBlueprint(
@@ -22,6 +23,10 @@ blueprint = APIBlueprint(
     abp_responses=PROBLEMS,
     abp_security=[{"bearer": []}],
 )
+
+HAND_INS = Slots()
+HAND_INS_OF_A_DEVICE = 2
+"""One, and the same one again where its answer was cut; others would only wait for them, each in a thread."""
 
 
 @blueprint.get("/work", responses={200: Work})
@@ -42,4 +47,6 @@ def consent(path: RunPath, body: ConsentRequest) -> Response:
 @blueprint.post("/runs/<run_id>/rounds/<int:number>/updates", responses={200: UpdateAnswer})
 def hand_in(path: RoundPath, body: UpdateRequest) -> Response:
     """Hand an uploaded update in for a round. The same one again changes nothing."""
-    return answer(updates.hand_in(current.store(), current.caller(), path.run_id, path.number, body))
+    caller = current.caller()
+    with HAND_INS.held(caller.id, HAND_INS_OF_A_DEVICE):
+        return answer(updates.hand_in(current.store(), caller, path.run_id, path.number, body))

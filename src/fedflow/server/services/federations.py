@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from fedflow.federation.rounds import Status
-from fedflow.server.database.tables import Challenge, Device, DeviceToken, Federation, Member, Run, RunMember
+from fedflow.server.database.tables import Challenge, Device, DeviceToken, Federation, JoinCode, Member, Run, RunMember
 from fedflow.server.errors import Conflict, NotFound
 from fedflow.server.services import events, runs
 from fedflow.server.services.identifiers import new_id
@@ -41,11 +41,16 @@ class MemberFacts:
     devices: tuple[DeviceFacts, ...]
 
 
-def create(store: Store, name: str) -> str:
-    """A new federation's identifier. Raises Conflict where one of that name is there."""
-    federation = Federation(id=new_id(), name=name, created_at=store.clock())
+def create(store: Store, name: str, identifier: str | None = None) -> str:
+    """A new federation's identifier, `identifier` where one is given; who has it already was made by the same request.
+
+    Raises Conflict where another of that name is there.
+    """
+    federation = Federation(id=identifier or new_id(), name=name, created_at=store.clock())
     try:
         with store.begin() as session:
+            if identifier is not None and session.get(Federation, identifier) is not None:
+                return identifier
             session.add(federation)
     except IntegrityError:
         raise Conflict(f"there is a federation '{name}' already; choose another name") from None
@@ -100,7 +105,7 @@ def members(store: Store, federation_id: str, after: str = "", limit: int = 200)
 
 
 def remove_member(store: Store, member_id: str) -> None:
-    """Shut a member out with all its devices, at once; its runs go on without it, what it gave stays.
+    """Shut a member out with all its devices and unused codes, at once; its runs go on without it, what it gave stays.
 
     Twice changes nothing. Raises NotFound where there is no such member.
     """
@@ -116,6 +121,8 @@ def remove_member(store: Store, member_id: str) -> None:
         devices = select(Device.id).where(Device.member_id == member_id)
         session.execute(delete(DeviceToken).where(DeviceToken.device_id.in_(devices)))
         session.execute(delete(Challenge).where(Challenge.device_id.in_(devices)))
+        unused = (JoinCode.federation_id == member.federation_id, JoinCode.member_name == member.name)
+        session.execute(delete(JoinCode).where(*unused, JoinCode.used_at.is_(None)))
         session.execute(
             update(Device).where(Device.member_id == member_id, Device.revoked_at.is_(None)).values(revoked_at=now)
         )

@@ -1,7 +1,9 @@
 """Answers to POSTs that carried an idempotency key, so that the same POST again is answered and not done again.
 
-Neither a key nor an answer can be read from the database: a row is found by the key's hash, and its body is
-encrypted with the key itself, which the caller alone knows. (An answer may hold a join code.)
+What a POST creates gets the identifier that its key was given when it first came: where the process dies between the
+creation and the note of the answer, the same POST again finds what is there. (A join code has no identifier; one that
+was made and never told lies unused until it expires.) Neither a key nor an answer can be read from the database: a row
+is found by the key's hash, and its body is encrypted with the key itself, which the caller alone knows.
 """
 
 from __future__ import annotations
@@ -15,13 +17,14 @@ from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 
 from fedflow.server.database.tables import IdempotencyKey
-from fedflow.server.errors import Conflict
+from fedflow.server.errors import Conflict, UnderWay
+from fedflow.server.services.identifiers import new_id
 from fedflow.server.store import Store
 
 UNDER_WAY = 0
 """Status of a row whose POST is not answered yet."""
 
-UNDER_WAY_S = 60
+UNDER_WAY_S = 10
 """After this time the process that was at it is taken for dead, and the POST is done."""
 
 KEPT_S = 86_400
@@ -35,14 +38,22 @@ class Answer:
     body: str
 
 
-def claim(store: Store, caller: str, key: str, request_sha256: str) -> Answer | None:
-    """The answer to this POST if there is one; None where the caller shall now do it and then `keep` or `release`.
+@dataclass(frozen=True)
+class Claim:
+    """The POST is to be done; what it creates gets this identifier, however often it is tried."""
 
-    Raises Conflict where the key came with another request, or the same request is still under way.
+    identifier: str
+
+
+def claim(store: Store, caller: str, key: str, request_sha256: str) -> Answer | Claim:
+    """The answer to this POST if there is one; a claim where the caller shall now do it and then `keep` or `release`.
+
+    Raises Conflict where the key came with another request, UnderWay where the same request is still under way.
     """
     now = store.clock()
+    identifier = new_id()
     fresh = IdempotencyKey(
-        caller=caller, key=_name(key), request_sha256=request_sha256, status=UNDER_WAY, body="", created_at=now
+        caller=caller, key=_name(key), request_sha256=request_sha256, status=UNDER_WAY, body=identifier, created_at=now
     )
     under_way = "the request with this Idempotency-Key is still under way; ask again in a moment"
     try:
@@ -50,17 +61,17 @@ def claim(store: Store, caller: str, key: str, request_sha256: str) -> Answer | 
             row = session.get(IdempotencyKey, (caller, _name(key)), with_for_update=True)
             if row is None or row.created_at + KEPT_S <= now:
                 session.merge(fresh)
-                return None
+                return Claim(identifier)
             if row.request_sha256 != request_sha256:
                 raise Conflict("this Idempotency-Key came with another request; use a new key for a new request")
             if row.status != UNDER_WAY:
                 return Answer(row.status, _cipher(key).decrypt(row.body).decode())
             if now - UNDER_WAY_S < row.created_at <= now:  # one from the future is of a clock that went back
-                raise Conflict(under_way)
+                raise UnderWay(under_way)
             row.created_at = now
-            return None
+            return Claim(row.body)
     except IntegrityError:  # the same POST came twice at the same moment
-        raise Conflict(under_way) from None
+        raise UnderWay(under_way) from None
 
 
 def keep(store: Store, caller: str, key: str, answer: Answer) -> None:
@@ -72,7 +83,7 @@ def keep(store: Store, caller: str, key: str, answer: Answer) -> None:
 
 
 def release(store: Store, caller: str, key: str) -> None:
-    """The POST that was claimed has failed: the next one with this key is done."""
+    """The POST that was claimed was refused: the next one with this key is done, whatever it asks for."""
     with store.begin() as session:
         session.execute(
             delete(IdempotencyKey).where(

@@ -29,8 +29,10 @@ from fedflow.server.services.run_rows import (
 from fedflow.server.store import Store
 
 
-def create(store: Store, federation_id: str, planned: Plan) -> str:
+def create(store: Store, federation_id: str, planned: Plan, identifier: str | None = None) -> str:
     """Freeze `planned` as a new run of the federation and let a worker prepare it; returns the run's identifier.
+
+    That is `identifier` where one is given, and a run that has it already was made by the same request.
 
     Raises:
         NotFound: no such federation.
@@ -39,6 +41,8 @@ def create(store: Store, federation_id: str, planned: Plan) -> str:
     if len(planned.seeds) != 1:
         raise Unprocessable(f"a run over the network has one seed, not {len(planned.seeds)}; give one in 'seeds'")
     with store.begin() as session:
+        if identifier is not None and session.get(Run, identifier) is not None:
+            return identifier
         if session.get(Federation, federation_id) is None:
             raise NotFound(f"there is no federation {federation_id}")
         query = select(Member).where(Member.federation_id == federation_id, Member.removed_at.is_(None))
@@ -49,7 +53,8 @@ def create(store: Store, federation_id: str, planned: Plan) -> str:
                 f"data.clients: '{unknown[0]}' is no member of the federation; members are "
                 f"{', '.join(sorted(members)) or 'none yet'}"
             )
-        run = Run(id=new_id(), federation_id=federation_id, name=planned.name, plan=planned.model_dump(mode="json"))
+        run = Run(id=identifier or new_id(), federation_id=federation_id, name=planned.name)
+        run.plan = planned.model_dump(mode="json")
         run.status, run.round, run.message, run.created_at = Status.PREPARING, 0, "", store.clock()
         session.add(run)
         session.flush()

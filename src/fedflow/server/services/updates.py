@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from fedflow.federation.firewall import WIRE_DTYPES, Manifest, inspect, manifest
 from fedflow.federation.protocol import UpdateAnswer, UpdateRequest
 from fedflow.federation.rounds import Phase, RunState, Status
 from fedflow.server.database.tables import Member, Receipt, Run, RunMember
-from fedflow.server.errors import Conflict, Forbidden, Gone, NotFound, TooLarge, Unprocessable
+from fedflow.server.errors import Conflict, Forbidden, Gone, NotFound, TooLarge, Unavailable, Unprocessable
 from fedflow.server.services import events, files, refusals, uploads
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import locked_run, membership, plan_of, rules_of, state_of
@@ -28,6 +30,9 @@ SMALL_UPLOAD_BYTES = 256_000_000
 
 HANDING_IN = threading.Semaphore(2)
 """They hold the run's row in turn anyway; were more at work than there are processors, they would hold up the reads."""
+
+TURN_S = 20.0
+"""Who waits longer for a turn is told to come back: its thread is wanted for others."""
 
 CONSENT = (
     select(RunMember.consent, Member.max_examples)
@@ -47,13 +52,9 @@ def hand_in(store: Store, caller: Caller, run_id: str, number: int, request: Upd
         Forbidden: the run was not planned with the member, or its owner has not consented.
         Conflict: another round, a round that takes nothing any more, or a second and different update.
         Unprocessable: the firewall refuses it; the update is kept aside with the reason.
+        Unavailable: too many others hand in at the same time.
         TooMany: the firewall refused MOST_REFUSALS of this member's in this round already.
     """
-    with HANDING_IN:
-        return _hand_in(store, caller, run_id, number, request)
-
-
-def _hand_in(store: Store, caller: Caller, run_id: str, number: int, request: UpdateRequest) -> UpdateAnswer:
     answer = UpdateAnswer(run=run_id, round=number, sha256=request.sha256, again=False)
     with store.read() as session:
         try:
@@ -68,11 +69,21 @@ def _hand_in(store: Store, caller: Caller, run_id: str, number: int, request: Up
             raise
         refusals.check_patience(session, caller, run_id, number)
     try:
-        with uploads.taken(store, caller, request.upload_id, request.sha256) as path:
+        with uploads.taken(store, caller, request.upload_id, request.sha256) as path, _turn():
             return _taken_in(store, caller, run_id, number, request, path, manifest)
     except Gone:
         refusals.say_again(store, caller, run_id, number, request.sha256)
         raise
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    if not HANDING_IN.acquire(timeout=TURN_S):
+        raise Unavailable("many updates are being looked at; hand it in again in a moment")
+    try:
+        yield
+    finally:
+        HANDING_IN.release()
 
 
 def _taken_in(
