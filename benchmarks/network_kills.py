@@ -1,6 +1,6 @@
 """SIGKILL at every point of a federation, again and again, and the same bits as if nobody had died.
 
-    python benchmarks/network_kills.py [--quick] [--times 10] [--database sqlite|postgresql|both] [--seed 1]
+    python benchmarks/network_kills.py [--quick] [--times 10] [--cold 1] [--database sqlite|postgresql|both] [--seed 1]
 
 Federations of three participants and three rounds (FedEx-LoRA, scored, exported; a tiny model with an adapter of a
 MB, lines of 1 MB/s) are played one after another, on SQLite and on a throw-away PostgreSQL side by side. In each, a
@@ -11,7 +11,7 @@ times on each database. What was played is kept in --state: the same command goe
 How to read: 'under way' counts strikes inside a call of which a moment was drawn, and not at its end. Recovery is
 measured from the strike, restart included, to the next work of its kind that is done: a job's end for a worker (or its
 next death at one), an answer for the rest, or an event in the run. A dead worker's job is nobody else's for 10 s, by
-its lease. The first federation on each database runs as a person starts it ('cold'); in the
+its lease. The first --cold federations on each database run as a person starts them; in the
 others, processes are forked from one that has imported torch ('warm'), which saves the import at every restart.
 """
 
@@ -81,8 +81,11 @@ def databases(kind: str) -> Iterator[Any]:
 class Series:
     """Federations on one kind of database until every point has struck often enough."""
 
-    def __init__(self, kind: str, example: Example, folder: Path, state: State, times: int, seed: int) -> None:
-        self.kind, self.example, self.folder, self.state, self.times = kind, example, folder, state, times
+    def __init__(
+        self, kind: str, example: Example, folder: Path, state: State, times: int, cold: int, seed: int
+    ) -> None:
+        self.kind, self.example, self.folder, self.state = kind, example, folder, state
+        self.times, self.cold = times, cold
         self.begun = len(state.lines(kind))
         self.first = seed * 1000
         self.under_way = 0
@@ -101,7 +104,7 @@ class Series:
                 if fewest + self.under_way >= self.times or not self.lacks():
                     return
                 number = self.first + self.begun
-                cold = self.begun == 0 and self.times > 1
+                cold = self.begun < self.cold
                 self.begun += 1
                 self.under_way += 1
             try:
@@ -182,6 +185,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one federation on each database, all warm")
     parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--cold", type=int, default=1)
     parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="both")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--beside", type=int, default=1, help="federations at once on each database")
@@ -189,7 +193,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where the federations' files go; those that went wrong stay")
     options = parser.parse_args()
     kinds = ["sqlite", "postgresql"] if options.database == "both" else [options.database]
-    times = 1 if options.quick else options.times
+    times, cold = (1, 0) if options.quick else (options.times, options.cold)
     os.environ.update(SETTINGS)
     with tempfile.TemporaryDirectory(prefix="fedflow-kills-") as scratch:
         state = State(Path(scratch) / "state" if options.quick else options.state)
@@ -199,7 +203,7 @@ def main() -> int:
         # Points are armed where modules are imported: once, in the process that all others are forked from.
         os.environ["KILL_AT"] = " ".join([*(point for _, point in POINTS.values()), ANSWERS])
         os.environ["PYTHONPATH"] = with_faults()
-        series = [Series(kind, example, folder, state, times, options.seed) for kind in kinds]
+        series = [Series(kind, example, folder, state, times, cold, options.seed) for kind in kinds]
         with ThreadPoolExecutor(len(kinds)) as pool:
             for playing in [pool.submit(carry, each, options.beside) for each in series]:
                 playing.result()
