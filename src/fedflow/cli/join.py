@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -49,7 +50,28 @@ def join(
         print(
             f"Member '{printable(device.member)}' of '{printable(device.federation)}' at {device.server}.", flush=True
         )
-        Participant(own, device, connection, place, limits, accept_unasked=accept, once=once).take_part()
+        participant = Participant(own, device, connection, place, limits, accept_unasked=accept, once=once)
+        try:
+            participant.take_part()
+        except KeyboardInterrupt:
+            again = _same_again(own.folder, place, accept=accept, max_rounds=max_rounds, policy=policy, once=once)
+            raise KeyboardInterrupt(
+                f"stopped; all that was done is kept, and this goes on from there: {shlex.join(again)}"
+            ) from None
+
+
+def _same_again(
+    home: Path, place: Place, *, accept: bool, max_rounds: int | None, policy: Path | None, once: bool
+) -> list[str]:
+    """The command that goes on, with the owner's limits."""
+    words = ["fedflow", "join", "--data", str(place.data), "--home", str(home)]
+    if policy is not None:
+        words += ["--policy", str(policy)]
+    if max_rounds is not None:
+        words += ["--max-rounds", str(max_rounds)]
+    if place.threads != 1:
+        words += ["--threads", str(place.threads)]
+    return [*words, *(["--accept"] if accept else []), *(["--once"] if once else [])]
 
 
 def _device(home: Home, connection: Connection, server: str | None, code: str | None, name: str) -> Device:

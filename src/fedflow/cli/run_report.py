@@ -25,7 +25,8 @@ def write_report(coordinator: Coordinator, run_id: str, out: Path) -> None:
     Raises MistakeError where nothing is scored yet.
     """
     facts = coordinator.get(f"/runs/{run_id}")
-    scores = coordinator.get(f"/runs/{run_id}/scores")["items"]
+    answer = coordinator.get(f"/runs/{run_id}/scores")
+    scores = answer["items"]
     if not scores:
         raise MistakeError("nothing of the run is scored; 'fedflow run scores' says why")
     plan = Plan.model_validate(facts["plan"])
@@ -74,6 +75,8 @@ def write_report(coordinator: Coordinator, run_id: str, out: Path) -> None:
     write_html(out / "report.html", summary)
     for name in ("table.csv", "chart.png", "gallery.png", "report.html"):
         print(f"Written: {out / name}")
+    if answer["to_come"]:
+        print(f"{answer['to_come']} more scores are to come; write the report again then.")
 
 
 def _examples(rounds: list[dict[str, Any]]) -> dict[str, int]:

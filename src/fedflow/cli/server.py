@@ -36,7 +36,9 @@ def settings_of(**given: object) -> ServerSettings:
 
 def run_server(settings: ServerSettings) -> int:
     """Make what a first start needs, say where the server is, and run it until it is told to end."""
-    wait_for_address(settings)
+    if settings.pictures is not None and not settings.pictures.is_dir():
+        raise MistakeError(f"--pictures {settings.pictures}: no such folder; give the one that holds the pictures")
+    settings = wait_for_address(settings)
     store = open_store(settings)
     first = identity.first_coordinator(store)
     federation = federations.first_federation(store)
@@ -49,10 +51,10 @@ def run_server(settings: ServerSettings) -> int:
         )
     if first is not None:
         code = devices.new_code(store, federation, FIRST_MEMBER, MOST_EXAMPLES, ttl_s=settings.code_ttl_s)
-        print(f"The coordinator's token is in {settings.folder.absolute() / identity.TOKEN_FILE}")
         print(f"The first participant is member '{FIRST_MEMBER}': fedflow join {url} --code {code} --data FOLDER")
-        where = "" if settings.folder == default_folder() else f" --folder {settings.folder.absolute()}"
-        print(f"More codes: fedflow server{where} code MEMBER --server {url}")
+    print(f"The coordinator's token is in {settings.folder.absolute() / identity.TOKEN_FILE}")
+    where = "" if settings.folder == default_folder() else f" --folder {settings.folder.absolute()}"
+    print(f"More codes: fedflow server{where} code MEMBER --server {url}")
     sys.stdout.flush()
     store.engine.dispose()
     return supervise(settings)

@@ -7,7 +7,6 @@ consent, each fetched file, the training at its last checkpoint, the finished up
 from __future__ import annotations
 
 import random
-import shlex
 import shutil
 import time
 from collections.abc import Callable
@@ -93,29 +92,22 @@ class Participant:
 
         Raises FedFlowError, one line, where this participant cannot go on: it was removed, the disk is full, the
         model is another than the run names, a person would have to consent. An absent server is waited for.
-        KeyboardInterrupt comes back with a message that says how to go on.
         """
         settle_torch(self._place.threads)
         done: tuple[str, str | None, int] | None = None
-        try:
-            while True:
-                try:
-                    work = self._connection.work()
-                    again_in_s = self._do(work)
-                except Unavailable as error:
-                    self._say(f"{error}; trying on")
-                    self._rest(REST_AFTER_FAULT_S)
-                    continue
-                if work.action == "finished" and self._once:
-                    return
-                before, done = done, (work.action, work.run, work.round)
-                # What was done is asked for once more only where the server has not noticed yet.
-                self._rest(max(again_in_s, work.poll_after_s, SHORTEST_REST_S) if before == done else again_in_s)
-        except KeyboardInterrupt:
-            again = ["fedflow", "join", "--data", str(self._place.data), "--home", str(self._home.folder)]
-            raise KeyboardInterrupt(
-                f"stopped; all that was done is kept, and this goes on from there: {shlex.join(again)}"
-            ) from None
+        while True:
+            try:
+                work = self._connection.work()
+                again_in_s = self._do(work)
+            except Unavailable as error:
+                self._say(f"{error}; trying on")
+                self._rest(REST_AFTER_FAULT_S)
+                continue
+            if work.action == "finished" and self._once:
+                return
+            before, done = done, (work.action, work.run, work.round)
+            # What was done is asked for once more only where the server has not noticed yet.
+            self._rest(max(again_in_s, work.poll_after_s, SHORTEST_REST_S) if before == done else again_in_s)
 
     def _do(self, work: Work) -> float:
         """Carry out one answer of the server's, and return after how many seconds to ask again."""

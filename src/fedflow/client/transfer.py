@@ -235,7 +235,7 @@ def _send(
             if response.status_code in (404, 410):
                 return False
             if _answered(response, tries, 200, 204):
-                offset = int(response.headers["Upload-Offset"])
+                offset = _offset(response, path)
                 if offset > best:
                     best = offset
                     tries.moved()
@@ -295,6 +295,13 @@ def _answered(response: httpx.Response, tries: _Tries, *wanted: int) -> bool:
         tries.failed(sentence, retry_after_s(response))
         return False
     raise TransferError(f"{tries.what}: {sentence}", response.status_code)
+
+
+def _offset(response: httpx.Response, path: Path) -> int:
+    text = response.headers.get("Upload-Offset", "")
+    if not text.isdecimal():
+        raise TransferError(f"upload of {path.name}: the answer names no offset; does a proxy answer for the server?")
+    return int(text)
 
 
 def retry_after_s(response: httpx.Response) -> float:

@@ -52,16 +52,21 @@ def serve(settings: ServerSettings) -> None:
         serve_with_waitress(settings)
 
 
-def wait_for_address(settings: ServerSettings, patience_s: float = ENDING_S) -> None:
+def wait_for_address(settings: ServerSettings, patience_s: float = ENDING_S) -> ServerSettings:
     """Return when the address can be listened on: a server that was killed holds it until its processes have ended.
+
+    The settings come back with a port that is free where they name port 0.
 
     Raises RunError where it is taken for longer, as by another server, or is none of this machine's.
     """
     give_up_at = time.monotonic() + patience_s
     told = False
-    while (fault := _try_address(settings)) is not None:
-        if fault.errno != errno.EADDRINUSE or time.monotonic() >= give_up_at:
-            raise RunError(_cannot_listen(settings, fault)) from fault
+    while True:
+        try:
+            return settings.model_copy(update={"port": _try_address(settings)})
+        except OSError as fault:
+            if fault.errno != errno.EADDRINUSE or time.monotonic() >= give_up_at:
+                raise RunError(_cannot_listen(settings, fault)) from fault
         if not told:
             address = f"{_host(settings.host)}:{settings.port}"
             print(f"fedflow: {address} is taken; trying for {patience_s:.0f} s, as a server may be ending there")
@@ -70,17 +75,15 @@ def wait_for_address(settings: ServerSettings, patience_s: float = ENDING_S) -> 
         time.sleep(LOOK_S)
 
 
-def _try_address(settings: ServerSettings) -> OSError | None:
-    """Why the address cannot be listened on; None where it can."""
+def _try_address(settings: ServerSettings) -> int:
+    """The port that can be listened on. Raises OSError."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind((settings.host, settings.port))
-            trial.listen()
-    except OSError as error:
-        return error
-    return None
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        trial.bind((settings.host, settings.port))
+        trial.listen()
+        port: int = trial.getsockname()[1]
+    return port
 
 
 def serve_with_waitress(settings: ServerSettings) -> None:

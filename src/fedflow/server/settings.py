@@ -10,6 +10,7 @@ from fedflow.plan import Settings
 
 DAY_S = 86_400
 DATABASES = ("sqlite", "postgresql+psycopg")
+QUEUES = ("redis", "rediss", "unix", "postgresql+psycopg")
 
 
 class ServerSettings(Settings):
@@ -42,6 +43,16 @@ class ServerSettings(Settings):
     def _known_database(cls, url: str | None) -> str | None:
         if url is not None and not url.startswith(tuple(f"{kind}:" for kind in DATABASES)):
             raise ValueError(f"begins with none of {', '.join(f'{kind}:' for kind in DATABASES)}")
+        return url
+
+    @field_validator("queue_url")
+    @classmethod
+    def _known_queue(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(tuple(f"{kind}://" for kind in QUEUES)):
+            raise ValueError(
+                "give redis://HOST:PORT/N or postgresql+psycopg://USER@HOST/NAME, or leave it out for a queue in the "
+                "data folder"
+            )
         return url
 
     @property

@@ -46,3 +46,12 @@ def test_a_start_waits_for_a_server_that_is_ending(tmp_path: Path, capsys: pytes
 def test_an_address_of_another_machine_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"192\.0\.2\.1:\d+: cannot listen there"):
         wait_for_address(settings_of(folder=tmp_path, host="192.0.2.1"), 30)
+
+
+def test_port_0_takes_a_free_one(tmp_path: Path) -> None:
+    assert wait_for_address(settings_of(folder=tmp_path, port=0)).port > 0
+
+
+def test_a_queue_of_another_kind_is_told_by_its_option(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"^--queue-url: .*give redis://HOST:PORT/N"):
+        settings_of(folder=tmp_path, queue_url="foo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,6 +93,21 @@ def test_what_lacks_for_joining_is_named(peer: Peer, pictures: Path, tmp_path: P
         with pytest.raises(MistakeError, match="give the server's URL, and --code"):
             join(url, pictures, code=code, home=tmp_path / "home")
     assert peer.asked == []
+
+
+def test_the_command_that_goes_on_keeps_the_owners_limits(peer: Peer, pictures: Path, tmp_path: Path) -> None:
+    def stopped(asked: Asked) -> Said:
+        if asked.path.endswith("/work"):
+            _thread.interrupt_main()
+        return finished(peer, asked)
+
+    peer.answer = stopped
+    home, policy = tmp_path / "home", tmp_path / "policy.toml"
+    policy.write_text("max_rounds = 5\n")
+    with pytest.raises(KeyboardInterrupt) as caught:
+        join(peer.address, pictures, code="code-code", home=home, accept=True, max_rounds=3, policy=policy, threads=2)
+    words = f"fedflow join --data {pictures} --home {home} --policy {policy} --max-rounds 3 --threads 2 --accept"
+    assert str(caught.value).endswith(f"goes on from there: {words}")
 
 
 def test_a_home_among_the_pictures_is_refused(peer: Peer, pictures: Path) -> None:

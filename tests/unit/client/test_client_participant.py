@@ -235,9 +235,7 @@ def test_a_participant_that_was_stopped_goes_on_without_being_asked_again(
 ) -> None:
     coordinator.refuse_with = [409]
     machine.stop_after_rests = 1
-    with pytest.raises(
-        KeyboardInterrupt, match=rf"goes on from there: fedflow join --data .* --home {machine.home.folder}$"
-    ):
+    with pytest.raises(KeyboardInterrupt):
         machine.take_part()
     assert (len(coordinator.handed_in), coordinator.updates) == (1, [])
     first = coordinator.handed_in[0].sha256

@@ -249,7 +249,7 @@ def ask_again(store: Store, run_id: str, member: str) -> None:
             raise NotFound(f"run '{run.name}' was not planned with a member '{member}'")
         row, person = found[0]
         if person.removed_at is not None:
-            raise Conflict(f"the member '{member}' was removed; a new one needs a new run")
+            raise Conflict(f"the member '{member}' was removed; make it a new join code, and let it join, first")
         if row.consent != "declined":
             return
         row.consent, row.consent_at = "asked", None
