@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import resource
+import socket
+import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from attacks import AFTER, BEFORE, Attack
-from hostile import Scene, hang_up
+from hostile import PIECE, Scene, hang_up, honest_update
 from network import Network, wait_for
 from siege import (
     HONEST,
@@ -18,12 +26,15 @@ from siege import (
     begin,
     close,
     latencies_s,
+    plan,
     quarantined,
     send_forged,
+    start_run,
 )
 
 FORGED = 340
 SLOW_EACH = 80
+SILENT = 1300
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +84,41 @@ def test_slow_clients_take_no_thread_from_others(scene: Scene) -> None:
         assert "429" in slow.answers("an unread page")
     finally:
         slow.close()
+
+
+def test_more_silent_connections_than_there_may_be_keep_nobody_out(scene: Scene) -> None:
+    address = urlsplit(scene.url)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        with ExitStack() as stack:
+            for _ in range(SILENT):
+                stack.enter_context(socket.create_connection((str(address.hostname), address.port or 0), 30))
+            assert latencies_s(next(iter(scene.honest.values())), 4)[-1] < 2.0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_who_holds_its_own_upload_and_hands_it_in_holds_up_nobody(scene: Scene, tiny_model_folder: Path) -> None:
+    names = ("holder", "other")
+    holder, other = (scene.new_device(name) for name in names)
+    run = start_run(scene.person, scene.federation, [holder, other], plan("held", str(tiny_model_folder), names))
+    start = scene.person.get(f"/files/{holder.get('/work').json()['adapter']}").content
+    content, address = honest_update(start, 9), urlsplit(scene.url)
+    upload, digest = holder.upload(content), hashlib.sha256(content).hexdigest()
+    words = {**PIECE, **holder.auth(), "Host": address.netloc, "Upload-Offset": str(len(content))}
+    head = "".join(f"{name}: {value}\r\n" for name, value in {**words, "Transfer-Encoding": "chunked"}.items())
+    with ThreadPoolExecutor(40) as pool:
+        with socket.create_connection((str(address.hostname), address.port or 0), 30) as held:
+            held.sendall(f"PATCH {urlsplit(holder.url).path}/uploads/{upload} HTTP/1.1\r\n{head}\r\n".encode())
+            time.sleep(1.0)
+            handing_in = [pool.submit(holder.hand_in, run, 1, upload, digest) for _ in range(40)]
+            began = time.monotonic()
+            assert other.send(run, 1, honest_update(start, 8)).status_code == 200
+            assert time.monotonic() - began < 10.0
+            assert sum(each.done() for each in handing_in) == 38
+        statuses = Counter(each.result().status_code for each in handing_in)
+    assert statuses == {429: 38, 200: 2}
 
 
 def test_forged_files_are_refused_over_http(scene: Scene) -> None:

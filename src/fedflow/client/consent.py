@@ -99,7 +99,7 @@ def decide(
             f"run '{printable(facts.name)}' asks for consent and nobody is at a terminal; "
             "run the same command in one, or with --accept and limits (--max-rounds, --policy)"
         )
-    return Answer(True) if _says_yes() else Answer(False, DECLINED, DECLINED)
+    return Answer(True) if _says_yes(facts) else Answer(False, DECLINED, DECLINED)
 
 
 def remember(path: Path, facts: RunFacts) -> None:
@@ -133,14 +133,17 @@ def _agreed(facts: RunFacts) -> dict[str, object]:
     return facts.model_dump(mode="json", include={"plan", "base_hash", "tensors"})
 
 
-def _says_yes() -> bool:
+def _says_yes(facts: RunFacts) -> bool:
     while True:
         try:
-            answer = input("Take part? [y/n] ").strip().lower()
+            answer = input("Take part? [y/n, l lists every tensor] ").strip().lower()
         except EOFError:  # Ctrl-D, or the terminal is gone: nobody has answered
             raise KeyboardInterrupt from None
         if answer in {"y", "yes", "n", "no"}:
             return answer.startswith("y")
+        if answer in {"l", "list"}:
+            for name, shape in facts.tensors.items():
+                print(f"  {printable(name)}  {'x'.join(map(str, shape)) or '1'}")
 
 
 def _tensors(facts: RunFacts) -> str:

@@ -192,6 +192,8 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self.nr_conns += 1
         conn.init()
         self._gather(conn)
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
 
     def on_client_socket_readable(self, conn: Any, client: socket.socket) -> None:
         """The next request on a connection that was kept."""
@@ -308,6 +310,14 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         conn.parser.unreader.unread(bytes(gathering.data))
         conn.data_ready = True
         self.enqueue_req(conn)
+
+    def _make_room(self) -> None:
+        """Close the connection that has sent no whole head for longest; who speaks at once is never among them."""
+        for conn, gathering in self._gathering.items():
+            if gathering.needed_bytes is None:
+                self._forget(conn)
+                self._close(conn)
+                return
 
     def _forget(self, conn: Any) -> _Gathering:
         with suppress(OSError, KeyError, ValueError):

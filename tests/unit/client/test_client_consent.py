@@ -99,6 +99,16 @@ def test_a_person_at_a_terminal_is_asked(
     assert "What never leaves" in capsys.readouterr().out
 
 
+def test_every_tensor_is_listed_for_who_asks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("l\nn\n"))
+    assert not decided().accept
+    printed = capsys.readouterr().out
+    for name, shape in FACTS.tensors.items():
+        assert f"  {name}  {shape[0]}x{shape[1]}\n" in printed
+
+
 def test_a_closed_terminal_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal(""))
     with pytest.raises(KeyboardInterrupt):

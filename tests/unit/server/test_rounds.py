@@ -254,6 +254,19 @@ def test_explain_names_whom_it_waits_for_and_until_when(setting: Setting, clock:
     assert "closes without those who have not answered" in explain.explain(setting.store, setting.run)
 
 
+def test_explain_says_what_was_refused_and_whom_a_paused_run_waits_for(setting: Setting, clock: Any) -> None:
+    with pytest.raises(Unprocessable):
+        setting.hand_in("a", 1, adapter(1, size=1e6))
+    setting.hand_in("b", 1, adapter(2))
+    told = explain.explain(setting.store, setting.run)
+    assert "1 of 3 updates are in. It waits for a (last seen" in told
+    assert "its update was refused: " in told
+    runs.pause(setting.store, setting.run)
+    clock.now += 300
+    told = explain.explain(setting.store, setting.run)
+    assert "was paused by its coordinator 5 min ago, in round 1: 1 of 3 updates are in. It waits for a (" in told
+
+
 def decline(setting: Setting, *members: str) -> None:
     for member in members:
         runs.consent(setting.store, setting.callers[member], setting.run, accept=False, num_examples=10, reason="")

@@ -62,10 +62,10 @@ def join(store: Store, request: JoinRequest) -> Joined:
     """
     _public_key(request.public_key)
     now = store.clock()
+    with store.read() as session:  # anybody may ask: a guess costs no writer its turn
+        _code(session, request)
     with store.begin() as session:
-        code = session.get(JoinCode, _code_hash(request.code), with_for_update=True)
-        if code is None:
-            raise NotFound("there is no such join code; check its spelling or ask the coordinator for another")
+        code = _code(session, request, locked=True)
         federation = locked_federation(session, code.federation_id)
         known = session.execute(
             select(Device, Member)
@@ -95,6 +95,13 @@ def join(store: Store, request: JoinRequest) -> Joined:
         session.flush()
         events.record(session, store, federation.id, None, "device joined", member=member.name, device=device.name)
         return _joined(device, member, federation)
+
+
+def _code(session: Session, request: JoinRequest, *, locked: bool = False) -> JoinCode:
+    code = session.get(JoinCode, _code_hash(request.code), with_for_update=locked)
+    if code is None:
+        raise NotFound("there is no such join code; check its spelling or ask the coordinator for another")
+    return code
 
 
 def challenge(store: Store, device_id: str, *, ttl_s: float) -> Challenged:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from fedflow.federation import rounds
 from fedflow.federation.rounds import Phase, RunState, Status
 from fedflow.plan import Plan
-from fedflow.server.database.tables import Device, Job, Round, Run, RunMember
+from fedflow.server.database.tables import Device, Job, Refusal, Round, Run, RunMember
 from fedflow.server.errors import NotFound
 from fedflow.server.services.run_rows import current_round, participants, plan_of, rules_of, state_of
 from fedflow.server.store import Store
@@ -42,7 +42,8 @@ def explain(store: Store, run_id: str) -> str:
             return f"{closed} {_ago(row.closed_at, now)}. {_job(session, run, 'aggregate', now)}"
         if status is Status.PAUSED:
             return (
-                f"Run '{run.name}' was paused by its coordinator {_ago(run.paused_at, now)}, in round {run.round}. "
+                f"Run '{run.name}' was paused by its coordinator {_ago(run.paused_at, now)}, in round {run.round}: "
+                f"{_there(state)}{_whom(_waits(session, run, state, now))} "
                 f"Nothing is handed out until 'fedflow run resume {run.id}'."
             )
         return _collecting(session, run, plan, row, state, now)
@@ -50,20 +51,16 @@ def explain(store: Store, run_id: str) -> str:
 
 def _collecting(session: Session, run: Run, plan: Plan, row: Round, state: RunState, now: float) -> str:
     rules = rules_of(plan)
-    late = set(rounds.missing(state))
-    waits, gone = [], []
-    seen = _last_seen(session, run)
-    for link, member in participants(session, run):
-        if member.name in late:
-            waits.append(f"{member.name} ({_doing(link.consent, seen.get(member.id), now)})")
-        if member.removed_at is not None or link.consent == "declined":
-            gone.append(f"{member.name} {'was removed' if member.removed_at is not None else 'has declined'}")
-    there = f"{len(state.accepted)} of {len(state.selected)} updates are in"
+    gone = [
+        f"{member.name} {'was removed' if member.removed_at is not None else 'has declined'}"
+        for link, member in participants(session, run)
+        if member.removed_at is not None or link.consent == "declined"
+    ]
     without = f" {', '.join(gone)}." if gone else ""
-    head = f"Round {run.round} of {plan.rounds} began {_ago(row.opened_at, now)}; {there}.{without}"
+    head = f"Round {run.round} of {plan.rounds} began {_ago(row.opened_at, now)}; {_there(state)}{without}"
+    waits = _waits(session, run, state, now)
     if not waits:
         return f"{head} It is about to be closed."
-    whom = f"It waits for {', '.join(waits)}."
     network = plan.network
     left = _span(max(0.0, row.deadline_at + network.grace_s - now))
     needed = max(network.quorum or rounds.enough(state, rules), plan.least_updates)
@@ -76,7 +73,28 @@ def _collecting(session: Session, run: Run, plan: Plan, row: Round, state: RunSt
         )
         if len(state.accepted) >= plan.least_updates:
             then += f" 'fedflow run close-round {run.id}' closes it now."
-    return f"{head} {whom} {then}"
+    return f"{head}{_whom(waits)} {then}"
+
+
+def _there(state: RunState) -> str:
+    return f"{len(state.accepted)} of {len(state.selected)} updates are in."
+
+
+def _whom(waits: list[str]) -> str:
+    return f" It waits for {', '.join(waits)}." if waits else ""
+
+
+def _waits(session: Session, run: Run, state: RunState, now: float) -> list[str]:
+    """Those who have not answered, each with what is known of it."""
+    late = set(rounds.missing(state))
+    seen = _last_seen(session, run)
+    query = select(Refusal.member_id, Refusal.reason).where(Refusal.run_id == run.id, Refusal.round == run.round)
+    refused = {member_id: reason for member_id, reason in session.execute(query.order_by(Refusal.id))}  # noqa: C416
+    return [
+        f"{member.name} ({_doing(link.consent, seen.get(member.id), refused.get(member.id), now)})"
+        for link, member in participants(session, run)
+        if member.name in late
+    ]
 
 
 def _last_seen(session: Session, run: Run) -> dict[str, float]:
@@ -90,10 +108,12 @@ def _last_seen(session: Session, run: Run) -> dict[str, float]:
     return {member_id: seen_at for member_id, seen_at in session.execute(query)}  # noqa: C416 - typed rows
 
 
-def _doing(consent: str, seen: float | None, now: float) -> str:
+def _doing(consent: str, seen: float | None, refused: str | None, now: float) -> str:
     if seen is None:
         return "no device has joined yet"
     last = f"last seen {_ago(seen, now)}"
+    if refused is not None:
+        return f"{last}; its update was refused: {refused}"
     return f"asked for consent, {last}" if consent == "asked" else last
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fedflow.errors import ModelError
 from fedflow.federation.exports import adapter_facts, as_one_adapter, in_layouts, stored_adapter
+from fedflow.federation.firewall import WIRE_DTYPES
 from fedflow.federation.joining import join_updates
 from fedflow.federation.protocol import Layout
 from fedflow.federation.workbench import Workbench, initial_adapter, settle_torch
@@ -40,12 +41,11 @@ def prepare(store: Store, settings: ServerSettings, job: Job) -> None:
     base = _store_base(store, model, plan)
     initial, start = _start(store, model, plan)
     tensors = {name: list(tensor.shape) for name, tensor in start.items()}
-    numbers = sum(math.prod(shape) for shape in tensors.values())
     norm = math.sqrt(sum(float(tensor.double().square().sum()) for _, tensor in start.items()))
     heldout = heldout_folder(plan, settings)
     facts = {
         "tensors": tensors,
-        "upload_bytes": numbers * BYTES_PER_NUMBER[plan.network.wire],
+        "upload_bytes": _upload_bytes(tensors, plan.network.wire),
         "norm": norm,
         "merged_bytes": _merged_bytes(store, initial),
         "resolution": model.resolution,
@@ -106,6 +106,15 @@ def check_base(store: Store, run_id: str, bench: Workbench) -> None:
 
 
 TASKS = {"prepare": prepare, "aggregate": aggregate, "export": export, "merge": merge}
+
+
+def _upload_bytes(tensors: dict[str, list[int]], wire: str) -> int:
+    """What an update weighs, with its header; its metadata, some hundred bytes, are not counted."""
+    header, end = {}, 0
+    for name, shape in tensors.items():
+        begin, end = end, end + math.prod(shape) * BYTES_PER_NUMBER[wire]
+        header[name] = {"dtype": WIRE_DTYPES[wire], "shape": shape, "data_offsets": [begin, end]}
+    return 8 + len(json.dumps(header, separators=(",", ":"))) + end
 
 
 def _merged_bytes(store: Store, initial: str | None) -> int | None:
