@@ -44,6 +44,8 @@ def join(
         home = only_home() if server is None else default_home(server)
     if home.resolve().is_relative_to(data.resolve()):
         raise MistakeError(f"{home}: lies within the pictures' folder {data}; give a --home outside it")
+    if not accept and not sys.stdin.isatty():
+        print("fedflow: nobody is at a terminal: this ends when a run asks for consent; see --accept", file=sys.stderr)
     own = Home(home)
     with own.alone(), Connection(own) as connection:
         device = _device(own, connection, server, code, name)

@@ -22,7 +22,6 @@ from fedflow.server.store import open_store
 from fedflow.server.worker.main import Pool, work
 
 FIRST_MEMBER = "participant-1"
-MOST_EXAMPLES = 100_000
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::", "*", ""})  # noqa: S104 - to know them, not to listen there
 
 
@@ -50,7 +49,7 @@ def run_server(settings: ServerSettings) -> int:
             "Only this machine reaches it: for others give --host 0.0.0.0, and put a proxy with TLS (https) in front."
         )
     if first is not None:
-        code = devices.new_code(store, federation, FIRST_MEMBER, MOST_EXAMPLES, ttl_s=settings.code_ttl_s)
+        code = devices.new_code(store, federation, FIRST_MEMBER, None, ttl_s=settings.code_ttl_s)
         print(f"The first participant is member '{FIRST_MEMBER}': fedflow join {url} --code {code} --data FOLDER")
     print(f"The coordinator's token is in {settings.folder.absolute() / identity.TOKEN_FILE}")
     where = "" if settings.folder == default_folder() else f" --folder {settings.folder.absolute()}"

@@ -56,6 +56,16 @@ def test_a_removed_member_comes_back_by_a_new_code_alone(store: Store, federatio
         identity.authenticate(store, old_token)
 
 
+def test_another_code_keeps_the_members_cap_unless_it_names_one(
+    store: Store, federation_id: str, machine: Machine
+) -> None:
+    for given, expected in ((None, 500), (20, 20), (None, 20)):
+        Machine(store).join(devices.new_code(store, federation_id, "studio", given, ttl_s=60))
+        assert [member.max_examples for member in federations.members(store, federation_id)] == [expected]
+    Machine(store).join(devices.new_code(store, federation_id, "museum", None, ttl_s=60))
+    assert federations.members(store, federation_id)[1].max_examples == 100_000
+
+
 def test_a_removed_member_does_not_come_back_by_a_code_of_before(
     store: Store, federation_id: str, machine: Machine
 ) -> None:

@@ -87,10 +87,13 @@ class Members(Message):
 
 
 class CodeRequest(Message):
-    """A join code for one device of a member. `max_examples` caps the example count that its updates may claim."""
+    """A join code for one device of a member. `max_examples` caps the example count that its updates may claim.
+
+    Without it a member that is there keeps its cap, and a new one gets 100,000.
+    """
 
     member: MemberName
-    max_examples: int = Field(100_000, ge=1, le=2**53)
+    max_examples: int | None = Field(None, ge=1, le=2**53)
 
     @field_validator("member")
     @classmethod

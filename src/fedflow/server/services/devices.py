@@ -24,12 +24,14 @@ CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O, U
 CODE_GROUPS, GROUP_LETTERS = 4, 4  # 80 bits
 LOOKALIKES = str.maketrans({"O": "0", "I": "1", "L": "1"})
 PUBLIC_KEY_BYTES = 32
+MOST_EXAMPLES = 100_000
 
 
-def new_code(store: Store, federation_id: str, member_name: str, max_examples: int, *, ttl_s: float) -> str:
+def new_code(store: Store, federation_id: str, member_name: str, max_examples: int | None, *, ttl_s: float) -> str:
     """A code with which one device joins as the member `member_name`, within `ttl_s`. Kept as its hash.
 
-    max_examples: cap of the example count that the member's updates may claim, from the joining on.
+    max_examples: cap of the example count that the member's updates may claim, from the joining on; None leaves that of
+        a member that is there, and gives a new one MOST_EXAMPLES.
     Raises NotFound where there is no such federation.
     """
     groups = ("".join(secrets.choice(CODE_LETTERS) for _ in range(GROUP_LETTERS)) for _ in range(CODE_GROUPS))
@@ -38,6 +40,9 @@ def new_code(store: Store, federation_id: str, member_name: str, max_examples: i
     with store.begin() as session:
         if session.get(Federation, federation_id) is None:
             raise NotFound(f"there is no federation {federation_id}")
+        if max_examples is None:
+            known = select(Member.max_examples).where(Member.federation_id == federation_id, Member.name == member_name)
+            max_examples = session.scalar(known) or MOST_EXAMPLES
         session.add(
             JoinCode(
                 hash=_code_hash(code),
