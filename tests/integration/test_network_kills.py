@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from cluster import NoPostgreSQL, cluster, database
+from hostile import Device, hang_up
 from killed_federation import POINTS, WHOLE_SERVER, Example, Told, lost, make_example, play
+from network import Network
 
 STRUCK = (
     "client, fetching a round's start",
@@ -57,6 +59,25 @@ def test_a_federation_whose_processes_are_killed_ends_as_if_none_had_been(
     assert played.faults == []
     assert {strike.point for strike in played.strikes} == {*points, WHOLE_SERVER}
     assert all(strike.recovered_s is not None for strike in played.strikes)
+
+
+def test_a_run_that_was_made_when_the_server_died_is_not_made_again(tiny_model_folder: Path, tmp_path: Path) -> None:
+    point = "fedflow.server.services.runs:create:after"
+    network = Network(tmp_path, kill_at=(point,))
+    try:
+        network.start_server()
+        federation = network.get("/federations")["items"][0]["id"]
+        device = Device(network.url, "studio")
+        device.join(network.asked("server", "code", "studio")).raise_for_status()
+        plan = tmp_path / "plan.toml"
+        plan.write_text(f'model = "{tiny_model_folder}"\n[data]\nclients = ["studio"]\n')
+        run = network.asked("run", "start", str(plan))
+        assert [each["id"] for each in network.get("/runs")["items"]] == [run]
+        assert network.get(f"/runs/{run}")["federation_id"] == federation
+        assert network.struck() == {point}
+    finally:
+        hang_up()
+        network.stop()
 
 
 def test_what_the_server_acknowledged_and_has_lost_is_noticed() -> None:

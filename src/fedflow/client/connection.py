@@ -204,7 +204,7 @@ class Connection:
                 if response.status_code < 300:
                     return response
                 fault = error_of(response)
-                if response.status_code not in PASSING:
+                if response.status_code not in PASSING and "Retry-After" not in response.headers:
                     raise fault
                 wait_s = max(wait_s, retry_after_s(response))
             if time.monotonic() - began + wait_s > self._patience_s:

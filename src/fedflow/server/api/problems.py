@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from fedflow.errors import MistakeError, StorageError
 from fedflow.federation.protocol import PROTOCOL, Fault, Problem
 from fedflow.server.api.current import answer
-from fedflow.server.errors import ApiError, Unavailable
+from fedflow.server.errors import ApiError, Unavailable, UnderWay
 
 STATUSES = (400, 401, 403, 404, 409, 410, 411, 413, 415, 422, 426, 429, 500, 503, 507)
 PROBLEMS: ResponseDict = dict.fromkeys(STATUSES, Problem)
@@ -85,7 +85,10 @@ def unreadable_request(error: ValidationError) -> Response:
 
 
 def _api_error(error: ApiError) -> Response:
-    return problem(error.status, error.code, str(error))
+    response = problem(error.status, error.code, str(error))
+    if isinstance(error, UnderWay):
+        response.headers["Retry-After"] = "1"
+    return response
 
 
 def _storage_error(error: StorageError) -> Response:
