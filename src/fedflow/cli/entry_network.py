@@ -105,10 +105,7 @@ def _migrate(context: typer.Context) -> None:
 def _code(
     context: typer.Context,
     member: Annotated[str, typer.Argument(help="Name of the member that joins with it.")],
-    max_examples: Annotated[
-        int | None,
-        typer.Option(help="Most pictures that the member may claim.", min=1),
-    ] = None,
+    max_examples: Annotated[int | None, typer.Option(help="Most pictures that the member may claim.", min=1)] = None,
     federation: FederationOption = None,
     folder: FolderOption = None,
     url: UrlOption = URL,
