@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hostile import hang_up
 from network import Network
 
 
@@ -15,4 +16,5 @@ def network(tmp_path: Path) -> Iterator[Network]:
     try:
         yield made
     finally:
+        hang_up()
         made.stop()

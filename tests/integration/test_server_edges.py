@@ -24,16 +24,6 @@ from fedflow.server.store import open_store
 
 
 @pytest.fixture
-def network(tmp_path: Path) -> Iterator[Network]:
-    made = Network(tmp_path)
-    try:
-        yield made
-    finally:
-        hang_up()
-        made.stop()
-
-
-@pytest.fixture
 def cluster() -> Iterator[Cluster]:
     try:
         made = Cluster(durable=True)
