@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +38,10 @@ TokenOption = Annotated[
 ]
 SecretOption = Annotated[str | None, typer.Option(envvar="FEDFLOW_TOKEN", help="The token itself.", hidden=True)]
 FederationOption = Annotated[str | None, typer.Option(help="Name of the federation, where there are several.")]
+OwnUrlOption = Annotated[
+    str | None,
+    typer.Option("--server", envvar="FEDFLOW_SERVER", help="The server's address; this machine's where not given."),
+]
 RunArgument = Annotated[str | None, typer.Argument(help="The run; the one started last where not given.")]
 
 URL = "http://127.0.0.1:8440"
@@ -101,6 +106,14 @@ def _migrate(context: typer.Context) -> None:
     migrate(_settings(context))
 
 
+@server_app.command("new-token")
+def _new_token(context: typer.Context) -> None:
+    """Make a new coordinator's token, where the old one was lost or seen; the old one ends at once."""
+    from fedflow.cli.server import renew_token
+
+    renew_token(_settings(context))
+
+
 @server_app.command("code")
 def _code(
     context: typer.Context,
@@ -108,14 +121,14 @@ def _code(
     max_examples: Annotated[int | None, typer.Option(help="Most pictures that the member may claim.", min=1)] = None,
     federation: FederationOption = None,
     folder: FolderOption = None,
-    url: UrlOption = URL,
+    url: OwnUrlOption = None,
     token_file: TokenOption = None,
     token: SecretOption = None,
 ) -> None:
     """Make a one-time code with which a participant joins."""
     from fedflow.cli.run import code
 
-    coordinator = _coordinator(url, token, token_file, folder or context.obj["folder"])
+    coordinator = _own(context, url, token, token_file, folder)
     print(code(coordinator, member, federation, max_examples))
 
 
@@ -124,14 +137,14 @@ def _members(
     context: typer.Context,
     federation: FederationOption = None,
     folder: FolderOption = None,
-    url: UrlOption = URL,
+    url: OwnUrlOption = None,
     token_file: TokenOption = None,
     token: SecretOption = None,
 ) -> None:
     """Print the federation's members and their machines."""
     from fedflow.cli.members import print_members
 
-    print_members(_coordinator(url, token, token_file, folder or context.obj["folder"]), federation)
+    print_members(_own(context, url, token, token_file, folder), federation)
 
 
 @server_app.command("remove")
@@ -140,14 +153,14 @@ def _remove(
     member: Annotated[str, typer.Argument(help="Name of the member to shut out, with all its machines.")],
     federation: FederationOption = None,
     folder: FolderOption = None,
-    url: UrlOption = URL,
+    url: OwnUrlOption = None,
     token_file: TokenOption = None,
     token: SecretOption = None,
 ) -> None:
     """Shut a member out at once; a new code lets it back in."""
     from fedflow.cli.members import remove
 
-    remove(_coordinator(url, token, token_file, folder or context.obj["folder"]), member, federation)
+    remove(_own(context, url, token, token_file, folder), member, federation)
 
 
 @run_app.command("start")
@@ -304,7 +317,25 @@ def _ask_again(
 
 _change("pause", "paused", "Hand out no more work; updates under way are still taken.")
 _change("resume", "goes on", "Go on with a paused or failed run.")
-_change("stop", "stopped", "End the run for good; committed rounds stay.")
+
+
+@run_app.command("stop")
+def _stop(
+    run: RunArgument = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    url: UrlOption = URL,
+    token_file: TokenOption = None,
+    token: SecretOption = None,
+) -> None:
+    """End the run for good; committed rounds stay."""
+    coordinator = _coordinator(url, token, token_file)
+    found = run or coordinator.last_run()
+    if not yes and sys.stdin.isatty():
+        typer.confirm(f"Stop run {found} for good? A paused run can be resumed, a stopped one cannot", abort=True)
+    coordinator.post(f"/runs/{found}/stop")
+    print(f"stopped: {found}")
+
+
 _change("close-round", "round closed", "Aggregate the updates that are there now.")
 
 
@@ -312,6 +343,16 @@ def _settings(context: typer.Context) -> ServerSettings:
     from fedflow.cli.server import default_folder, settings_of
 
     return settings_of(**{**context.obj, "folder": context.obj["folder"] or default_folder()})
+
+
+def _own(
+    context: typer.Context, url: str | None, token: str | None, token_file: Path | None, folder: Path | None
+) -> Coordinator:
+    """The server that `fedflow server` starts with the same options."""
+    from fedflow.cli.server import address
+
+    settings = _settings(context)
+    return _coordinator(url or address(settings), token, token_file, folder or settings.folder)
 
 
 def _coordinator(url: str, token: str | None, token_file: Path | None, folder: Path | None = None) -> Coordinator:

@@ -83,6 +83,12 @@ def run_worker(settings: ServerSettings, pool: Pool) -> None:
     work(open_store(settings), settings, pool)
 
 
+def renew_token(settings: ServerSettings) -> None:
+    """Make a new coordinator's token in the place of all before; a server that runs takes it at once."""
+    identity.renew_token(open_store(settings))
+    print(f"A new token is in {settings.folder.absolute() / identity.TOKEN_FILE}; those before it are worth nothing.")
+
+
 def migrate(settings: ServerSettings) -> None:
     """Bring the database to this version's schema. Raises MistakeError where there is none, DatabaseAway."""
     if settings.database_url is None and not (settings.folder / schema.IN_FOLDER).is_file():

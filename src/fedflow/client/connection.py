@@ -27,6 +27,7 @@ from fedflow.federation.protocol import (
     Challenged,
     ChallengeRequest,
     ConsentRequest,
+    Holding,
     Joined,
     JoinRequest,
     Message,
@@ -129,9 +130,10 @@ class Connection:
         self._home.leave()
         self._client.auth = httpx.Auth()
 
-    def work(self) -> Work:
-        """What to do now."""
-        return self._call(Work, "GET", self._url("work"))
+    def work(self, holding: Holding | None = None) -> Work:
+        """What to do now; `holding` is why this device does not do what it was given last."""
+        question = "work" if holding is None else f"work?holding={holding}"
+        return self._call(Work, "GET", self._url(question))
 
     def run(self, run_id: str) -> RunFacts:
         """A run's frozen plan and what belongs to it."""

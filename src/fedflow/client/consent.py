@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from fedflow import __version__
 from fedflow.client.connection import printable
 from fedflow.client.policy import BYTES_PER_MB, Policy, refusal
 from fedflow.errors import MistakeError, RunError
@@ -21,6 +22,9 @@ SHAPES_NAMED = 4
 DECLINED = "the owner of this machine declined"
 BY_POLICY = "the owner's policy does not allow it"
 """All that a coordinator learns of a policy: its limits, and what is measured against them, are the owner's."""
+
+NOT_KNOWN = f"FedFlow {__version__} does not know its plan; update it, and ask the coordinator to ask again"
+OTHER_VERSION = f"FedFlow {__version__} does not know this plan; it is updated there, then it can be asked again"
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ def in_plain_words(facts: RunFacts, plan: Plan, num_examples: int, data: Path) -
         f"    {_tensors(facts)}",
         f"  with them: the number of pictures ({num_examples}), the mean loss at the start and at the end,",
         "    steps and seconds of the training",
+        "  while this machine holds back: that it waits for its hours, its memory or your policy",
         "  all members see how many pictures each of them has trained on",
         "",
         "What never leaves",
@@ -80,14 +85,18 @@ def in_plain_words(facts: RunFacts, plan: Plan, num_examples: int, data: Path) -
     return "\n".join(line if line.isprintable() else ascii(line) for line in lines)
 
 
-def decide(
-    facts: RunFacts, plan: Plan, num_examples: int, data: Path, policy: Policy, *, accept_unasked: bool
-) -> Answer:
+def decide(facts: RunFacts, num_examples: int, data: Path, policy: Policy, *, accept_unasked: bool) -> Answer:
     """The owner's answer: no where the policy says so, else yes where asking was waived, else what a person says.
+
+    No, too, where this version of FedFlow does not know the plan: other runs of the federation go on.
 
     Prints the run in plain words. Raises MistakeError where a person would have to be asked and there is no terminal,
     KeyboardInterrupt where the person ends the question with Ctrl-C or Ctrl-D.
     """
+    try:
+        plan = plan_of(facts)
+    except MistakeError:
+        return Answer(False, NOT_KNOWN, OTHER_VERSION)
     reason = refusal(policy, facts, plan, num_examples)
     if reason is not None:
         return Answer(False, reason, BY_POLICY)

@@ -26,7 +26,7 @@ from fedflow.client.policy import BYTES_PER_MB, Policy, is_open, refusal
 from fedflow.client.transfer import forget
 from fedflow.errors import ModelError, RunError
 from fedflow.federation.jobs import Trained, TrainJob
-from fedflow.federation.protocol import RunFacts, UpdateRequest, Work
+from fedflow.federation.protocol import Holding, RunFacts, UpdateRequest, Work
 from fedflow.federation.workbench import Workbench, settle_torch
 from fedflow.plan import Plan
 from fedflow.tensors import open_tensors
@@ -86,6 +86,7 @@ class Participant:
         self._open: _Open | None = None
         self._refused_for_good: set[tuple[str, int]] = set()
         self._last_said = ""
+        self._holding: Holding | None = None
 
     def take_part(self) -> None:
         """Do what the server asks for, until a run is finished where `once`, and else for ever.
@@ -97,7 +98,7 @@ class Participant:
         done: tuple[str, str | None, int] | None = None
         while True:
             try:
-                work = self._connection.work()
+                work = self._connection.work(self._holding)
                 again_in_s = self._do(work)
             except Unavailable as error:
                 self._say(f"{error}; trying on")
@@ -120,6 +121,8 @@ class Participant:
             return max(work.poll_after_s, REST_AFTER_FAULT_S)
 
     def _carry_out(self, work: Work) -> float:
+        if work.action != "train":
+            self._holding = None
         if work.action == "consent" and work.run is not None:
             return self._consent(work.run)
         if work.action == "train" and work.run is not None:
@@ -135,12 +138,7 @@ class Participant:
         answer = Answer(has_agreed(note, facts))
         if not answer.accept:
             answer = decide(
-                facts,
-                plan_of(facts),
-                self._place.num_examples,
-                self._place.data,
-                self._policy,
-                accept_unasked=self._accept_unasked,
+                facts, self._place.num_examples, self._place.data, self._policy, accept_unasked=self._accept_unasked
             )
             if answer.accept:
                 remember(note, facts)
@@ -156,16 +154,14 @@ class Participant:
         if not has_agreed(self._home.run(run) / "consent.json", facts):
             return self._consent(run)
         plan = plan_of(facts)
-        why_not = refusal(self._policy, facts, plan, self._place.num_examples)
-        if why_not is None and not is_open(self._policy, datetime.now()):
-            why_not = f"the policy allows training at {self._policy.hours}"
+        told, (self._holding, why_not) = self._holding, self._hindrance(facts, plan)
         if (run, work.round) in self._refused_for_good:
             why_not = "the server refused this update for good"
-        if why_not is None and not self._is_open(run) and not torch.cuda.is_available():
-            why_not = memory.lack(facts, plan, memory.available_bytes())
         if why_not is not None:
             self._say(f"run '{printable(facts.name)}', round {work.round}: waiting, as {why_not}")
             return max(work.poll_after_s, REST_AFTER_FAULT_S)
+        if told is not None:
+            return 0.0  # the server is told first that nothing holds this machine back any more
         opened = self._opened(facts, plan)
         job = self._job(work, plan, opened.bench)
         have(opened.bench.folder, job, opened.bench.merged, self._place.num_examples, self._connection.fetch)
@@ -176,6 +172,17 @@ class Participant:
         update = opened.bench.folder.blobs.get(trained.update)
         self._check_leaving(facts, update)
         return self._hand_in(work, run, trained, update)
+
+    def _hindrance(self, facts: RunFacts, plan: Plan) -> tuple[Holding | None, str | None]:
+        """Why this machine does not train now: a word for the coordinator, a sentence for its owner."""
+        why_not = refusal(self._policy, facts, plan, self._place.num_examples)
+        if why_not is not None:
+            return "policy", why_not
+        if not is_open(self._policy, datetime.now()):
+            return "hours", f"the policy allows training at {self._policy.hours}"
+        if not self._is_open(facts.id) and not torch.cuda.is_available():
+            why_not = memory.lack(facts, plan, memory.available_bytes())
+        return None if why_not is None else "memory", why_not
 
     def _hand_in(self, work: Work, run: str, trained: Trained, update: Path) -> float:
         try:

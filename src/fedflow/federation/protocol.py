@@ -107,6 +107,16 @@ class MergedBase(Message):
     count: int = Field(ge=1)
 
 
+Holding = Literal["hours", "memory", "policy"]
+"""Why a participant does not carry out an assignment now: its owner's hours or policy, or its machine's memory."""
+
+
+class WorkQuestion(Message):
+    """What a device says when it asks for work."""
+
+    holding: Holding | None = Field(None, description="Why it does not do what it was given last; else left out.")
+
+
 class Work(Message):
     """What a participant is to do now.
 

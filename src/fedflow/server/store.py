@@ -27,6 +27,14 @@ WRITERS = 3  # on PostgreSQL; more that wait for each other's rows would hold up
 SEEN_EVERY_S = 5.0  # how often it is written down who has called
 
 
+@dataclass(frozen=True)
+class Sighting:
+    """When a device has called, by the server's clock, and why it holds back, if it does."""
+
+    at: float
+    holding: str | None
+
+
 class Sightings:
     """When devices have called, kept until it is written for all of them together.
 
@@ -35,16 +43,16 @@ class Sightings:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._at: dict[str, float] = {}
+        self._last: dict[str, Sighting] = {}
         self._taken_at = -math.inf
 
-    def note(self, device_id: str, now: float) -> dict[str, float]:
+    def note(self, device_id: str, sighting: Sighting) -> dict[str, Sighting]:
         """Keep that a device has called; gives what is to be written now, by device, and forgets it."""
         with self._lock:
-            self._at[device_id] = now
-            if abs(now - self._taken_at) < SEEN_EVERY_S:
+            self._last[device_id] = sighting
+            if abs(sighting.at - self._taken_at) < SEEN_EVERY_S:
                 return {}
-            due, self._at, self._taken_at = self._at, {}, now
+            due, self._last, self._taken_at = self._last, {}, sighting.at
             return due
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import subprocess
@@ -80,6 +81,15 @@ def test_a_wrong_command_line_is_one_line_and_status_2(arguments: str, line: str
     assert done.stderr.count("\n") == 1
     assert line in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["code museum", "members", "remove museum"])
+def test_commands_for_a_server_ask_the_one_that_its_options_name(command: str, tmp_path: Path) -> None:
+    options = ["server", "--port", "1", "--folder", str(tmp_path), *command.split()]
+    environment = {**os.environ, "FEDFLOW_TOKEN": "ffp_x"}
+    done = subprocess.run([*RUN, *options], capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert done.returncode == 1
+    assert done.stderr.startswith("fedflow: http://127.0.0.1:1: no answer")
 
 
 def test_no_command_is_answered_with_the_help() -> None:

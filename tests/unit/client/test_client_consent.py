@@ -40,7 +40,7 @@ class Terminal(io.StringIO):
 
 
 def decided(policy: Policy = ANYTHING, accept: bool = False) -> Answer:
-    return decide(FACTS, PLAN, 24, Path("/cats"), policy, accept_unasked=accept)
+    return decide(FACTS, 24, Path("/cats"), policy, accept_unasked=accept)
 
 
 def test_the_run_is_told_whole_and_in_plain_words() -> None:
@@ -59,6 +59,7 @@ What leaves this machine
     8 tensors of unet with 256 numbers: 4 of 4x8, 4 of 8x4
   with them: the number of pictures (24), the mean loss at the start and at the end,
     steps and seconds of the training
+  while this machine holds back: that it waits for its hours, its memory or your policy
   all members see how many pictures each of them has trained on
 
 What never leaves

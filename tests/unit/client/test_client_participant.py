@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterator
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 import torch
 
+from fedflow import __version__
+from fedflow.client import participant
 from fedflow.client.connection import Connection, Refused
 from fedflow.client.home import Device, Home
 from fedflow.client.participant import Participant, Place, is_want_of_memory
@@ -102,7 +105,7 @@ class Coordinator:
         peer.answer = self.answer
 
     def answer(self, asked: Asked) -> Said:  # noqa: PLR0911 - one for each route
-        path = asked.path.removeprefix("/api/v1")
+        path = asked.path.removeprefix("/api/v1").partition("?")[0]
         if path == "/devices/challenge":
             return self.peer.message(Challenged(nonce="n", expires_in_s=60))
         if path == "/devices/token":
@@ -310,6 +313,48 @@ def test_the_policy_declines_and_says_why_to_the_owner_alone(
     assert coordinator.consents == [ConsentRequest(accept=False, num_examples=1, reason=told)]
     assert "declined: the run has 2 rounds, and the policy allows 1" in capsys.readouterr().out
     assert coordinator.handed_in == []
+
+
+def test_a_machine_that_holds_back_says_why_and_when_no_more(
+    coordinator: Coordinator, machine: Machine, peer: Peer
+) -> None:
+    now = datetime.now()
+    later = Policy(hours=f"{now + timedelta(hours=2):%H:%M}-{now + timedelta(hours=3):%H:%M}")
+    machine.stop_after_rests = 3
+    with pytest.raises(KeyboardInterrupt):
+        machine.take_part(later)
+    asked = [path for path in peer.paths() if path.startswith("GET /work")]
+    assert asked == ["GET /work", "GET /work", "GET /work?holding=hours", "GET /work?holding=hours"]
+    assert coordinator.updates == []
+
+
+def test_what_held_a_machine_back_is_taken_back_before_it_trains(
+    coordinator: Coordinator, machine: Machine, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = iter([21, 22, 22, 22])
+
+    class Evening(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls(2026, 1, 1, next(hours), tzinfo=tz)
+
+    monkeypatch.setattr(participant, "datetime", Evening)
+    machine.take_part(Policy(hours="22:00-06:00"))
+    asked = [path for path in peer.paths() if path.startswith("GET /work")]
+    assert asked[:4] == ["GET /work", "GET /work", "GET /work?holding=hours", "GET /work"]
+    assert len(coordinator.updates) == 2
+
+
+def test_a_run_whose_plan_this_version_does_not_know_is_declined(
+    coordinator: Coordinator, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = {**coordinator.facts.plan, "telepathy": True}
+    coordinator.facts = coordinator.facts.model_copy(update={"plan": plan})
+    machine.take_part()
+    (consent,) = coordinator.consents
+    assert (consent.accept, consent.num_examples) == (False, 1)
+    assert consent.reason.startswith(f"FedFlow {__version__} does not know this plan")
+    assert f"run 'tiny': declined: FedFlow {__version__} does not know its plan; update it" in capsys.readouterr().out
 
 
 def test_a_plan_that_changed_after_consent_is_not_trained(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from cluster import NoPostgreSQL, cluster, database
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from flask import Flask
+from flask import Flask, Response, request
 from flask.testing import FlaskClient
 from tests.unit.server.run_setting import MEMBERS, Setting, plan_of, start
 from werkzeug.test import TestResponse
@@ -148,8 +149,21 @@ def new_machine(store: Store) -> Callable[[], Machine]:
 
 
 @pytest.fixture
-def app(store: Store, settings: ServerSettings) -> Flask:
-    return create_app(store, settings)
+def app(store: Store, settings: ServerSettings) -> Iterator[Flask]:
+    """The application, which answers nothing that its description does not name."""
+    app = create_app(store, settings)
+    undescribed = []
+
+    @app.after_request
+    def is_described(response: Response) -> Response:
+        operations = app.api_doc["paths"].get(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", str(request.url_rule)), {})
+        told = operations.get(request.method.lower(), {}).get("responses")
+        if told is not None and str(response.status_code) not in told:
+            undescribed.append(f"{request.method} {request.path}: {response.status}")
+        return response
+
+    yield app
+    assert not undescribed
 
 
 @pytest.fixture

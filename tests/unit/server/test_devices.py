@@ -153,7 +153,7 @@ def test_calls_are_written_together_every_few_seconds(
         (machine, 3.0, [15.0, 12.0]),
     ):
         clock.now += after_s
-        devices.seen(store, device.device_id)
+        devices.seen(store, device.device_id, None)
         assert seen() == written
 
 
@@ -196,6 +196,17 @@ def test_what_is_not_there(store: Store) -> None:
 def test_unknown_tokens(store: Store, machine: Machine, token: str) -> None:
     with pytest.raises(Unauthorised):
         identity.authenticate(store, token)
+
+
+def test_a_new_token_ends_the_old_one(store: Store) -> None:
+    old = identity.first_coordinator(store)
+    assert old is not None
+    for _ in range(2):
+        identity.renew_token(store)
+        with pytest.raises(Unauthorised, match="unknown or was revoked"):
+            identity.authenticate(store, old)
+        old = (store.folder / identity.TOKEN_FILE).read_text().strip()
+        assert identity.authenticate(store, old).kind == "person"
 
 
 def test_the_first_coordinator_is_made_once(store: Store) -> None:

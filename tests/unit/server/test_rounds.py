@@ -33,6 +33,7 @@ from fedflow.server.services import (
 )
 from fedflow.server.services.identity import Caller, authenticate
 from fedflow.server.services.uploads import TooMany
+from fedflow.server.services.work import work_for
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.server.worker.tasks import TASKS
@@ -265,6 +266,29 @@ def test_explain_says_what_was_refused_and_whom_a_paused_run_waits_for(setting: 
     clock.now += 300
     told = explain.explain(setting.store, setting.run)
     assert "was paused by its coordinator 5 min ago, in round 1: 1 of 3 updates are in. It waits for a (" in told
+
+
+def test_explain_says_why_a_participant_holds_back(setting: Setting, clock: Any) -> None:
+    work_for(setting.store, setting.callers["a"], "hours")
+    clock.now += 10
+    work_for(setting.store, setting.callers["b"], "memory")
+    told = explain.explain(setting.store, setting.run)
+    assert "a (last seen 10 s ago; its owner lets it train at other hours)" in told
+    assert "b (last seen 0 s ago; its machine lacks the memory now), c (last seen 10 s ago)." in told
+    clock.now += 10
+    work_for(setting.store, setting.callers["b"])
+    assert "b (last seen 0 s ago)" in explain.explain(setting.store, setting.run)
+
+
+def test_a_round_that_failed_gets_its_whole_time_again(setting: Setting, clock: Any) -> None:
+    setting.hand_in("a", 1, adapter(1))
+    setting.hand_in("b", 1, adapter(2))
+    runs.fail(setting.store, setting.run, "the base model cannot be read")
+    clock.now += 10 * DEADLINE_S
+    runs.resume(setting.store, setting.run)
+    commits.tick(setting.store)
+    assert "2 of 3 updates are in. It waits for c" in explain.explain(setting.store, setting.run)
+    assert setting.work("c").deadline_in_s == DEADLINE_S
 
 
 def decline(setting: Setting, *members: str) -> None:

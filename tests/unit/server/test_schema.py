@@ -53,8 +53,9 @@ def test_an_older_schema_is_told_how_to_migrate(store: Store, monkeypatch: pytes
     (migrations / "versions").mkdir(parents=True)
     for path in schema.MIGRATIONS.glob("**/*.py"):
         (migrations / path.relative_to(schema.MIGRATIONS)).write_bytes(path.read_bytes())
-    (migrations / "versions" / "0003_next.py").write_text(
-        "from alembic import op\nimport sqlalchemy as sa\nrevision = '0003'\ndown_revision = '0002'\n"
+    newest = max(path.name for path in (migrations / "versions").glob("*.py")).partition("_")[0]
+    (migrations / "versions" / "9999_next.py").write_text(
+        f"from alembic import op\nimport sqlalchemy as sa\nrevision = '9999'\ndown_revision = '{newest}'\n"
         "def upgrade():\n    op.add_column('file', sa.Column('colour', sa.Text()))\n"
     )
     monkeypatch.setattr(schema, "MIGRATIONS", migrations)

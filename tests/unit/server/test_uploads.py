@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 from tests.unit.server.conftest import Api, Clock, Machine
 from tusclient.client import TusClient
 from tusclient.exceptions import TusCommunicationError
@@ -23,8 +24,9 @@ from werkzeug.test import TestResponse
 
 from fedflow.server.api import uploads as uploads_api
 from fedflow.server.database.tables import Upload
-from fedflow.server.errors import Conflict, Gone, NotFound, Unprocessable
+from fedflow.server.errors import Conflict, Gone, NotFound, Unauthorised, Unprocessable
 from fedflow.server.services import devices, identity, uploads
+from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.uploads import Body, CutOff
 from fedflow.server.store import Store
 
@@ -223,6 +225,46 @@ def test_what_came_in_before_a_cut_is_kept_but_not_under_a_checksum(device: Api,
     assert offset_of(device, location) == 700
     assert patch(device, location, 700, CONTENT[700:]).status_code == 204
     assert row_of(store, location).sha256 == SHA256
+
+
+def test_a_creation_with_a_key_makes_one_upload(device: Api, store: Store) -> None:
+    def create(length: int, key: str) -> TestResponse:
+        return device("POST", URL, headers={**TUS, "Upload-Length": str(length), "Idempotency-Key": key})
+
+    first, again = create(9, "a"), create(9, "a")
+    assert (again.status_code, again.headers["Location"]) == (201, first.headers["Location"])
+    assert again.headers["Upload-Offset"] == "0"
+    assert create(9, "b").headers["Location"] != first.headers["Location"]
+    assert create(10, "a").status_code == 409
+    headers = {**PIECE, "Upload-Length": "9", "Idempotency-Key": "c"}
+    begun = device("POST", URL, headers=headers, data=b"123")
+    again = device("POST", URL, headers=headers, data=b"123")
+    assert (again.status_code, again.headers["Location"]) == (201, begun.headers["Location"])
+    assert offset_of(device, begun.headers["Location"]) == 3
+    with store.read() as session:
+        assert len(session.scalars(select(Upload)).all()) == 3
+
+
+def test_an_upload_made_before_a_crash_is_found_by_its_key(store: Store, machine: Machine) -> None:
+    caller, identifier = identity.authenticate(store, machine.token()), new_id()
+    made = [uploads.create(store, caller, 9, "", 10, 60, identifier) for _ in range(2)]
+    assert made[0] == made[1]
+
+
+def test_a_device_that_is_revoked_while_it_sends_is_cut_off(store: Store, machine: Machine) -> None:
+    caller = identity.authenticate(store, machine.token())
+    upload = uploads.create(store, caller, len(CONTENT), "", 10**9, 3600)
+    pieces = iter([CONTENT[:100], CONTENT[100:], b""])
+
+    def read(_size: int) -> bytes:
+        piece = next(pieces)
+        if not piece:
+            devices.revoke(store, machine.device_id)
+        return piece
+
+    with pytest.raises(Unauthorised, match="the device was revoked"):
+        uploads.append(store, caller, upload.id, 0, Body(read, None), None, ttl_s=3600)
+    assert row_of(store, upload.id).offset_bytes == 0
 
 
 def test_bytes_that_were_never_acknowledged_are_cut_off(device: Api, store: Store) -> None:

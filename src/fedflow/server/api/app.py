@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.info import Info
 from flask_openapi3.models.security_scheme import SecurityScheme
@@ -61,4 +62,12 @@ def create_app(store: Store, settings: ServerSettings) -> OpenAPI:
     logs.set_up(app)
     rights.set_up(app)
     problems.set_up(app)
+    app.after_request(_guarded)
     return app
+
+
+def _guarded(response: Response) -> Response:
+    """What the server sends is what it says it is, and no other site's page shows it."""
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["X-Frame-Options"] = "DENY"
+    return response

@@ -11,7 +11,14 @@ from fedflow.server.services.uploads import CHECKSUMS
 
 Operation = dict[str, Any]
 
-IDEMPOTENT = ("/join", "/federations", "/federations/{federation_id}/codes", "/runs", "/runs/{run_id}/consent")
+IDEMPOTENT = (
+    "/join",
+    "/federations",
+    "/federations/{federation_id}/codes",
+    "/runs",
+    "/runs/{run_id}/consent",
+    "/versions/{version_id}/export",
+)
 """POSTs that are done once however often they are sent with one key."""
 
 KEY = ("Idempotency-Key", False, "1 to 200 characters, best a random UUID: sent again with it, nothing is done again.")
@@ -33,7 +40,7 @@ REQUEST_HEADERS = {
         ("If-Range", False, "The ETag, which is the SHA-256 in quotes: the part if it is still this file's."),
         ("If-None-Match", False, "The ETag: 304 without content, as a file never changes."),
     ),
-    (UPLOADS, "post"): (TUS, LENGTH, METADATA, CHECKSUM),
+    (UPLOADS, "post"): (KEY, TUS, LENGTH, METADATA, CHECKSUM),
     (UPLOAD, "head"): (TUS,),
     (UPLOAD, "patch"): (TUS, OFFSET, CHECKSUM),
     (UPLOAD, "delete"): (TUS,),
@@ -48,6 +55,20 @@ ANSWER_HEADERS = {
     (UPLOAD, "patch", "204"): {**AT, **EXPIRES},
     (UPLOAD, "post", "204"): {**AT, **EXPIRES},
 }
+
+ALWAYS = frozenset({"426", "500", "503"})
+WITH_A_TOKEN = frozenset({"401", "403"})
+WITH_JSON = frozenset({"400", "411", "413", "415", "422"})
+OF_UPLOADS = frozenset({"400", "408", "409", "410", "413", "415", "429"})
+OF_SOME = {
+    ("/join", "post"): ("404", "410"),
+    ("/devices/challenge", "post"): ("403", "404"),
+    ("/devices/token", "post"): ("401", "403", "404"),
+    ("/runs", "post"): ("404",),
+    ("/files/{sha256}", "get"): ("416", "429"),
+    ("/runs/{run_id}/rounds/{number}/updates", "post"): ("410", "429"),
+}
+"""Errors of an operation that its parts do not tell."""
 
 TUS_STATUSES = {
     "412": "Another version of tus; Tus-Version names the server's",
@@ -76,9 +97,33 @@ class DescribedApi(OpenAPI):
             }
         events = paths[f"{API}/federations/{{federation_id}}/events"]["get"]["responses"]["200"]
         events["content"]["text/event-stream"] = {"schema": {"type": "string"}}
-        file = paths[f"{API}/files/{{sha256}}"]["get"]["responses"]
-        file["304"] = {"description": "The caller has it."}
-        file["416"] = {**file["404"], "description": "The range is outside the file"}
+        paths[f"{API}/files/{{sha256}}"]["get"]["responses"]["304"] = {"description": "The caller has it."}
+        for path, methods in paths.items():
+            for method, operation in methods.items():
+                if method != "options":
+                    _keep_what_may_come(path.removeprefix(API), method, operation)
+
+
+def _keep_what_may_come(path: str, method: str, operation: Operation) -> None:
+    """Of the errors that any route may give, leave those of this operation; what has no content has no type."""
+    may_come = ALWAYS | set(OF_SOME.get((path, method), ()))
+    if operation.get("security"):
+        may_come |= WITH_A_TOKEN
+    if "{" in path:
+        may_come |= {"404"}
+    if any(parameter["in"] in ("path", "query") for parameter in operation.get("parameters", [])):
+        may_come |= {"422"}
+    if "application/json" in operation.get("requestBody", {}).get("content", {}):
+        may_come |= WITH_JSON
+    if method != "get":
+        may_come |= {"409", "507"}
+    if path.startswith("/uploads"):
+        may_come |= OF_UPLOADS | TUS_STATUSES.keys()
+    for status, response in list(operation["responses"].items()):
+        if status[0] in "45" and status not in may_come:
+            del operation["responses"][status]
+        elif all("schema" not in kind for kind in response.get("content", {}).values()) and status in ("201", "204"):
+            response.pop("content", None)
 
 
 def _add_tus(paths: dict[str, dict[str, Operation]]) -> None:
@@ -86,7 +131,7 @@ def _add_tus(paths: dict[str, dict[str, Operation]]) -> None:
     patch = paths[UPLOAD]["patch"]
     answers = patch["responses"]
     shared: Operation = {name: patch[name] for name in ("tags", "security") if name in patch}
-    faults = {status: answer for status, answer in answers.items() if not status.startswith("2")}
+    faults = {status: answer for status, answer in answers.items() if status[0] in "45"}
     named = [parameter for parameter in patch.get("parameters", []) if parameter["in"] == "path"]
     paths[UPLOAD]["head"] = {
         **shared,

@@ -17,6 +17,12 @@ from fedflow.server.services.identifiers import new_id
 
 HEADER = "Idempotency-Key"
 LONGEST_KEY = 200
+TELLING = ("Upload-Length", "Upload-Metadata")
+"""Headers that say what is asked for."""
+
+KEPT = ("Location", "Upload-Offset", "Upload-Expires")
+"""Headers that belong to the answer."""
+
 P = ParamSpec("P")
 
 
@@ -26,7 +32,7 @@ def identifier() -> str:
 
 
 def idempotent(route: Callable[P, Response]) -> Callable[P, Response]:
-    """Let `route`, which takes and answers JSON, be asked again with the same key without being done again.
+    """Let `route`, which answers JSON or headers alone, be asked again with the same key without being done again.
 
     A request without a key is done as it is. Refused requests are not kept: corrected or later, they are done.
     """
@@ -40,17 +46,24 @@ def idempotent(route: Callable[P, Response]) -> Callable[P, Response]:
             raise Unprocessable(f"{HEADER}: {len(key)} characters; send 1 to {LONGEST_KEY}, best a random UUID")
         store = current.store()
         caller = f"{g.caller.kind} {g.caller.id}" if "caller" in g else "anyone"
-        asked = hashlib.sha256(f"{request.method} {request.path}\n".encode() + request.get_data()).hexdigest()
-        known = idempotency.claim(store, caller, key, asked)
+        known = idempotency.claim(store, caller, key, _asked())
         if isinstance(known, Answer):
-            return Response(known.body, known.status, mimetype="application/json")
+            return Response(known.body, known.status, known.headers, mimetype="application/json")
         g.identifier = known.identifier
         try:
             response = route(*args, **kwargs)
         except ApiError:  # after any other error it may have been created: the key keeps its identifier
             idempotency.release(store, caller, key)
             raise
-        idempotency.keep(store, caller, key, Answer(response.status_code, response.get_data(as_text=True)))
+        headers = {name: response.headers[name] for name in KEPT if name in response.headers}
+        idempotency.keep(store, caller, key, Answer(response.status_code, response.get_data(as_text=True), headers))
         return response
 
     return once
+
+
+def _asked() -> str:
+    """The SHA-256 of what the request asks for: address and JSON, or for an upload its size, not its bytes."""
+    told = [request.method, request.path, *(request.headers.get(name, "") for name in TELLING)]
+    content = b"" if TELLING[0] in request.headers else request.get_data()
+    return hashlib.sha256("\n".join(told).encode() + b"\n" + content).hexdigest()

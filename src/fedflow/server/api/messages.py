@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue, field_validator
 
-from fedflow.federation.protocol import Message, Name, Seconds
+from fedflow.federation.protocol import Message, Name, Seconds, Sha256
 from fedflow.plan import ALONE, RESERVED_NAMES
 
 FOLDER_NAME: dict[str, JsonValue] = {"pattern": r"^[^\x00-\x1f\x7f-\x9f/\\.][^\x00-\x1f\x7f-\x9f/\\]*$"}
@@ -162,4 +162,4 @@ class DevicePath(Message):
 class FilePath(Message):
     """Part of an address."""
 
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256

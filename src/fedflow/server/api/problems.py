@@ -18,9 +18,9 @@ from fedflow.federation.protocol import PROTOCOL, Fault, Problem
 from fedflow.server.api.current import answer
 from fedflow.server.errors import ApiError, Unavailable, UnderWay
 
-STATUSES = (400, 401, 403, 404, 409, 410, 411, 413, 415, 422, 426, 429, 500, 503, 507)
+STATUSES = (400, 401, 403, 404, 408, 409, 410, 411, 413, 415, 416, 422, 426, 429, 500, 503, 507)
 PROBLEMS: ResponseDict = dict.fromkeys(STATUSES, Problem)
-"""Answers that any route may give, for the API's description."""
+"""Errors that a route may give; the API's description leaves out those that one of them cannot."""
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 DISK_FULL_STATE = "53100"

@@ -12,6 +12,7 @@ from pydantic import Field
 from fedflow.federation.protocol import API, Message, Seconds
 from fedflow.server.api import current
 from fedflow.server.api.current import answer
+from fedflow.server.api.idempotency import idempotent
 from fedflow.server.api.messages import Identifier, Page
 from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.database.tables import Version
@@ -131,6 +132,7 @@ def lineage(path: VersionPath) -> Response:
 
 
 @blueprint.post("/versions/<version_id>/export", responses={200: VersionLine})
+@idempotent
 def export(path: VersionPath) -> Response:
     """Have a version written as other tools open it; 'files' names what is there. Asked twice, it is made once."""
     return answer(_version(registry.ask_export(current.store(), path.version_id)))

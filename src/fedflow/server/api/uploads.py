@@ -24,6 +24,7 @@ from werkzeug.http import http_date
 
 from fedflow.federation.protocol import API, Message
 from fedflow.server.api import current
+from fedflow.server.api.idempotency import idempotent, identifier
 from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.api.slots import MOST_OF_A_DEVICE, TRANSFERS
 from fedflow.server.errors import ApiError
@@ -101,6 +102,7 @@ def options(upload_id: str | None = None) -> Response:  # noqa: ARG001 - the sam
 
 
 @blueprint.post("/uploads", responses={201: None}, provide_automatic_options=False)
+@idempotent
 def create() -> Response:
     """Create an upload of Upload-Length bytes; a body of the type of PATCH is its beginning."""
     _check_version()
@@ -116,9 +118,15 @@ def create() -> Response:
     checksum = _checksum()
     updates.check_size(current.store(), current.caller(), length, settings.max_upload_bytes)
     progress = uploads.create(
-        current.store(), current.caller(), length, metadata, settings.max_upload_bytes, settings.upload_ttl_s
+        current.store(),
+        current.caller(),
+        length,
+        metadata,
+        settings.max_upload_bytes,
+        settings.upload_ttl_s,
+        identifier(),
     )
-    if request.mimetype == OFFSET_TYPE:
+    if request.mimetype == OFFSET_TYPE and progress.offset_bytes == 0:
         with _body() as body:
             progress = uploads.append(
                 current.store(), current.caller(), progress.id, 0, body, checksum, settings.upload_ttl_s

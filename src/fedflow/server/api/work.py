@@ -6,7 +6,7 @@ from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
-from fedflow.federation.protocol import API, ConsentRequest, RunFacts, UpdateAnswer, UpdateRequest, Work
+from fedflow.federation.protocol import API, ConsentRequest, RunFacts, UpdateAnswer, UpdateRequest, Work, WorkQuestion
 from fedflow.server.api import current
 from fedflow.server.api.current import answer
 from fedflow.server.api.idempotency import idempotent
@@ -30,9 +30,9 @@ HAND_INS_OF_A_DEVICE = 2
 
 
 @blueprint.get("/work", responses={200: Work})
-def current_work() -> Response:
+def current_work(query: WorkQuestion) -> Response:
     """What this device is to do now, and when to ask again."""
-    return answer(work.work_for(current.store(), current.caller()))
+    return answer(work.work_for(current.store(), current.caller(), query.holding))
 
 
 @blueprint.post("/runs/<run_id>/consent", responses={200: RunFacts})

@@ -85,7 +85,10 @@ class JoinCode(Table):
 
 
 class Device(Table):
-    """A participant's machine: its Ed25519 public key, 32 bytes in base64."""
+    """A participant's machine: its Ed25519 public key, 32 bytes in base64.
+
+    `holding` is why it did not do what it was given, when it asked last: hours, memory, policy.
+    """
 
     __tablename__ = "device"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -95,6 +98,7 @@ class Device(Table):
     version: Mapped[str]
     created_at: Mapped[float]
     seen_at: Mapped[float]
+    holding: Mapped[str | None]
     revoked_at: Mapped[float | None]
 
 

@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from fedflow.federation.protocol import Challenged, Joined, JoinRequest, Token, TokenRequest, signed_text
+from fedflow.federation.protocol import Challenged, Holding, Joined, JoinRequest, Token, TokenRequest, signed_text
 from fedflow.server.database.tables import Challenge, Device, DeviceToken, Federation, JoinCode, Member
 from fedflow.server.errors import Conflict, Forbidden, Gone, NotFound, Unauthorised, Unprocessable
 from fedflow.server.services import events
 from fedflow.server.services.federations import locked_federation
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import DEVICE_PREFIX, new_token, secret_hash
-from fedflow.server.store import Store
+from fedflow.server.store import Sighting, Store
 
 CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O, U
 CODE_GROUPS, GROUP_LETTERS = 4, 4  # 80 bits
@@ -155,12 +155,13 @@ def token(store: Store, request: TokenRequest, *, ttl_s: float) -> Token:
     return Token(token=text, expires_in_s=ttl_s)
 
 
-def seen(store: Store, device_id: str) -> None:
-    """Note that a device has called; it is written within seconds, together with others."""
-    due = store.sightings.note(device_id, store.clock())
+def seen(store: Store, device_id: str, holding: Holding | None) -> None:
+    """Note that a device has called, and why it holds back; it is written within seconds, together with others."""
+    due = store.sightings.note(device_id, Sighting(store.clock(), holding))
     if due:
         with store.begin() as session:
-            session.execute(update(Device), [{"id": known, "seen_at": at} for known, at in sorted(due.items())])
+            rows = [{"id": known, "seen_at": last.at, "holding": last.holding} for known, last in sorted(due.items())]
+            session.execute(update(Device), rows)
 
 
 def revoke(store: Store, device_id: str) -> None:

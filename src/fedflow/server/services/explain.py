@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedflow.federation import rounds
@@ -14,6 +14,12 @@ from fedflow.server.services.run_rows import current_round, participants, plan_o
 from fedflow.server.store import Store
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+
+HOLDING = {
+    "hours": "its owner lets it train at other hours",
+    "memory": "its machine lacks the memory now",
+    "policy": "its owner's policy does not allow this run any more",
+}
 
 _STANDING = {
     Status.DONE: "Run '{run.name}' is done: all {run.round} rounds are committed.",
@@ -87,33 +93,35 @@ def _whom(waits: list[str]) -> str:
 def _waits(session: Session, run: Run, state: RunState, now: float) -> list[str]:
     """Those who have not answered, each with what is known of it."""
     late = set(rounds.missing(state))
-    seen = _last_seen(session, run)
+    machines = _machines(session, run)
     query = select(Refusal.member_id, Refusal.reason).where(Refusal.run_id == run.id, Refusal.round == run.round)
     refused = {member_id: reason for member_id, reason in session.execute(query.order_by(Refusal.id))}  # noqa: C416
     return [
-        f"{member.name} ({_doing(link.consent, seen.get(member.id), refused.get(member.id), now)})"
+        f"{member.name} ({_doing(link.consent, machines.get(member.id), refused.get(member.id), now)})"
         for link, member in participants(session, run)
         if member.name in late
     ]
 
 
-def _last_seen(session: Session, run: Run) -> dict[str, float]:
-    """When a device of each member of the run has called last, by the member's identifier."""
+def _machines(session: Session, run: Run) -> dict[str, Device]:
+    """The device of each member of the run that has called last, by the member's identifier."""
     query = (
-        select(Device.member_id, func.max(Device.seen_at))
+        select(Device)
         .join(RunMember, RunMember.member_id == Device.member_id)
         .where(RunMember.run_id == run.id, Device.revoked_at.is_(None))
-        .group_by(Device.member_id)
+        .order_by(Device.seen_at)
     )
-    return {member_id: seen_at for member_id, seen_at in session.execute(query)}  # noqa: C416 - typed rows
+    return {device.member_id: device for device in session.scalars(query)}
 
 
-def _doing(consent: str, seen: float | None, refused: str | None, now: float) -> str:
-    if seen is None:
+def _doing(consent: str, machine: Device | None, refused: str | None, now: float) -> str:
+    if machine is None:
         return "no device has joined yet"
-    last = f"last seen {_ago(seen, now)}"
+    last = f"last seen {_ago(machine.seen_at, now)}"
     if refused is not None:
         return f"{last}; its update was refused: {refused}"
+    if machine.holding is not None:
+        return f"{last}; {HOLDING[machine.holding]}"
     return f"asked for consent, {last}" if consent == "asked" else last
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 
 from cryptography.fernet import Fernet
 from sqlalchemy import delete
@@ -32,10 +33,11 @@ KEPT_S = 86_400
 
 @dataclass(frozen=True)
 class Answer:
-    """What was answered: HTTP status and JSON text."""
+    """What was answered: HTTP status, JSON text or none, and the headers that belong to it."""
 
     status: int
     body: str
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def claim(store: Store, caller: str, key: str, request_sha256: str) -> Answer | 
             if row.request_sha256 != request_sha256:
                 raise Conflict("this Idempotency-Key came with another request; use a new key for a new request")
             if row.status != UNDER_WAY:
-                return Answer(row.status, _cipher(key).decrypt(row.body).decode())
+                return Answer(row.status, **json.loads(_cipher(key).decrypt(row.body)))
             if now - UNDER_WAY_S < row.created_at <= now:  # one from the future is of a clock that went back
                 raise UnderWay(under_way)
             row.created_at = now
@@ -79,7 +81,8 @@ def keep(store: Store, caller: str, key: str, answer: Answer) -> None:
     with store.begin() as session:
         row = session.get(IdempotencyKey, (caller, _name(key)))
         if row is not None:
-            row.status, row.body = answer.status, _cipher(key).encrypt(answer.body.encode()).decode()
+            told = json.dumps({"body": answer.body, "headers": answer.headers})
+            row.status, row.body = answer.status, _cipher(key).encrypt(told.encode()).decode()
 
 
 def release(store: Store, caller: str, key: str) -> None:

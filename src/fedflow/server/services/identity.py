@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -96,6 +96,20 @@ def first_coordinator(store: Store) -> str | None:
     except IntegrityError:  # another process of this server was first
         return None
     return text
+
+
+def renew_token(store: Store) -> None:
+    """A new token for the first coordinator, in the folder's `coordinator.token`; the old ones end at once."""
+    first_coordinator(store)
+    now = store.clock()
+    text, digest = new_token(PERSON_PREFIX)
+    with store.begin() as session:
+        person = session.scalars(select(Person).where(Person.name == COORDINATOR)).one()
+        mine = PersonToken.person_id == person.id
+        session.execute(update(PersonToken).where(mine, PersonToken.revoked_at.is_(None)).values(revoked_at=now))
+        session.add(PersonToken(hash=digest, person_id=person.id, created_at=now))
+        session.flush()
+        _write_secret(store.folder / TOKEN_FILE, text + "\n")
 
 
 def _person(session: Session, digest: str) -> Caller:

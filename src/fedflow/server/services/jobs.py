@@ -63,14 +63,13 @@ def _holds(leased_until: float | None, now: float) -> bool:
     return leased_until is not None and now < leased_until <= now + LEASE_S
 
 
-def renew(store: Store, job_id: str, worker: str) -> bool:
-    """Prolong the lease; False where the job is another's by now."""
+def renew(store: Store, job_id: str, worker: str) -> None:
+    """Prolong the lease, unless the job is another's by now: then both do it, and the first result counts."""
     with store.begin() as session:
         job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())
         if job is None or job.worker != worker or job.status != RUNNING:
-            return False
+            return
         job.leased_until = store.clock() + LEASE_S
-        return True
 
 
 def finish(store: Store, job_id: str) -> None:

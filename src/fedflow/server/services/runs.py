@@ -157,7 +157,10 @@ def pause(store: Store, run_id: str) -> None:
 
 
 def resume(store: Store, run_id: str) -> None:
-    """Go on: a paused round gets the time back that it waited, a failed job is tried again."""
+    """Go on: a paused round gets the time back that it waited, one that failed its whole time, a failed job a new try.
+
+    Raises Conflict where there is nothing to resume, or too few members are left.
+    """
     with store.begin() as session:
         run = locked_run(session, run_id)
         now = store.clock()
@@ -172,6 +175,9 @@ def resume(store: Store, run_id: str) -> None:
                 jobs.add(session, "prepare", run.id, 0, now)
             elif current_round(session, run).phase == Phase.AGGREGATING:
                 jobs.add(session, "aggregate", run.id, run.round, now)
+            else:  # nobody was asked while it had failed
+                row = current_round(session, run)
+                row.deadline_at = max(row.deadline_at, now + plan_of(run).network.deadline_s)
         else:
             _move(run, Status.RUNNING)
             if run.paused_at is not None:

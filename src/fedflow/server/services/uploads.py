@@ -23,8 +23,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from fedflow.errors import StorageError
-from fedflow.server.database.tables import Upload
-from fedflow.server.errors import ApiError, Conflict, Gone, NotFound, TooLarge, Unprocessable
+from fedflow.server.database.tables import Device, Upload
+from fedflow.server.errors import ApiError, Conflict, Gone, NotFound, TooLarge, Unauthorised, Unprocessable
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
@@ -112,9 +112,17 @@ class Progress:
 
 
 def create(
-    store: Store, caller: Caller, length_bytes: int, upload_metadata: str, max_bytes: int, ttl_s: float
+    store: Store,
+    caller: Caller,
+    length_bytes: int,
+    upload_metadata: str,
+    max_bytes: int,
+    ttl_s: float,
+    identifier: str | None = None,
 ) -> Progress:
     """A new upload of `length_bytes`, at offset 0; one of 0 bytes is complete at once.
+
+    It gets `identifier` where one is given; one of the device's that has it already was made by the same request.
 
     Raises:
         TooLarge: more than `max_bytes`.
@@ -125,8 +133,13 @@ def create(
     if length_bytes > max_bytes:
         raise TooLarge(f"an upload may have {max_bytes} bytes, this one has {length_bytes}; ask the coordinator")
     now = store.clock()
+    if identifier is not None:
+        with store.read() as session:
+            known = session.get(Upload, identifier)
+        if known is not None:
+            return _progress(known, ttl_s)
     row = Upload(
-        id=new_id(),
+        id=identifier or new_id(),
         device_id=caller.id,
         length_bytes=length_bytes,
         offset_bytes=0,
@@ -138,7 +151,7 @@ def create(
     # The file before the row: a crash between them leaves an empty file, which `files.collect` removes.
     path = _path(store, row.id)
     try:
-        path.open("xb").close()  # brought to the disk with its first bytes
+        path.open("ab").close()  # brought to the disk with its first bytes
     except OSError as error:
         raise _disk_error(store, error) from error
     try:
@@ -178,6 +191,7 @@ def append(
         TooLarge: the body has more bytes than the upload still lacks.
         OtherBytes: the checksum is another.
         Interrupted: the body broke off.
+        Unauthorised: the device was revoked meanwhile; what it sent since is not kept.
         StorageError: the disk is full or broken.
     """
     with _held(store, caller, upload_id, ttl_s) as (row, file):
@@ -302,6 +316,9 @@ class _Writing:
         self.row.offset_bytes, self.row.sha256, self.row.touched_at = self.position, sha256, self.store.clock()
         values = {"offset_bytes": self.position, "sha256": sha256, "touched_at": self.row.touched_at}
         with self.store.begin() as session:
+            device = session.get(Device, self.row.device_id)
+            if device is None or device.revoked_at is not None:
+                raise Unauthorised("the device was revoked; ask the coordinator for a new join code")
             moved = session.scalar(update(Upload).where(Upload.id == self.row.id).values(values).returning(Upload.id))
         if moved is None:
             raise Gone(EXPIRED)

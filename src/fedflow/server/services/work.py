@@ -8,7 +8,7 @@ from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
 
 from fedflow.federation import rounds
-from fedflow.federation.protocol import MergedBase, Work
+from fedflow.federation.protocol import Holding, MergedBase, Work
 from fedflow.federation.rounds import Phase, Status
 from fedflow.server.database.tables import Member, Receipt, Round, Run, RunMember
 from fedflow.server.services import devices, files, jobs, registry
@@ -64,13 +64,15 @@ _STANDING = {
 """Why a run that is not running makes its members wait, and for how long."""
 
 
-def work_for(store: Store, caller: Caller) -> Work:
+def work_for(store: Store, caller: Caller, holding: Holding | None = None) -> Work:
     """The next thing for this device: an assignment before a question before waiting.
+
+    `holding` is why it does not do what it was given last; its coordinator is told by `explain`.
 
     Where several runs want the member, the oldest assignment comes first. Raises Forbidden for a person.
     """
     member_id, member = membership(caller)
-    devices.seen(store, caller.id)
+    devices.seen(store, caller.id, holding)
     with store.read() as session:
         lines = session.execute(UNDER_WAY, {"member": member_id}).all()
         answers = [_work(session, store, line, member) for line in lines if line.consent != "declined"]
