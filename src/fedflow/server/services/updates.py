@@ -55,8 +55,7 @@ def hand_in(store: Store, caller: Caller, run_id: str, number: int, request: Upd
         Unavailable: too many others hand in at the same time.
         TooMany: the firewall refused MOST_REFUSALS of this member's in this round already.
     """
-    answer = UpdateAnswer(run=run_id, round=number, sha256=request.sha256, again=False)
-    with store.read() as session:
+    with _turn(), store.read() as session:
         try:
             run = session.get(Run, run_id)
             if run is None or run.federation_id != caller.federation_id:
@@ -65,10 +64,11 @@ def hand_in(store: Store, caller: Caller, run_id: str, number: int, request: Upd
             manifest = _manifest(store, run, state, max_examples)
         except Conflict:  # looked for after it, as another request may count the same update meanwhile
             if _counted(session, caller, run_id, number, request.sha256):
-                return answer.model_copy(update={"again": True})
+                return UpdateAnswer(run=run_id, round=number, sha256=request.sha256, again=True)
             raise
         refusals.check_patience(session, caller, run_id, number)
     try:
+        # The upload's lock before the turn: who waits for it keeps nobody else waiting.
         with uploads.taken(store, caller, request.upload_id, request.sha256) as path, _turn():
             return _taken_in(store, caller, run_id, number, request, path, manifest)
     except Gone:
