@@ -13,7 +13,6 @@ from fedflow.server.api import current
 from fedflow.server.errors import ApiError, Unprocessable
 from fedflow.server.services import idempotency
 from fedflow.server.services.idempotency import Answer
-from fedflow.server.services.identifiers import new_id
 
 HEADER = "Idempotency-Key"
 LONGEST_KEY = 200
@@ -26,9 +25,9 @@ KEPT = ("Location", "Upload-Offset", "Upload-Expires")
 P = ParamSpec("P")
 
 
-def identifier() -> str:
-    """What this request creates gets it; the same one where the request came before with the same key."""
-    return str(g.identifier) if "identifier" in g else new_id()
+def identifier() -> str | None:
+    """What this request creates gets it, the same one where it came before with the same key; None without a key."""
+    return str(g.identifier) if "identifier" in g else None
 
 
 def idempotent(route: Callable[P, Response]) -> Callable[P, Response]:

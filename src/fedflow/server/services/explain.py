@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import and_, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from fedflow.federation import rounds
 from fedflow.federation.rounds import Phase, RunState, Status
 from fedflow.plan import Plan
-from fedflow.server.database.tables import Device, Job, Refusal, Round, Run, RunMember
+from fedflow.server.database.tables import Device, Job, Member, Refusal, Round, Run, RunMember
 from fedflow.server.errors import NotFound
-from fedflow.server.services.run_rows import current_round, participants, plan_of, rules_of, state_of
+from fedflow.server.services.run_rows import current_round, plan_of, rules_of, state_of
 from fedflow.server.store import Store
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
@@ -20,6 +20,15 @@ HOLDING = {
     "memory": "its machine lacks the memory now",
     "policy": "its owner's policy does not allow this run any more",
 }
+
+MACHINES = (
+    select(Member.id, Member.name, RunMember.consent, Device.seen_at, Device.holding)
+    .join(RunMember, RunMember.member_id == Member.id)
+    .outerjoin(Device, and_(Device.member_id == Member.id, Device.revoked_at.is_(None)))
+    .where(RunMember.run_id == bindparam("run"))
+    .order_by(RunMember.position, Device.seen_at)
+)
+"""A run's members with their devices; of several the one that called last comes last."""
 
 _STANDING = {
     Status.DONE: "Run '{run.name}' is done: all {run.round} rounds are committed.",
@@ -57,10 +66,15 @@ def explain(store: Store, run_id: str) -> str:
 
 def _collecting(session: Session, run: Run, plan: Plan, row: Round, state: RunState, now: float) -> str:
     rules = rules_of(plan)
+    removed_or_declined = (
+        select(Member.name, Member.removed_at)
+        .join(RunMember, RunMember.member_id == Member.id)
+        .where(RunMember.run_id == run.id, or_(Member.removed_at.is_not(None), RunMember.consent == "declined"))
+        .order_by(RunMember.position)
+    )
     gone = [
-        f"{member.name} {'was removed' if member.removed_at is not None else 'has declined'}"
-        for link, member in participants(session, run)
-        if member.removed_at is not None or link.consent == "declined"
+        f"{name} {'has declined' if removed_at is None else 'was removed'}"
+        for name, removed_at in session.execute(removed_or_declined)
     ]
     without = f" {', '.join(gone)}." if gone else ""
     head = f"Round {run.round} of {plan.rounds} began {_ago(row.opened_at, now)}; {_there(state)}{without}"
@@ -93,35 +107,24 @@ def _whom(waits: list[str]) -> str:
 def _waits(session: Session, run: Run, state: RunState, now: float) -> list[str]:
     """Those who have not answered, each with what is known of it."""
     late = set(rounds.missing(state))
-    machines = _machines(session, run)
     query = select(Refusal.member_id, Refusal.reason).where(Refusal.run_id == run.id, Refusal.round == run.round)
     refused = {member_id: reason for member_id, reason in session.execute(query.order_by(Refusal.id))}  # noqa: C416
-    return [
-        f"{member.name} ({_doing(link.consent, machines.get(member.id), refused.get(member.id), now)})"
-        for link, member in participants(session, run)
-        if member.name in late
-    ]
+    lines = {
+        member_id: f"{name} ({_doing(consent, seen_at, holding, refused.get(member_id), now)})"
+        for member_id, name, consent, seen_at, holding in session.execute(MACHINES, {"run": run.id})
+        if name in late
+    }
+    return list(lines.values())
 
 
-def _machines(session: Session, run: Run) -> dict[str, Device]:
-    """The device of each member of the run that has called last, by the member's identifier."""
-    query = (
-        select(Device)
-        .join(RunMember, RunMember.member_id == Device.member_id)
-        .where(RunMember.run_id == run.id, Device.revoked_at.is_(None))
-        .order_by(Device.seen_at)
-    )
-    return {device.member_id: device for device in session.scalars(query)}
-
-
-def _doing(consent: str, machine: Device | None, refused: str | None, now: float) -> str:
-    if machine is None:
+def _doing(consent: str, seen_at: float | None, holding: str | None, refused: str | None, now: float) -> str:
+    if seen_at is None:
         return "no device has joined yet"
-    last = f"last seen {_ago(machine.seen_at, now)}"
+    last = f"last seen {_ago(seen_at, now)}"
     if refused is not None:
         return f"{last}; its update was refused: {refused}"
-    if machine.holding is not None:
-        return f"{last}; {HOLDING[machine.holding]}"
+    if holding is not None:
+        return f"{last}; {HOLDING[holding]}"
     return f"asked for consent, {last}" if consent == "asked" else last
 
 

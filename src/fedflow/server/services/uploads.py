@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from fedflow.errors import StorageError
@@ -48,6 +48,16 @@ IDLE_S = 60.0
 HAND_OVER_S = 2.0
 # So long a hand-in waits for another one of the same upload.
 HAND_IN_S = 30.0
+
+MOVE = (
+    update(Upload)
+    .where(
+        Upload.id == bindparam("upload"),
+        select(Device.id).where(Device.id == Upload.device_id, Device.revoked_at.is_(None)).exists(),
+    )
+    .returning(Upload.id)
+)
+"""What an upload's row becomes, unless it is gone or its device was revoked."""
 
 EXPIRED = "the upload has expired; start it anew"
 
@@ -316,11 +326,11 @@ class _Writing:
         self.row.offset_bytes, self.row.sha256, self.row.touched_at = self.position, sha256, self.store.clock()
         values = {"offset_bytes": self.position, "sha256": sha256, "touched_at": self.row.touched_at}
         with self.store.begin() as session:
-            device = session.get(Device, self.row.device_id)
-            if device is None or device.revoked_at is not None:
-                raise Unauthorised("the device was revoked; ask the coordinator for a new join code")
-            moved = session.scalar(update(Upload).where(Upload.id == self.row.id).values(values).returning(Upload.id))
+            moved = session.scalar(MOVE.values(values), {"upload": self.row.id})
         if moved is None:
+            with self.store.read() as session:
+                if session.get_one(Device, self.row.device_id).revoked_at is not None:
+                    raise Unauthorised("the device was revoked; ask the coordinator for a new join code")
             raise Gone(EXPIRED)
         self.kept_at = time.monotonic()
 
