@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fedflow.errors import PlanError
 
@@ -107,6 +107,23 @@ class Training(Settings):
     )
     checkpoint_every: int = Field(50, ge=1, description="Steps between checkpoints; a stopped training resumes there.")
 
+    def steps(self, num_examples: int) -> int:
+        """Optimiser steps of one round with so many pictures."""
+        return steps_for(num_examples, self.batch_size, self.epochs, self.gradient_accumulation)
+
+
+def steps_for(num_examples: int, batch_size: int, epochs: int, accumulation: int = 1) -> int:
+    """Optimiser steps that see every example at least `epochs` times.
+
+    The shuffled epochs follow each other as one stream that full batches are taken from, so it is
+    ceil(num_examples * epochs / (batch_size * accumulation)): only the very last step is rounded up, with examples
+    of one more epoch, and no epoch ends in a small batch.
+    """
+    if min(num_examples, batch_size, epochs, accumulation) < 1:
+        counts = f"{num_examples} examples, batch size {batch_size}, {epochs} epochs, accumulation {accumulation}"
+        raise ValueError(f"{counts}: each must be at least 1")
+    return -(-num_examples * epochs // (batch_size * accumulation))
+
 
 class Baselines(Settings):
     """What the federation is compared with, at the same number of optimiser steps."""
@@ -162,7 +179,7 @@ class Network(Settings):
 class Plan(Settings):
     """A whole run: who trains what, how often, how it is joined, and what it is compared with."""
 
-    name: str = Field("run", min_length=1, max_length=80, description="Name of the run, for people.")
+    name: str = Field("run", min_length=1, max_length=80, description="Name of the run, for people, in one line.")
     model: str = Field(
         "starter", description="Base model: 'starter', a diffusers folder, a .safetensors file or a hub name."
     )
@@ -188,6 +205,13 @@ class Plan(Settings):
     evaluation: Evaluation = Evaluation()
     gallery: Gallery = Gallery()
     network: Network = Network()
+
+    @field_validator("name")
+    @classmethod
+    def _can_be_shown(cls, name: str) -> str:
+        if not name.isprintable():
+            raise ValueError(f"name: {name!a} holds characters that a terminal cannot show in one line; leave them out")
+        return name
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Plan:

@@ -206,8 +206,8 @@ def latencies_s(device: Device, seconds: float) -> list[float]:
 
 
 def quarantined(folder: Path) -> dict[str, bool]:
-    """The files kept aside, by name, and whether each holds what its name says."""
+    """The files kept aside, by name (MEMBER-SHA256), and whether each holds what its name says."""
     return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+        path.name: path.name.endswith(f"-{hashlib.sha256(path.read_bytes()).hexdigest()}")
         for path in (folder / "quarantine").iterdir()
     }

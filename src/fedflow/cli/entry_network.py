@@ -34,7 +34,10 @@ HostOption = Annotated[str | None, typer.Option(help="Address to listen on; this
 PortOption = Annotated[int | None, typer.Option(help="Port to listen on; 8440 where not given.")]
 UrlOption = Annotated[str, typer.Option("--server", envvar="FEDFLOW_SERVER", help="The server's address.")]
 TokenOption = Annotated[
-    Path | None, typer.Option(help="File with the coordinator's token; the server's own where not given.")
+    Path | None,
+    typer.Option(
+        envvar="FEDFLOW_TOKEN_FILE", help="File with the coordinator's token; in the default folder where not given."
+    ),
 ]
 SecretOption = Annotated[str | None, typer.Option(envvar="FEDFLOW_TOKEN", help="The token itself.", hidden=True)]
 FederationOption = Annotated[str | None, typer.Option(help="Name of the federation, where there are several.")]

@@ -51,8 +51,10 @@ def run_server(settings: ServerSettings) -> int:
     if first is not None:
         code = devices.new_code(store, federation, FIRST_MEMBER, None, ttl_s=settings.code_ttl_s)
         print(f"The first participant is member '{FIRST_MEMBER}': fedflow join {url} --code {code} --data FOLDER")
-    print(f"The coordinator's token is in {settings.folder.absolute() / identity.TOKEN_FILE}")
-    where = "" if settings.folder == default_folder() else f" --folder {settings.folder.absolute()}"
+    token_file = settings.folder.absolute() / identity.TOKEN_FILE
+    usual = settings.folder == default_folder()
+    print(f"The coordinator's token is in {token_file}{'' if usual else ' (fedflow run … --token-file)'}")
+    where = "" if usual else f" --folder {settings.folder.absolute()}"
     print(f"More codes: fedflow server{where} code MEMBER --server {url}")
     sys.stdout.flush()
     store.engine.dispose()

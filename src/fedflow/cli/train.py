@@ -25,6 +25,7 @@ from fedflow.models import (
     set_adapter,
 )
 from fedflow.models.adapter_files import Layout
+from fedflow.plan import steps_for
 from fedflow.storage import write_atomic, write_json
 from fedflow.training import (
     CHECKPOINT_NAME,
@@ -34,7 +35,6 @@ from fedflow.training import (
     TrainResult,
     cache_captions,
     cache_latents,
-    steps_for,
     train_lora,
     train_unet,
 )

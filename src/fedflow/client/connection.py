@@ -27,7 +27,7 @@ from fedflow.federation.protocol import (
     Challenged,
     ChallengeRequest,
     ConsentRequest,
-    Holding,
+    Doing,
     Joined,
     JoinRequest,
     Message,
@@ -125,14 +125,18 @@ class Connection:
             raise
         return False
 
+    def beside(self) -> Connection:
+        """Another connection of this device, for another thread; it asks once."""
+        return Connection(self._home, patience_s=0.0)
+
     def leave(self) -> None:
         """Forget the federation that this device had joined, so that it can join anew."""
         self._home.leave()
         self._client.auth = httpx.Auth()
 
-    def work(self, holding: Holding | None = None) -> Work:
-        """What to do now; `holding` is why this device does not do what it was given last."""
-        question = "work" if holding is None else f"work?holding={holding}"
+    def work(self, doing: Doing | None = None) -> Work:
+        """What to do now; `doing` is what this device does with what it was given last."""
+        question = "work" if doing is None else f"work?doing={doing}"
         return self._call(Work, "GET", self._url(question))
 
     def run(self, run_id: str) -> RunFacts:

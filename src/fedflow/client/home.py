@@ -114,6 +114,10 @@ class Home:
             raise RunError(f"the server names a run {run_id[:80]!r}, which cannot name a folder; refused")
         return self.folder / "runs" / run_id
 
+    def runs(self) -> list[str]:
+        """Identifiers of the runs that the owner has agreed to, oldest first."""
+        return sorted(path.parent.name for path in (self.folder / "runs").glob("*/consent.json"))
+
     @property
     def _device_file(self) -> Path:
         return self.folder / "device.json"

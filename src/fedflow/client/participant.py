@@ -6,6 +6,7 @@ consent, each fetched file, the training at its last checkpoint, the finished up
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import time
@@ -18,19 +19,20 @@ import torch
 
 from fedflow.client import memory
 from fedflow.client.base import prepare_base
-from fedflow.client.connection import Connection, Refused, Unavailable, printable
+from fedflow.client.connection import SHUT_OUT, Connection, Refused, Unavailable, printable
 from fedflow.client.consent import Answer, decide, has_agreed, plan_of, remember, size_text
 from fedflow.client.global_state import have, merged_worth_fetching
 from fedflow.client.home import Device, Home
 from fedflow.client.policy import BYTES_PER_MB, Policy, is_open, refusal
 from fedflow.client.transfer import forget
-from fedflow.errors import ModelError, RunError
+from fedflow.client.watch import Unwanted, Watch
+from fedflow.errors import FedFlowError, ModelError, RunError
 from fedflow.federation.jobs import Trained, TrainJob
-from fedflow.federation.protocol import Holding, RunFacts, UpdateRequest, Work
+from fedflow.federation.protocol import Doing, RunFacts, UpdateRequest, Work
 from fedflow.federation.workbench import Workbench, settle_torch
 from fedflow.plan import Plan
+from fedflow.storage import write_json
 from fedflow.tensors import open_tensors
-from fedflow.training import steps_for
 
 JITTER = 0.2
 SHORTEST_REST_S = 0.1
@@ -38,6 +40,12 @@ LONGEST_REST_S = 3600.0
 REST_AFTER_FAULT_S = 5.0
 NOT_NOW = frozenset({404, 409, 410, 413})
 NEVER = 422
+OVER = frozenset({"done", "stopped"})
+LOOK_HOME_S = 60.0
+"""How often it is looked for the joint models of runs that have ended meanwhile."""
+
+AT_HOME = "over.json"
+"""The file in a run's folder that says that the run is over and its joint model here."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,8 @@ class Participant:
         self._open: _Open | None = None
         self._refused_for_good: set[tuple[str, int]] = set()
         self._last_said = ""
-        self._holding: Holding | None = None
+        self._doing: Doing | None = None
+        self._looked_at = -math.inf
 
     def take_part(self) -> None:
         """Do what the server asks for, until a run is finished where `once`, and else for ever.
@@ -98,7 +107,7 @@ class Participant:
         done: tuple[str, str | None, int] | None = None
         while True:
             try:
-                work = self._connection.work(self._holding)
+                work = self._connection.work(self._doing)
                 again_in_s = self._do(work)
             except Unavailable as error:
                 self._say(f"{error}; trying on")
@@ -122,13 +131,16 @@ class Participant:
 
     def _carry_out(self, work: Work) -> float:
         if work.action != "train":
-            self._holding = None
+            self._doing = None
         if work.action == "consent" and work.run is not None:
             return self._consent(work.run)
         if work.action == "train" and work.run is not None:
             return self._train(work, work.run)
-        if work.action == "finished" and work.run is not None:
-            self._take_home(work, work.run)
+        if work.action == "finished" or time.monotonic() - self._looked_at >= LOOK_HOME_S:
+            self._looked_at = time.monotonic()
+            for run in self._home.runs():
+                if (run != work.run or work.action == "finished") and not (self._home.run(run) / AT_HOME).is_file():
+                    self._take_home(run)
         self._say(printable(work.text))
         return work.poll_after_s
 
@@ -154,35 +166,62 @@ class Participant:
         if not has_agreed(self._home.run(run) / "consent.json", facts):
             return self._consent(run)
         plan = plan_of(facts)
-        told, (self._holding, why_not) = self._holding, self._hindrance(facts, plan)
-        if (run, work.round) in self._refused_for_good:
-            why_not = "the server refused this update for good"
+        told, (self._doing, why_not) = self._doing, self._hindrance(facts, plan, work.round)
         if why_not is not None:
             self._say(f"run '{printable(facts.name)}', round {work.round}: waiting, as {why_not}")
             return max(work.poll_after_s, REST_AFTER_FAULT_S)
         if told is not None:
             return 0.0  # the server is told first that nothing holds this machine back any more
         opened = self._opened(facts, plan)
+        (self._home.run(run) / AT_HOME).unlink(missing_ok=True)
         job = self._job(work, plan, opened.bench)
         have(opened.bench.folder, job, opened.bench.merged, self._place.num_examples, self._connection.fetch)
         self._say(
             f"round {job.round} of {plan.rounds}: training {job.steps} steps on {self._place.num_examples} pictures"
         )
-        trained = self._trained(opened.bench, job)
+        try:
+            trained = self._trained(opened.bench, job, facts)
+        except Unwanted as error:
+            self._open = None  # a model in the middle of a training is read anew
+            self._say(f"round {work.round}: training ended early, as {error}")
+            return 0.0
         update = opened.bench.folder.blobs.get(trained.update)
         self._check_leaving(facts, update)
         return self._hand_in(work, run, trained, update)
 
-    def _hindrance(self, facts: RunFacts, plan: Plan) -> tuple[Holding | None, str | None]:
+    def _hindrance(self, facts: RunFacts, plan: Plan, number: int) -> tuple[Doing | None, str | None]:
         """Why this machine does not train now: a word for the coordinator, a sentence for its owner."""
+        if (facts.id, number) in self._refused_for_good:  # which the coordinator knows
+            return None, "the server refused this update for good"
         why_not = refusal(self._policy, facts, plan, self._place.num_examples)
         if why_not is not None:
             return "policy", why_not
         if not is_open(self._policy, datetime.now()):
-            return "hours", f"the policy allows training at {self._policy.hours}"
+            return "hours", self._closed
         if not self._is_open(facts.id) and not torch.cuda.is_available():
             why_not = memory.lack(facts, plan, memory.available_bytes())
         return None if why_not is None else "memory", why_not
+
+    @property
+    def _closed(self) -> str:
+        return f"the policy allows training at {self._policy.hours}"
+
+    def _unwanted(self, server: Connection, run: str, number: int) -> str | None:
+        """Why the training for this round is to end, by the server and the owner's hours; None where it is not."""
+        if not is_open(self._policy, datetime.now()):
+            return self._closed
+        try:
+            work = server.work("training")
+            if (work.action, work.run, work.round) == ("train", run, number):
+                return None
+            now = server.run(run)
+        except Refused as error:
+            return str(error) if error.status in SHUT_OUT else None
+        except FedFlowError:  # no answer: what is trained can be handed in when there is one again
+            return None
+        if now.status in OVER:
+            return f"the run is {now.status}"
+        return None if now.round == number else f"round {number} is over"
 
     def _hand_in(self, work: Work, run: str, trained: Trained, update: Path) -> float:
         try:
@@ -235,39 +274,40 @@ class Participant:
         return self._open
 
     def _job(self, work: Work, plan: Plan, bench: Workbench) -> TrainJob:
-        settings, member = plan.training, self._device.member
-        steps = steps_for(
-            self._place.num_examples, settings.batch_size, settings.epochs, settings.gradient_accumulation
-        )
+        member, steps = self._device.member, plan.training.steps(self._place.num_examples)
         merged = merged_worth_fetching(work, bench.folder.blobs, bench.merged)
         return TrainJob(plan.seeds[0], member, work.round, (member,), steps, work.adapter, work.residuals, merged)
 
-    def _take_home(self, work: Work, run: str) -> None:
+    def _take_home(self, run: str) -> None:
         """Fetch the joint model of a run that is over, and drop what the run had fetched and made here before.
 
         A run that was stopped has no joint model to come; one that is done has it after a while.
         """
         folder = self._home.run(run)
-        paths = [folder / f"joint.{layout}.safetensors" for layout in work.files]
-        if not folder.is_dir():
+        try:
+            facts = self._connection.run(run)
+        except Refused as error:
+            if error.status != 404:
+                raise
             return
-        if not work.files and not ((folder / "blobs").is_dir() and self._connection.run(run).status == "stopped"):
+        if facts.status not in OVER or (facts.status == "done" and not facts.files):
             return
-        lacking = [
-            (path, digest) for path, digest in zip(paths, work.files.values(), strict=True) if not path.is_file()
-        ]
-        for path, digest in lacking:
-            self._connection.fetch(digest, path)
+        for layout, digest in facts.files.items():
+            path = folder / f"joint.{layout}.safetensors"
+            if not path.is_file():
+                self._connection.fetch(digest, path)
+                self._say(f"the joint model is here: {path}")
         if self._open is not None and self._open.facts.id == run:
             self._open = None
         for name in ("blobs", "fetched"):
             shutil.rmtree(folder / name, ignore_errors=True)
-        for path, _ in lacking:
-            self._say(f"the joint model is here: {path}")
+        write_json(folder / AT_HOME, {"status": facts.status})
 
-    def _trained(self, bench: Workbench, job: TrainJob) -> Trained:
+    def _trained(self, bench: Workbench, job: TrainJob, facts: RunFacts) -> Trained:
+        server = self._connection.beside()
         try:
-            return bench.train(job)
+            with server, Watch(lambda: self._unwanted(server, facts.id, job.round)) as watch:
+                return bench.train(job, watch.check)
         except (MemoryError, RuntimeError) as error:
             if not is_want_of_memory(error):
                 raise

@@ -29,6 +29,7 @@ class Policy(Settings):
         (), strict=False, description="How updates may be joined: fedavg, fedit, fedex-lora."
     )
     max_rounds: int | None = Field(None, ge=1, description="Most rounds of a run.")
+    max_steps: int | None = Field(None, ge=1, description="Most optimiser steps that a round may take here.")
     max_pictures: int | None = Field(None, ge=1, description="Most pictures that may be trained on.")
     max_upload_mb: float | None = Field(
         None, gt=0, strict=False, description="Largest update that may leave this machine, in millions of bytes."
@@ -52,7 +53,8 @@ class Policy(Settings):
     )
     hours: str | None = Field(
         None,
-        description="Hours of the day, by this machine's clock, at which a round's training may begin: '22:00-06:00'.",
+        description="Hours of the day, by this machine's clock, at which it trains: '22:00-06:00'. A training that is "
+        "not done at their end goes on at the next ones.",
     )
 
     @field_validator("hours")
@@ -79,18 +81,24 @@ def read_policy(path: Path) -> Policy:
 
 def refusal(policy: Policy, facts: RunFacts, plan: Plan, num_examples: int) -> str | None:
     """Why the policy does not allow this run with so many pictures, in one sentence; None where it does."""
-    upload_mb = facts.upload_bytes / BYTES_PER_MB
     if policy.models and facts.base_hash not in policy.models and plan.model not in policy.models:
         return f"the policy does not allow the base model '{plan.model}'"
     if policy.methods and plan.method not in policy.methods:
         return f"the run's method is {plan.method}, and the policy allows {', '.join(policy.methods)}"
+    return _too_much(policy, facts, plan, num_examples) or _too_little_privacy(policy, facts, plan)
+
+
+def _too_much(policy: Policy, facts: RunFacts, plan: Plan, num_examples: int) -> str | None:
+    steps, upload_mb = plan.training.steps(num_examples), facts.upload_bytes / BYTES_PER_MB
     if policy.max_rounds is not None and plan.rounds > policy.max_rounds:
         return f"the run has {plan.rounds} rounds, and the policy allows {policy.max_rounds}"
+    if policy.max_steps is not None and steps > policy.max_steps:
+        return f"a round takes {steps:,} steps here, and the policy allows {policy.max_steps:,}"
     if policy.max_pictures is not None and num_examples > policy.max_pictures:
         return f"the folder holds {num_examples} pictures, and the policy allows {policy.max_pictures}"
     if policy.max_upload_mb is not None and upload_mb > policy.max_upload_mb:
         return f"the run's updates have about {upload_mb:.1f} MB, and the policy allows {policy.max_upload_mb:g} MB"
-    return _too_little_privacy(policy, facts, plan)
+    return None
 
 
 def _too_little_privacy(policy: Policy, facts: RunFacts, plan: Plan) -> str | None:

@@ -59,7 +59,7 @@ class JoinRequest(Message):
     code: str = Field(min_length=8, max_length=80)
     device_name: Name
     public_key: str = Field(min_length=44, max_length=44)
-    version: str = Field(max_length=40, description="The client's version of FedFlow.")
+    version: Annotated[str, Field(max_length=40, description="The client's version of FedFlow."), SHOWN]
 
 
 class Joined(Message):
@@ -107,26 +107,25 @@ class MergedBase(Message):
     count: int = Field(ge=1)
 
 
-Holding = Literal["hours", "memory", "policy"]
-"""Why a participant does not carry out an assignment now: its owner's hours or policy, or its machine's memory."""
+Doing = Literal["training", "hours", "memory", "policy"]
+"""What a participant does with an assignment: it trains, or waits for its owner's hours or policy, or for memory."""
 
 
 class WorkQuestion(Message):
     """What a device says when it asks for work."""
 
-    holding: Holding | None = Field(None, description="Why it does not do what it was given last; else left out.")
+    doing: Doing | None = Field(None, description="What it does with what it was given last, while it does it.")
 
 
 class Work(Message):
     """What a participant is to do now.
 
     action: 'consent' asks for the owner's consent to `run`; 'train' gives an assignment; 'wait' asks again after
-        `poll_after_s`; 'finished' says that `run` is over, with its joint model in `files`.
+        `poll_after_s`; 'finished' says that `run` is over.
     text: why, in one sentence for people.
     residuals: all residuals of the run so far, oldest first; the client fetches those that its base lacks.
     residual_bytes: what each of them weighs.
     merged: what a client that lacks many of them may fetch in their place.
-    files: the joint model by layout, as other tools open it.
     """
 
     action: Literal["consent", "train", "wait", "finished"]
@@ -138,7 +137,6 @@ class Work(Message):
     residuals: tuple[Sha256, ...] = ()
     residual_bytes: tuple[int, ...] = ()
     merged: MergedBase | None = None
-    files: dict[Layout, Sha256] = Field(default_factory=dict)
     deadline_in_s: Seconds | None = None
 
 
@@ -168,6 +166,7 @@ class RunFacts(Message):
     age_s: Seconds = Field(0.0, description="Since it was started.")
     seconds: Seconds = Field(0.0, description="What it has taken so far, or took.")
     jobs_to_come: int = Field(0, description="Scores and exports that a worker still makes.")
+    files: dict[Layout, Sha256] = Field(default_factory=dict, description="The joint model of a run that is done.")
     message: str
 
 

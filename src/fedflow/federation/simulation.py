@@ -29,7 +29,6 @@ from fedflow.federation.workbench import settle_torch
 from fedflow.federation.workers import Machine, Workers, workers
 from fedflow.plan import AGGREGATED, ALONE, BASE, CENTRAL, FLOOR, Plan
 from fedflow.storage import read_json, write_json
-from fedflow.training.recipe import steps_for
 
 
 @dataclass
@@ -84,10 +83,7 @@ class _Simulation:
         self._watcher = watcher
         self._outcome = Outcome()
         settings = plan.training
-        self._steps = {
-            client: steps_for(count, settings.batch_size, settings.epochs, settings.gradient_accumulation)
-            for client, count in examples.items()
-        }
+        self._steps = {client: settings.steps(count) for client, count in examples.items()}
         per_round = plan.clients_per_round or len(plan.data.clients)
         self._rules = Rules(plan.rounds, per_round, quorum=per_round)
         self._done, self._total = 0, count_jobs(plan)

@@ -46,7 +46,16 @@ from fedflow.models import (
 from fedflow.plan import Plan
 from fedflow.storage import Blobs, read_json, write_atomic, write_json
 from fedflow.tensors import load_tensors, to_bytes
-from fedflow.training import CaptionCache, LatentCache, Recipe, cache_captions, cache_latents, train_lora, train_unet
+from fedflow.training import (
+    CaptionCache,
+    LatentCache,
+    Progress,
+    Recipe,
+    cache_captions,
+    cache_latents,
+    train_lora,
+    train_unet,
+)
 
 WIRE = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -155,15 +164,18 @@ class Workbench:
         """The file of the held-out pictures' features, in the run's folder."""
         return self._measured("heldout", self.heldout.pictures)
 
-    def train(self, job: TrainJob) -> Trained:
-        """Carry out a training job, or return the outcome that is there already."""
+    def train(self, job: TrainJob, progress: Progress | None = None) -> Trained:
+        """Carry out a training job, or return the outcome that is there already.
+
+        `progress` is told of each step; what it raises ends the training, which the same job goes on with.
+        """
         done = self.folder.outcome(job.name)
         if done.is_file():
             return Trained(**read_json(done))
         trained: list[Trained] = []
 
         def train(adapter: str | None, round_number: int) -> tuple[str, int]:
-            trained.append(self._train(job, adapter, round_number))
+            trained.append(self._train(job, adapter, round_number, progress))
             return trained[0].update, trained[0].num_examples
 
         assigned = Assignment(job.who, job.round, job.adapter, job.residuals, job.merged)
@@ -172,7 +184,7 @@ class Workbench:
         self.folder.drop_checkpoints(job.name)
         return trained[0]
 
-    def _train(self, job: TrainJob, adapter: str | None, round_number: int) -> Trained:
+    def _train(self, job: TrainJob, adapter: str | None, round_number: int, progress: Progress | None) -> Trained:
         settings = self.plan.training
         latents, captions = self._cached(job.clients)
         recipe = Recipe(
@@ -192,13 +204,13 @@ class Workbench:
         if self.plan.trains_adapter:
             assert adapter is not None, "adapter runs start from an initial adapter"
             set_adapter(self.model, self._adapter(adapter))
-            result = train_lora(self.model, latents, captions, recipe, checkpoints)
+            result = train_lora(self.model, latents, captions, recipe, checkpoints, progress=progress)
             remove_lora(self.model)
             assert result.adapter is not None
             content = adapter_bytes(self._as_sent(job, result.adapter), "diffusers", {})
         else:
             self._set_weights(adapter)
-            result = train_unet(self.model, latents, captions, recipe, checkpoints)
+            result = train_unet(self.model, latents, captions, recipe, checkpoints, progress=progress)
             assert result.tensors is not None
             content = to_bytes({name: self._cast(job, name, each) for name, each in result.tensors.items()}, {})
         quarter = max(1, len(result.losses) // 4)

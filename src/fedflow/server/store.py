@@ -29,10 +29,10 @@ SEEN_EVERY_S = 5.0  # how often it is written down who has called
 
 @dataclass(frozen=True)
 class Sighting:
-    """When a device has called, by the server's clock, and why it holds back, if it does."""
+    """When a device has called, by the server's clock, and what it does with what it was given."""
 
     at: float
-    holding: str | None
+    doing: str | None
 
 
 class Sightings:
@@ -95,6 +95,10 @@ class Store:
         """
         with self._turn, Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
+        self.settle()
+
+    def settle(self) -> None:
+        """Return when everything that can be read now is on the disk: who tells what another committed waits for it."""
         if self._log is not None:
             self._log.sync()
 

@@ -63,16 +63,3 @@ class Recipe:
             share = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
             rate *= 0.5 * (1.0 + math.cos(math.pi * share))
         return rate
-
-
-def steps_for(num_examples: int, batch_size: int, epochs: int, accumulation: int = 1) -> int:
-    """Optimiser steps that see every example at least `epochs` times.
-
-    The shuffled epochs follow each other as one stream that full batches are taken from, so it is
-    ceil(num_examples * epochs / (batch_size * accumulation)): only the very last step is rounded up, with examples
-    of one more epoch, and no epoch ends in a small batch.
-    """
-    if min(num_examples, batch_size, epochs, accumulation) < 1:
-        counts = f"{num_examples} examples, batch size {batch_size}, {epochs} epochs, accumulation {accumulation}"
-        raise ValueError(f"{counts}: each must be at least 1")
-    return -(-num_examples * epochs // (batch_size * accumulation))

@@ -50,16 +50,17 @@ def test_the_run_is_told_whole_and_in_plain_words() -> None:
 What is trained, on this machine
   LoRA adapters of rank 16, on the base model 'starter' (content abababababab)
   on your 24 pictures in /cats and their captions, each mirrored too
-  in 3 rounds with 2 passes each, joined by fedex-lora
+  in 3 rounds with 2 passes each, joined by fedex-lora; about 6 steps a round here
   together with: studio, museum
 
 What leaves this machine
-  now: your answer, and how many pictures you have
+  now: your answer, and how many pictures you have (when it joined, this device told its name and its
+    version of FedFlow)
   in every round: the trained weights as float16, about 1.5 MB
     8 tensors of unet with 256 numbers: 4 of 4x8, 4 of 8x4
   with them: the number of pictures (24), the mean loss at the start and at the end,
     steps and seconds of the training
-  while this machine holds back: that it waits for its hours, its memory or your policy
+  meanwhile: whether this machine trains, or waits for its hours, its memory or your policy
   all members see how many pictures each of them has trained on
 
 What never leaves

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from fedflow import __version__
-from fedflow.client import participant
+from fedflow.client import participant, watch
 from fedflow.client.connection import Connection, Refused
 from fedflow.client.home import Device, Home
 from fedflow.client.participant import Participant, Place, is_want_of_memory
@@ -102,10 +102,19 @@ class Coordinator:
         self.handed_in: list[UpdateRequest] = []
         self.uploads: list[bytes] = []
         self.refuse_with: list[int] = []
+        self.when_training: dict[str, object] = {}
+        self.other_run_waits = False
         peer.answer = self.answer
 
+    def set_training(self, **settings: int) -> None:
+        """Change the plan's training before it is told."""
+        plan = self.facts.plan | {"training": {**self.plan.model_dump(mode="json")["training"], **settings}}
+        self.facts = self.facts.model_copy(update={"plan": plan})
+
     def answer(self, asked: Asked) -> Said:  # noqa: PLR0911 - one for each route
-        path = asked.path.removeprefix("/api/v1").partition("?")[0]
+        path, _, query = asked.path.removeprefix("/api/v1").partition("?")
+        if query == "doing=training" and self.when_training:
+            self.facts = self.facts.model_copy(update=self.when_training)
         if path == "/devices/challenge":
             return self.peer.message(Challenged(nonce="n", expires_in_s=60))
         if path == "/devices/token":
@@ -124,6 +133,12 @@ class Coordinator:
         return self.hand_in(UpdateRequest.model_validate_json(asked.body), int(path.split("/")[4]))
 
     def work(self) -> Work:
+        if self.other_run_waits:
+            return Work(
+                action="wait", text="round 1 of run 'other' waits for museum", poll_after_s=1, run="r2", round=1
+            )
+        if self.facts.status == "stopped" or self.facts.round != 1:
+            return Work(action="wait", text="over", poll_after_s=1, run="r1", round=self.facts.round)
         if not self.consents:
             return Work(action="consent", text="consent", poll_after_s=1, run="r1")
         if not self.consents[-1].accept:
@@ -324,7 +339,7 @@ def test_a_machine_that_holds_back_says_why_and_when_no_more(
     with pytest.raises(KeyboardInterrupt):
         machine.take_part(later)
     asked = [path for path in peer.paths() if path.startswith("GET /work")]
-    assert asked == ["GET /work", "GET /work", "GET /work?holding=hours", "GET /work?holding=hours"]
+    assert asked == ["GET /work", "GET /work", "GET /work?doing=hours", "GET /work?doing=hours"]
     assert coordinator.updates == []
 
 
@@ -341,8 +356,81 @@ def test_what_held_a_machine_back_is_taken_back_before_it_trains(
     monkeypatch.setattr(participant, "datetime", Evening)
     machine.take_part(Policy(hours="22:00-06:00"))
     asked = [path for path in peer.paths() if path.startswith("GET /work")]
-    assert asked[:4] == ["GET /work", "GET /work", "GET /work?holding=hours", "GET /work"]
+    assert asked[:4] == ["GET /work", "GET /work", "GET /work?doing=hours", "GET /work"]
     assert len(coordinator.updates) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"status": "stopped"}, "the run is stopped"),
+        ({"round": 2}, "round 1 is over"),
+    ],
+)
+def test_a_training_ends_when_its_round_does(
+    coordinator: Coordinator,
+    machine: Machine,
+    peer: Peer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, object],
+    reason: str,
+) -> None:
+    monkeypatch.setattr(watch, "LOOK_S", 0.05)
+    coordinator.set_training(epochs=1_000_000)
+    coordinator.when_training = change
+    machine.stop_after_rests = 1
+    with pytest.raises(KeyboardInterrupt):
+        machine.take_part()
+    assert f"round 1: training ended early, as {reason}" in capsys.readouterr().out
+    assert "GET /work?doing=training" in peer.paths()
+    assert coordinator.uploads == []
+
+
+def test_a_training_that_is_still_wanted_goes_on_though_the_server_is_asked(
+    coordinator: Coordinator, machine: Machine, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "LOOK_S", 0.001)
+    machine.take_part()
+    assert len(coordinator.updates) == 2
+    assert "GET /work?doing=training" in peer.paths()
+
+
+def test_the_hours_end_a_training_that_goes_on_at_the_next_ones(
+    coordinator: Coordinator, machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(watch, "LOOK_S", 0.05)
+    coordinator.set_training(epochs=400, checkpoint_every=1)
+    hours = iter([22, 6, 21])
+
+    class Night(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls(2026, 1, 1, next(hours, 23), tzinfo=tz)
+
+    monkeypatch.setattr(participant, "datetime", Night)
+    machine.take_part(Policy(hours="22:00-06:00"))
+    told = capsys.readouterr().out
+    assert "round 1: training ended early, as the policy allows training at 22:00-06:00" in told
+    assert len(coordinator.updates) == 2
+
+
+def test_a_run_that_ended_beside_another_leaves_its_joint_model_here(
+    coordinator: Coordinator, machine: Machine
+) -> None:
+    machine.take_part()
+    folder = machine.home.run("r1")
+    assert not (folder / "over.json").exists()
+    joint = coordinator.bench.folder.blobs.get(coordinator.updates[-1])
+    digest = sha256_file(joint)
+    coordinator.facts = coordinator.facts.model_copy(update={"status": "done", "files": {"kohya": digest}})
+    coordinator.other_run_waits = True
+    machine.stop_after_rests = 1
+    with pytest.raises(KeyboardInterrupt):
+        machine.take_part()
+    assert (folder / "joint.kohya.safetensors").read_bytes() == joint.read_bytes()
+    assert (folder / "over.json").is_file()
+    assert not (folder / "blobs").exists()
 
 
 def test_a_run_whose_plan_this_version_does_not_know_is_declined(

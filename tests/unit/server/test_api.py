@@ -113,7 +113,7 @@ def test_a_machine_joins_over_the_api(anyone: Api, coordinator: Api, store: Stor
     [
         ({"json": {}}, 422, "name: field required"),
         ({"json": {"name": "a", "colour": "red"}}, 422, "colour: extra inputs are not permitted"),
-        ({"json": {"name": "a\x00b"}}, 422, "name: 'a\\x00b': holds characters that a terminal"),
+        ({"json": {"name": "a\x01b"}}, 422, "name: 'a\\x01b': holds characters that a terminal"),
         (
             {"data": '{"name": "\\ud800"}', "content_type": "application/json"},
             422,
@@ -147,6 +147,14 @@ def test_wrong_addresses_methods_and_pages(anyone: Api, coordinator: Api, federa
     _problem(coordinator("GET", "/api/v1/files/..%2f..%2fetc%2fpasswd"), 404)
     _problem(coordinator("GET", "/api/v1/files/ABC"), 422)
     _problem(coordinator("GET", f"{FEDERATIONS}/nowhere/members"), 404)
+
+
+def test_a_nul_is_refused_on_every_database(coordinator: Api, federation_id: str) -> None:
+    for name in ("a\0b", "\0"):
+        answer = coordinator("POST", FEDERATIONS, json={"name": name})
+        assert "the character NUL" in _problem(answer, 422)
+    plan = {"federation_id": federation_id, "plan": {"name": "a\x1b[2J", "data": {"clients": ["studio"]}}}
+    assert "plan: name: " in _problem(coordinator("POST", "/api/v1/runs", json=plan), 422)
 
 
 def test_pages_go_on_where_the_last_one_ended(coordinator: Api) -> None:

@@ -18,7 +18,7 @@ from tests.unit.server.run_setting import DEADLINE_S, MEMBERS, Setting, adapter,
 from fedflow.federation.protocol import UpdateRequest
 from fedflow.processes import is_alive
 from fedflow.server.database.tables import Event, Job, Receipt, Refusal
-from fedflow.server.errors import ApiError, Conflict, Forbidden, NotFound, Unprocessable
+from fedflow.server.errors import ApiError, Conflict, Forbidden, NotFound, Unauthorised, Unprocessable
 from fedflow.server.services import (
     commits,
     devices,
@@ -52,8 +52,10 @@ def test_a_run_goes_through_its_rounds_and_ends(setting: Setting) -> None:
     assert "its joint model is being written" in setting.work("b").text
     setting.aggregate()
     finished = setting.work("b")
-    assert (finished.action, set(finished.files)) == ("finished", {"diffusers", "kohya"})
-    for digest in finished.files.values():
+    assert finished.action == "finished"
+    joint = run_facts.facts(setting.store, setting.callers["a"], setting.run).files
+    assert set(joint) == {"diffusers", "kohya"}
+    for digest in joint.values():
         assert files.path_for(setting.store, setting.callers["c"], digest).is_file()
 
 
@@ -140,7 +142,7 @@ def test_a_forged_example_count_is_kept_aside_with_its_reason(setting: Setting, 
     with setting.store.read() as session:
         assert session.query(Refusal).one().reason.startswith("the example count")
         assert session.query(Receipt).count() == 0
-    assert (setting.store.folder / "quarantine" / hashlib.sha256(adapter(1)).hexdigest()).is_file()
+    assert aside(setting, "a", adapter(1)).is_file()
 
 
 def test_a_scaled_update_is_refused(setting: Setting) -> None:
@@ -268,6 +270,102 @@ def test_explain_says_what_was_refused_and_whom_a_paused_run_waits_for(setting: 
     assert "was paused by its coordinator 5 min ago, in round 1: 1 of 3 updates are in. It waits for a (" in told
 
 
+def test_a_round_that_becomes_complete_in_a_pause_closes_when_it_goes_on(setting: Setting) -> None:
+    setting.hand_in("a", 1, adapter(1))
+    setting.hand_in("b", 1, adapter(2))
+    runs.pause(setting.store, setting.run)
+    setting.hand_in("c", 1, adapter(3))
+    assert "3 of 3 updates are in." in explain.explain(setting.store, setting.run)
+    runs.resume(setting.store, setting.run)
+    setting.aggregate()
+    assert setting.work("a").round == 2
+
+
+@pytest.mark.parametrize("stands", ["paused", "failed"])
+@pytest.mark.parametrize("leaves", ["declines", "is removed"])
+def test_who_leaves_while_a_run_stands_still_is_waited_for_no_more(setting: Setting, stands: str, leaves: str) -> None:
+    setting.hand_in("a", 1, adapter(1))
+    setting.hand_in("b", 1, adapter(2))
+    if stands == "paused":
+        runs.pause(setting.store, setting.run)
+    else:
+        runs.fail(setting.store, setting.run, "the base model cannot be read")
+    if leaves == "declines":
+        decline(setting, "c")
+    else:
+        member_id = setting.callers["c"].member_id
+        assert member_id is not None
+        federations.remove_member(setting.store, member_id)
+    runs.resume(setting.store, setting.run)
+    setting.aggregate()
+    assert setting.work("a").round == 2
+
+
+def test_a_round_that_opened_in_a_pause_gets_its_own_time(setting: Setting, clock: Any) -> None:
+    for number, member in enumerate(MEMBERS):
+        setting.hand_in(member, 1, adapter(number))
+    runs.pause(setting.store, setting.run)
+    clock.now += 1000
+    setting.aggregate()
+    clock.now += 10
+    runs.resume(setting.store, setting.run)
+    left = setting.work("a").deadline_in_s
+    assert left is not None
+    assert math.isclose(left, DEADLINE_S)
+
+
+def test_a_device_that_is_revoked_while_it_hands_in_does_not_count(setting: Setting) -> None:
+    devices.revoke(setting.store, setting.callers["a"].id)  # its request had passed the door before
+    with pytest.raises(Unauthorised, match="was revoked"):
+        setting.hand_in("a", 1, adapter(1))
+    assert "0 of 3 updates are in" in explain.explain(setting.store, setting.run)
+
+
+def test_a_worker_that_comes_late_fails_no_job_that_another_has_done(setting: Setting, clock: Any) -> None:
+    for number, member in enumerate(MEMBERS):
+        setting.hand_in(member, 1, adapter(number))
+    [job_id] = jobs.waiting(setting.store, ("aggregate",))
+    assert jobs.claim(setting.store, job_id, "slow") is not None
+    clock.now += jobs.LEASE_S + 1
+    assert jobs.claim(setting.store, job_id, "quick") is not None
+    assert not jobs.fail(setting.store, job_id, "slow", "late", give_up=True)
+    jobs.finish(setting.store, job_id)
+    assert not jobs.fail(setting.store, job_id, "quick", "late", give_up=True)
+    with setting.store.read() as session:
+        job = session.get_one(Job, job_id)
+        assert (job.status, job.error) == ("done", None)
+
+
+def test_a_run_that_is_done_is_told_though_another_was_declined(
+    setting: Setting, store: Store, federation_id: str
+) -> None:
+    for number in (1, 2):
+        for seed, member in enumerate(MEMBERS):
+            setting.hand_in(member, number, adapter(10 * number + seed))
+        setting.aggregate()
+    setting.aggregate()  # the export
+    again = start(store, federation_id, setting.callers, plan_of(name="again"))
+    runs.consent(store, setting.callers["a"], again.run, accept=False, num_examples=10, reason="")
+    work = setting.work("a")
+    assert (work.action, work.run) == ("finished", setting.run)
+    assert setting.work("b").run == again.run
+    facts = run_facts.facts(store, setting.callers["b"], setting.run)
+    assert (facts.status, set(facts.files)) == ("done", {"diffusers", "kohya"})
+
+
+def test_the_same_bytes_of_two_members_are_kept_aside_for_each(setting: Setting) -> None:
+    wrong = adapter(1, size=1e6)
+    for member in ("a", "b"):
+        with pytest.raises(Unprocessable):
+            setting.hand_in(member, 1, wrong)
+    for seed in range(2, 2 + refusals.KEPT_ASIDE):
+        with pytest.raises(Unprocessable):
+            setting.hand_in("a", 1, adapter(seed, size=1e6))
+    digest = hashlib.sha256(wrong).hexdigest()
+    kept = [path for path in (setting.store.folder / "quarantine").iterdir() if digest in path.name]
+    assert kept == [aside(setting, "b", wrong)]
+
+
 def test_explain_says_why_a_participant_holds_back(setting: Setting, clock: Any) -> None:
     work_for(setting.store, setting.callers["a"], "hours")
     clock.now += 10
@@ -276,8 +374,8 @@ def test_explain_says_why_a_participant_holds_back(setting: Setting, clock: Any)
     assert "a (last seen 10 s ago; its owner lets it train at other hours)" in told
     assert "b (last seen 0 s ago; its machine lacks the memory now), c (last seen 10 s ago)." in told
     clock.now += 10
-    work_for(setting.store, setting.callers["b"])
-    assert "b (last seen 0 s ago)" in explain.explain(setting.store, setting.run)
+    work_for(setting.store, setting.callers["b"], "training")
+    assert "b (last seen 0 s ago; it trains)" in explain.explain(setting.store, setting.run)
 
 
 def test_a_round_that_failed_gets_its_whole_time_again(setting: Setting, clock: Any) -> None:
@@ -289,6 +387,12 @@ def test_a_round_that_failed_gets_its_whole_time_again(setting: Setting, clock: 
     commits.tick(setting.store)
     assert "2 of 3 updates are in. It waits for c" in explain.explain(setting.store, setting.run)
     assert setting.work("c").deadline_in_s == DEADLINE_S
+
+
+def aside(setting: Setting, member: str, content: bytes) -> Path:
+    """Where a member's refused update is kept."""
+    name = f"{setting.callers[member].member_id}-{hashlib.sha256(content).hexdigest()}"
+    return setting.store.folder / "quarantine" / name
 
 
 def decline(setting: Setting, *members: str) -> None:
@@ -501,8 +605,8 @@ def test_refused_updates_keep_their_reason_and_the_newest_three_their_bytes(sett
             setting.hand_in("a", 1, adapter(seed + 20), 0)
     with pytest.raises(Unprocessable):
         setting.hand_in("b", 1, adapter(24), 0)
-    aside = {path.name for path in (setting.store.folder / "quarantine").iterdir()}
-    assert aside == {hashlib.sha256(adapter(seed)).hexdigest() for seed in (22, 23, 24)}
+    kept = set((setting.store.folder / "quarantine").iterdir())
+    assert kept == {*(aside(setting, "a", adapter(seed)) for seed in (22, 23, 24)), aside(setting, "b", adapter(24))}
     own = refusals.listed(setting.store, setting.callers["a"], setting.run, "", 50)
     assert [line.sha256 is not None for line in own] == [False, False, True, True, True]
     assert all(line.reason.startswith("the example count is 0") for line in own)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fedflow.training import Recipe, steps_for
+from fedflow.plan import steps_for
+from fedflow.training import Recipe
 from fedflow.training.randomness import ExampleOrder, generator_for
 
 

@@ -10,7 +10,7 @@ from fedflow.errors import RunError
 from fedflow.federation.protocol import PROTOCOL, PROTOCOL_HEADER
 from fedflow.server.api import current
 from fedflow.server.api.slots import MOST_PAGES, PAGES, TRANSFERS, until_sent
-from fedflow.server.errors import Forbidden, LengthRequired, OtherProtocol, Unauthorised
+from fedflow.server.errors import Forbidden, LengthRequired, OtherProtocol, Unauthorised, Unprocessable
 from fedflow.server.services.identity import authenticate
 
 Right = Literal["anyone", "device", "person", "caller"]
@@ -68,6 +68,9 @@ RIGHTS: dict[str, Right] = {
 SMALL_BYTES = 64_000
 """Most content of a request of anybody's or a device's, uploads apart. A plan, which a person sends, may be larger."""
 
+NUL = b"\\u0000"
+"""As JSON writes it. One database keeps it in a text, the other does not."""
+
 PAGES_OF_SIZE = frozenset({"openapi.openapi", "openapi.static", "swagger.swagger", "swagger.static"})
 
 
@@ -77,6 +80,7 @@ def set_up(app: Flask) -> None:
     if lacking:
         raise RunError(f"no right is given for {', '.join(lacking)}; add a line to RIGHTS in server/api/rights.py")
     app.before_request(_check)
+    app.before_request(_refuse_nul)  # by then the content's length is limited
     app.after_request(_leave)
 
 
@@ -103,6 +107,11 @@ def _check() -> None:
         raise Forbidden(f"this is for a {right}, and the token is a {g.caller.kind}'s")
     if g.caller.kind == "device" and request.blueprint != "uploads":
         _limit_content(SMALL_BYTES)
+
+
+def _refuse_nul() -> None:
+    if request.endpoint is not None and request.is_json and NUL in request.get_data():
+        raise Unprocessable("the content holds the character NUL, which no text needs; leave it out")
 
 
 def _limit_content(most_bytes: int) -> None:

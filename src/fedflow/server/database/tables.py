@@ -87,7 +87,7 @@ class JoinCode(Table):
 class Device(Table):
     """A participant's machine: its Ed25519 public key, 32 bytes in base64.
 
-    `holding` is why it did not do what it was given, when it asked last: hours, memory, policy.
+    `doing` is what it did with what it was given, when it asked last: training, or waiting for hours, memory, policy.
     """
 
     __tablename__ = "device"
@@ -98,7 +98,7 @@ class Device(Table):
     version: Mapped[str]
     created_at: Mapped[float]
     seen_at: Mapped[float]
-    holding: Mapped[str | None]
+    doing: Mapped[str | None]
     revoked_at: Mapped[float | None]
 
 

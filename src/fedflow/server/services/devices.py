@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from fedflow.federation.protocol import Challenged, Holding, Joined, JoinRequest, Token, TokenRequest, signed_text
+from fedflow.federation.protocol import Challenged, Doing, Joined, JoinRequest, Token, TokenRequest, signed_text
 from fedflow.server.database.tables import Challenge, Device, DeviceToken, Federation, JoinCode, Member
 from fedflow.server.errors import Conflict, Forbidden, Gone, NotFound, Unauthorised, Unprocessable
 from fedflow.server.services import events
@@ -155,12 +155,12 @@ def token(store: Store, request: TokenRequest, *, ttl_s: float) -> Token:
     return Token(token=text, expires_in_s=ttl_s)
 
 
-def seen(store: Store, device_id: str, holding: Holding | None) -> None:
-    """Note that a device has called, and why it holds back; it is written within seconds, together with others."""
-    due = store.sightings.note(device_id, Sighting(store.clock(), holding))
+def seen(store: Store, device_id: str, doing: Doing | None) -> None:
+    """Note that a device has called, and what it does; it is written within seconds, together with others."""
+    due = store.sightings.note(device_id, Sighting(store.clock(), doing))
     if due:
         with store.begin() as session:
-            rows = [{"id": known, "seen_at": last.at, "holding": last.holding} for known, last in sorted(due.items())]
+            rows = [{"id": known, "seen_at": last.at, "doing": last.doing} for known, last in sorted(due.items())]
             session.execute(update(Device), rows)
 
 
@@ -177,7 +177,6 @@ def revoke(store: Store, device_id: str) -> None:
         fresh = update(Device).where(Device.id == device_id, Device.revoked_at.is_(None)).values(revoked_at=now)
         if session.scalar(fresh.returning(Device.id)) is None:
             return
-        session.execute(delete(DeviceToken).where(DeviceToken.device_id == device_id))
         session.execute(delete(Challenge).where(Challenge.device_id == device_id))
         events.record(
             session, store, member.federation_id, None, "device revoked", member=member.name, device=device.name

@@ -15,14 +15,15 @@ from fedflow.server.store import Store
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 
-HOLDING = {
+DOING = {
+    "training": "it trains",
     "hours": "its owner lets it train at other hours",
     "memory": "its machine lacks the memory now",
     "policy": "its owner's policy does not allow this run any more",
 }
 
 MACHINES = (
-    select(Member.id, Member.name, RunMember.consent, Device.seen_at, Device.holding)
+    select(Member.id, Member.name, RunMember.consent, Device.seen_at, Device.doing)
     .join(RunMember, RunMember.member_id == Member.id)
     .outerjoin(Device, and_(Device.member_id == Member.id, Device.revoked_at.is_(None)))
     .where(RunMember.run_id == bindparam("run"))
@@ -110,21 +111,21 @@ def _waits(session: Session, run: Run, state: RunState, now: float) -> list[str]
     query = select(Refusal.member_id, Refusal.reason).where(Refusal.run_id == run.id, Refusal.round == run.round)
     refused = {member_id: reason for member_id, reason in session.execute(query.order_by(Refusal.id))}  # noqa: C416
     lines = {
-        member_id: f"{name} ({_doing(consent, seen_at, holding, refused.get(member_id), now)})"
-        for member_id, name, consent, seen_at, holding in session.execute(MACHINES, {"run": run.id})
+        member_id: f"{name} ({_doing(consent, seen_at, doing, refused.get(member_id), now)})"
+        for member_id, name, consent, seen_at, doing in session.execute(MACHINES, {"run": run.id})
         if name in late
     }
     return list(lines.values())
 
 
-def _doing(consent: str, seen_at: float | None, holding: str | None, refused: str | None, now: float) -> str:
+def _doing(consent: str, seen_at: float | None, doing: str | None, refused: str | None, now: float) -> str:
     if seen_at is None:
         return "no device has joined yet"
     last = f"last seen {_ago(seen_at, now)}"
     if refused is not None:
         return f"{last}; its update was refused: {refused}"
-    if holding is not None:
-        return f"{last}; {HOLDING[holding]}"
+    if doing is not None:
+        return f"{last}; {DOING[doing]}"
     return f"asked for consent, {last}" if consent == "asked" else last
 
 

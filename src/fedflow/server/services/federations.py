@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from fedflow.federation.rounds import Status
-from fedflow.server.database.tables import Challenge, Device, DeviceToken, Federation, JoinCode, Member, Run, RunMember
+from fedflow.server.database.tables import Challenge, Device, Federation, JoinCode, Member, Run, RunMember
 from fedflow.server.errors import Conflict, NotFound
 from fedflow.server.services import events, runs
 from fedflow.server.services.identifiers import new_id
@@ -119,7 +119,6 @@ def remove_member(store: Store, member_id: str) -> None:
         if session.scalar(fresh.returning(Member.id)) is None:
             return
         devices = select(Device.id).where(Device.member_id == member_id)
-        session.execute(delete(DeviceToken).where(DeviceToken.device_id.in_(devices)))
         session.execute(delete(Challenge).where(Challenge.device_id.in_(devices)))
         unused = (JoinCode.federation_id == member.federation_id, JoinCode.member_name == member.name)
         session.execute(delete(JoinCode).where(*unused, JoinCode.used_at.is_(None)))
@@ -148,6 +147,6 @@ def _runs_under_way(member_id: str) -> Select[str]:
     return (
         select(Run.id)
         .join(RunMember, RunMember.run_id == Run.id)
-        .where(RunMember.member_id == member_id, Run.status.in_((Status.RUNNING, Status.PAUSED)))
+        .where(RunMember.member_id == member_id, Run.status.in_((Status.RUNNING, Status.PAUSED, Status.FAILED)))
         .order_by(Run.id)
     )

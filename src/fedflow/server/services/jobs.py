@@ -80,11 +80,14 @@ def finish(store: Store, job_id: str) -> None:
             job.status, job.finished_at, job.leased_until, job.error = DONE, store.clock(), None, None
 
 
-def fail(store: Store, job_id: str, error: str, *, give_up: bool) -> bool:
-    """Note an error; the sweep tries the job again, unless it is given up, now or after some attempts: then True."""
+def fail(store: Store, job_id: str, worker: str, error: str, *, give_up: bool) -> bool:
+    """Note an error; the sweep tries the job again, unless it is given up, now or after some attempts: then True.
+
+    Nothing is noted where the job is another worker's by now, or done.
+    """
     with store.begin() as session:
-        job = session.get(Job, job_id)
-        if job is None:
+        job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())
+        if job is None or job.status != RUNNING or job.worker != worker:
             return False
         job.error, job.leased_until = error, None
         given_up = give_up or job.attempts >= MOST_ATTEMPTS

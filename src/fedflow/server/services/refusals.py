@@ -41,7 +41,7 @@ class RefusalFacts:
 def keep(store: Store, caller: Caller, run_id: str, number: int, sha256: str, path: Path, reason: str) -> None:
     """Keep a refused update aside, with its reason, where both sides can read it."""
     member_id, member = membership(caller)
-    aside = store.folder / "quarantine" / sha256
+    aside = _aside(store, member_id, sha256)
     aside.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
         os.link(path, aside)  # moved after the row is there: the same hand-in again finds the one or the other
@@ -56,7 +56,7 @@ def keep(store: Store, caller: Caller, run_id: str, number: int, sha256: str, pa
         events.record(session, store, run.federation_id, run_id, "update refused", **told)
     path.unlink(missing_ok=True)
     for unused in dropped:
-        (store.folder / "quarantine" / unused).unlink(missing_ok=True)
+        _aside(store, member_id, unused).unlink(missing_ok=True)
 
 
 def say_again(store: Store, caller: Caller, run_id: str, number: int, sha256: str) -> None:
@@ -109,13 +109,19 @@ def listed(store: Store, caller: Caller, run_id: str, after: str, limit: int) ->
         ]
 
 
+def _aside(store: Store, member_id: str, sha256: str) -> Path:
+    """Each member's in a file of its own: what one lets go may be another's too."""
+    return store.folder / "quarantine" / f"{member_id}-{sha256}"
+
+
 def _drop_older(session: Session, run_id: str, member_id: str) -> list[str]:
-    """Let the member's older refusals in this run keep their reason only; returns what nobody refers to any more."""
-    ours = select(Refusal).where(Refusal.run_id == run_id, Refusal.member_id == member_id, Refusal.sha256.is_not(None))
+    """Let the member's older refusals in this run keep their reason only; returns what it refers to no more."""
+    mine = Refusal.member_id == member_id
+    ours = select(Refusal).where(Refusal.run_id == run_id, mine, Refusal.sha256.is_not(None))
     older = session.scalars(ours.order_by(Refusal.refused_at.desc(), Refusal.id.desc()).offset(KEPT_ASIDE)).all()
     hashes = {row.sha256 for row in older if row.sha256 is not None}
     for row in older:
         row.sha256 = None
     session.flush()
-    used = set(session.scalars(select(Refusal.sha256).where(Refusal.sha256.in_(hashes))))
+    used = set(session.scalars(select(Refusal.sha256).where(mine, Refusal.sha256.in_(hashes))))
     return sorted(hashes - used)

@@ -11,8 +11,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedflow.federation.protocol import BaseFile, RunFacts
+from fedflow.federation.rounds import Phase, Status
 from fedflow.server.database.tables import Member, Receipt, Round, Run, Version
-from fedflow.server.services import jobs
+from fedflow.server.services import jobs, registry
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import plan_of, seen_by
 from fedflow.server.store import Store
@@ -86,7 +87,7 @@ def rounds_of(store: Store, caller: Caller, run_id: str, after: int, limit: int)
                 phase=row.phase,
                 selected=tuple(row.selected),
                 accepted=accepted[row.number],
-                deadline_in_s=row.deadline_at - now,
+                deadline_in_s=row.deadline_at - now if row.phase == Phase.COLLECTING else 0.0,
                 adapter=row.adapter,
                 residual=row.residual,
                 seconds=seconds[row.number],
@@ -119,6 +120,7 @@ def _facts(session: Session, store: Store, run: Run) -> RunFacts:
         age_s=max(0.0, store.clock() - run.created_at),
         seconds=max(0.0, (run.finished_at or store.clock()) - run.created_at),
         jobs_to_come=jobs.unfinished(session, run.id, ("evaluate", "export")),
+        files=registry.exports_of(session, run.id, run.round) if run.status == Status.DONE else {},
         message=run.message,
     )
 

@@ -181,9 +181,12 @@ def resume(store: Store, run_id: str) -> None:
         else:
             _move(run, Status.RUNNING)
             if run.paused_at is not None:
-                current_round(session, run).deadline_at += now - run.paused_at
+                row = current_round(session, run)
+                row.deadline_at += now - max(run.paused_at, row.opened_at)
         run.paused_at, run.message = None, ""
         events.record(session, store, run.federation_id, run.id, "run resumed")
+        session.flush()
+        _close_if_complete(session, store, run)
 
 
 def stop(store: Store, run_id: str) -> None:
@@ -270,7 +273,7 @@ def ask_again(store: Store, run_id: str, member: str) -> None:
 
 def without(session: Session, store: Store, run: Run, member: str) -> None:
     """Go on without a member that declined or was removed; in the caller's transaction."""
-    if run.status not in (Status.RUNNING, Status.PAUSED) or run.round == 0:
+    if run.status not in (Status.RUNNING, Status.PAUSED, Status.FAILED) or run.round == 0:
         return
     left = rounds.leave(state_of(session, run), member)
     state = rounds.fill_up(left, eligible(session, run), rules_of(plan_of(run)))
@@ -278,7 +281,14 @@ def without(session: Session, store: Store, run: Run, member: str) -> None:
     session.flush()
     if state.phase is Phase.COLLECTING:
         _fail_without_members(session, store, run)
-    if run.status == Status.RUNNING and rounds.may_close(state, rules_of(plan_of(run)), deadline_passed=False):
+    _close_if_complete(session, store, run)
+
+
+def _close_if_complete(session: Session, store: Store, run: Run) -> None:
+    """Close the round of a running run where nobody is missing any more."""
+    if run.status != Status.RUNNING or run.round == 0:
+        return
+    if rounds.may_close(state_of(session, run), rules_of(plan_of(run)), deadline_passed=False):
         close(session, store, run)
 
 

@@ -16,8 +16,17 @@ from fedflow.federation import rounds
 from fedflow.federation.firewall import WIRE_DTYPES, Manifest, inspect, manifest_of
 from fedflow.federation.protocol import UpdateAnswer, UpdateRequest
 from fedflow.federation.rounds import Phase, RunState, Status
-from fedflow.server.database.tables import Member, Receipt, Run, RunMember
-from fedflow.server.errors import Conflict, Forbidden, Gone, NotFound, TooLarge, Unavailable, Unprocessable
+from fedflow.server.database.tables import Device, Member, Receipt, Run, RunMember
+from fedflow.server.errors import (
+    Conflict,
+    Forbidden,
+    Gone,
+    NotFound,
+    TooLarge,
+    Unauthorised,
+    Unavailable,
+    Unprocessable,
+)
 from fedflow.server.services import events, files, refusals, uploads
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import locked_run, membership, plan_of, rules_of, state_of
@@ -35,9 +44,10 @@ TURN_S = 20.0
 """Who waits longer for a turn is told to come back: its thread is wanted for others."""
 
 CONSENT = (
-    select(RunMember.consent, Member.max_examples)
+    select(RunMember.consent, Member.max_examples, Device.revoked_at)
     .join(Member, Member.id == RunMember.member_id)
-    .where(RunMember.run_id == bindparam("run"), RunMember.member_id == bindparam("member"))
+    .join(Device, Device.member_id == Member.id)
+    .where(RunMember.run_id == bindparam("run"), Device.id == bindparam("device"))
 )
 
 
@@ -64,6 +74,7 @@ def hand_in(store: Store, caller: Caller, run_id: str, number: int, request: Upd
             manifest = _manifest(store, run, state, max_examples)
         except Conflict:  # looked for after it, as another request may count the same update meanwhile
             if _counted(session, caller, run_id, number, request.sha256):
+                store.settle()
                 return UpdateAnswer(run=run_id, round=number, sha256=request.sha256, again=True)
             raise
         refusals.check_patience(session, caller, run_id, number)
@@ -94,6 +105,7 @@ def _taken_in(
     with store.read() as session:
         counted = _counted(session, caller, run_id, number, request.sha256)
     if counted:
+        store.settle()
         path.unlink(missing_ok=True)
         return answer.model_copy(update={"again": True})
     try:
@@ -113,10 +125,12 @@ def _taken_in(
 
 def _open_round(session: Session, caller: Caller, run: Run, number: int) -> tuple[RunState, int]:
     """The run's state and the member's most examples, where the round takes an update of this member's now."""
-    member_id, member = membership(caller)
-    row = session.execute(CONSENT, {"run": run.id, "member": member_id}).one_or_none()
+    _, member = membership(caller)
+    row = session.execute(CONSENT, {"run": run.id, "device": caller.id}).one_or_none()
     if row is None:
         raise Forbidden(f"run '{run.name}' was not planned with the member '{member}'")
+    if row.revoked_at is not None:  # since the request came in
+        raise Unauthorised("the device was revoked; ask the coordinator for a new join code")
     if row.consent != "accepted":
         raise Forbidden(f"the owner of '{member}' has not consented to run '{run.name}'")
     if run.status not in (Status.RUNNING, Status.PAUSED):

@@ -8,10 +8,10 @@ from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
 
 from fedflow.federation import rounds
-from fedflow.federation.protocol import Holding, MergedBase, Work
+from fedflow.federation.protocol import Doing, MergedBase, Work
 from fedflow.federation.rounds import Phase, Status
 from fedflow.server.database.tables import Member, Receipt, Round, Run, RunMember
-from fedflow.server.services import devices, files, jobs, registry
+from fedflow.server.services import devices, files, jobs
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import membership, state_of
 from fedflow.server.store import Store
@@ -64,15 +64,15 @@ _STANDING = {
 """Why a run that is not running makes its members wait, and for how long."""
 
 
-def work_for(store: Store, caller: Caller, holding: Holding | None = None) -> Work:
+def work_for(store: Store, caller: Caller, doing: Doing | None = None) -> Work:
     """The next thing for this device: an assignment before a question before waiting.
 
-    `holding` is why it does not do what it was given last; its coordinator is told by `explain`.
+    `doing` is what it does with what it was given last; its coordinator is told by `explain`.
 
     Where several runs want the member, the oldest assignment comes first. Raises Forbidden for a person.
     """
     member_id, member = membership(caller)
-    devices.seen(store, caller.id, holding)
+    devices.seen(store, caller.id, doing)
     with store.read() as session:
         lines = session.execute(UNDER_WAY, {"member": member_id}).all()
         answers = [_work(session, store, line, member) for line in lines if line.consent != "declined"]
@@ -80,9 +80,6 @@ def work_for(store: Store, caller: Caller, holding: Holding | None = None) -> Wo
             for work in answers:
                 if work.action == action:
                     return work
-        for line in lines:
-            text = f"you declined run '{line.name}'; its coordinator can ask again"
-            return Work(action="wait", text=text, poll_after_s=IDLE_POLL_S)
         newest = (
             select(Run)
             .join(RunMember, RunMember.run_id == Run.id)
@@ -93,6 +90,9 @@ def work_for(store: Store, caller: Caller, holding: Holding | None = None) -> Wo
         over = session.scalar(newest)
         if over is not None:
             return _finished(session, over)
+    for line in lines:
+        text = f"you declined run '{line.name}'; its coordinator can ask again"
+        return Work(action="wait", text=text, poll_after_s=IDLE_POLL_S)
     return Work(action="wait", text="no run wants this member yet", poll_after_s=IDLE_POLL_S)
 
 
@@ -149,7 +149,6 @@ def _finished(session: Session, run: Run) -> Work:
         poll_after_s=IDLE_POLL_S,
         run=run.id,
         round=run.round,
-        files=registry.exports_of(session, run.id, run.round),
     )
 
 

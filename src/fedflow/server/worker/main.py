@@ -124,7 +124,7 @@ def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, w
 
 
 def _failed(store: Store, job: Job, reason: str, *, give_up: bool) -> None:
-    if not jobs.fail(store, job.id, reason, give_up=give_up):
+    if not jobs.fail(store, job.id, job.worker or "", reason, give_up=give_up):
         return
     if job.kind in NEEDED:
         runs.fail(store, job.run_id, reason)

@@ -1,4 +1,4 @@
-"""Why a device does not do what it was given, by its own word when it asked last."""
+"""What a device does with what it was given, by its own word when it asked last."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ depends_on = None
 
 def upgrade() -> None:
     """Add the column."""
-    op.add_column("device", sa.Column("holding", sa.Text(), nullable=True))
+    op.add_column("device", sa.Column("doing", sa.Text(), nullable=True))
