@@ -21,7 +21,7 @@ def megabytes(size_bytes: int) -> str:
     size = size_bytes / 1e6
     if 0 < size < 0.001:
         return gettext("under %(size)s MB", size=format_decimal(0.001))
-    pattern = "#,##0" if size >= 100 else "#,##0.0" if size >= 10 else "0.00" if size >= 1 else "0.000"
+    pattern = "#,##0" if size >= 100 else "#,##0.0" if size >= 10 else "0.00" if size >= 1 else "0.000" if size else "0"
     return gettext("%(size)s MB", size=format_decimal(size, format=pattern))
 
 
