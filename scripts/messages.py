@@ -114,9 +114,13 @@ def as_po(catalog: Catalog) -> bytes:
     """The catalogue as people edit it, without dates that change by themselves."""
     buffer = io.BytesIO()
     write_po(buffer, catalog, width=0, sort_output=False, omit_header=True)
-    plural = f'"Plural-Forms: {catalog.plural_forms}\\n"\n'
-    head = f'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=utf-8\\n"\n"Language: {catalog.locale}\\n"\n{plural}\n'
-    return head.encode() + buffer.getvalue()
+    headers = {
+        "Content-Type": "text/plain; charset=utf-8",
+        "Language": str(catalog.locale),
+        "Plural-Forms": catalog.plural_forms,
+    }
+    head = "".join(f'"{name}: {value}\\n"\n' for name, value in headers.items())
+    return f'msgid ""\nmsgstr ""\n{head}\n'.encode() + buffer.getvalue()
 
 
 def as_mo(catalog: Catalog) -> bytes:

@@ -38,7 +38,7 @@ ROWS = (
 def create_app() -> Flask:
     """The app; every request is answered anew, nothing is kept."""
     app = Flask("kit_page", root_path=str(KIT), static_folder=None)
-    app.secret_key = "of the kit's own page"
+    app.secret_key = "of the kit's own page"  # noqa: S105 - nothing is behind it
     closing = app.config["CLOSING"] = threading.Event()  # set it, and open streams end
     shell = web.Shell(
         "FedFlow",

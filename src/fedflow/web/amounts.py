@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from babel.units import format_unit
 from flask_babel import format_datetime, format_decimal, format_timedelta, get_locale, gettext
@@ -13,16 +13,16 @@ JUST_NOW_S = 10
 
 def number(value: float) -> str:
     """1234.5 as '1,234.5' or '1 234,5'."""
-    return format_decimal(value)
+    return str(format_decimal(value))
 
 
 def megabytes(size_bytes: int) -> str:
     """A size in MB of 10^6 bytes: three figures for what is small, whole ones from 100 on."""
     size = size_bytes / 1e6
     if 0 < size < 0.001:
-        return gettext("under %(size)s MB", size=format_decimal(0.001))
+        return str(gettext("under %(size)s MB", size=format_decimal(0.001)))
     pattern = "#,##0" if size >= 100 else "#,##0.0" if size >= 10 else "0.00" if size >= 1 else "0.000" if size else "0"
-    return gettext("%(size)s MB", size=format_decimal(size, format=pattern))
+    return str(gettext("%(size)s MB", size=format_decimal(size, format=pattern)))
 
 
 def duration(seconds: float) -> str:
@@ -42,8 +42,8 @@ def relative(moment: datetime, now: datetime | None = None) -> str:
     """'3 minutes ago', 'in 2 hours'; a moment without a zone is UTC."""
     seconds = (as_utc(moment) - (now or datetime.now(UTC))).total_seconds()
     if abs(seconds) < JUST_NOW_S:
-        return gettext("just now")
-    return format_timedelta(seconds, add_direction=True, threshold=1.0)  # type: ignore[arg-type]
+        return str(gettext("just now"))
+    return str(format_timedelta(timedelta(seconds=seconds), add_direction=True, threshold=1.0))
 
 
 def exact(moment: datetime) -> str:

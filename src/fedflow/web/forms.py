@@ -170,9 +170,7 @@ def _parts(model: type[BaseModel], name: str = "") -> Iterator[tuple[str, type[B
 
 def _group(name: str, part: type[BaseModel], short: Collection[str], start: BaseModel | None) -> FormGroup:
     began = texts(start) if start is not None else {}
-    fields = [
-        _field(_join(name, key), info, began) for key, info in part.model_fields.items() if _nested(info) is None
-    ]
+    fields = [_field(_join(name, key), info, began) for key, info in part.model_fields.items() if _nested(info) is None]
     return FormGroup(
         name=name,
         label=gettext(label_of(name)) if name else "",

@@ -32,9 +32,9 @@ class Item:
 
 @dataclass(frozen=True)
 class Shell:
-    """What the app tells of itself on every page. The three functions are asked within a request.
+    """What the app tells of itself on every page. The functions are asked within a request.
 
-    `items`: the rail's places that the reader may see, most needed first: a narrow screen shows four and folds the rest.
+    `items`: the rail's places that the reader may see, most needed first; a narrow screen shows four, folds the rest.
     `person`: what the reader is called and where their account is; None for nobody.
     """
 

@@ -138,10 +138,10 @@ def _say(fault: ErrorDetails) -> str:
         count = context["min_length"]
         if count == 1:
             return str(WORDS["missing"])
-        return ngettext("Needs at least %(num)s entry.", "Needs at least %(num)s entries.", count)
+        return str(ngettext("Needs at least %(num)s entry.", "Needs at least %(num)s entries.", count))
     if kind in ("string_too_long", "too_long"):
         count = context["max_length"]
-        return ngettext("Longer than %(num)s character.", "Longer than %(num)s characters.", count)
+        return str(ngettext("Longer than %(num)s character.", "Longer than %(num)s characters.", count))
     if kind in WORDS:
         return str(WORDS[kind])
     return _sentence(str(context["error"]) if kind == "value_error" else fault["msg"])

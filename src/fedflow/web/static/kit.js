@@ -60,6 +60,14 @@
   sayTimes();
   setInterval(sayTimes, 15000);
 
+  // A long line of rounds begins where the run is.
+  const showPresentRound = (part = document) => {
+    for (const node of part.querySelectorAll(".rounds > [aria-current]")) {
+      node.parentElement.scrollLeft = node.offsetLeft - (node.parentElement.clientWidth - node.offsetWidth) / 2;
+    }
+  };
+  showPresentRound();
+
   // A failed htmx request says so where screen readers hear it. Its token is the page's.
   const say = (text) => {
     const flashes = document.getElementById("flashes");
@@ -73,7 +81,10 @@
   document.addEventListener("htmx:responseError", (event) => {
     say(`${document.getElementById("flashes")?.dataset.refused} (${event.detail.xhr.status})`);
   });
-  document.addEventListener("htmx:afterSettle", (event) => sayTimes(event.target));
+  document.addEventListener("htmx:afterSettle", (event) => {
+    sayTimes(event.target);
+    showPresentRound(event.target);
+  });
   document.addEventListener("htmx:configRequest", (event) => {
     const token = document.querySelector('meta[name="csrf-token"]');
     if (token) event.detail.headers["X-CSRFToken"] = token.content;
