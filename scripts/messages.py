@@ -10,6 +10,7 @@ import io
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -24,6 +25,8 @@ from fedflow.web.languages import LANGUAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE_LANGUAGE = "en"
+UNDATED = datetime(2000, 1, 1, tzinfo=UTC)
+"""The date of every compiled catalogue, so that the same texts are the same bytes."""
 
 
 def of_the_plan() -> Iterator[str]:
@@ -106,7 +109,6 @@ def updated(path: Path, language: str, template: Catalog) -> Catalog:
         if message.id:
             old = known.get(message.id)
             catalog.add(message.id, old.string if old else "", flags=message.flags - {"fuzzy"})
-    catalog.creation_date = catalog.revision_date = None
     return catalog
 
 
@@ -126,7 +128,7 @@ def as_po(catalog: Catalog) -> bytes:
 def as_mo(catalog: Catalog) -> bytes:
     """The catalogue as the program reads it, of the same texts always the same bytes."""
     whole = read_po(io.BytesIO(as_po(catalog)), locale=catalog.locale)
-    whole.creation_date = whole.revision_date = None
+    whole.creation_date = whole.revision_date = UNDATED
     buffer = io.BytesIO()
     write_mo(buffer, whole)
     return buffer.getvalue()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,8 +126,9 @@ def _block(template: str, name: str, context: dict[str, Any]) -> str:
     """One block of a template, drawn with what a whole page would have."""
     current_app.update_template_context(context)
     found = current_app.jinja_env.get_template(template)
-    parts: Iterable[str] = found.blocks[name](found.new_context(context))
-    return "".join(parts)
+    values = found.new_context(context)
+    next(found.root_render_func(values), None)  # up to the page's first words: the block sees the template's imports
+    return "".join(found.blocks[name](values))
 
 
 def preferences() -> AnyResponse:
