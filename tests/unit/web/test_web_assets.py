@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
@@ -89,13 +90,24 @@ def app(tmp_path: Path) -> Flask:
 def test_an_address_of_this_version_is_kept_forever_and_another_not(app: Flask, tmp_path: Path) -> None:
     version = Assets({"web": STATIC, "app": tmp_path}).version
     client = app.test_client()
-    kept = client.get(f"/assets/{version}/web/tokens.css", buffered=True)
+    kept = client.get(f"/assets/{version}/web/tokens.css")
     assert (kept.status_code, kept.headers["Cache-Control"]) == (200, FOREVER)
     assert kept.headers["Content-Type"] == "text/css; charset=utf-8"
     assert kept.headers["X-Content-Type-Options"] == "nosniff"
     assert "Set-Cookie" not in kept.headers
-    older = client.get("/assets/0123456789abcdef/app/own.css", buffered=True)
+    older = client.get("/assets/0123456789abcdef/app/own.css")
     assert (older.status_code, older.headers["Cache-Control"], older.data) == (200, "no-store", b"a{}")
+
+
+def test_texts_are_compressed_for_who_can_read_it(app: Flask) -> None:
+    client = app.test_client()
+    plain = client.get("/assets/any/web/base.css")
+    packed = client.get("/assets/any/web/base.css", headers={"Accept-Encoding": "br, gzip"})
+    assert (plain.headers.get("Content-Encoding"), packed.headers["Content-Encoding"]) == (None, "gzip")
+    assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
+    assert gzip.decompress(packed.data) == plain.data
+    font = client.get("/assets/any/web/vendor/inter/inter-latin-wght-normal.woff2", headers={"Accept-Encoding": "gzip"})
+    assert font.data[:4] == b"wOF2"
 
 
 @pytest.mark.parametrize(
