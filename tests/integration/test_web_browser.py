@@ -97,6 +97,29 @@ def test_the_policy_stops_what_the_page_did_not_bring(visit: Open) -> None:
     assert watched.page.evaluate("window.ran") is None
 
 
+def test_the_api_description_runs_under_the_policy_of_its_own(visit: Open) -> None:
+    watched = visit("/openapi/swagger")
+    expect(watched.page.locator(".swagger-ui .info h1, .swagger-ui .info h2")).to_contain_text("Kit")
+    watched.check_quiet()
+
+
+def test_a_field_is_checked_as_soon_as_one_goes_on(visit: Open) -> None:
+    watched = visit()
+    page = watched.page
+    rounds, clients = page.locator("[id='f-rounds']"), page.locator("[id='f-data.clients']")
+    rounds.fill("0")
+    clients.fill("a\n.b")
+    expect(page.locator("[id='f-rounds-error']")).to_have_text("Must be at least 1.")
+    expect(rounds).to_have_value("0")
+    expect(clients).to_be_focused()
+    expect(clients).to_have_value("a\n.b")
+    rounds.fill("4")
+    rounds.press("Tab")
+    expect(page.locator("[id='f-rounds-error']")).to_have_count(0)
+    expect(page.locator("[id='f-data.clients-error']")).to_contain_text("'.b' is no name of a folder")
+    watched.check_quiet()
+
+
 def test_a_refused_request_is_told_in_the_live_region(visit: Open) -> None:
     page = visit().page
     page.click("#refuse")

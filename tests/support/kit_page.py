@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from flask import Flask, Response, flash, request
+from flask_openapi3.models.info import Info
+from flask_openapi3.openapi import OpenAPI
 
 import fedflow.web
 from fedflow import web
@@ -37,7 +39,7 @@ ROWS = (
 
 def create_app() -> Flask:
     """The app; every request is answered anew, nothing is kept."""
-    app = Flask("kit_page", root_path=str(KIT), static_folder=None)
+    app = OpenAPI("kit_page", info=Info(title="Kit", version="1"), root_path=str(KIT), static_folder=None)
     app.secret_key = "of the kit's own page"  # noqa: S105 - nothing is behind it
     closing = app.config["CLOSING"] = threading.Event()  # set it, and open streams end
     shell = web.Shell(
@@ -92,6 +94,14 @@ def create_app() -> Flask:
             faults=faults,
         )
 
+    @app.post("/check")
+    def check() -> Response:
+        reading = read(Plan, last_values(request.form))
+        described = describe(Plan, SHORT)
+        return web.page(
+            "kit.html", fragment="plan_form", described=described, values=reading.values, faults=reading.faults
+        )
+
     @app.get("/part")
     def part() -> Response:
         return web.page("part.html", fragment="part")
@@ -116,10 +126,6 @@ def create_app() -> Flask:
     def broken() -> Response:
         reason = "There is no run of this name, or it is not yours to see."
         return web.page("web/error.html", status=404, code=404, title="Nothing here", reason=reason)
-
-    @app.get("/openapi/swagger")
-    def swagger() -> str:
-        return "<script>document.title = 'started'</script>"
 
     return app
 

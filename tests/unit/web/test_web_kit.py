@@ -95,6 +95,16 @@ def test_a_missing_static_file_stops_the_page_where_it_is_written() -> None:
         app.jinja_env.from_string("{{ asset('web/none.css') }}").render()
 
 
+def test_forms_and_htmx_carry_the_apps_own_guard() -> None:
+    app = create_app()
+    app.jinja_env.globals["csrf_token"] = lambda: "of-this-session"
+    text = app.test_client().get("/kit").text
+    assert '<meta name="csrf-token" content="of-this-session">' in text
+    forms = re.findall(r'<form[^>]*method="post".*?</form>', text, re.DOTALL)
+    assert len(forms) == 8
+    assert [form for form in forms if 'name="csrf_token" value="of-this-session"' not in form] == []
+
+
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}"
 
 EVERYTHING = """
@@ -112,7 +122,8 @@ EVERYTHING = """
 {{ empty(x, x) }}{{ notice(x) }}{{ place({"label": x, "href": x}) }}{% call more(x) %}{{ x }}{% endcall %}
 {{ rounds([{"number": 1, "state": "done", "now": true, "detail": x, "href": x}]) }}
 {% for kind in ("text", "password", "integer", "choice", "switch", "lines", "file") %}
-{{ field({"name": x, "label": x, "kind": kind, "help": x, "unit": x, "choices": [(x, x)], "placeholder": x}, x, [x]) }}
+{% set f = {"name": x, "label": x, "kind": kind, "help": x, "unit": x, "choices": [(x, x)], "placeholder": x} %}
+{{ field(f, x, [x], x) }}
 {% endfor %}
 {{ groups([{"name": x, "label": x, "help": x, "short": [], "folded": []}], {}, {x: [x]}) }}
 """
