@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 10000
 
-.PHONY: setup demo test check bench starter wheel clean
+.PHONY: setup demo test check bench starter messages wheel clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,9 @@ bench: setup
 starter: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --group starter
 	$(BIN)/python -m starter.make --work .starter-work
+
+messages: setup
+	$(BIN)/python scripts/messages.py
 
 wheel: setup
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .

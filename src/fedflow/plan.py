@@ -59,9 +59,11 @@ class Data(Settings):
     def _clients_differ(self) -> Data:
         if len(set(self.clients)) != len(self.clients):
             raise ValueError("clients: every client needs a folder of its own, one is named twice")
-        for name in (*self.clients, self.heldout):
+        for key, name in (*(("clients", client) for client in self.clients), ("heldout", self.heldout)):
             if not FOLDER_NAME.fullmatch(name):
-                raise ValueError(f"'{name}' is no name of a folder inside the root; take out slashes and leading dots")
+                raise ValueError(
+                    f"{key}: '{name}' is no name of a folder inside the root; take out slashes and leading dots"
+                )
         if self.heldout in self.clients:
             raise ValueError(f"heldout: '{self.heldout}' is a client's folder; held-out pictures train nobody")
         for client in self.clients:

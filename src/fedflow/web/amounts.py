@@ -1,0 +1,56 @@
+"""Numbers, sizes and times as a person reads them, in the reader's language."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from babel.units import format_unit
+from flask_babel import format_datetime, format_decimal, format_timedelta, get_locale, gettext
+
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
+JUST_NOW_S = 10
+
+
+def number(value: float) -> str:
+    """1234.5 as '1,234.5' or '1 234,5'."""
+    return str(format_decimal(value))
+
+
+def megabytes(size_bytes: int) -> str:
+    """A size in MB of 10^6 bytes: three figures for what is small, whole ones from 100 on."""
+    size = size_bytes / 1e6
+    if 0 < size < 0.001:
+        return str(gettext("under %(size)s MB", size=format_decimal(0.001)))
+    pattern = "#,##0" if size >= 100 else "#,##0.0" if size >= 10 else "0.00" if size >= 1 else "0.000" if size else "0"
+    return str(gettext("%(size)s MB", size=format_decimal(size, format=pattern)))
+
+
+def duration(seconds: float) -> str:
+    """The two largest units: '45 sec', '3 min 20 sec', '2 hr 5 min', '1 day 4 hr'."""
+    whole = max(0, round(seconds))
+    sizes = ((DAY_S, "duration-day"), (HOUR_S, "duration-hour"), (MINUTE_S, "duration-minute"), (1, "duration-second"))
+    parts: list[tuple[str, int]] = []
+    for size, unit in sizes:
+        count, whole = divmod(whole, size)
+        parts.append((unit, count))
+    first = next((place for place, (_, count) in enumerate(parts) if count), len(parts) - 1)
+    told = [(unit, count) for place, (unit, count) in enumerate(parts[first : first + 2]) if count or place == 0]
+    return " ".join(format_unit(count, unit, "short", locale=get_locale() or "en") for unit, count in told)
+
+
+def relative(moment: datetime, now: datetime | None = None) -> str:
+    """'3 minutes ago', 'in 2 hours'; a moment without a zone is UTC."""
+    seconds = (as_utc(moment) - (now or datetime.now(UTC))).total_seconds()
+    if abs(seconds) < JUST_NOW_S:
+        return str(gettext("just now"))
+    return str(format_timedelta(timedelta(seconds=seconds), add_direction=True, threshold=1.0))
+
+
+def exact(moment: datetime) -> str:
+    """The moment itself, with its zone: '23 Nov 2026, 14:05:09 UTC'."""
+    return f"{format_datetime(as_utc(moment), 'medium', rebase=False)} UTC"
+
+
+def as_utc(moment: datetime) -> datetime:
+    """The same moment with the zone UTC; one without a zone is taken for UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

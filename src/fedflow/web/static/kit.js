@@ -1,0 +1,92 @@
+// What the kit's components do in the browser. Listens on the document, so parts that htmx brings later work too.
+"use strict";
+
+(() => {
+  const root = document.documentElement;
+
+  const keep = (name, value) => {
+    const secure = location.protocol === "https:" ? "; secure" : "";
+    document.cookie = `${name}=${value}; path=/; max-age=31536000; samesite=lax${secure}`;
+  };
+
+  // The theme changes where one stands; without this script the form brings the page anew.
+  const chooseTheme = (button) => {
+    keep(button.form.dataset.cookie, button.value);
+    root.dataset.theme = button.value;
+    for (const other of document.querySelectorAll('button[name="theme"]')) {
+      other.setAttribute("aria-pressed", String(other.value === button.value));
+    }
+  };
+
+  const copy = async (button) => {
+    const code = button.closest(".copyable").querySelector("code");
+    const told = button.querySelector("[data-told]");
+    const before = told.textContent;
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      told.textContent = button.dataset.copied;
+    } catch {
+      getSelection().selectAllChildren(code); // no clipboard without https: one key is left to press
+      told.textContent = button.dataset.selected;
+    }
+    setTimeout(() => { told.textContent = before; }, 2000);
+  };
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (event.target instanceof HTMLDialogElement) event.target.close();
+    if (!button) return;
+    if (button.name === "theme") { event.preventDefault(); chooseTheme(button); }
+    if (button.dataset.opens) document.getElementById(button.dataset.opens)?.showModal();
+    if ("closes" in button.dataset) button.closest("dialog").close();
+    if ("dismiss" in button.dataset) button.closest(".notice").remove();
+    if ("copied" in button.dataset) copy(button);
+  });
+
+  // Relative times go on, and the exact one is told in the reader's own zone.
+  const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const sayTimes = (part = document) => {
+    const words = new Intl.RelativeTimeFormat(root.lang, { numeric: "always" });
+    const whole = new Intl.DateTimeFormat(root.lang, { dateStyle: "medium", timeStyle: "long" });
+    for (const time of part.querySelectorAll("time[data-relative]")) {
+      const moment = new Date(time.dateTime);
+      const seconds = (moment - Date.now()) / 1000;
+      time.title = whole.format(moment);
+      if (Math.abs(seconds) < 10 || Math.abs(seconds) >= 30 * 86400) continue; // the server's words are as good
+      const [unit, size] = units.find(([, length]) => Math.abs(seconds) >= length);
+      time.textContent = words.format(Math.round(seconds / size), unit);
+    }
+  };
+  sayTimes();
+  setInterval(sayTimes, 15000);
+
+  // A long line of rounds begins where the run is.
+  const showPresentRound = (part = document) => {
+    for (const node of part.querySelectorAll(".rounds > [aria-current]")) {
+      node.parentElement.scrollLeft = node.offsetLeft - (node.parentElement.clientWidth - node.offsetWidth) / 2;
+    }
+  };
+  showPresentRound();
+
+  // A failed htmx request says so where screen readers hear it. Its token is the page's.
+  const say = (text) => {
+    const flashes = document.getElementById("flashes");
+    if (!flashes) return;
+    const notice = flashes.querySelector("template").content.cloneNode(true);
+    notice.querySelector("[data-text]").textContent = text;
+    flashes.querySelector(".notice[data-from-script]")?.remove();
+    flashes.append(notice);
+  };
+  document.addEventListener("htmx:sendError", () => say(document.getElementById("flashes")?.dataset.unreachable));
+  document.addEventListener("htmx:responseError", (event) => {
+    say(`${document.getElementById("flashes")?.dataset.refused} (${event.detail.xhr.status})`);
+  });
+  document.addEventListener("htmx:afterSettle", (event) => {
+    sayTimes(event.target);
+    showPresentRound(event.target);
+  });
+  document.addEventListener("htmx:configRequest", (event) => {
+    const token = document.querySelector('meta[name="csrf-token"]');
+    if (token) event.detail.headers["X-CSRFToken"] = token.content;
+  });
+})();

@@ -1,0 +1,3 @@
+document.addEventListener("alpine:init", () => {
+  Alpine.data("counter", () => ({ count: 0, add() { this.count += 1; } }));
+});

@@ -1,0 +1,88 @@
+"""Languages: which one a page speaks, and that no text is without its Ukrainian."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask_babel import get_babel, gettext
+
+import fedflow.web
+from fedflow import web
+from fedflow.plan import Plan
+from fedflow.web.forms import describe
+from fedflow.web.reading import read
+
+ROOT = Path(fedflow.web.__file__).parents[3]
+
+
+def make_app(person: str | None = None) -> Flask:
+    app = Flask("languages", static_folder=None)
+    web.set_up(app, web.Shell("FedFlow", list, language_of_person=lambda: person))
+
+    @app.get("/")
+    def word() -> str:
+        return gettext("Waiting")
+
+    return app
+
+
+@pytest.mark.parametrize(
+    ("cookie", "person", "browser", "expected"),
+    [
+        (None, None, None, "Waiting"),
+        (None, None, "uk-UA,uk;q=0.9,en;q=0.8", "Очікує"),
+        (None, None, "de,fr;q=0.5", "Waiting"),
+        (None, "uk", "en", "Очікує"),
+        ("en", "uk", "uk", "Waiting"),
+        ("xx", None, "uk", "Очікує"),
+    ],
+)
+def test_cookie_before_person_before_browser(
+    cookie: str | None, person: str | None, browser: str | None, expected: str
+) -> None:
+    client = make_app(person).test_client()
+    if cookie:
+        client.set_cookie("fedflow_language", cookie)
+    headers = {"Accept-Language": browser} if browser else {}
+    assert client.get("/", headers=headers).text == expected
+
+
+def test_a_catalogue_is_read_once() -> None:
+    app = make_app("uk")
+    domains = set()
+    for _ in range(2):
+        with app.test_request_context():
+            assert gettext("Done") == "Готово"
+            domains.add(id(get_babel().instance.domain_instance.get_translations()))
+    assert len(domains) == 1
+
+
+def test_a_form_and_its_faults_speak_ukrainian() -> None:
+    with make_app("uk").test_request_context():
+        groups = {group.name: group for group in describe(Plan)}
+        assert (groups["training"].label, groups["network"].label) == ("Навчання", "Мережа")
+        assert read(Plan, {"rounds": "0"}).faults == {"rounds": ["Щонайменше 1."]}
+
+
+def test_an_app_adds_texts_of_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "uk" / "LC_MESSAGES"
+    folder.mkdir(parents=True)
+    source = folder / "messages.po"
+    head = 'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=utf-8\\n"\n'
+    source.write_text(f'{head}\nmsgid "Runs"\nmsgstr "Запуски"\n', encoding="utf-8")
+    babel = [sys.executable, "-m", "babel.messages.frontend", "compile", "-d", str(tmp_path), "-l", "uk"]
+    subprocess.run(babel, check=True, capture_output=True)
+    app = Flask("own", static_folder=None)
+    web.set_up(app, web.Shell("FedFlow", list, language_of_person=lambda: "uk"), translations=[tmp_path])
+    with app.test_request_context():
+        assert (gettext("Runs"), gettext("Done")) == ("Запуски", "Готово")
+
+
+def test_every_text_has_its_ukrainian_and_the_compiled_catalogue_is_up_to_date() -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "messages.py"), "--check"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
