@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from fedflow.server.settings import ServerSettings
 
 server_app = typer.Typer(help="FedFlowServer: start it, or one of its parts.", rich_markup_mode=None)
+audit_app = typer.Typer(help="The audit log.", no_args_is_help=True, rich_markup_mode=None)
+server_app.add_typer(audit_app, name="audit")
 run_app = typer.Typer(help="What a coordinator does with runs.", no_args_is_help=True, rich_markup_mode=None)
 
 FolderOption = Annotated[
@@ -115,6 +117,15 @@ def _new_token(context: typer.Context) -> None:
     from fedflow.cli.server import renew_token
 
     renew_token(_settings(context))
+
+
+@audit_app.command("verify")
+def _verify_audit(context: typer.Context) -> None:
+    """Find any entry of the audit log that was altered or taken out; exit status 1 where there is one."""
+    from fedflow.cli.server import verify_audit
+
+    if not verify_audit(_settings(context)):
+        raise typer.Exit(1)
 
 
 @server_app.command("code")

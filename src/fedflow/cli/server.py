@@ -16,7 +16,7 @@ from fedflow.server.database import away, schema
 from fedflow.server.database.engines import make_engine
 from fedflow.server.processes import set_up_logs, supervise
 from fedflow.server.serve import wait_for_address
-from fedflow.server.services import devices, federations, identity
+from fedflow.server.services import audit, devices, federations, identity
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import open_store
 from fedflow.server.worker.main import Pool, work
@@ -89,6 +89,17 @@ def renew_token(settings: ServerSettings) -> None:
     """Make a new coordinator's token in the place of all before; a server that runs takes it at once."""
     identity.renew_token(open_store(settings))
     print(f"A new token is in {settings.folder.absolute() / identity.TOKEN_FILE}; those before it are worth nothing.")
+
+
+def verify_audit(settings: ServerSettings) -> bool:
+    """Look at the audit log's chain and print what is wrong with it; True where nothing is."""
+    found = audit.verify(open_store(settings))
+    for fault in found.faults:
+        print(fault)
+    if not found.faults:
+        print(f"{found.entries} entries, each as it was written. The last hash is {found.head or 'none'}.")
+        print("Note it where nobody of this server can write, and compare: the chain that ends with it is the same.")
+    return not found.faults
 
 
 def migrate(settings: ServerSettings) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from fedflow.errors import MistakeError, StorageError
+from fedflow.server import keys
 from fedflow.server.database import away, schema
 from fedflow.server.database.engines import make_engine, reading
 from fedflow.server.database.tables import File
@@ -83,6 +84,10 @@ class Store:
         object.__setattr__(self, "_reading", reading(self.engine))
         object.__setattr__(self, "_turn", threading.Semaphore(WRITERS if sqlite is None else 1))
         object.__setattr__(self, "_log", None if sqlite is None else Log(Path(sqlite)))
+
+    def key(self, purpose: str) -> bytes:
+        """32 secret bytes for one purpose, the same in all processes of this server."""
+        return keys.derived(self.folder, purpose)
 
     @contextmanager
     def begin(self) -> Iterator[Session]:

@@ -25,6 +25,7 @@ from fedflow.server.api.logs import JsonLines
 from fedflow.server.database.tables import Job, Run, RunMember
 from fedflow.server.errors import ApiError
 from fedflow.server.services import devices, events, federations, files, idempotency, runs
+from fedflow.server.services.identity import Caller
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 
@@ -57,7 +58,7 @@ def _routes(app: Flask) -> list[tuple[str, str, str]]:
 
 
 def test_every_route_but_the_open_ones_needs_a_token(app: Flask, anyone: Api) -> None:
-    closed = [route for route in _routes(app) if rights.RIGHTS[route[0]] != "anyone"]
+    closed = [route for route in _routes(app) if rights.RIGHTS[route[0]].who != "anyone"]
     assert len(closed) >= 9
     for _, method, path in closed:
         for headers in ({}, {"Authorization": "Bearer ffd_x"}, {"Authorization": "Basic eDp5"}):
@@ -70,7 +71,7 @@ def test_every_route_but_the_open_ones_needs_a_token(app: Flask, anyone: Api) ->
 
 def test_a_right_is_for_one_kind(app: Flask, device: Api) -> None:
     for endpoint, method, path in _routes(app):
-        if rights.RIGHTS[endpoint] == "person" and method != "HEAD":
+        if rights.RIGHTS[endpoint].who == "person" and method != "HEAD":
             assert _problem(device(method, path), 403) == "this is for a person, and the token is a device's"
 
 
@@ -327,22 +328,22 @@ def test_a_store_that_is_gone_is_not_ready(anyone: Api, store: Store) -> None:
     assert "store cannot be written (No such file" in _problem(anyone("GET", "/readyz"), 503)
 
 
-def _raise(error: Exception) -> Callable[[Store, str], None]:
-    def route(_store: Store, _device_id: str) -> None:
+def _raise(error: Exception) -> Callable[[Store, str, Caller], None]:
+    def route(_store: Store, _device_id: str, _by: Caller) -> None:
         raise error
 
     return route
 
 
 def test_disk_full_and_defects_tell_no_more_than_they_should(
-    coordinator: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    coordinator: Api, machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     full = StorageError("/secret/path: disk full")
     full.__cause__ = OSError(28, "No space left on device")
     monkeypatch.setattr(devices, "revoke", _raise(full))
-    assert "disk is full" in _problem(coordinator("POST", "/api/v1/devices/0/revoke"), 507)
+    assert "disk is full" in _problem(coordinator("POST", f"/api/v1/devices/{machine.device_id}/revoke"), 507)
     monkeypatch.setattr(devices, "revoke", _raise(ZeroDivisionError("secret")))
-    response = coordinator("POST", "/api/v1/devices/0/revoke")
+    response = coordinator("POST", f"/api/v1/devices/{machine.device_id}/revoke")
     assert "secret" not in _problem(response, 500)
     logged = [json.loads(JsonLines().format(record)) for record in caplog.records]
     [defect] = [line for line in logged if "traceback" in line]

@@ -13,7 +13,8 @@ from tests.unit.server.conftest import Clock, Machine
 
 from fedflow.errors import StorageError
 from fedflow.federation.protocol import JoinRequest, TokenRequest
-from fedflow.server.database.tables import Challenge, Device, DeviceToken, JoinCode, PersonToken
+from fedflow.server.database.people import PersonToken
+from fedflow.server.database.tables import Challenge, Device, DeviceToken, JoinCode
 from fedflow.server.errors import ApiError, Conflict, Forbidden, Gone, NotFound, Unauthorised, Unprocessable
 from fedflow.server.services import devices, events, federations, identity
 from fedflow.server.services.identity import Caller
@@ -26,7 +27,7 @@ def test_a_machine_joins_and_is_known_by_its_token(store: Store, federation_id: 
     assert (joined.member, joined.federation, joined.federation_id) == ("studio", "federation", federation_id)
     [member] = federations.members(store, federation_id)
     caller = identity.authenticate(store, machine.token())
-    assert caller == Caller("device", joined.device_id, federation_id, member.id, "studio")
+    assert caller == Caller("device", joined.device_id, federation_id, member.id, "studio", name="studio-pc", via="key")
     assert member.max_examples == 500
     assert [(device.id, device.name, device.revoked) for device in member.devices] == [
         (joined.device_id, "studio-pc", False)

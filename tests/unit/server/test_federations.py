@@ -11,6 +11,7 @@ from fedflow.plan import Plan
 from fedflow.server.database.tables import Round
 from fedflow.server.errors import Conflict, NotFound, Unauthorised
 from fedflow.server.services import devices, events, federations, files, identity, runs
+from fedflow.server.services.identity import SERVER
 from fedflow.server.store import Store
 
 
@@ -18,9 +19,9 @@ def test_names_are_unique_and_pages_go_on(store: Store, federation_id: str, cloc
     made = [federations.create(store, name) for name in ("b", "a")]
     with pytest.raises(Conflict, match="there is a federation 'a' already"):
         federations.create(store, "a")
-    page = federations.listed(store, "", 2)
+    page = federations.listed(store, SERVER, "", 2)
     assert [federation.id for federation in page] == [federation_id, made[0]]
-    assert [federation.id for federation in federations.listed(store, page[-1].id, 2)] == [made[1]]
+    assert [federation.id for federation in federations.listed(store, SERVER, page[-1].id, 2)] == [made[1]]
     assert federations.first_federation(store) == federation_id
 
 

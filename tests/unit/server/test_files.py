@@ -102,7 +102,7 @@ def test_a_device_gets_what_is_shared_in_its_federation_and_nothing_else(
         files.share(session, federation_id, put["ours"])
         files.share(session, other, put["theirs"], put["both"])
     assert {name for name, digest in put.items() if _may_have(store, caller, digest)} == {"ours", "both"}
-    person = Caller("person", "p")
+    person = Caller("person", "p", is_admin=True)
     assert all(_may_have(store, person, digest) for digest in put.values())
     assert not _may_have(store, person, "0" * 64)
 

@@ -16,7 +16,7 @@ from fedflow.server.services.identity import Caller, authenticate
 from fedflow.server.services.scores import Measured
 from fedflow.server.store import Store
 
-PERSON = Caller("person", "p")
+PERSON = Caller("person", "p", is_admin=True)
 
 
 def play(setting: Setting, rounds: int) -> None:

@@ -610,7 +610,7 @@ def test_refused_updates_keep_their_reason_and_the_newest_three_their_bytes(sett
     own = refusals.listed(setting.store, setting.callers["a"], setting.run, "", 50)
     assert [line.sha256 is not None for line in own] == [False, False, True, True, True]
     assert all(line.reason.startswith("the example count is 0") for line in own)
-    person = Caller("person", "p")
+    person = Caller("person", "p", is_admin=True)
     assert [line.member for line in refusals.listed(setting.store, person, setting.run, "", 50)] == [*"aaaaab"]
     assert refusals.listed(setting.store, setting.callers["c"], setting.run, "", 50) == []
     for seed in range(refusals.MOST_REFUSALS - 5):

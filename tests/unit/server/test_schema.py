@@ -14,8 +14,8 @@ from sqlalchemy import create_engine, text
 
 from fedflow.errors import MistakeError
 from fedflow.server.database import schema
+from fedflow.server.database.base import Table
 from fedflow.server.database.engines import make_engine
-from fedflow.server.database.tables import Table
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store, open_store
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response
+from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
@@ -30,7 +30,7 @@ BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
 @idempotent
 def join(body: JoinRequest) -> Response:
     """Join a federation with a one-time code and this device's public key."""
-    return answer(devices.join(current.store(), body), 201)
+    return answer(devices.join(current.store(), body, request.remote_addr or ""), 201)
 
 
 @blueprint.post("/devices/challenge", responses={200: Challenged})
@@ -55,5 +55,5 @@ def me() -> Response:
 @blueprint.post("/devices/<device_id>/revoke", responses={204: None}, security=BEARER)
 def revoke(path: DevicePath) -> Response:
     """Shut a device out, at once."""
-    devices.revoke(current.store(), path.device_id)
+    devices.revoke(current.store(), path.device_id, current.caller())
     return Response(status=204)

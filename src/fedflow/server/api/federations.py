@@ -39,14 +39,14 @@ blueprint = APIBlueprint(
 @idempotent
 def create(body: FederationRequest) -> Response:
     """Make a federation."""
-    made = federations.create(current.store(), body.name, identifier())
+    made = federations.create(current.store(), body.name, identifier(), current.caller())
     return answer(FederationFacts(id=made, name=body.name), 201)
 
 
 @blueprint.get("/federations", responses={200: Federations})
 def listed(query: Page) -> Response:
     """Federations, oldest first."""
-    found = federations.listed(current.store(), query.after, query.limit)
+    found = federations.listed(current.store(), current.caller(), query.after, query.limit)
     items = tuple(FederationFacts(id=federation.id, name=federation.name) for federation in found)
     return answer(Federations(items=items, next=items[-1].id if len(items) == query.limit else None))
 
@@ -64,12 +64,14 @@ def members(path: FederationPath, query: Page) -> Response:
 def new_code(path: FederationPath, body: CodeRequest) -> Response:
     """A one-time code with which one device joins as a member."""
     ttl_s = current.settings().code_ttl_s
-    code = devices.new_code(current.store(), path.federation_id, body.member, body.max_examples, ttl_s=ttl_s)
+    code = devices.new_code(
+        current.store(), path.federation_id, body.member, body.max_examples, ttl_s=ttl_s, by=current.caller()
+    )
     return answer(Code(code=code, expires_in_s=ttl_s), 201)
 
 
 @blueprint.delete("/members/<member_id>", responses={204: None})
 def remove_member(path: MemberPath) -> Response:
     """Shut a member out with all its machines, at once."""
-    federations.remove_member(current.store(), path.member_id)
+    federations.remove_member(current.store(), path.member_id, current.caller())
     return Response(status=204)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from flask import Flask, Response, g, request
@@ -10,59 +11,96 @@ from fedflow.errors import RunError
 from fedflow.federation.protocol import PROTOCOL, PROTOCOL_HEADER
 from fedflow.server.api import current
 from fedflow.server.api.slots import MOST_PAGES, PAGES, TRANSFERS, until_sent
+from fedflow.server.database.people import RoleName
 from fedflow.server.errors import Forbidden, LengthRequired, OtherProtocol, Unauthorised, Unprocessable
-from fedflow.server.services.identity import authenticate
+from fedflow.server.services import roles
+from fedflow.server.services.identity import Caller, Scope, authenticate
 
-Right = Literal["anyone", "device", "person", "caller"]
-"""'caller' is a device or a person; what either may see of it is the service's to say."""
+
+@dataclass(frozen=True)
+class Right:
+    """Who may call a route.
+
+    'caller' is a device or a person. A person needs the `scope` with their token, and at least the `role` in the
+    federation that the address, or `federation_id` in the content, names; `admin` wants an administrator of the server.
+    What a device may see of its federation is the service's to say.
+    """
+
+    who: Literal["anyone", "device", "person", "caller"]
+    role: RoleName | None = None
+    scope: Scope = "read"
+    admin: bool = False
+
+
+ANYONE, DEVICE = Right("anyone"), Right("device")
+SEES = Right("caller", "viewer")
+LISTS = Right("caller")
+"""A list of what the caller may see, whatever that is."""
+
+OWN = Right("person", scope="account")
+PLANS = Right("person", "coordinator", "runs")
+LETS_IN = Right("person", "coordinator", "members")
 
 RIGHTS: dict[str, Right] = {
-    "health.healthz": "anyone",
-    "health.readyz": "anyone",
-    "openapi.openapi": "anyone",
-    "openapi.doc_url": "anyone",
-    "openapi.static": "anyone",
-    "swagger.swagger": "anyone",
-    "swagger.static": "anyone",
-    "swagger.oauth2-redirect": "anyone",
-    "devices.join": "anyone",
-    "devices.challenge": "anyone",
-    "devices.token": "anyone",
-    "devices.me": "caller",
-    "devices.revoke": "person",
-    "federations.create": "person",
-    "federations.listed": "person",
-    "federations.members": "person",
-    "federations.new_code": "person",
-    "federations.remove_member": "person",
-    "events.listed": "person",
-    "files.content": "caller",
-    "registry.models": "caller",
-    "registry.adapters": "caller",
-    "registry.versions": "caller",
-    "registry.lineage": "caller",
-    "registry.export": "person",
-    "runs.create": "person",
-    "runs.listed": "caller",
-    "runs.facts": "caller",
-    "runs.scored": "caller",
-    "runs.rounds": "caller",
-    "runs.explained": "person",
-    "runs.refused": "caller",
-    "runs.ask_again": "person",
-    "runs.pause": "person",
-    "runs.resume": "person",
-    "runs.stop": "person",
-    "runs.close_round": "person",
-    "uploads.options": "anyone",
-    "uploads.create": "device",
-    "uploads.offset": "device",
-    "uploads.append": "device",
-    "uploads.terminate": "device",
-    "uploads.overridden": "device",
-    "work.current_work": "device",
-    "work.consent": "device",
-    "work.hand_in": "device",
+    "health.healthz": ANYONE,
+    "health.readyz": ANYONE,
+    "openapi.openapi": ANYONE,
+    "openapi.doc_url": ANYONE,
+    "openapi.static": ANYONE,
+    "swagger.swagger": ANYONE,
+    "swagger.static": ANYONE,
+    "swagger.oauth2-redirect": ANYONE,
+    "devices.join": ANYONE,
+    "devices.challenge": ANYONE,
+    "devices.token": ANYONE,
+    "devices.me": LISTS,
+    "devices.revoke": LETS_IN,
+    "federations.create": Right("person", scope="members", admin=True),
+    "federations.listed": Right("person"),
+    "federations.members": Right("person", "viewer"),
+    "federations.new_code": LETS_IN,
+    "federations.remove_member": LETS_IN,
+    "events.listed": Right("person", "viewer"),
+    "files.content": LISTS,
+    "people.accept": OWN,
+    "people.audited": Right("person", "administrator", "members"),
+    "people.audited_everywhere": Right("person", scope="members", admin=True),
+    "people.exported": OWN,
+    "people.give_role": Right("person", "administrator", "members"),
+    "people.holders": Right("person", "viewer"),
+    "people.open_invitations": LETS_IN,
+    "people.invite": LETS_IN,
+    "people.make_token": OWN,
+    "people.revoke_token": OWN,
+    "people.take_role": Right("person", "administrator", "members"),
+    "people.own_tokens": OWN,
+    "people.withdraw": LETS_IN,
+    "registry.models": LISTS,
+    "registry.adapters": LISTS,
+    "registry.versions": SEES,
+    "registry.lineage": SEES,
+    "registry.export": Right("person", "participant", "registry"),
+    "runs.create": PLANS,
+    "runs.listed": LISTS,
+    "runs.facts": SEES,
+    "runs.scored": SEES,
+    "runs.rounds": SEES,
+    "runs.explained": Right("person", "viewer"),
+    "runs.refused": Right("caller", "coordinator"),
+    "runs.ask_again": PLANS,
+    "runs.pause": PLANS,
+    "runs.resume": PLANS,
+    "runs.stop": PLANS,
+    "runs.close_round": PLANS,
+    "uploads.options": ANYONE,
+    "uploads.create": DEVICE,
+    "uploads.offset": DEVICE,
+    "uploads.append": DEVICE,
+    "uploads.terminate": DEVICE,
+    "uploads.overridden": DEVICE,
+    "work.current_work": DEVICE,
+    "work.consent": DEVICE,
+    "work.hand_in": DEVICE,
 }
 
 SMALL_BYTES = 64_000
@@ -94,7 +132,7 @@ def _check() -> None:
             "install the same version of FedFlow on both sides"
         )
     right = RIGHTS[request.endpoint]
-    if right == "anyone":
+    if right.who == "anyone":
         _limit_content(SMALL_BYTES)
         if request.endpoint in PAGES_OF_SIZE:
             g.leave = TRANSFERS.enter(PAGES, MOST_PAGES)
@@ -102,11 +140,33 @@ def _check() -> None:
     authorization = request.authorization
     if authorization is None or authorization.type != "bearer" or not authorization.token:
         raise Unauthorised("the request has no token; send 'Authorization: Bearer TOKEN'")
-    g.caller = authenticate(current.store(), authorization.token)
-    if right not in ("caller", g.caller.kind):
-        raise Forbidden(f"this is for a {right}, and the token is a {g.caller.kind}'s")
-    if g.caller.kind == "device" and request.blueprint != "uploads":
-        _limit_content(SMALL_BYTES)
+    g.caller = authenticate(current.store(), authorization.token, request.remote_addr or "")
+    if right.who not in ("caller", g.caller.kind):
+        raise Forbidden(f"this is for a {right.who}, and the token is a {g.caller.kind}'s")
+    if g.caller.kind == "device":
+        if request.blueprint != "uploads":
+            _limit_content(SMALL_BYTES)
+        return
+    check_person(g.caller, right)
+
+
+def check_person(caller: Caller, right: Right) -> None:
+    """Raise Forbidden or NotFound where a person's token or roles do not suffice for the present request."""
+    if right.scope not in caller.scopes:
+        raise Forbidden(f"this token lacks the scope '{right.scope}'; make one that has it on your account's page")
+    if right.admin and (not caller.is_admin or caller.federation_id is not None):
+        raise Forbidden("this is for an administrator of the server")
+    if right.role is None:
+        return
+    arguments = request.view_args or {}
+    named = next((part for part in roles.KEY_OF if part in arguments), None)
+    if named is not None:
+        roles.require(current.store(), caller, named, str(arguments[named]), right.role)
+        return
+    content = request.get_json(silent=True)
+    federation_id = content.get("federation_id") if isinstance(content, dict) else None
+    if isinstance(federation_id, str):  # what is no text is refused by the route, which reads it then
+        roles.require(current.store(), caller, "federation_id", federation_id, right.role)
 
 
 def _refuse_nul() -> None:

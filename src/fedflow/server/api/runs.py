@@ -51,7 +51,9 @@ def create(body: RunRequest) -> Response:
         plan = Plan.model_validate(body.plan)
     except ValidationError as error:
         raise Unprocessable(f"plan: {describe(error)}") from None
-    return answer(RunStarted(id=runs.create(current.store(), body.federation_id, plan, identifier())), 201)
+    return answer(
+        RunStarted(id=runs.create(current.store(), body.federation_id, plan, identifier(), current.caller())), 201
+    )
 
 
 @blueprint.get("/runs", responses={200: Runs})
@@ -102,35 +104,35 @@ def refused(path: RunPath, query: Page) -> Response:
 @blueprint.post("/runs/<run_id>/ask-again", responses={200: RunStatus})
 def ask_again(path: RunPath, body: MemberNamed) -> Response:
     """Ask a member for its consent once more that has declined."""
-    runs.ask_again(current.store(), path.run_id, body.member)
+    runs.ask_again(current.store(), path.run_id, body.member, current.caller())
     return _status(path.run_id)
 
 
 @blueprint.post("/runs/<run_id>/pause", responses={200: RunStatus})
 def pause(path: RunPath) -> Response:
     """Hand out no more work; updates under way are still taken. A paused run stays paused."""
-    runs.pause(current.store(), path.run_id)
+    runs.pause(current.store(), path.run_id, current.caller())
     return _status(path.run_id)
 
 
 @blueprint.post("/runs/<run_id>/resume", responses={200: RunStatus})
 def resume(path: RunPath) -> Response:
     """Go on with a paused or failed run."""
-    runs.resume(current.store(), path.run_id)
+    runs.resume(current.store(), path.run_id, current.caller())
     return _status(path.run_id)
 
 
 @blueprint.post("/runs/<run_id>/stop", responses={200: RunStatus})
 def stop(path: RunPath) -> Response:
     """End the run for good; committed rounds stay."""
-    runs.stop(current.store(), path.run_id)
+    runs.stop(current.store(), path.run_id, current.caller())
     return _status(path.run_id)
 
 
 @blueprint.post("/runs/<run_id>/close-round", responses={200: RunStatus})
 def close_round(path: RunPath) -> Response:
     """Aggregate the updates that are there now."""
-    runs.close_round(current.store(), path.run_id)
+    runs.close_round(current.store(), path.run_id, current.caller())
     return _status(path.run_id)
 
 

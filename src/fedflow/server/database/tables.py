@@ -8,45 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Integer, MetaData, Text, UniqueConstraint
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import JSON, ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
 
-NAMING = {
-    "ix": "ix_%(column_0_label)s",
-    "uq": "uq_%(table_name)s_%(column_0_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-
-EVENT_NUMBER = BigInteger().with_variant(Integer, "sqlite")
-"""SQLite counts up no other type."""
-
-
-class Table(DeclarativeBase):
-    """Base of all tables."""
-
-    metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {str: Text, float: Double, int: BigInteger, dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012
-
-
-class Person(Table):
-    """Somebody who signs in at the server; today coordinators alone."""
-
-    __tablename__ = "person"
-    id: Mapped[str] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
-    created_at: Mapped[float]
-
-
-class PersonToken(Table):
-    """A person's API token, by the SHA-256 of its text."""
-
-    __tablename__ = "person_token"
-    hash: Mapped[str] = mapped_column(primary_key=True)
-    person_id: Mapped[str] = mapped_column(ForeignKey("person.id"), index=True)
-    created_at: Mapped[float]
-    revoked_at: Mapped[float | None]
+from fedflow.server.database.base import NUMBER, Table
 
 
 class Federation(Table):
@@ -326,7 +291,7 @@ class Event(Table):
     """Something that happened in a federation, in order; what the event stream and `explain` read."""
 
     __tablename__ = "event"
-    id: Mapped[int] = mapped_column(EVENT_NUMBER, primary_key=True, autoincrement=True)
+    id: Mapped[int] = mapped_column(NUMBER, primary_key=True, autoincrement=True)
     federation_id: Mapped[str] = mapped_column(ForeignKey("federation.id"), index=True)
     run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id"), index=True)
     kind: Mapped[str]

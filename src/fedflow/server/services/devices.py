@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session
 from fedflow.federation.protocol import Challenged, Doing, Joined, JoinRequest, Token, TokenRequest, signed_text
 from fedflow.server.database.tables import Challenge, Device, DeviceToken, Federation, JoinCode, Member
 from fedflow.server.errors import Conflict, Forbidden, Gone, NotFound, Unauthorised, Unprocessable
-from fedflow.server.services import events
+from fedflow.server.services import audit, events
 from fedflow.server.services.federations import locked_federation
 from fedflow.server.services.identifiers import new_id
-from fedflow.server.services.identity import DEVICE_PREFIX, new_token, secret_hash
+from fedflow.server.services.identity import DEVICE_PREFIX, SERVER, Caller, new_token, secret_hash
 from fedflow.server.store import Sighting, Store
 
 CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O, U
@@ -27,7 +27,9 @@ PUBLIC_KEY_BYTES = 32
 MOST_EXAMPLES = 100_000
 
 
-def new_code(store: Store, federation_id: str, member_name: str, max_examples: int | None, *, ttl_s: float) -> str:
+def new_code(
+    store: Store, federation_id: str, member_name: str, max_examples: int | None, *, ttl_s: float, by: Caller = SERVER
+) -> str:
     """A code with which one device joins as the member `member_name`, within `ttl_s`. Kept as its hash.
 
     max_examples: cap of the example count that the member's updates may claim, from the joining on; None leaves that of
@@ -53,11 +55,15 @@ def new_code(store: Store, federation_id: str, member_name: str, max_examples: i
                 expires_at=now + ttl_s,
             )
         )
+        told = {"member": member_name, "max_examples": max_examples}
+        audit.record(session, store, by, "join code made", "member", member_name, federation_id, **told)
     return code
 
 
-def join(store: Store, request: JoinRequest) -> Joined:
+def join(store: Store, request: JoinRequest, address: str = "") -> Joined:
     """Register a device by its code. The same device asking again with its code gets the same answer.
+
+    `address` is where it calls from, for the audit log.
 
     Raises:
         Unprocessable: the public key is none.
@@ -98,7 +104,10 @@ def join(store: Store, request: JoinRequest) -> Joined:
         )
         session.add(device)
         session.flush()
-        events.record(session, store, federation.id, None, "device joined", member=member.name, device=device.name)
+        told = {"member": member.name, "device": device.name}
+        events.record(session, store, federation.id, None, "device joined", **told)
+        caller = Caller("device", device.id, name=device.name, via="join code", address=address)
+        audit.record(session, store, caller, "device joined", "device", device.id, federation.id, **told)
         return _joined(device, member, federation)
 
 
@@ -164,7 +173,7 @@ def seen(store: Store, device_id: str, doing: Doing | None) -> None:
             session.execute(update(Device), rows)
 
 
-def revoke(store: Store, device_id: str) -> None:
+def revoke(store: Store, device_id: str, by: Caller = SERVER) -> None:
     """Shut a device out, at once and for good. Twice changes nothing. Raises NotFound where there is none."""
     now = store.clock()
     with store.begin() as session:
@@ -181,6 +190,8 @@ def revoke(store: Store, device_id: str) -> None:
         events.record(
             session, store, member.federation_id, None, "device revoked", member=member.name, device=device.name
         )
+        told = {"member": member.name, "device": device.name}
+        audit.record(session, store, by, "device revoked", "device", device_id, member.federation_id, **told)
 
 
 def _active(session: Session, device_id: str) -> Device:

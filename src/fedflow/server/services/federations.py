@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from fedflow.federation.rounds import Status
 from fedflow.server.database.tables import Challenge, Device, Federation, JoinCode, Member, Run, RunMember
 from fedflow.server.errors import Conflict, NotFound
-from fedflow.server.services import events, runs
+from fedflow.server.services import audit, events, roles, runs
 from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.services.run_rows import locked_run
 from fedflow.server.store import Store
 
@@ -41,7 +42,7 @@ class MemberFacts:
     devices: tuple[DeviceFacts, ...]
 
 
-def create(store: Store, name: str, identifier: str | None = None) -> str:
+def create(store: Store, name: str, identifier: str | None = None, by: Caller = SERVER) -> str:
     """A new federation's identifier, `identifier` where one is given; who has it already was made by the same request.
 
     Raises Conflict where another of that name is there.
@@ -52,6 +53,8 @@ def create(store: Store, name: str, identifier: str | None = None) -> str:
             if identifier is not None and session.get(Federation, identifier) is not None:
                 return identifier
             session.add(federation)
+            session.flush()
+            audit.record(session, store, by, "federation made", "federation", federation.id, federation.id, name=name)
     except IntegrityError:
         raise Conflict(f"there is a federation '{name}' already; choose another name") from None
     return federation.id
@@ -71,12 +74,12 @@ def first_federation(store: Store) -> str:
             return session.scalars(oldest).one()
 
 
-def listed(store: Store, after: str, limit: int) -> list[Federation]:
-    """Federations in the order they were made, after the identifier `after`."""
+def listed(store: Store, caller: Caller, after: str, limit: int) -> list[Federation]:
+    """Federations that `caller` may look into, in the order they were made, after the identifier `after`."""
+    query = select(Federation).where(Federation.id > after).order_by(Federation.id).limit(limit)
     with store.read() as session:
-        return list(
-            session.scalars(select(Federation).where(Federation.id > after).order_by(Federation.id).limit(limit))
-        )
+        theirs = roles.federations_of(session, caller)
+        return list(session.scalars(query if theirs is None else query.where(Federation.id.in_(theirs))))
 
 
 def members(store: Store, federation_id: str, after: str = "", limit: int = 200) -> list[MemberFacts]:
@@ -104,7 +107,7 @@ def members(store: Store, federation_id: str, after: str = "", limit: int = 200)
     ]
 
 
-def remove_member(store: Store, member_id: str) -> None:
+def remove_member(store: Store, member_id: str, by: Caller = SERVER) -> None:
     """Shut a member out with all its devices and unused codes, at once; its runs go on without it, what it gave stays.
 
     Twice changes nothing. Raises NotFound where there is no such member.
@@ -128,6 +131,8 @@ def remove_member(store: Store, member_id: str) -> None:
         events.record(session, store, member.federation_id, None, "member removed", member=member.name)
         for run in affected:
             runs.without(session, store, run, member.name)
+        told = {"member": member.name}
+        audit.record(session, store, by, "member removed", "member", member_id, member.federation_id, **told)
 
 
 def locked_federation(session: Session, federation_id: str) -> Federation:

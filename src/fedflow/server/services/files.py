@@ -15,8 +15,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from fedflow.errors import StorageError
-from fedflow.server.database.tables import File, Receipt, Refusal, Round, Run, Score, SharedFile, Table, Upload, Version
+from fedflow.server.database.base import Table
+from fedflow.server.database.tables import File, Receipt, Refusal, Round, Run, Score, SharedFile, Upload, Version
 from fedflow.server.errors import NotFound
+from fedflow.server.services import roles
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
 from fedflow.storage import Blobs, sha256_file, write_atomic
@@ -69,19 +71,38 @@ def sizes(session: Session, digests: Sequence[str]) -> list[int]:
 
 
 def path_for(store: Store, caller: Caller, sha256: str) -> Path:
-    """The file that `caller` may read: a person any, a device what is shared in its federation.
+    """The file that `caller` may read: what is shared in a federation of theirs; an administrator of the server any.
 
-    That is the base model with its list, the global state before round 1, committed adapters and residuals, exports
-    and galleries; never another member's update. Raises NotFound for all else, whether it is there or not.
+    Shared are the base model with its list, the global state before round 1, committed adapters and residuals, exports
+    and galleries; never a member's update. A coordinator may read the features behind scores too. Raises NotFound for
+    all else, whether it is there or not.
     """
     with store.read() as session:
-        if caller.kind == "person":
+        theirs = roles.federations_of(session, caller)
+        if theirs is None:
             known = session.get(File, sha256) is not None
-        else:
+        elif caller.kind == "device":
             known = session.get(SharedFile, (caller.federation_id, sha256)) is not None
+        else:
+            known = _is_shared(session, theirs, sha256) or _are_features(session, caller, theirs, sha256)
     if not known:
         raise NotFound(f"there is no file {sha256} for this caller")
     return store.blobs.place(sha256)
+
+
+def _is_shared(session: Session, federations: list[str], sha256: str) -> bool:
+    query = select(SharedFile.sha256).where(SharedFile.sha256 == sha256, SharedFile.federation_id.in_(federations))
+    return session.scalar(query.limit(1)) is not None
+
+
+def _are_features(session: Session, caller: Caller, federations: list[str], sha256: str) -> bool:
+    query = (
+        select(Run.federation_id)
+        .join(Score, Score.run_id == Run.id)
+        .where(Score.features == sha256, Run.federation_id.in_(federations))
+        .distinct()
+    )
+    return any(roles.is_at_least(roles.role(session, caller, found), "coordinator") for found in session.scalars(query))
 
 
 def collect(store: Store, *, upload_ttl_s: float) -> int:

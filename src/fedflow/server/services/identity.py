@@ -14,7 +14,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from fedflow.errors import StorageError
-from fedflow.server.database.tables import Device, DeviceToken, Member, Person, PersonToken
+from fedflow.server.database.people import Person, PersonToken
+from fedflow.server.database.tables import Device, DeviceToken, Member
 from fedflow.server.errors import Unauthorised
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.store import Store
@@ -24,6 +25,30 @@ DEVICE_PREFIX = "ffd_"
 COORDINATOR = "coordinator"
 TOKEN_FILE = "coordinator.token"  # noqa: S105 - a file's name
 
+Scope = Literal["read", "runs", "registry", "members", "account"]
+"""What a token may do: look; start and change runs; models and adapters; members and roles; its owner's account."""
+
+SCOPES: tuple[Scope, ...] = ("read", "runs", "registry", "members", "account")
+
+FIRST = "00000000-0000-7000-8000-000000000000"
+"""The identifier of the first coordinator, whom the server makes by itself."""
+
+PERSON_OF_TOKEN = (
+    select(
+        PersonToken.id,
+        PersonToken.person_id,
+        PersonToken.scopes,
+        PersonToken.federation_id,
+        PersonToken.expires_at,
+        PersonToken.revoked_at,
+        Person.name,
+        Person.is_admin,
+        Person.disabled_at,
+        Person.deleted_at,
+    )
+    .join(Person, Person.id == PersonToken.person_id)
+    .where(PersonToken.hash == bindparam("hash"))
+)
 DEVICE_OF_TOKEN = (
     select(
         DeviceToken.expires_at,
@@ -44,13 +69,26 @@ DEVICE_OF_TOKEN = (
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody with a valid token. A device belongs to a member, by id and by name, of one federation."""
+    """Somebody who has proved who they are; `via` is the token, sign-in or device, `address` where they call from.
 
-    kind: Literal["person", "device"]
+    A device belongs to a member, by id and by name, of one federation. A person may be limited to `federation_id` and
+    `scopes` by their token; an administrator of the server may do everything.
+    """
+
+    kind: Literal["person", "device", "server"]
     id: str
     federation_id: str | None = None
     member_id: str | None = None
     member: str | None = None
+    name: str = ""
+    via: str = ""
+    address: str = ""
+    is_admin: bool = False
+    scopes: frozenset[str] = frozenset(SCOPES)
+
+
+SERVER = Caller("server", "", name="server", via="command line")
+"""Whoever has the server's own folder, or the server by itself."""
 
 
 def new_token(prefix: str) -> tuple[str, str]:
@@ -64,19 +102,19 @@ def secret_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def authenticate(store: Store, bearer_token: str) -> Caller:
+def authenticate(store: Store, bearer_token: str, address: str = "") -> Caller:
     """Whose token this is, by what the database says now, so that a revocation holds at once.
 
     Raises Unauthorised where the token is unknown, expired or revoked, or its device or member is no more.
     """
     with store.read() as session:
         if bearer_token.startswith(PERSON_PREFIX):
-            return _person(session, secret_hash(bearer_token))
-        return _device(session, secret_hash(bearer_token), store.clock())
+            return _person(session, secret_hash(bearer_token), store.clock(), address)
+        return _device(session, secret_hash(bearer_token), store.clock(), address)
 
 
 def first_coordinator(store: Store) -> str | None:
-    """Make the person 'coordinator' with a token where there is none yet.
+    """Make the person 'coordinator', an administrator, with a token where there is nobody yet.
 
     Returns the token's text the first time, None later. It is kept in the folder's `coordinator.token`, which
     only the server's account may read.
@@ -84,42 +122,60 @@ def first_coordinator(store: Store) -> str | None:
     with store.read() as session:
         if session.scalar(select(Person.id).limit(1)) is not None:
             return None
-    now = store.clock()
-    text, digest = new_token(PERSON_PREFIX)
     try:
         with store.begin() as session:
-            person = Person(id=new_id(), name=COORDINATOR, created_at=now)
+            person = Person(
+                id=FIRST, name=COORDINATOR, is_admin=True, created_at=store.clock(), recovery=[], totp_used=0
+            )
             session.add(person)
             session.flush()
-            session.add(PersonToken(hash=digest, person_id=person.id, created_at=now))
-            _write_secret(store.folder / TOKEN_FILE, text + "\n")
+            return _first_token(session, store)
     except IntegrityError:  # another process of this server was first
         return None
-    return text
 
 
 def renew_token(store: Store) -> None:
     """A new token for the first coordinator, in the folder's `coordinator.token`; the old ones end at once."""
     first_coordinator(store)
-    now = store.clock()
-    text, digest = new_token(PERSON_PREFIX)
     with store.begin() as session:
-        person = session.scalars(select(Person).where(Person.name == COORDINATOR)).one()
-        mine = PersonToken.person_id == person.id
-        session.execute(update(PersonToken).where(mine, PersonToken.revoked_at.is_(None)).values(revoked_at=now))
-        session.add(PersonToken(hash=digest, person_id=person.id, created_at=now))
-        session.flush()
-        _write_secret(store.folder / TOKEN_FILE, text + "\n")
+        mine = PersonToken.person_id == FIRST
+        session.execute(
+            update(PersonToken).where(mine, PersonToken.revoked_at.is_(None)).values(revoked_at=store.clock())
+        )
+        _first_token(session, store)
 
 
-def _person(session: Session, digest: str) -> Caller:
-    token = session.get(PersonToken, digest)
-    if token is None or token.revoked_at is not None:
+def _first_token(session: Session, store: Store) -> str:
+    text, digest = new_token(PERSON_PREFIX)
+    token = PersonToken(hash=digest, id=new_id(), person_id=FIRST, name=TOKEN_FILE, created_at=store.clock())
+    token.scopes = list(SCOPES)
+    session.add(token)
+    session.flush()
+    _write_secret(store.folder / TOKEN_FILE, text + "\n")
+    return text
+
+
+def _person(session: Session, digest: str, now: float, address: str) -> Caller:
+    found = session.execute(PERSON_OF_TOKEN, {"hash": digest}).one_or_none()
+    if found is None or found.revoked_at is not None:
         raise Unauthorised("the token is unknown or was revoked; use the one in the server's 'coordinator.token'")
-    return Caller("person", token.person_id)
+    if found.expires_at is not None and found.expires_at <= now:
+        raise Unauthorised("the token has expired; make another on your account's page")
+    if found.disabled_at is not None or found.deleted_at is not None:
+        raise Unauthorised("the account of this token was closed; ask an administrator")
+    return Caller(
+        "person",
+        found.person_id,
+        federation_id=found.federation_id,
+        name=found.name,
+        via=f"token {found.id}",
+        address=address,
+        is_admin=found.is_admin,
+        scopes=frozenset(found.scopes),
+    )
 
 
-def _device(session: Session, digest: str, now: float) -> Caller:
+def _device(session: Session, digest: str, now: float, address: str) -> Caller:
     found = session.execute(DEVICE_OF_TOKEN, {"hash": digest}).one_or_none()
     if found is None:
         raise Unauthorised("the token is unknown; get a new one with the device's key")
@@ -128,7 +184,7 @@ def _device(session: Session, digest: str, now: float) -> Caller:
         raise Unauthorised(f"device '{device}' was revoked; ask the coordinator for a new join code")
     if expires_at <= now:
         raise Unauthorised("the token has expired; get a new one with the device's key")
-    return Caller("device", device_id, federation_id, member_id, member)
+    return Caller("device", device_id, federation_id, member_id, member, name=device, via="key", address=address)
 
 
 def _write_secret(path: Path, text: str) -> None:

@@ -15,7 +15,7 @@ from fedflow.federation.rounds import Receipt
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Artifact, Run, Version
 from fedflow.server.errors import Conflict, NotFound
-from fedflow.server.services import events, files, jobs
+from fedflow.server.services import events, files, jobs, roles
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import plan_of
@@ -97,9 +97,10 @@ def exports_of(session: Session, run_id: str, number: int) -> dict[Layout, str]:
 def artifacts(store: Store, caller: Caller, kind: str, after: str, limit: int) -> list[Artifact]:
     """Models or adapters that `caller` may see, oldest first, after the identifier `after`."""
     query = select(Artifact).where(Artifact.kind == kind, Artifact.id > after).order_by(Artifact.id).limit(limit)
-    if caller.kind == "device":
-        query = query.where(Artifact.federation_id == caller.federation_id)
     with store.read() as session:
+        theirs = roles.federations_of(session, caller)
+        if theirs is not None:
+            query = query.where(Artifact.federation_id.in_(theirs))
         return list(session.scalars(query))
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from fedflow.federation.protocol import BaseFile, RunFacts
 from fedflow.federation.rounds import Phase, Status
 from fedflow.server.database.tables import Member, Receipt, Round, Run, Version
-from fedflow.server.services import jobs, registry
+from fedflow.server.services import jobs, registry, roles
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import plan_of, seen_by
 from fedflow.server.store import Store
@@ -49,9 +49,10 @@ class RoundFacts:
 def listed(store: Store, caller: Caller, after: str, limit: int) -> list[RunFacts]:
     """Runs that `caller` may see, oldest first, after the identifier `after`."""
     query = select(Run).where(Run.id > after).order_by(Run.id).limit(limit)
-    if caller.kind == "device":
-        query = query.where(Run.federation_id == caller.federation_id)
     with store.read() as session:
+        theirs = roles.federations_of(session, caller)
+        if theirs is not None:
+            query = query.where(Run.federation_id.in_(theirs))
         return [_facts(session, store, run) for run in session.scalars(query)]
 
 

@@ -13,9 +13,9 @@ from fedflow.federation.rounds import Phase, Status
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Federation, Member, Round, Run, RunMember
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
-from fedflow.server.services import events, files, jobs, registry, scores
+from fedflow.server.services import audit, events, files, jobs, registry, scores
 from fedflow.server.services.identifiers import new_id
-from fedflow.server.services.identity import Caller
+from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.services.run_rows import (
     current_round,
     eligible,
@@ -29,7 +29,7 @@ from fedflow.server.services.run_rows import (
 from fedflow.server.store import Store
 
 
-def create(store: Store, federation_id: str, planned: Plan, identifier: str | None = None) -> str:
+def create(store: Store, federation_id: str, planned: Plan, identifier: str | None = None, by: Caller = SERVER) -> str:
     """Freeze `planned` as a new run of the federation and let a worker prepare it; returns the run's identifier.
 
     That is `identifier` where one is given, and a run that has it already was made by the same request.
@@ -63,6 +63,7 @@ def create(store: Store, federation_id: str, planned: Plan, identifier: str | No
             session.add(row)
         jobs.add(session, "prepare", run.id, 0, store.clock())
         events.record(session, store, federation_id, run.id, "run created", name=planned.name)
+        audit.record(session, store, by, "run started", "run", run.id, federation_id, name=planned.name)
         return run.id
 
 
@@ -151,12 +152,12 @@ def note(store: Store, run_id: str, kind: str, /, **facts: object) -> None:
         events.record(session, store, run.federation_id, run_id, kind, **facts)
 
 
-def pause(store: Store, run_id: str) -> None:
+def pause(store: Store, run_id: str, by: Caller = SERVER) -> None:
     """Hand out no more work and close no round; updates under way are still taken."""
-    _change(store, run_id, Status.PAUSED)
+    _change(store, run_id, Status.PAUSED, by)
 
 
-def resume(store: Store, run_id: str) -> None:
+def resume(store: Store, run_id: str, by: Caller = SERVER) -> None:
     """Go on: a paused round gets the time back that it waited, one that failed its whole time, a failed job a new try.
 
     Raises Conflict where there is nothing to resume, or too few members are left.
@@ -187,14 +188,15 @@ def resume(store: Store, run_id: str) -> None:
         events.record(session, store, run.federation_id, run.id, "run resumed")
         session.flush()
         _close_if_complete(session, store, run)
+        audit.record(session, store, by, "run resumed", "run", run.id, run.federation_id)
 
 
-def stop(store: Store, run_id: str) -> None:
+def stop(store: Store, run_id: str, by: Caller = SERVER) -> None:
     """End the run for good; committed rounds stay."""
-    _change(store, run_id, Status.STOPPED)
+    _change(store, run_id, Status.STOPPED, by)
 
 
-def close_round(store: Store, run_id: str) -> None:
+def close_round(store: Store, run_id: str, by: Caller = SERVER) -> None:
     """Aggregate what there is now. Raises Conflict where nothing was accepted in this round yet."""
     with store.begin() as session:
         run = locked_run(session, run_id)
@@ -208,6 +210,7 @@ def close_round(store: Store, run_id: str) -> None:
                 f"yet, and fewer than {least} are never joined; wait for more, or stop the run"
             )
         close(session, store, run)
+        audit.record(session, store, by, "round closed", "run", run.id, run.federation_id, round=run.round)
 
 
 def close(session: Session, store: Store, run: Run) -> None:
@@ -241,9 +244,10 @@ def consent(store: Store, caller: Caller, run_id: str, accept: bool, num_example
         events.record(session, store, run.federation_id, run.id, f"consent {row.consent}", **told)
         if not accept:
             without(session, store, run, member)
+        audit.record(session, store, caller, f"consent {row.consent}", "run", run_id, run.federation_id, **told)
 
 
-def ask_again(store: Store, run_id: str, member: str) -> None:
+def ask_again(store: Store, run_id: str, member: str, by: Caller = SERVER) -> None:
     """Ask a member once more that has declined; it is asked for its update from the round under way on.
 
     Raises NotFound for a member that the run was not planned with, Conflict for one that was removed, or a run that is
@@ -269,6 +273,7 @@ def ask_again(store: Store, run_id: str, member: str) -> None:
             keep = asked | set(state.selected)
             current.selected = [name for name in plan_of(run).data.clients if name in keep]
         events.record(session, store, run.federation_id, run.id, "asked again", member=member)
+        audit.record(session, store, by, "asked again", "run", run.id, run.federation_id, member=member)
 
 
 def without(session: Session, store: Store, run: Run, member: str) -> None:
@@ -292,7 +297,7 @@ def _close_if_complete(session: Session, store: Store, run: Run) -> None:
         close(session, store, run)
 
 
-def _change(store: Store, run_id: str, status: Status) -> None:
+def _change(store: Store, run_id: str, status: Status, by: Caller) -> None:
     with store.begin() as session:
         run = locked_run(session, run_id)
         if run.status == status:
@@ -303,6 +308,7 @@ def _change(store: Store, run_id: str, status: Status) -> None:
         if status is Status.STOPPED:
             run.finished_at = store.clock()
         events.record(session, store, run.federation_id, run.id, f"run {status}")
+        audit.record(session, store, by, f"run {status}", "run", run.id, run.federation_id)
 
 
 def _move(run: Run, status: Status) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from alembic import context
 
-from fedflow.server.database.tables import Table
+from fedflow.server.database import base, people, tables  # noqa: F401 - tables are known by being imported
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Table.metadata,
+    target_metadata=base.Table.metadata,
     render_as_batch=True,
     transactional_ddl=True,
 )

@@ -1,0 +1,159 @@
+"""Tables of the people who use the server: accounts, how they sign in, what they may do, and what they did."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from sqlalchemy import ForeignKey, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from fedflow.server.database.base import NUMBER, Table
+
+RoleName = Literal["viewer", "participant", "coordinator", "administrator"]
+"""Each may do what those before it may: look; act for a member; plan and change runs; say who may do what."""
+
+
+class Person(Table):
+    """Somebody with an account. `email` is how they sign in, in small letters; none for who only has a token.
+
+    `password` is argon2's text of it. `totp` is the secret of their second factor, encrypted with the server's key, and
+    counts once `totp_at` is set; `totp_used` is the last step that was used up, `recovery` hashes of codes for a lost
+    device. `is_admin` may do everything on this server. A deleted account keeps its line, without name and address.
+    """
+
+    __tablename__ = "person"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    email: Mapped[str | None] = mapped_column(unique=True)
+    password: Mapped[str | None]
+    is_admin: Mapped[bool]
+    locale: Mapped[str | None]
+    created_at: Mapped[float]
+    confirmed_at: Mapped[float | None]
+    disabled_at: Mapped[float | None]
+    deleted_at: Mapped[float | None]
+    totp: Mapped[str | None]
+    totp_at: Mapped[float | None]
+    totp_used: Mapped[int]
+    recovery: Mapped[list[str]]
+
+
+class Attempts(Table):
+    """Wrong tries to sign in with an address, whether it has an account or not; `address` is its SHA-256."""
+
+    __tablename__ = "attempts"
+    address: Mapped[str] = mapped_column(primary_key=True)
+    failures: Mapped[int]
+    locked_until: Mapped[float]
+    tried_at: Mapped[float]
+
+
+class PersonToken(Table):
+    """A person's API token, by the SHA-256 of its text. `scopes` and `federation_id` limit what it may do."""
+
+    __tablename__ = "person_token"
+    hash: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    person_id: Mapped[str] = mapped_column(ForeignKey("person.id"), index=True)
+    name: Mapped[str]
+    scopes: Mapped[list[str]]
+    federation_id: Mapped[str | None] = mapped_column(ForeignKey("federation.id"))
+    created_at: Mapped[float]
+    expires_at: Mapped[float | None]
+    revoked_at: Mapped[float | None]
+
+
+class SignIn(Table):
+    """A browser that somebody signed in with, by the SHA-256 of its cookie. `fresh_at`: the password was given then."""
+
+    __tablename__ = "sign_in"
+    hash: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    person_id: Mapped[str] = mapped_column(ForeignKey("person.id"), index=True)
+    agent: Mapped[str]
+    address: Mapped[str]
+    created_at: Mapped[float]
+    seen_at: Mapped[float]
+    fresh_at: Mapped[float]
+
+
+class Role(Table):
+    """What a person is in a federation: administrator, coordinator, participant or viewer.
+
+    `member_id` is the member for which a participant acts.
+    """
+
+    __tablename__ = "role"
+    person_id: Mapped[str] = mapped_column(ForeignKey("person.id"), primary_key=True)
+    federation_id: Mapped[str] = mapped_column(ForeignKey("federation.id"), primary_key=True, index=True)
+    role: Mapped[RoleName] = mapped_column(Text)
+    member_id: Mapped[str | None] = mapped_column(ForeignKey("member.id"))
+    created_at: Mapped[float]
+
+
+class Invitation(Table):
+    """A link with which one person comes to a role, by the SHA-256 of its code.
+
+    `federation_id` and `role` are missing where it only lets somebody make an account. With `email` it is for that
+    address alone. `member_name` is the member that a participant acts for, made where it is not there.
+    """
+
+    __tablename__ = "invitation"
+    hash: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    federation_id: Mapped[str | None] = mapped_column(ForeignKey("federation.id"), index=True)
+    role: Mapped[RoleName | None] = mapped_column(Text)
+    member_name: Mapped[str | None]
+    email: Mapped[str | None]
+    is_admin: Mapped[bool]
+    created_by: Mapped[str | None] = mapped_column(ForeignKey("person.id"))
+    created_at: Mapped[float]
+    expires_at: Mapped[float]
+    used_at: Mapped[float | None]
+    used_by: Mapped[str | None] = mapped_column(ForeignKey("person.id"))
+
+
+class Link(Table):
+    """A one-time link that was given to a person, by the SHA-256 of its code: to set a password, to confirm an address.
+
+    `about` is the address that is confirmed.
+    """
+
+    __tablename__ = "link"
+    hash: Mapped[str] = mapped_column(primary_key=True)
+    person_id: Mapped[str] = mapped_column(ForeignKey("person.id"), index=True)
+    purpose: Mapped[str]
+    about: Mapped[str]
+    expires_at: Mapped[float]
+
+
+class AuditEntry(Table):
+    """Who did what, when and from where, chained: `hash` is a keyed hash of the row and of the hash before it.
+
+    No foreign keys: an entry outlives what it speaks of.
+    """
+
+    __tablename__ = "audit_entry"
+    number: Mapped[int] = mapped_column(NUMBER, primary_key=True, autoincrement=False)
+    at: Mapped[float]
+    actor_kind: Mapped[str]
+    actor_id: Mapped[str]
+    actor: Mapped[str]
+    via: Mapped[str]
+    address: Mapped[str]
+    action: Mapped[str] = mapped_column(index=True)
+    federation_id: Mapped[str | None] = mapped_column(index=True)
+    object_kind: Mapped[str]
+    object_id: Mapped[str]
+    facts: Mapped[dict[str, Any]]
+    hash: Mapped[str]
+
+
+class AuditHead(Table):
+    """How long the chain is and how it ends, so that entries taken off its end are missed."""
+
+    __tablename__ = "audit_head"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    entries: Mapped[int]
+    hash: Mapped[str]
+    seal: Mapped[str]

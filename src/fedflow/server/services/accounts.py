@@ -1,0 +1,241 @@
+"""People's accounts: made by invitation or registration, changed, exported, closed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from email_validator import EmailNotValidError, validate_email
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from fedflow.server.database.people import AuditEntry, Invitation, Link, Person, PersonToken, Role, SignIn
+from fedflow.server.database.tables import Federation
+from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
+from fedflow.server.services import audit, invitations, links, passwords, sign_in
+from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.identity import FIRST, Caller
+from fedflow.server.store import Store
+
+LONGEST_NAME = 80
+LOCALES = ("en", "uk")
+MOST_ENTRIES = 10_000
+
+
+def register(store: Store, name: str, email: str, password: str, code: str | None, address: str) -> str:
+    """Make an account and return the person's identifier; an invitation's `code` gives it a role.
+
+    Without a code only where the server lets everybody register, which is the caller's to know.
+
+    Raises:
+        Unprocessable: name, address or password cannot be taken.
+        NotFound, Gone: the invitation is unknown, used, or has expired.
+        Conflict: the address has an account; it signs in, and takes up the invitation then.
+    """
+    shown, known_as = checked_name(name), checked_email(email)
+    passwords.check(password, shown, known_as)
+    kept = passwords.hashed(password)
+    try:
+        with store.begin() as session:
+            invitation = None if code is None else invitations.open_(session, store, code, known_as)
+            first = invitation is not None and invitation.is_admin and _is_unclaimed(session)
+            person = session.get_one(Person, FIRST) if first else Person(id=new_id(), created_at=store.clock())
+            person.name, person.email, person.password = shown, known_as, kept
+            if not first:
+                person.is_admin, person.totp_used, person.recovery = False, 0, []
+                session.add(person)
+            session.flush()
+            caller = Caller("person", person.id, name=shown, via="registration", address=address)
+            audit.record(session, store, caller, "account made", "person", person.id)
+            if invitation is not None:
+                invitations.take_up(session, store, caller, invitation, person)
+            return person.id
+    except IntegrityError:
+        raise Conflict("this address has an account already; sign in, and open the invitation again") from None
+
+
+def _is_unclaimed(session: Session) -> bool:
+    """Whether the person that the server made for its first coordinator has no address yet."""
+    person = session.get(Person, FIRST, with_for_update=True)
+    return person is not None and person.email is None and person.deleted_at is None
+
+
+def rename(store: Store, caller: Caller, name: str, locale: str | None) -> None:
+    """What the caller is called, and the language of their pages (None: the browser's)."""
+    shown = checked_name(name)
+    if locale not in (None, *LOCALES):
+        raise Unprocessable(f"locale: is none of {', '.join(LOCALES)}")
+    with store.begin() as session:
+        person = session.get_one(Person, caller.id)
+        person.name, person.locale = shown, locale
+        audit.record(session, store, caller, "account changed", "person", caller.id)
+
+
+def change_password(store: Store, caller: Caller, old: str, new: str) -> None:
+    """Take another password; all other browsers are signed out. Raises Forbidden where the old one is wrong."""
+    sign_in.confirm(store, caller, old)
+    with store.begin() as session:
+        _set_password(session, session.get_one(Person, caller.id), new)
+        sign_in.end_all(session, caller.id, caller.via.removeprefix("sign-in "))
+        audit.record(session, store, caller, "password changed", "person", caller.id)
+
+
+def reset_password(store: Store, code: str, new: str, address: str) -> None:
+    """Set a password by a link that an administrator, or the server by e-mail, gave; all browsers are signed out.
+
+    Raises NotFound for a link that is unknown, used or over.
+    """
+    with store.begin() as session:
+        link = links.use(session, store, code, "password")
+        person = session.get_one(Person, link.person_id, with_for_update=True)
+        _set_password(session, person, new)
+        sign_in.end_all(session, person.id)
+        caller = Caller("person", person.id, name=person.name, via="link", address=address)
+        audit.record(session, store, caller, "password set by link", "person", person.id)
+
+
+def _set_password(session: Session, person: Person, password: str) -> None:
+    passwords.check(password, person.name, person.email or "")
+    person.password = passwords.hashed(password)
+    session.flush()
+
+
+def disable(store: Store, caller: Caller, person_id: str, *, disabled: bool) -> None:
+    """Shut a person's account, all browsers and tokens, or open it again. Raises NotFound; Conflict for one's own."""
+    if person_id == caller.id:
+        raise Conflict("this is your own account; another administrator can shut it")
+    with store.begin() as session:
+        person = session.get(Person, person_id, with_for_update=True)
+        if person is None or person.deleted_at is not None:
+            raise NotFound(f"there is no person {person_id}")
+        person.disabled_at = store.clock() if disabled else None
+        sign_in.end_all(session, person_id)
+        audit.record(session, store, caller, f"account {'shut' if disabled else 'opened'}", "person", person_id)
+
+
+def make_admin(store: Store, caller: Caller, person_id: str, *, is_admin: bool) -> None:
+    """Let somebody do everything on this server, or no longer. Raises Conflict where nobody would be left to do it."""
+    with store.begin() as session:
+        person = session.get(Person, person_id, with_for_update=True)
+        if person is None or person.deleted_at is not None:
+            raise NotFound(f"there is no person {person_id}")
+        person.is_admin = is_admin
+        session.flush()
+        _check_admins(session)
+        audit.record(session, store, caller, f"administrator {'made' if is_admin else 'unmade'}", "person", person_id)
+
+
+def delete_account(store: Store, caller: Caller, password: str) -> None:
+    """Close the caller's account for good: name, address, password, roles, browsers and tokens go.
+
+    What they did stays in the audit log under their identifier, and what their federations made stays with these.
+
+    Raises Forbidden where the password is wrong, Conflict where a federation or the server would be left without an
+    administrator.
+    """
+    sign_in.confirm(store, caller, password)
+    with store.begin() as session:
+        person = session.get_one(Person, caller.id, with_for_update=True)
+        alone = session.scalars(_administered_alone(caller.id)).all()
+        if alone:
+            raise Conflict(f"'{alone[0]}' would be left without an administrator; make somebody else one first")
+        person.is_admin, person.deleted_at = False, store.clock()
+        session.flush()
+        _check_admins(session)
+        person.name, person.email, person.password, person.totp, person.totp_at = (
+            "closed account",
+            None,
+            None,
+            None,
+            None,
+        )
+        person.recovery, person.locale = [], None
+        sign_in.end_all(session, caller.id)
+        for table in (Role, Link):
+            session.execute(delete(table).where(table.person_id == caller.id))
+        for token in session.scalars(select(PersonToken).where(PersonToken.person_id == caller.id)):
+            token.revoked_at, token.name = token.revoked_at or store.clock(), ""
+        audit.record(session, store, caller, "account closed", "person", caller.id)
+
+
+def _administered_alone(person_id: str) -> Any:
+    others = (
+        select(Role.person_id)
+        .where(Role.federation_id == Federation.id, Role.role == "administrator", Role.person_id != person_id)
+        .exists()
+    )
+    mine = (
+        select(Role.person_id)
+        .where(Role.federation_id == Federation.id, Role.role == "administrator", Role.person_id == person_id)
+        .exists()
+    )
+    return select(Federation.name).where(mine, ~others).order_by(Federation.name)
+
+
+def _check_admins(session: Session) -> None:
+    # A token alone is no way in: the server's first coordinator counts while its account is open.
+    query = select(Person.id).where(Person.is_admin, Person.deleted_at.is_(None), Person.disabled_at.is_(None))
+    if session.scalar(query.limit(1)) is None:
+        raise Conflict("the server would be left without an administrator; make somebody else one first")
+
+
+def export(store: Store, caller: Caller) -> dict[str, Any]:
+    """Everything that the server holds of the caller, as JSON: account, roles, browsers, tokens, what they did."""
+    with store.read() as session:
+        person = session.get_one(Person, caller.id)
+        roles = session.execute(
+            select(Federation.name, Role.role, Role.created_at)
+            .join(Federation, Federation.id == Role.federation_id)
+            .where(Role.person_id == caller.id)
+        )
+        browsers = session.scalars(select(SignIn).where(SignIn.person_id == caller.id))
+        tokens = session.scalars(select(PersonToken).where(PersonToken.person_id == caller.id))
+        sent = session.scalars(select(Invitation).where(Invitation.created_by == caller.id))
+        done = select(AuditEntry).where(AuditEntry.actor_id == caller.id).order_by(AuditEntry.number.desc())
+        return {
+            "account": {
+                "id": person.id,
+                "name": person.name,
+                "email": person.email,
+                "language": person.locale,
+                "made_at": person.created_at,
+                "second_factor": person.totp_at is not None,
+                "administrator": person.is_admin,
+            },
+            "roles": [{"federation": name, "role": role, "since": since} for name, role, since in roles],
+            "sign_ins": [
+                {"browser": row.agent, "address": row.address, "from": row.created_at, "seen": row.seen_at}
+                for row in browsers
+            ],
+            "tokens": [
+                {"name": row.name, "scopes": row.scopes, "made_at": row.created_at, "expires_at": row.expires_at}
+                for row in tokens
+            ],
+            "invitations": [{"email": row.email, "role": row.role, "made_at": row.created_at} for row in sent],
+            "actions": [
+                {"at": row.at, "action": row.action, "from": row.address, "facts": row.facts}
+                for row in session.scalars(done.limit(MOST_ENTRIES))
+            ],
+        }
+
+
+def checked_name(name: str) -> str:
+    """A person's name in one line. Raises Unprocessable."""
+    shown = " ".join(name.split())
+    if not 1 <= len(shown) <= LONGEST_NAME or not shown.isprintable():
+        raise Unprocessable(f"name: give 1 to {LONGEST_NAME} letters in one line")
+    return shown
+
+
+def checked_email(email: str) -> str:
+    """An address in small letters. Raises Unprocessable where it is none; nobody is asked whether it exists."""
+    try:
+        return validate_email(email.strip(), check_deliverability=False).normalized.lower()
+    except EmailNotValidError as error:
+        raise Unprocessable(f"email: {str(error).rstrip('.')}") from None
+
+
+def require_self_or_admin(caller: Caller, person_id: str) -> None:
+    """Raise Forbidden for another's account, unless the caller is an administrator of the server."""
+    if caller.id != person_id and not caller.is_admin:
+        raise Forbidden("this is another's account")

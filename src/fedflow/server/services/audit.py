@@ -1,0 +1,157 @@
+"""Who did what, when and from where, as a chain in which nothing can be altered or taken out unnoticed.
+
+Each entry's hash is keyed (HMAC-SHA256) with a secret that is not in the database, and covers the hash before it; the
+head says how many entries there are, so that those taken off the end are missed too. Whoever has the server's key can
+write another chain: against them, note `verify`'s head elsewhere from time to time and compare.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from fedflow.server.database.people import AuditEntry, AuditHead
+from fedflow.server.services.identity import Caller
+from fedflow.server.store import Store
+
+BATCH = 1000
+HEAD = 1
+MOST_FAULTS = 20
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a look at the whole chain found: how many entries it has, its last hash, and what is wrong, a line each."""
+
+    entries: int
+    head: str
+    faults: tuple[str, ...]
+
+
+def record(
+    session: Session,
+    store: Store,
+    caller: Caller,
+    action: str,
+    object_kind: str,
+    object_id: str,
+    federation_id: str | None = None,
+    /,
+    **facts: object,
+) -> None:
+    """Write an entry within the caller's transaction, as its last step: others that write one wait for its end.
+
+    `facts` must be JSON, and hold no secret.
+    """
+    head = session.scalars(select(AuditHead).where(AuditHead.id == HEAD).with_for_update()).one()
+    entry = AuditEntry(
+        number=head.entries + 1,
+        at=store.clock(),
+        actor_kind=caller.kind,
+        actor_id=caller.id,
+        actor=caller.name,
+        via=caller.via,
+        address=caller.address,
+        action=action,
+        federation_id=federation_id,
+        object_kind=object_kind,
+        object_id=object_id,
+        facts=facts,
+        hash="",
+    )
+    key = store.key("audit")
+    entry.hash = _hash(key, entry, head.hash)
+    session.add(entry)
+    head.entries, head.hash = entry.number, entry.hash
+    head.seal = _seal(key, head)
+    session.flush()
+
+
+def listed(
+    store: Store, *, federation_id: str | None = None, actor_id: str = "", action: str = "", before: int, limit: int
+) -> list[AuditEntry]:
+    """At most `limit` entries with numbers below `before`, newest first: all, or a federation's, person's, action's."""
+    query = select(AuditEntry).where(AuditEntry.number < before)
+    if federation_id is not None:
+        query = query.where(AuditEntry.federation_id == federation_id)
+    if actor_id:
+        query = query.where(AuditEntry.actor_id == actor_id)
+    if action:
+        query = query.where(AuditEntry.action == action)
+    with store.read() as session:
+        return list(session.scalars(query.order_by(AuditEntry.number.desc()).limit(limit)))
+
+
+def verify(store: Store) -> Verified:
+    """Look at every entry and the head. Nothing is changed."""
+    key = store.key("audit")
+    faults: list[str] = []
+    previous, number = "", 0
+    with store.read() as session:
+        head = session.scalars(select(AuditHead).where(AuditHead.id == HEAD)).one()
+        told, last = head.entries, head.hash
+        if told and not hmac.compare_digest(head.seal, _seal(key, head)):
+            faults.append("the head was altered, or is another server's")
+        for entry in _entries(session, told):
+            while number + 1 < entry.number and len(faults) < MOST_FAULTS:
+                number += 1
+                faults.append(f"entry {number} was taken out")
+            number = entry.number
+            if not hmac.compare_digest(entry.hash, _hash(key, entry, previous)) and not _follows_a_gap(faults, number):
+                faults.append(f"entry {number} was altered")
+            previous = entry.hash
+            if len(faults) >= MOST_FAULTS:
+                return Verified(told, last, (*faults, "and perhaps more"))
+    if number < told:
+        faults.append(f"entries {number + 1} to {told} were taken off the end")
+    elif previous != last:
+        faults.append("the head was altered, or is another server's")
+    return Verified(told, last, tuple(dict.fromkeys(faults)))
+
+
+def _follows_a_gap(faults: list[str], number: int) -> bool:
+    """An entry behind one that was taken out cannot be checked: the hash before it is gone."""
+    return bool(faults) and faults[-1] == f"entry {number - 1} was taken out"
+
+
+def _entries(session: Session, up_to: int) -> Iterator[AuditEntry]:
+    """All entries that the head counts, in order; those that come meanwhile are not among them."""
+    after = 0
+    query: Select[AuditEntry] = select(AuditEntry).order_by(AuditEntry.number).limit(BATCH)
+    while True:
+        page = session.scalars(query.where(AuditEntry.number > after, AuditEntry.number <= up_to)).all()
+        yield from page
+        if len(page) < BATCH:
+            return
+        after = page[-1].number
+        session.expunge_all()
+
+
+def _hash(key: bytes, entry: AuditEntry, previous: str) -> str:
+    told = [
+        entry.number,
+        entry.at,
+        entry.actor_kind,
+        entry.actor_id,
+        entry.actor,
+        entry.via,
+        entry.address,
+        entry.action,
+        entry.federation_id,
+        entry.object_kind,
+        entry.object_id,
+        entry.facts,
+        previous,
+    ]
+    text = json.dumps(told, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def _seal(key: bytes, head: AuditHead) -> str:
+    return hmac.new(key, f"head {head.entries} {head.hash}".encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,169 @@
+"""Invitations: a link with which one person comes to an account, and to a role in a federation."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from fedflow.server.database.people import Invitation, Person, RoleName
+from fedflow.server.database.tables import Federation, Member
+from fedflow.server.errors import Forbidden, Gone, NotFound, Unprocessable
+from fedflow.server.services import audit, devices, roles
+from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.identity import SERVER, Caller, secret_hash
+from fedflow.server.store import Store
+
+LIFE_S = 7 * 86_400.0
+
+
+@dataclass(frozen=True)
+class Invited:
+    """What an invitation says to who opens it, and in the federation's list."""
+
+    id: str
+    federation: str | None
+    role: RoleName | None
+    member: str | None
+    email: str | None
+    expires_in_s: float
+
+
+def make(
+    store: Store,
+    caller: Caller,
+    federation_id: str | None,
+    role: RoleName | None,
+    *,
+    email: str | None = None,
+    member: str | None = None,
+    is_admin: bool = False,
+) -> str:
+    """The code of a new invitation. A participant's names the `member` that they act for.
+
+    Raises Unprocessable where role and member do not fit, Forbidden where it would give more than the caller has,
+    NotFound where there is no such federation.
+    """
+    if (role == "participant") != (member is not None):
+        raise Unprocessable("member: a participant's invitation names the member they act for, and no other's does")
+    if (federation_id is None) != (role is None):
+        raise Unprocessable("role: goes with a federation")
+    if is_admin and not (caller.is_admin or caller.kind == "server"):
+        raise Forbidden("only an administrator of the server may invite another one")
+    code = secrets.token_urlsafe(24)
+    with store.begin() as session:
+        if federation_id is not None and session.get(Federation, federation_id) is None:
+            raise NotFound(f"there is no federation {federation_id}")
+        row = Invitation(hash=secret_hash(code), id=new_id(), federation_id=federation_id, role=role, is_admin=is_admin)
+        row.member_name, row.email = member, None if email is None else email.lower()
+        row.created_by = caller.id if caller.kind == "person" else None
+        row.created_at, row.expires_at = store.clock(), store.clock() + LIFE_S
+        session.add(row)
+        session.flush()
+        told = {"role": role, "email": row.email, "member": member, "is_admin": is_admin}
+        audit.record(session, store, caller, "invited", "invitation", row.id, federation_id, **told)
+    return code
+
+
+def first(store: Store) -> str | None:
+    """The code of a new invitation for the server's first administrator; None once somebody has taken one up."""
+    with store.read() as session:
+        if session.scalar(select(Person.id).where(Person.email.is_not(None)).limit(1)) is not None:
+            return None
+    with store.begin() as session:
+        session.execute(
+            delete(Invitation).where(Invitation.is_admin, Invitation.created_by.is_(None), Invitation.used_at.is_(None))
+        )
+    return make(store, SERVER, None, None, is_admin=True)
+
+
+def seen(store: Store, code: str) -> Invited:
+    """What an invitation is for. Raises NotFound, Gone."""
+    with store.read() as session:
+        return _told(session, store, _row(session, store, code))
+
+
+def listed(store: Store, federation_id: str) -> list[Invited]:
+    """A federation's invitations that nobody has used and that still hold."""
+    query = select(Invitation).where(Invitation.federation_id == federation_id, Invitation.used_at.is_(None))
+    query = query.where(Invitation.expires_at > store.clock()).order_by(Invitation.created_at)
+    with store.read() as session:
+        return [_told(session, store, row) for row in session.scalars(query)]
+
+
+def withdraw(store: Store, caller: Caller, invitation_id: str, federation_id: str) -> None:
+    """Take an unused invitation of the federation back. Raises NotFound."""
+    mine = (Invitation.id == invitation_id, Invitation.federation_id == federation_id, Invitation.used_at.is_(None))
+    with store.begin() as session:
+        if session.scalar(delete(Invitation).where(*mine).returning(Invitation.id)) is None:
+            raise NotFound("there is no such invitation, or it was used")
+        audit.record(session, store, caller, "invitation withdrawn", "invitation", invitation_id, federation_id)
+
+
+def accept(store: Store, caller: Caller, code: str) -> str | None:
+    """Give somebody who has an account what the invitation says; returns the federation. Raises as `open_`."""
+    with store.begin() as session:
+        person = session.get_one(Person, caller.id)
+        invitation = open_(session, store, code, person.email or "")
+        take_up(session, store, caller, invitation, person)
+        return invitation.federation_id
+
+
+def open_(session: Session, store: Store, code: str, email: str) -> Invitation:
+    """An invitation for this address that nobody has used, locked until the transaction ends.
+
+    Raises NotFound where there is none, Gone where it was used or has expired, Forbidden where it is another's.
+    """
+    invitation = _row(session, store, code, lock=True)
+    if invitation.email is not None and invitation.email != email:
+        raise Forbidden("this invitation is for another address; sign in or register with the one it was sent to")
+    return invitation
+
+
+def take_up(session: Session, store: Store, caller: Caller, invitation: Invitation, person: Person) -> None:
+    """Use an open invitation up for `person`, in the caller's transaction."""
+    invitation.used_at, invitation.used_by = store.clock(), person.id
+    if invitation.email is not None:
+        person.confirmed_at = person.confirmed_at or store.clock()
+    if invitation.is_admin:
+        person.is_admin = True
+    if invitation.federation_id is not None and invitation.role is not None:
+        member_id = None
+        if invitation.member_name is not None:
+            member_id = _member(session, store, invitation.federation_id, invitation.member_name).id
+        roles.set_role(session, store, person.id, invitation.federation_id, invitation.role, member_id)
+    session.flush()
+    told = {"role": invitation.role, "member": invitation.member_name, "is_admin": invitation.is_admin}
+    audit.record(
+        session, store, caller, "invitation taken up", "invitation", invitation.id, invitation.federation_id, **told
+    )
+
+
+def _member(session: Session, store: Store, federation_id: str, name: str) -> Member:
+    query = select(Member).where(Member.federation_id == federation_id, Member.name == name)
+    found = session.scalar(query)
+    if found is None:
+        found = Member(id=new_id(), federation_id=federation_id, name=name, created_at=store.clock())
+        found.max_examples = devices.MOST_EXAMPLES
+        session.add(found)
+        session.flush()
+    return found
+
+
+def _row(session: Session, store: Store, code: str, *, lock: bool = False) -> Invitation:
+    row = session.get(Invitation, secret_hash(code), with_for_update=lock)
+    if row is None:
+        raise NotFound("there is no such invitation; check the link, or ask for another")
+    if row.used_at is not None:
+        raise Gone("this invitation was used already; sign in, or ask for another")
+    if row.expires_at <= store.clock():
+        raise Gone("this invitation has expired; ask for another")
+    return row
+
+
+def _told(session: Session, store: Store, row: Invitation) -> Invited:
+    federation = None if row.federation_id is None else session.get_one(Federation, row.federation_id).name
+    left_s = max(0.0, row.expires_at - store.clock())
+    return Invited(row.id, federation, row.role, row.member_name, row.email, left_s)

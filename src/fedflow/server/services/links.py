@@ -1,0 +1,45 @@
+"""One-time links that are given to people: to set a password, to confirm an address."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Literal
+
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from fedflow.server.database.people import Link, Person
+from fedflow.server.errors import NotFound
+from fedflow.server.services import audit
+from fedflow.server.services.identity import Caller, secret_hash
+from fedflow.server.store import Store
+
+Purpose = Literal["password", "address"]
+LIFE_S = 86_400.0
+
+
+def make(store: Store, caller: Caller, person_id: str, purpose: Purpose, about: str = "") -> str:
+    """The code of a new link for a person, which replaces those of the same purpose before. Raises NotFound."""
+    code = secrets.token_urlsafe(24)
+    with store.begin() as session:
+        person = session.get(Person, person_id)
+        if person is None or person.deleted_at is not None:
+            raise NotFound(f"there is no person {person_id}")
+        session.execute(delete(Link).where(Link.person_id == person_id, Link.purpose == purpose))
+        expires_at = store.clock() + LIFE_S
+        session.add(
+            Link(hash=secret_hash(code), person_id=person_id, purpose=purpose, about=about, expires_at=expires_at)
+        )
+        session.flush()
+        audit.record(session, store, caller, f"link to set {purpose} made", "person", person_id)
+    return code
+
+
+def use(session: Session, store: Store, code: str, purpose: Purpose) -> Link:
+    """The link of this code, used up in the caller's transaction. Raises NotFound where it is unknown, used or over."""
+    link = session.get(Link, secret_hash(code), with_for_update=True)
+    if link is None or link.purpose != purpose or link.expires_at <= store.clock():
+        raise NotFound("this link was used, has expired or is incomplete; ask for another")
+    session.delete(link)
+    session.flush()
+    return link

@@ -1,0 +1,164 @@
+"""What people may do in a federation: one role each, of four that hold one another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from fedflow.server.database.people import Person, Role, RoleName
+from fedflow.server.database.tables import Artifact, Device, Federation, Member, Run, Version
+from fedflow.server.errors import Conflict, Forbidden, NotFound
+from fedflow.server.services import audit
+from fedflow.server.services.identity import Caller
+from fedflow.server.store import Store
+
+ROLES: tuple[RoleName, ...] = get_args(RoleName)
+
+FEDERATION_OF: dict[str, Select[str]] = {
+    "federation_id": select(Federation.id),
+    "run_id": select(Run.federation_id),
+    "member_id": select(Member.federation_id),
+    "device_id": select(Member.federation_id).join(Device, Device.member_id == Member.id),
+    "artifact_id": select(Artifact.federation_id),
+    "version_id": select(Artifact.federation_id).join(Version, Version.artifact_id == Artifact.id),
+}
+"""How the federation is found that a part of an address belongs to."""
+
+KEY_OF = {
+    "federation_id": Federation.id,
+    "run_id": Run.id,
+    "member_id": Member.id,
+    "device_id": Device.id,
+    "artifact_id": Artifact.id,
+    "version_id": Version.id,
+}
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A person with a role in a federation; `member_id` is the member that a participant acts for."""
+
+    person_id: str
+    name: str
+    email: str | None
+    role: RoleName
+    member_id: str | None
+
+
+def is_at_least(own: RoleName | None, least: RoleName) -> bool:
+    """Whether a role holds another one."""
+    return own is not None and ROLES.index(own) >= ROLES.index(least)
+
+
+def role_in(store: Store, caller: Caller, federation_id: str) -> RoleName | None:
+    """What `caller` is in the federation; None for nothing. The server's administrators are administrators of all."""
+    with store.read() as session:
+        return role(session, caller, federation_id)
+
+
+def require(store: Store, caller: Caller, part: str, identifier: str, least: RoleName) -> str:
+    """Return the federation of the thing that `part` of an address names, where `caller` is at least `least` in it.
+
+    Raises NotFound where there is no such thing, or none that the caller may know of, and Forbidden where their role
+    is too small.
+    """
+    with store.read() as session:
+        federation_id = session.scalar(FEDERATION_OF[part].where(KEY_OF[part] == identifier))
+        own = None if federation_id is None else role(session, caller, federation_id)
+    if federation_id is None or own is None:
+        raise NotFound(f"there is no {part.removesuffix('_id')} {identifier}")
+    if not is_at_least(own, least):
+        raise Forbidden(f"this is for a {least}, and your role here is {own}; ask the federation's administrator")
+    return federation_id
+
+
+def federations_of(session: Session, caller: Caller) -> list[str] | None:
+    """Identifiers of the federations that `caller` may look into; None for all."""
+    if caller.kind == "device":
+        return [caller.federation_id or ""]
+    if caller.kind == "server" or caller.is_admin:
+        return None if caller.federation_id is None else [caller.federation_id]
+    query = select(Role.federation_id).where(Role.person_id == caller.id)
+    if caller.federation_id is not None:
+        query = query.where(Role.federation_id == caller.federation_id)
+    return list(session.scalars(query))
+
+
+def holders(store: Store, federation_id: str) -> list[Holder]:
+    """The people of a federation with their roles, by name."""
+    query = (
+        select(Person.id, Person.name, Person.email, Role.role, Role.member_id)
+        .join(Role, Role.person_id == Person.id)
+        .where(Role.federation_id == federation_id)
+        .order_by(Person.name, Person.id)
+    )
+    with store.read() as session:
+        return [Holder(*row) for row in session.execute(query)]
+
+
+def give(store: Store, caller: Caller, federation_id: str, person_id: str, given: RoleName) -> None:
+    """Make a person of the federation something else.
+
+    Raises NotFound where the person has no role there (they come by invitation), Conflict where the federation would
+    be left without an administrator.
+    """
+    with store.begin() as session:
+        row = _locked(session, federation_id, person_id)
+        before, row.role = row.role, given
+        session.flush()
+        _check_administrators(session, federation_id)
+        audit.record(
+            session, store, caller, "role changed", "person", person_id, federation_id, before=before, role=given
+        )
+
+
+def take(store: Store, caller: Caller, federation_id: str, person_id: str) -> None:
+    """Let a person have nothing to do with the federation any more. Raises as `give`."""
+    with store.begin() as session:
+        row = _locked(session, federation_id, person_id)
+        before = row.role
+        session.delete(row)
+        session.flush()
+        _check_administrators(session, federation_id)
+        audit.record(session, store, caller, "role taken", "person", person_id, federation_id, before=before)
+
+
+def set_role(
+    session: Session, store: Store, person_id: str, federation_id: str, given: RoleName, member_id: str | None
+) -> None:
+    """Note a role in the caller's transaction; one that is there is raised, and never made smaller."""
+    row = session.get(Role, (person_id, federation_id))
+    if row is None:
+        row = Role(person_id=person_id, federation_id=federation_id, role=given, created_at=store.clock())
+        session.add(row)
+    elif not is_at_least(row.role, given):
+        row.role = given
+    row.member_id = member_id or row.member_id
+    session.flush()
+
+
+def role(session: Session, caller: Caller, federation_id: str) -> RoleName | None:
+    """What `caller` is in the federation, within the caller's transaction; None for nothing."""
+    if caller.federation_id not in (None, federation_id):
+        return None
+    if caller.kind == "server" or caller.is_admin:
+        return "administrator"
+    return session.scalar(select(Role.role).where(Role.person_id == caller.id, Role.federation_id == federation_id))
+
+
+def _locked(session: Session, federation_id: str, person_id: str) -> Role:
+    # The federation's row stands for all its roles: two administrators cannot leave at the same moment.
+    session.execute(select(Federation.id).where(Federation.id == federation_id).with_for_update())
+    row = session.get(Role, (person_id, federation_id))
+    if row is None:
+        raise NotFound(f"the person {person_id} has no role in this federation; invite them")
+    return row
+
+
+def _check_administrators(session: Session, federation_id: str) -> None:
+    query = select(Role.person_id).where(Role.federation_id == federation_id, Role.role == "administrator").limit(1)
+    if session.scalar(query) is None:
+        raise Conflict("the federation would be left without an administrator; make somebody else one first")

@@ -1,0 +1,101 @@
+"""The second factor: a code that a person's device makes every half minute (TOTP, RFC 6238), and codes for its loss."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import secrets
+from dataclasses import dataclass
+
+import pyotp
+from cryptography.fernet import Fernet
+from sqlalchemy import select
+
+from fedflow.server.database.people import Person
+from fedflow.server.errors import Conflict, Forbidden, Unprocessable
+from fedflow.server.services import audit
+from fedflow.server.services.identity import Caller, secret_hash
+from fedflow.server.store import Store
+
+STEP_S = 30
+WINDOW = 1
+"""Steps before and after the present one that are taken, as clocks differ."""
+
+RECOVERY_CODES = 10
+ISSUER = "FedFlow"
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What the person's device needs: the secret in base32, and the same as an address for a QR code."""
+
+    secret: str
+    address: str
+
+
+def begin(store: Store, caller: Caller) -> Begun:
+    """A secret for the caller's device; it counts once `confirm` has seen a code of it.
+
+    Raises Conflict where the account has a second factor already.
+    """
+    secret = pyotp.random_base32()
+    with store.begin() as session:
+        person = session.get_one(Person, caller.id)
+        if person.totp_at is not None:
+            raise Conflict("this account has a second factor already; take it off first to set up another device")
+        person.totp = _cipher(store).encrypt(secret.encode()).decode()
+        address = pyotp.TOTP(secret).provisioning_uri(name=person.email or person.name, issuer_name=ISSUER)
+    return Begun(secret, address)
+
+
+def confirm(store: Store, caller: Caller, code: str) -> list[str]:
+    """Ask for the second factor from now on. Returns codes for the loss of the device, which are told this once.
+
+    Raises Unprocessable where the code is not the device's.
+    """
+    codes = [f"{secrets.token_hex(3)}-{secrets.token_hex(3)}" for _ in range(RECOVERY_CODES)]
+    with store.begin() as session:
+        person = session.scalars(select(Person).where(Person.id == caller.id).with_for_update()).one()
+        if person.totp is None or person.totp_at is not None or not _uses(store, person, code):
+            raise Unprocessable("code: is not the one that your device shows now; check its clock, and try again")
+        person.totp_at, person.recovery = store.clock(), [secret_hash(each) for each in codes]
+        audit.record(session, store, caller, "second factor set up", "person", person.id)
+    return codes
+
+
+def take_off(store: Store, caller: Caller, person_id: str) -> None:
+    """Let a person sign in with the password alone. Raises Forbidden for another's account, but by an administrator."""
+    if caller.id != person_id and not caller.is_admin:
+        raise Forbidden("this is another's account")
+    with store.begin() as session:
+        person = session.scalars(select(Person).where(Person.id == person_id).with_for_update()).one()
+        person.totp, person.totp_at, person.recovery = None, None, []
+        audit.record(session, store, caller, "second factor taken off", "person", person_id)
+
+
+def is_right(store: Store, person: Person, code: str) -> bool:
+    """Whether `code` is the device's now, or a recovery code, or none is wanted; it is used up with the transaction."""
+    if person.totp_at is None:
+        return True
+    if _uses(store, person, code):
+        return True
+    digest = secret_hash(code.strip().lower())
+    left = [kept for kept in person.recovery if not hmac.compare_digest(kept, digest)]
+    used = len(left) < len(person.recovery)
+    person.recovery = left
+    return used
+
+
+def _uses(store: Store, person: Person, code: str) -> bool:
+    """A code counts once: whoever looks over a shoulder comes too late."""
+    totp = pyotp.TOTP(_cipher(store).decrypt(person.totp or "").decode())
+    step = int(store.clock() // STEP_S)
+    for candidate in range(step - WINDOW, step + WINDOW + 1):
+        if candidate > person.totp_used and hmac.compare_digest(totp.generate_otp(candidate), code.replace(" ", "")):
+            person.totp_used = candidate
+            return True
+    return False
+
+
+def _cipher(store: Store) -> Fernet:
+    return Fernet(base64.urlsafe_b64encode(store.key("second factor")))

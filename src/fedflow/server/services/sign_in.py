@@ -1,0 +1,229 @@
+"""Signing in with address and password, and the browsers that are signed in."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy.orm import Session
+
+from fedflow.server.database.people import Attempts, Person, SignIn
+from fedflow.server.errors import ApiError, Forbidden, NotFound, Unauthorised
+from fedflow.server.services import audit, passwords, second_factor
+from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.identity import SCOPES, Caller, secret_hash
+from fedflow.server.store import Store
+
+LONGEST_S = 30 * 86_400.0
+IDLE_S = 7 * 86_400.0
+FRESH_S = 900.0
+SEEN_EVERY_S = 60.0
+"""How often it is written down that a browser was seen."""
+
+FREE_FAILURES = 5
+FIRST_LOCK_S, LONGEST_LOCK_S = 30.0, 900.0
+TRIES_KEPT_S = 86_400.0
+LONGEST_AGENT = 200
+
+WRONG = "the address, the password or the code is wrong, or there were too many tries; wait a while and try again"
+"""One sentence for all of it: it tells nobody which addresses have accounts."""
+
+NEEDS_CODE = "enter the code that your second device shows, or one of your recovery codes"
+
+PERSON_OF_COOKIE = (
+    select(
+        SignIn.id,
+        SignIn.person_id,
+        SignIn.created_at,
+        SignIn.seen_at,
+        SignIn.fresh_at,
+        Person.name,
+        Person.is_admin,
+        Person.locale,
+        Person.disabled_at,
+        Person.deleted_at,
+    )
+    .join(Person, Person.id == SignIn.person_id)
+    .where(SignIn.hash == bindparam("hash"))
+)
+
+
+class NeedsCode(ApiError):  # noqa: N818 - what is wanted
+    """Address and password are right, and the account has a second factor."""
+
+    status = 401
+    code = "needs_code"
+
+
+@dataclass(frozen=True)
+class Browser:
+    """One signed-in browser, as its owner sees it."""
+
+    id: str
+    agent: str
+    address: str
+    created_at: float
+    seen_at: float
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """Who uses a browser; `is_fresh`: they gave their password a short while ago."""
+
+    caller: Caller
+    locale: str | None
+    is_fresh: bool
+
+
+def sign_in(store: Store, email: str, password: str, code: str, agent: str, address: str) -> str:
+    """Sign a browser in, and return the text of its cookie.
+
+    Takes as long for an address without account. After FREE_FAILURES wrong tries the account waits, longer after each.
+
+    Raises Unauthorised with one sentence for all that may be wrong, and NeedsCode where only the second factor lacks.
+    """
+    address_given = email.strip().lower()
+    with store.read() as session:
+        found = session.scalar(select(Person).where(Person.email == address_given))
+    right = passwords.is_right(password, None if found is None else found.password)
+    cookie = secrets.token_urlsafe(32)
+    with store.begin() as session:
+        tries = _tries(session, address_given)
+        person = None if found is None else session.get(Person, found.id, with_for_update=True)
+        right = right and person is not None and found is not None and person.password == found.password
+        right = right and tries.locked_until <= store.clock()
+        if person is None or not right or person.disabled_at is not None or person.deleted_at is not None:
+            outcome = WRONG
+        elif person.totp_at is not None and not code:
+            outcome = NEEDS_CODE
+        elif not second_factor.is_right(store, person, code):
+            outcome = WRONG
+        else:
+            outcome = ""
+            if passwords.is_outdated(person.password or ""):
+                person.password = passwords.hashed(password)
+            session.delete(tries)
+            _begin(session, store, person, cookie, agent, address)
+        if outcome == WRONG:
+            _failed(session, store, tries, person, address)
+    if outcome == NEEDS_CODE:
+        raise NeedsCode(NEEDS_CODE)
+    if outcome:
+        raise Unauthorised(outcome)
+    return cookie
+
+
+def _tries(session: Session, email: str) -> Attempts:
+    """The line of this address, locked until the transaction ends, made where there is none."""
+    digest = secret_hash(email)
+    found = session.get(Attempts, digest, with_for_update=True)
+    if found is None:
+        found = Attempts(address=digest, failures=0, locked_until=0.0, tried_at=0.0)
+        session.add(found)
+        session.flush()
+    return found
+
+
+def _begin(session: Session, store: Store, person: Person, cookie: str, agent: str, address: str) -> None:
+    now = store.clock()
+    row = SignIn(hash=secret_hash(cookie), id=new_id(), person_id=person.id, agent=agent[:LONGEST_AGENT])
+    row.address, row.created_at, row.seen_at, row.fresh_at = address, now, now, now
+    session.add(row)
+    session.flush()
+    caller = Caller("person", person.id, name=person.name, via=f"sign-in {row.id}", address=address)
+    audit.record(session, store, caller, "signed in", "person", person.id, None, agent=row.agent)
+
+
+def _failed(session: Session, store: Store, tries: Attempts, person: Person | None, address: str) -> None:
+    """Count a wrong try; while an address waits, tries are not counted, or anybody could make it wait for ever."""
+    now = store.clock()
+    if tries.locked_until > now:
+        return
+    tries.failures, tries.tried_at = tries.failures + 1, now
+    beyond = tries.failures - FREE_FAILURES
+    if beyond < 0:
+        return
+    wait_s = min(LONGEST_LOCK_S, FIRST_LOCK_S * 2.0 ** min(beyond, 20))
+    tries.locked_until = now + wait_s
+    if person is not None:
+        caller = Caller("person", "", name="somebody", via="sign-in page", address=address)
+        audit.record(session, store, caller, "account locked", "person", person.id, None, seconds=wait_s)
+
+
+def who(store: Store, cookie: str, address: str) -> SignedIn | None:
+    """Who is signed in with this cookie, by what the database says now; None where nobody is any more."""
+    now = store.clock()
+    digest = secret_hash(cookie)
+    with store.read() as session:
+        row = session.execute(PERSON_OF_COOKIE, {"hash": digest}).one_or_none()
+    if row is None or row.disabled_at is not None or row.deleted_at is not None:
+        return None
+    if now >= min(row.created_at + LONGEST_S, row.seen_at + IDLE_S):
+        return None
+    if now - row.seen_at >= SEEN_EVERY_S:
+        with store.begin() as session:
+            session.execute(update(SignIn).where(SignIn.hash == digest).values(seen_at=now, address=address))
+    caller = Caller(
+        "person",
+        row.person_id,
+        name=row.name,
+        via=f"sign-in {row.id}",
+        address=address,
+        is_admin=row.is_admin,
+        scopes=frozenset(SCOPES),
+    )
+    return SignedIn(caller, row.locale, now - row.fresh_at < FRESH_S)
+
+
+def browsers(store: Store, caller: Caller) -> list[Browser]:
+    """The caller's signed-in browsers, the one used last first."""
+    query = select(SignIn).where(SignIn.person_id == caller.id).order_by(SignIn.seen_at.desc())
+    since = store.clock()
+    with store.read() as session:
+        return [
+            Browser(row.id, row.agent, row.address, row.created_at, row.seen_at)
+            for row in session.scalars(query)
+            if since < min(row.created_at + LONGEST_S, row.seen_at + IDLE_S)
+        ]
+
+
+def confirm(store: Store, caller: Caller, password: str) -> None:
+    """Make the caller's sign-in fresh again. Raises Forbidden where the password is wrong."""
+    with store.read() as session:
+        person = session.get_one(Person, caller.id)
+    right = passwords.is_right(password, person.password)
+    with store.begin() as session:
+        tries = _tries(session, person.email or caller.id)
+        right = right and tries.locked_until <= store.clock()
+        if right:
+            session.delete(tries)
+            fresh = update(SignIn).where(SignIn.id == caller.via.removeprefix("sign-in "))
+            session.execute(fresh.values(fresh_at=store.clock()))
+        else:
+            _failed(session, store, tries, person, caller.address)
+    if not right:
+        raise Forbidden("the password is wrong, or there were too many tries; wait a while and try again")
+
+
+def end(store: Store, caller: Caller, browser_id: str) -> None:
+    """Sign one of the caller's browsers out. Raises NotFound where there is none of that identifier."""
+    with store.begin() as session:
+        mine = delete(SignIn).where(SignIn.person_id == caller.id, SignIn.id == browser_id)
+        if session.scalar(mine.returning(SignIn.id)) is None:
+            raise NotFound("there is no such sign-in")
+        audit.record(session, store, caller, "signed out", "sign-in", browser_id)
+
+
+def end_all(session: Session, person_id: str, but: str = "") -> None:
+    """Sign all browsers of a person out but the one of the identifier `but`; in the caller's transaction."""
+    session.execute(delete(SignIn).where(SignIn.person_id == person_id, SignIn.id != but))
+
+
+def forget(store: Store) -> None:
+    """Drop the sign-ins that are over, and wrong tries of long ago."""
+    now = store.clock()
+    over = (SignIn.created_at <= now - LONGEST_S) | (SignIn.seen_at <= now - IDLE_S)
+    with store.begin() as session:
+        session.execute(delete(SignIn).where(over))
+        session.execute(delete(Attempts).where(Attempts.tried_at <= now - TRIES_KEPT_S))

@@ -1,0 +1,83 @@
+"""People's API tokens: each with a name, what it may do, and an end."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from fedflow.server.database.people import PersonToken
+from fedflow.server.errors import Forbidden, NotFound, Unprocessable
+from fedflow.server.services import audit
+from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.identity import PERSON_PREFIX, SCOPES, Caller, Scope, new_token
+from fedflow.server.store import Store
+
+LONGEST_LIFE_S = 366 * 86_400.0
+MOST = 50
+
+
+@dataclass(frozen=True)
+class TokenFacts:
+    """A token as its owner sees it; its text was told once."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...]
+    federation_id: str | None
+    created_at: float
+    expires_at: float | None
+
+
+def make(
+    store: Store, caller: Caller, name: str, scopes: Collection[Scope], life_s: float, federation_id: str | None = None
+) -> str:
+    """A new token's text, for `life_s` seconds. It can do nothing that its owner cannot.
+
+    Raises Unprocessable for what cannot be asked for, Forbidden where the caller's own token may do less.
+    """
+    if not scopes or not set(scopes) <= set(SCOPES):
+        raise Unprocessable(f"scopes: take some of {', '.join(SCOPES)}")
+    if not 0 < life_s <= LONGEST_LIFE_S:
+        raise Unprocessable(f"life: at most {LONGEST_LIFE_S / 86_400:.0f} days")
+    if not 1 <= len(name.strip()) <= 80 or not name.isprintable():
+        raise Unprocessable("name: give 1 to 80 letters in one line")
+    if not set(scopes) <= caller.scopes or caller.federation_id not in (None, federation_id):
+        raise Forbidden("a token can make none that may do more than itself")
+    text, digest = new_token(PERSON_PREFIX)
+    now = store.clock()
+    with store.begin() as session:
+        mine = select(PersonToken.id).where(PersonToken.person_id == caller.id, PersonToken.revoked_at.is_(None))
+        if len(session.scalars(mine).all()) >= MOST:
+            raise Unprocessable(f"you have {MOST} tokens; revoke one that you no longer need")
+        row = PersonToken(hash=digest, id=new_id(), person_id=caller.id, name=name.strip(), created_at=now)
+        row.scopes, row.federation_id, row.expires_at = sorted(scopes), federation_id, now + life_s
+        session.add(row)
+        session.flush()
+        told = {"name": row.name, "scopes": row.scopes, "days": life_s / 86_400}
+        audit.record(session, store, caller, "token made", "token", row.id, federation_id, **told)
+    return text
+
+
+def listed(store: Store, caller: Caller) -> list[TokenFacts]:
+    """The caller's tokens that are not revoked, newest first."""
+    query = select(PersonToken).where(PersonToken.person_id == caller.id, PersonToken.revoked_at.is_(None))
+    with store.read() as session:
+        return [
+            TokenFacts(row.id, row.name, tuple(row.scopes), row.federation_id, row.created_at, row.expires_at)
+            for row in session.scalars(query.order_by(PersonToken.created_at.desc()))
+        ]
+
+
+def revoke(store: Store, caller: Caller, token_id: str) -> None:
+    """End one of the caller's tokens, at once. Twice changes nothing. Raises NotFound where there is none."""
+    with store.begin() as session:
+        row = session.scalar(
+            select(PersonToken).where(PersonToken.id == token_id, PersonToken.person_id == caller.id).with_for_update()
+        )
+        if row is None:
+            raise NotFound("there is no such token of yours")
+        if row.revoked_at is None:
+            row.revoked_at = store.clock()
+            audit.record(session, store, caller, "token revoked", "token", token_id, row.federation_id)

@@ -1,0 +1,104 @@
+"""The audit log: a chain in which nothing is altered or taken out unnoticed."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import text
+
+from fedflow.server.services import audit, federations
+from fedflow.server.services.audit import verify
+from fedflow.server.services.identity import SERVER
+from fedflow.server.store import Store
+
+
+def write(store: Store, count: int) -> None:
+    for number in range(count):
+        with store.begin() as session:
+            audit.record(session, store, SERVER, "tried", "thing", str(number), None, number=number, share=0.1)
+
+
+@pytest.fixture
+def log(store: Store) -> Store:
+    """A store with a short log; the federation that every store has is its first entry."""
+    write(store, 6)
+    return store
+
+
+def test_what_was_written_stands(log: Store) -> None:
+    found = verify(log)
+    assert (found.entries, found.faults) == (7, ())
+    newest = audit.listed(log, before=2**62, limit=2)
+    assert [(entry.number, entry.facts) for entry in newest] == [
+        (7, {"number": 5, "share": 0.1}),
+        (6, {"number": 4, "share": 0.1}),
+    ]
+    assert newest[0].hash == found.head
+    assert [entry.number for entry in audit.listed(log, action="federation made", before=2**62, limit=9)] == [1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "at = at + 1",
+        "actor = 'another'",
+        "actor_id = 'x'",
+        "via = ''",
+        "address = '192.0.2.1'",
+        "action = 'nothing'",
+        "federation_id = 'f'",
+        "object_id = '9'",
+        "facts = '{}'",
+        "hash = 'aa'",
+    ],
+)
+def test_a_row_that_was_altered_is_found(log: Store, change: str) -> None:
+    with log.engine.begin() as connection:
+        connection.execute(text(f"UPDATE audit_entry SET {change} WHERE number = 4"))  # noqa: S608 - written above
+    assert "entry 4 was altered" in verify(log).faults
+
+
+def test_rows_that_were_taken_out_are_found(log: Store) -> None:
+    with log.engine.begin() as connection:
+        connection.execute(text("DELETE FROM audit_entry WHERE number IN (3, 4)"))
+    assert verify(log).faults == ("entry 3 was taken out", "entry 4 was taken out")
+
+
+def test_rows_that_were_taken_off_the_end_are_found_and_the_head_is_sealed(log: Store) -> None:
+    with log.engine.begin() as connection:
+        connection.execute(text("DELETE FROM audit_entry WHERE number > 5"))
+    assert verify(log).faults == ("entries 6 to 7 were taken off the end",)
+    with log.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE audit_head SET entries = 5, hash = (SELECT hash FROM audit_entry WHERE number = 5)")
+        )
+    assert verify(log).faults == ("the head was altered, or is another server's",)
+
+
+def test_a_row_in_anothers_place_is_found(log: Store) -> None:
+    with log.engine.begin() as connection:
+        connection.execute(text("UPDATE audit_entry SET number = 100 WHERE number = 3"))
+        connection.execute(text("UPDATE audit_entry SET number = 3 WHERE number = 4"))
+        connection.execute(text("UPDATE audit_entry SET number = 4 WHERE number = 100"))
+    assert verify(log).faults[:2] == ("entry 3 was altered", "entry 4 was altered")
+
+
+def test_entries_of_many_at_once_make_one_chain(store: Store) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: federations.create(store, f"f{number}"), range(24)))
+    found = verify(store)
+    assert (found.entries, found.faults) == (25, ())
+
+
+def test_what_is_rolled_back_is_in_no_chain(log: Store) -> None:
+    def fail() -> None:
+        with log.begin() as session:
+            audit.record(session, log, SERVER, "tried", "thing", "x")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    write(log, 1)
+    found = verify(log)
+    assert (found.entries, found.faults) == (8, ())

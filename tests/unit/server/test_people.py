@@ -1,0 +1,324 @@
+"""Accounts, signing in, second factors, invitations, roles, tokens: on both databases."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pyotp
+import pytest
+from tests.unit.server.conftest import Clock
+
+from fedflow.server.database.people import Person
+from fedflow.server.errors import Conflict, Forbidden, Gone, NotFound, Unauthorised, Unprocessable
+from fedflow.server.services import (
+    accounts,
+    audit,
+    federations,
+    identity,
+    invitations,
+    links,
+    passwords,
+    roles,
+    second_factor,
+    sign_in,
+    tokens,
+)
+from fedflow.server.services.identity import SERVER, Caller
+from fedflow.server.services.sign_in import NeedsCode
+from fedflow.server.store import Store
+
+PASSWORD = "violet tram eats seven maps"  # noqa: S105 - a test's
+OTHER = "seventeen quiet lamps near rome"
+
+
+def invited(store: Store, federation_id: str, role: roles.RoleName, name: str, member: str | None = None) -> str:
+    code = invitations.make(store, SERVER, federation_id, role, member=member)
+    return accounts.register(store, name, f"{name}@example.org", PASSWORD, code, "192.0.2.7")
+
+
+def signed_in(store: Store, name: str, password: str = PASSWORD, code: str = "") -> Caller:
+    cookie = sign_in.sign_in(store, f"{name}@example.org", password, code, "Firefox", "192.0.2.7")
+    found = sign_in.who(store, cookie, "192.0.2.7")
+    assert found is not None
+    return found.caller
+
+
+def actions(store: Store) -> list[str]:
+    return [entry.action for entry in reversed(audit.listed(store, before=2**62, limit=100))]
+
+
+def test_the_first_administrator_comes_by_the_servers_invitation(store: Store) -> None:
+    identity.first_coordinator(store)
+    old, code = invitations.first(store), invitations.first(store)
+    assert old is not None
+    assert code is not None
+    with pytest.raises(NotFound, match="there is no such invitation"):
+        invitations.seen(store, old)
+    person = accounts.register(store, "Ada Lovelace", "ADA@Example.org ", PASSWORD, code, "")
+    assert person == identity.FIRST
+    caller = signed_in(store, "ada")
+    assert (caller.is_admin, caller.name, caller.id) == (True, "Ada Lovelace", person)
+    assert invitations.first(store) is None
+    assert identity.authenticate(store, (store.folder / identity.TOKEN_FILE).read_text().strip()).name == "Ada Lovelace"
+
+
+def test_an_invitation_gives_one_person_a_role(store: Store, federation_id: str, clock: Clock) -> None:
+    code = invitations.make(store, SERVER, federation_id, "participant", member="museum", email="Eve@example.org")
+    seen = invitations.seen(store, code)
+    assert (seen.federation, seen.role, seen.member, seen.email) == (
+        "federation",
+        "participant",
+        "museum",
+        "eve@example.org",
+    )
+    with pytest.raises(Forbidden, match="for another address"):
+        accounts.register(store, "Mallory", "mallory@example.org", PASSWORD, code, "")
+    person = accounts.register(store, "Eve", "eve@example.org", PASSWORD, code, "")
+    [holder] = roles.holders(store, federation_id)
+    [member] = federations.members(store, federation_id)
+    assert (holder.person_id, holder.role, holder.member_id, member.name) == (
+        person,
+        "participant",
+        member.id,
+        "museum",
+    )
+    with pytest.raises(Gone, match="was used already"):
+        accounts.register(store, "Eve", "eve2@example.org", PASSWORD, code, "")
+    late = invitations.make(store, SERVER, federation_id, "viewer")
+    clock.now += invitations.LIFE_S
+    with pytest.raises(Gone, match="has expired"):
+        invitations.seen(store, late)
+    assert invitations.listed(store, federation_id) == []
+
+
+def test_who_has_an_account_takes_an_invitation_up_and_keeps_the_larger_role(store: Store, federation_id: str) -> None:
+    invited(store, federation_id, "coordinator", "ada")
+    with pytest.raises(Conflict, match="has an account already"):
+        invited(store, federation_id, "viewer", "ada")
+    ada = signed_in(store, "ada")
+    other = federations.create(store, "other")
+    for target, role in ((other, "viewer"), (federation_id, "viewer")):
+        code = invitations.make(store, SERVER, target, role)
+        assert invitations.accept(store, ada, code) == target
+    assert roles.role_in(store, ada, federation_id) == "coordinator"
+    assert roles.role_in(store, ada, other) == "viewer"
+
+
+@pytest.mark.parametrize(
+    ("name", "email", "password", "message"),
+    [
+        ("Ada", "ada", PASSWORD, "^email: "),
+        ("Ada", "a@b@c.org", PASSWORD, "^email: "),
+        ("", "ada@example.org", PASSWORD, "^name: "),
+        ("A\x1b[2J", "ada@example.org", PASSWORD, "^name: "),
+        ("Ada", "ada@example.org", "short", "at least 12"),
+        ("Ada", "ada@example.org", "password1234", "easily guessed"),
+        ("Ada Lovelace", "ada@example.org", "lovelaceada1", "easily guessed"),
+        ("Ada", "ada@example.org", "x" * 201, "at most 200"),
+    ],
+)
+def test_what_is_no_account_is_refused_and_uses_nothing_up(
+    store: Store, federation_id: str, name: str, email: str, password: str, message: str
+) -> None:
+    code = invitations.make(store, SERVER, federation_id, "viewer")
+    with pytest.raises(Unprocessable, match=message):
+        accounts.register(store, name, email, password, code, "")
+    assert invitations.seen(store, code).role == "viewer"
+
+
+def test_wrong_tries_wait_longer_and_longer_for_unknown_addresses_too(
+    store: Store, federation_id: str, clock: Clock
+) -> None:
+    invited(store, federation_id, "viewer", "ada")
+    for name in ("ada", "nobody"):
+        for _ in range(sign_in.FREE_FAILURES):
+            with pytest.raises(Unauthorised, match="is wrong, or there were too many tries"):
+                signed_in(store, name, OTHER)
+    with pytest.raises(Unauthorised):
+        signed_in(store, "ada")
+    clock.now += sign_in.FIRST_LOCK_S
+    signed_in(store, "ada")
+    assert actions(store).count("account locked") == 1
+    for _ in range(sign_in.FREE_FAILURES + 3):
+        with pytest.raises(Unauthorised):
+            signed_in(store, "ada", OTHER)
+        clock.now += sign_in.LONGEST_LOCK_S
+    clock.now -= sign_in.LONGEST_LOCK_S - 100
+    with pytest.raises(Unauthorised):
+        signed_in(store, "ada")
+
+
+def test_a_browser_is_signed_in_until_it_ends(store: Store, federation_id: str, clock: Clock) -> None:
+    invited(store, federation_id, "viewer", "ada")
+    cookie = sign_in.sign_in(store, "ada@example.org", PASSWORD, "", "x" * 500, "192.0.2.7")
+    with store.engine.connect() as connection:
+        assert cookie not in str(connection.exec_driver_sql("SELECT * FROM sign_in").all())
+    first = sign_in.who(store, cookie, "")
+    assert first is not None
+    assert first.is_fresh
+    clock.now += sign_in.FRESH_S
+    again = sign_in.who(store, cookie, "192.0.2.8")
+    assert again is not None
+    assert not again.is_fresh
+    second = signed_in(store, "ada")
+    assert {(each.address, len(each.agent)) for each in sign_in.browsers(store, second)} == {
+        ("192.0.2.7", 7),
+        ("192.0.2.8", 200),
+    }
+    sign_in.end(store, second, first.caller.via.removeprefix("sign-in "))
+    assert sign_in.who(store, cookie, "") is None
+    with pytest.raises(NotFound):
+        sign_in.end(store, second, first.caller.via.removeprefix("sign-in "))
+    clock.now += sign_in.IDLE_S
+    sign_in.forget(store)
+    assert sign_in.browsers(store, second) == []
+
+
+def test_a_new_password_signs_all_other_browsers_out(store: Store, federation_id: str) -> None:
+    invited(store, federation_id, "viewer", "ada")
+    here, there = signed_in(store, "ada"), signed_in(store, "ada")
+    with pytest.raises(Forbidden, match="the password is wrong"):
+        accounts.change_password(store, here, OTHER, OTHER)
+    accounts.change_password(store, here, PASSWORD, OTHER)
+    [left] = sign_in.browsers(store, here)
+    assert f"sign-in {left.id}" == here.via != there.via
+    with pytest.raises(Unauthorised):
+        signed_in(store, "ada")
+    code = links.make(store, SERVER, here.id, "password")
+    stale = links.make(store, SERVER, here.id, "password")
+    with pytest.raises(NotFound, match="ask for another"):
+        accounts.reset_password(store, code, PASSWORD, "")
+    accounts.reset_password(store, stale, PASSWORD, "")
+    assert sign_in.browsers(store, here) == []
+    with pytest.raises(NotFound):
+        accounts.reset_password(store, stale, OTHER, "")
+    signed_in(store, "ada")
+
+
+def test_a_second_factor_is_asked_for_and_each_code_counts_once(store: Store, federation_id: str, clock: Clock) -> None:
+    invited(store, federation_id, "viewer", "ada")
+    ada = signed_in(store, "ada")
+    begun = second_factor.begin(store, ada)
+    assert begun.address.startswith("otpauth://totp/FedFlow:ada%40example.org?secret=")
+    device = pyotp.TOTP(begun.secret)
+    signed_in(store, "ada")  # it does not count yet
+    with pytest.raises(Unprocessable, match="not the one that your device shows"):
+        second_factor.confirm(store, ada, "000000")
+    recovery = second_factor.confirm(store, ada, device.at(clock.now))
+    clock.now += 30
+    with pytest.raises(NeedsCode):
+        signed_in(store, "ada")
+    with pytest.raises(Unauthorised):
+        signed_in(store, "ada", code="000000")
+    now = device.at(clock.now)
+    signed_in(store, "ada", code=f"{now[:3]} {now[3:]}")
+    with pytest.raises(Unauthorised):
+        signed_in(store, "ada", code=now)
+    signed_in(store, "ada", code=recovery[0])
+    with pytest.raises(Unauthorised):
+        signed_in(store, "ada", code=recovery[0])
+    with store.read() as session:
+        person = session.get_one(Person, ada.id)
+        assert begun.secret not in (person.totp or "")
+        assert len(person.recovery) == second_factor.RECOVERY_CODES - 1
+    second_factor.take_off(store, ada, ada.id)
+    signed_in(store, "ada")
+
+
+def test_roles_hold_one_another_and_an_administrator_stays(store: Store, federation_id: str) -> None:
+    boss = invited(store, federation_id, "administrator", "boss")
+    viewer = invited(store, federation_id, "viewer", "viewer")
+    caller = signed_in(store, "boss")
+    roles.give(store, caller, federation_id, viewer, "coordinator")
+    assert roles.role_in(store, signed_in(store, "viewer"), federation_id) == "coordinator"
+    with pytest.raises(Conflict, match="left without an administrator"):
+        roles.give(store, caller, federation_id, boss, "viewer")
+    with pytest.raises(Conflict, match="left without an administrator"):
+        roles.take(store, caller, federation_id, boss)
+    roles.take(store, caller, federation_id, viewer)
+    with pytest.raises(NotFound, match="invite them"):
+        roles.give(store, caller, federation_id, viewer, "viewer")
+    assert [holder.name for holder in roles.holders(store, federation_id)] == ["boss"]
+
+
+def test_a_token_may_do_no_more_than_its_maker_and_ends(store: Store, federation_id: str, clock: Clock) -> None:
+    invited(store, federation_id, "viewer", "ada")
+    ada = signed_in(store, "ada")
+    text = tokens.make(store, ada, "script", ("read", "account"), 100.0, federation_id)
+    caller = identity.authenticate(store, text, "192.0.2.9")
+    assert (caller.id, caller.scopes, caller.federation_id) == (ada.id, {"read", "account"}, federation_id)
+    assert (caller.via, caller.address) == (f"token {tokens.listed(store, ada)[0].id}", "192.0.2.9")
+    with pytest.raises(Forbidden, match="none that may do more than itself"):
+        tokens.make(store, caller, "more", ("runs",), 100.0, federation_id)
+    with pytest.raises(Forbidden, match="none that may do more than itself"):
+        tokens.make(store, caller, "more", ("read",), 100.0)
+    clock.now += 100
+    with pytest.raises(Unauthorised, match="has expired"):
+        identity.authenticate(store, text)
+    text = tokens.make(store, ada, "again", ("read",), 100.0)
+    tokens.revoke(store, ada, tokens.listed(store, ada)[0].id)
+    with pytest.raises(Unauthorised, match="was revoked"):
+        identity.authenticate(store, text)
+
+
+def test_a_shut_account_is_out_at_once(store: Store, federation_id: str) -> None:
+    person = invited(store, federation_id, "viewer", "ada")
+    ada = signed_in(store, "ada")
+    text = tokens.make(store, ada, "script", ("read",), 100.0)
+    cookie = sign_in.sign_in(store, "ada@example.org", PASSWORD, "", "", "")
+    accounts.disable(store, SERVER, person, disabled=True)
+    assert sign_in.who(store, cookie, "") is None
+    with pytest.raises(Unauthorised, match="was closed"):
+        identity.authenticate(store, text)
+    with pytest.raises(Unauthorised, match="is wrong, or"):
+        signed_in(store, "ada")
+    accounts.disable(store, SERVER, person, disabled=False)
+    signed_in(store, "ada")
+    with pytest.raises(Conflict, match="your own account"):
+        accounts.disable(store, ada, person, disabled=True)
+
+
+def test_a_person_takes_their_data_and_leaves(store: Store, federation_id: str) -> None:
+    identity.first_coordinator(store)
+    boss = invited(store, federation_id, "administrator", "boss")
+    ada = signed_in(store, "boss")
+    told = accounts.export(store, ada)
+    assert told["account"]["email"] == "boss@example.org"
+    assert told["roles"][0]["role"] == "administrator"
+    assert [action["action"] for action in told["actions"]] == ["signed in", "invitation taken up", "account made"]
+    with pytest.raises(Conflict, match="'federation' would be left without an administrator"):
+        accounts.delete_account(store, ada, PASSWORD)
+    invited(store, federation_id, "administrator", "other")
+    with pytest.raises(Forbidden):
+        accounts.delete_account(store, ada, OTHER)
+    accounts.delete_account(store, ada, PASSWORD)
+    with store.engine.connect() as connection:
+        rows = [connection.exec_driver_sql(f"SELECT * FROM {name}").all() for name in ("person", "role", "sign_in")]  # noqa: S608
+    assert "boss@example.org" not in str(rows)
+    assert [holder.name for holder in roles.holders(store, federation_id)] == ["other"]
+    with pytest.raises(Unauthorised):
+        signed_in(store, "boss")
+    assert audit.verify(store).faults == ()
+    assert audit.listed(store, actor_id=boss, before=2**62, limit=1)[0].action == "account closed"
+
+
+def test_nobody_learns_by_the_clock_which_addresses_have_accounts(store: Store, federation_id: str) -> None:
+    """Both sorts of address take one argon2 and the same statements; the quickest of some tries tells."""
+    invited(store, federation_id, "viewer", "ada")
+
+    def seconds(act: Callable[[], object]) -> float:
+        began = time.perf_counter()
+        act()
+        return time.perf_counter() - began
+
+    def try_as(name: str) -> None:
+        with pytest.raises(Unauthorised):
+            signed_in(store, name, OTHER)
+
+    tries = range(sign_in.FREE_FAILURES - 1)
+    taken = [(seconds(lambda: try_as("ada")), seconds(lambda: try_as("nobody"))) for _ in tries]
+    known, unknown = (min(times) for times in zip(*taken, strict=True))
+    assert 0.5 < known / unknown < 2.0
+    hashing = min(seconds(lambda: passwords.is_right("x", None)) for _ in range(5))
+    assert min(known, unknown) > 0.8 * hashing

@@ -1,0 +1,209 @@
+"""Every route walked as nobody, as a device, as each role, as a stranger: what is answered is what the table says."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+import pytest
+from flask import Flask
+from tests.unit.server.conftest import Api, Machine
+from tests.unit.server.run_setting import Setting
+
+from fedflow.errors import RunError
+from fedflow.server.api import rights
+from fedflow.server.database.people import RoleName
+from fedflow.server.database.tables import Version
+from fedflow.server.services import accounts, devices, federations, identity, invitations, registry, roles, tokens
+from fedflow.server.services.identity import SCOPES, SERVER, Caller
+from fedflow.server.services.roles import ROLES
+from fedflow.server.settings import ServerSettings
+from fedflow.server.store import Store
+
+PASSWORD = "violet tram eats seven maps"  # noqa: S105 - a test's
+
+
+@pytest.fixture
+def settings(tmp_path) -> ServerSettings:  # type: ignore[no-untyped-def]
+    """The services are tested on both databases; routes on one."""
+    return ServerSettings(folder=tmp_path / "data")
+
+
+@dataclass
+class Walk:
+    """A federation with one of everything, and people of every role in it."""
+
+    app: Flask
+    store: Store
+    federation_id: str
+    setting: Setting
+
+    def person(self, name: str, federation_id: str, role: RoleName) -> Caller:
+        member = "a" if role == "participant" else None
+        code = invitations.make(self.store, SERVER, federation_id, role, member=member)
+        return Caller("person", accounts.register(self.store, name, f"{name}@example.org", PASSWORD, code, ""))
+
+    def api(self, caller: Caller, scopes: tuple[identity.Scope, ...] = SCOPES) -> Api:
+        return Api(self.app.test_client(), tokens.make(self.store, caller, "walk", scopes, 3600.0))
+
+    def path(self, endpoint: str, rule: str, caller: Caller | None) -> str:
+        """The rule's address with identifiers of things that are there, new ones where the route uses them up."""
+        parts = {"federation_id": self.federation_id, "run_id": self.setting.run, "number": "1", "filename": "x"}
+        if "<person_id>" in rule:
+            name = f"victim{len(roles.holders(self.store, self.federation_id))}"
+            parts["person_id"] = self.person(name, self.federation_id, "viewer").id
+        if "<invitation_id>" in rule:
+            invitations.make(self.store, SERVER, self.federation_id, "viewer")
+            parts["invitation_id"] = invitations.listed(self.store, self.federation_id)[-1].id
+        if "<token_id>" in rule and caller is not None and caller.kind == "person":
+            tokens.make(self.store, caller, "victim", ("read",), 60.0)
+            own = tokens.listed(self.store, caller)
+            parts["token_id"] = next(each.id for each in own if each.name == "victim")
+        if "<member_id>" in rule or "<device_id>" in rule:
+            machine = Machine(self.store)
+            machine.join(devices.new_code(self.store, self.federation_id, "victim", 5, ttl_s=60))
+            parts["device_id"] = machine.device_id
+            found = federations.members(self.store, self.federation_id)
+            parts["member_id"] = next(member.id for member in found if member.name == "victim")
+        if "<sha256>" in rule or "<artifact_id>" in rule or "<version_id>" in rule:
+            version = self.version()
+            parts |= {"sha256": version.content, "artifact_id": version.artifact_id, "version_id": version.id}
+        if endpoint == "uploads.options":
+            parts["upload_id"] = "x"
+        return re.sub(r"<(?:\w+:)?(\w+)>", lambda match: parts.get(match[1], "x"), rule)
+
+    def version(self) -> Version:
+        [artifact] = registry.artifacts(self.store, SERVER, registry.MODEL, "", 1)
+        return registry.versions(self.store, SERVER, artifact.id, 0, 1)[0]
+
+
+@pytest.fixture
+def walk(app: Flask, store: Store, federation_id: str, setting: Setting) -> Walk:
+    identity.first_coordinator(store)
+    return Walk(app, store, federation_id, setting)
+
+
+def _is_refused(status: int, message: str) -> bool:
+    """Whether it is the table's no, and not the route's own answer to a request without content."""
+    return status in (401, 403) or (status == 404 and message.startswith("there is no"))
+
+
+def _walked(walk: Walk, api: Api, caller: Caller | None) -> dict[str, bool]:
+    """By endpoint and method, whether the caller was let in."""
+    let_in = {}
+    for rule in walk.app.url_map.iter_rules():
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            if rule.endpoint.split(".")[0] in ("openapi", "swagger", "uploads"):
+                continue
+            path = walk.path(rule.endpoint, rule.rule, caller)
+            body = {"federation_id": walk.federation_id} if rule.endpoint == "runs.create" else {}
+            answer = api(method, path, json=body) if method in ("POST", "PUT") else api(method, path)
+            told = answer.get_json(silent=True) or {}
+            message = told.get("error", {}).get("message", "") if isinstance(told, dict) else ""
+            assert answer.status_code < 500, (method, path, message)
+            let_in[f"{rule.endpoint} {method}"] = not _is_refused(answer.status_code, message)
+    return let_in
+
+
+def _is_expected(endpoint: str, caller: Caller | None, role: RoleName | None) -> bool:
+    right = rights.RIGHTS[endpoint]
+    if right.who == "anyone":
+        return True
+    if caller is None or right.who not in ("caller", caller.kind):
+        return False
+    if caller.kind == "device":
+        return True
+    if right.admin and not caller.is_admin:
+        return False
+    return right.role is None or roles.is_at_least(role, right.role)
+
+
+NOT_WALKED = {
+    "devices.join POST",  # answers 404 to what is no code
+    "devices.challenge POST",
+    "devices.token POST",
+    "people.accept POST",
+}
+
+
+@pytest.mark.parametrize("who", ["nobody", "device", "stranger", *ROLES, "admin"])
+def test_the_table_and_the_walk_agree(walk: Walk, who: str) -> None:
+    caller: Caller | None
+    role: RoleName | None = None
+    if who == "nobody":
+        caller, api = None, Api(walk.app.test_client())
+    elif who == "device":
+        machine = Machine(walk.store)
+        machine.join(devices.new_code(walk.store, walk.federation_id, "walker", 5, ttl_s=60))
+        caller, api = identity.authenticate(walk.store, machine.token()), Api(walk.app.test_client(), machine.token())
+    elif who == "admin":
+        caller = Caller("person", identity.FIRST, is_admin=True)
+        role, api = "administrator", walk.api(caller)
+    elif who == "stranger":
+        caller = walk.person("stranger", federations.create(walk.store, "other"), "administrator")
+        api = walk.api(caller)
+    else:
+        role = next(each for each in ROLES if each == who)
+        caller = walk.person("walker", walk.federation_id, role)
+        api = walk.api(caller)
+    expected, walked = {}, {}
+    for route, let_in in _walked(walk, api, caller).items():
+        if route in NOT_WALKED:
+            continue
+        endpoint = route.split()[0]
+        expected[route], walked[route] = _is_expected(endpoint, caller, role), let_in
+        if endpoint == "files.content":  # a list of one: what is shared in one's federations
+            expected[route] = who in (*ROLES, "admin", "device")
+    differing = {route: walked[route] for route in walked if walked[route] != expected[route]}
+    assert differing == {}
+    assert len(walked) > 40
+
+
+def test_lists_hold_what_is_the_callers_alone(walk: Walk) -> None:
+    other = federations.create(walk.store, "other")
+    stranger = walk.api(walk.person("stranger", other, "administrator"))
+    viewer = walk.api(walk.person("viewer", walk.federation_id, "viewer"))
+    for path in ("/runs", "/models", "/federations"):
+        theirs = [item["id"] for item in stranger("GET", f"/api/v1{path}").json["items"]]
+        ours = [item["id"] for item in viewer("GET", f"/api/v1{path}").json["items"]]
+        assert len(ours) == 1
+        assert theirs == ([other] if path == "/federations" else [])
+
+
+@pytest.mark.parametrize(
+    ("scopes", "method", "path", "let_in"),
+    [
+        (("read",), "GET", "/runs", True),
+        (("read",), "POST", "/runs/{run}/pause", False),
+        (("runs",), "POST", "/runs/{run}/pause", True),
+        (("runs",), "GET", "/runs", False),
+        (("runs", "read"), "POST", "/federations/{federation}/codes", False),
+        (("members",), "GET", "/me/tokens", False),
+    ],
+)
+def test_a_token_may_do_what_its_scopes_name(
+    walk: Walk, scopes: tuple[identity.Scope, ...], method: str, path: str, let_in: bool
+) -> None:
+    api = walk.api(walk.person("boss", walk.federation_id, "administrator"), scopes)
+    answer = api(method, "/api/v1" + path.format(run=walk.setting.run, federation=walk.federation_id))
+    assert (answer.status_code != 403) == let_in
+    if not let_in:
+        assert "this token lacks the scope" in answer.json["error"]["message"]
+
+
+def test_a_token_of_one_federation_sees_no_other(walk: Walk) -> None:
+    other = federations.create(walk.store, "other")
+    admin = Caller("person", identity.FIRST, is_admin=True)
+    text = tokens.make(walk.store, admin, "narrow", ("read", "members"), 60.0, other)
+    narrow = Api(walk.app.test_client(), text)
+    assert [item["id"] for item in narrow("GET", "/api/v1/federations").json["items"]] == [other]
+    assert narrow("GET", f"/api/v1/runs/{walk.setting.run}").status_code == 404
+    assert narrow("GET", "/api/v1/audit").status_code == 403
+
+
+def test_a_new_route_without_a_right_stops_the_start(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
+    walk.app.add_url_rule("/new", "pages.new", lambda: "new")
+    with pytest.raises(RunError, match=r"no right is given for pages\.new"):
+        rights.set_up(walk.app)
+    monkeypatch.setitem(rights.RIGHTS, "pages.new", replace(rights.ANYONE))
+    assert "pages.new" in rights.RIGHTS
