@@ -137,7 +137,7 @@ class Coordinator:
             return Work(
                 action="wait", text="round 1 of run 'other' waits for museum", poll_after_s=1, run="r2", round=1
             )
-        if self.facts.status == "stopped" or self.facts.round != 1:
+        if self.when_training and (self.facts.status == "stopped" or self.facts.round != 1):
             return Work(action="wait", text="over", poll_after_s=1, run="r1", round=self.facts.round)
         if not self.consents:
             return Work(action="consent", text="consent", poll_after_s=1, run="r1")
