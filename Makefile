@@ -33,6 +33,7 @@ bench: setup
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/aggregation.py
 	$(BIN)/python benchmarks/network_overhead.py
+	$(BIN)/python benchmarks/network_same_bits.py
 	$(BIN)/python benchmarks/network_load.py
 
 starter: setup
