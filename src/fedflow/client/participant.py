@@ -26,7 +26,7 @@ from fedflow.client.home import Device, Home
 from fedflow.client.policy import BYTES_PER_MB, Policy, is_open, refusal
 from fedflow.client.transfer import forget
 from fedflow.client.watch import Unwanted, Watch
-from fedflow.errors import FedFlowError, ModelError, RunError
+from fedflow.errors import FedFlowError, ModelError, PlanError, RunError
 from fedflow.federation.jobs import Trained, TrainJob
 from fedflow.federation.protocol import Doing, RunFacts, UpdateRequest, Work
 from fedflow.federation.workbench import Workbench, settle_torch
@@ -40,6 +40,7 @@ LONGEST_REST_S = 3600.0
 REST_AFTER_FAULT_S = 5.0
 NOT_NOW = frozenset({404, 409, 410, 413})
 NEVER = 422
+FORBIDDEN = 403
 OVER = frozenset({"done", "stopped"})
 LOOK_HOME_S = 60.0
 """How often it is looked for the joint models of runs that have ended meanwhile."""
@@ -96,6 +97,7 @@ class Participant:
         self._last_said = ""
         self._doing: Doing | None = None
         self._looked_at = -math.inf
+        self._owed = False
 
     def take_part(self) -> None:
         """Do what the server asks for, until a run is finished where `once`, and else for ever.
@@ -113,7 +115,7 @@ class Participant:
                 self._say(f"{error}; trying on")
                 self._rest(REST_AFTER_FAULT_S)
                 continue
-            if work.action == "finished" and self._once:
+            if work.action == "finished" and self._once and not self._owed:
                 return
             before, done = done, (work.action, work.run, work.round)
             # What was done is asked for once more only where the server has not noticed yet.
@@ -138,9 +140,9 @@ class Participant:
             return self._train(work, work.run)
         if work.action == "finished" or time.monotonic() - self._looked_at >= LOOK_HOME_S:
             self._looked_at = time.monotonic()
-            for run in self._home.runs():
-                if (run != work.run or work.action == "finished") and not (self._home.run(run) / AT_HOME).is_file():
-                    self._take_home(run)
+            away = [run for run in self._home.runs() if not (self._home.run(run) / AT_HOME).is_file()]
+            owed = [self._take_home(run) for run in away if run != work.run or work.action == "finished"]
+            self._owed = any(owed)
         self._say(printable(work.text))
         return work.poll_after_s
 
@@ -217,7 +219,8 @@ class Participant:
             now = server.run(run)
         except Refused as error:
             return str(error) if error.status in SHUT_OUT else None
-        except FedFlowError:  # no answer: what is trained can be handed in when there is one again
+        except (FedFlowError, RuntimeError):
+            # No answer, or the training has ended and closed the connection: what is trained is handed in later.
             return None
         if now.status in OVER:
             return f"the run is {now.status}"
@@ -240,6 +243,9 @@ class Participant:
             self._connection.hand_in(run, work.round, request)
         except Refused as error:
             self._connection.abandon(update)
+            if error.status == FORBIDDEN:  # declined meanwhile, by another device of the member
+                self._say(f"round {work.round}: {error}")
+                return max(work.poll_after_s, REST_AFTER_FAULT_S)
             if error.status != NEVER:
                 raise
             self._refused_for_good.add((run, work.round))
@@ -278,10 +284,11 @@ class Participant:
         merged = merged_worth_fetching(work, bench.folder.blobs, bench.merged)
         return TrainJob(plan.seeds[0], member, work.round, (member,), steps, work.adapter, work.residuals, merged)
 
-    def _take_home(self, run: str) -> None:
+    def _take_home(self, run: str) -> bool:
         """Fetch the joint model of a run that is over, and drop what the run had fetched and made here before.
 
-        A run that was stopped has no joint model to come; one that is done has it after a while.
+        A run that was stopped has no joint model to come; one that is done has it after a while. Returns whether it is
+        still to come.
         """
         folder = self._home.run(run)
         try:
@@ -289,9 +296,11 @@ class Participant:
         except Refused as error:
             if error.status != 404:
                 raise
-            return
-        if facts.status not in OVER or (facts.status == "done" and not facts.files):
-            return
+            return False
+        if facts.status not in OVER:
+            return False
+        if facts.status == "done" and not facts.files:
+            return facts.jobs_to_come > 0
         for layout, digest in facts.files.items():
             path = folder / f"joint.{layout}.safetensors"
             if not path.is_file():
@@ -302,12 +311,17 @@ class Participant:
         for name in ("blobs", "fetched"):
             shutil.rmtree(folder / name, ignore_errors=True)
         write_json(folder / AT_HOME, {"status": facts.status})
+        return False
 
     def _trained(self, bench: Workbench, job: TrainJob, facts: RunFacts) -> Trained:
         server = self._connection.beside()
         try:
             with server, Watch(lambda: self._unwanted(server, facts.id, job.round)) as watch:
-                return bench.train(job, watch.check)
+                try:
+                    return bench.train(job, watch.check)
+                except PlanError:  # pictures or captions have changed since the checkpoint
+                    bench.folder.drop_checkpoints(job.name)
+                    return bench.train(job, watch.check)
         except (MemoryError, RuntimeError) as error:
             if not is_want_of_memory(error):
                 raise

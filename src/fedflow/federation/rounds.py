@@ -46,12 +46,12 @@ class Status(StrEnum):
 STATUS_MOVES: dict[Status, frozenset[Status]] = {
     Status.PREPARING: frozenset({Status.RUNNING, Status.FAILED, Status.STOPPED}),
     Status.RUNNING: frozenset({Status.PAUSED, Status.FAILED, Status.STOPPED, Status.DONE}),
-    Status.PAUSED: frozenset({Status.RUNNING, Status.FAILED, Status.STOPPED}),
+    Status.PAUSED: frozenset({Status.RUNNING, Status.FAILED, Status.STOPPED, Status.DONE}),
     Status.FAILED: frozenset({Status.RUNNING, Status.PREPARING, Status.STOPPED}),
     Status.STOPPED: frozenset(),
     Status.DONE: frozenset(),
 }
-"""Every allowed move of a run; a failed one goes on from its last committed round."""
+"""Every allowed move of a run; a failed one goes on from its last committed round, a paused one may commit its last."""
 
 
 @dataclass(frozen=True)

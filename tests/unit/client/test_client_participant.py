@@ -415,6 +415,32 @@ def test_the_hours_end_a_training_that_goes_on_at_the_next_ones(
     assert len(coordinator.updates) == 2
 
 
+def test_a_caption_that_changed_during_a_training_starts_it_anew(
+    coordinator: Coordinator, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "LOOK_S", 0.05)
+    coordinator.set_training(epochs=400, checkpoint_every=1)
+    coordinator.when_training = {"status": "stopped"}
+    machine.stop_after_rests = 1
+    with pytest.raises(KeyboardInterrupt):
+        machine.take_part()
+    coordinator.when_training = {}
+    coordinator.facts = coordinator.facts.model_copy(update={"status": "running"})
+    (machine.pictures / f"{CANARY}-0.txt").write_text("another caption")
+    machine.stop_after_rests = 100
+    machine.take_part()
+    assert len(coordinator.updates) == 2
+
+
+def test_an_update_of_a_member_that_declined_meanwhile_ends_nothing(
+    coordinator: Coordinator, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coordinator.refuse_with = [403]
+    machine.take_part()
+    assert "round 1: the update's norm is too large" in capsys.readouterr().out
+    assert len(coordinator.updates) == 2
+
+
 def test_a_run_that_ended_beside_another_leaves_its_joint_model_here(
     coordinator: Coordinator, machine: Machine
 ) -> None:

@@ -119,7 +119,7 @@ def test_who_leaves_is_waited_for_no_more_and_what_it_gave_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [("done", "running"), ("stopped", "running"), ("preparing", "done"), ("paused", "done")]
+    ("before", "after"), [("done", "running"), ("stopped", "running"), ("preparing", "done"), ("failed", "done")]
 )
 def test_a_run_makes_no_move_that_is_not_in_the_table(before: str, after: str) -> None:
     with pytest.raises(RunError, match=f"is {before} and cannot become {after}"):

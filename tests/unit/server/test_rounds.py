@@ -301,6 +301,54 @@ def test_who_leaves_while_a_run_stands_still_is_waited_for_no_more(setting: Sett
     assert setting.work("a").round == 2
 
 
+def test_the_last_round_is_committed_in_a_pause(setting: Setting) -> None:
+    for number in (1, 2):
+        for seed, member in enumerate(MEMBERS):
+            setting.hand_in(member, number, adapter(10 * number + seed))
+        if number == 2:
+            runs.pause(setting.store, setting.run)
+        setting.aggregate()
+    assert setting.status() == "done"
+
+
+def test_who_is_let_back_in_is_asked_when_the_run_goes_on(
+    store: Store, federation_id: str, callers: dict[str, Caller], new_machine: Callable[[], Any]
+) -> None:
+    two = {"a": callers["a"], "b": callers["b"]}
+    setting = start(store, federation_id, two, plan_of(data={"clients": ("a", "b")}, network={}))
+    setting.hand_in("a", 1, adapter(1))
+    member_id = two["b"].member_id
+    assert member_id is not None
+    federations.remove_member(store, member_id)
+    assert setting.status() == "failed"
+    machine = new_machine()
+    machine.join(devices.new_code(store, federation_id, "b", 50, ttl_s=60))
+    two["b"] = authenticate(store, machine.token())
+    runs.resume(store, setting.run)
+    assert setting.work("b").action == "train"
+    setting.hand_in("b", 1, adapter(2))
+    setting.aggregate()
+    assert setting.work("a").round == 2
+
+
+def test_nobody_is_asked_for_consent_before_there_is_anything_to_tell(
+    store: Store, federation_id: str, callers: dict[str, Caller]
+) -> None:
+    run = runs.create(store, federation_id, plan_of())
+    runs.fail(store, run, "the base model cannot be read")
+    work = work_for(store, callers["a"])
+    assert (work.action, "has failed: the base model cannot be read" in work.text) == ("wait", True)
+
+
+def test_a_commit_heals_a_run_that_another_worker_failed(setting: Setting) -> None:
+    for number, member in enumerate(MEMBERS):
+        setting.hand_in(member, 1, adapter(number))
+    runs.fail(setting.store, setting.run, "disk full")
+    setting.aggregate()
+    assert setting.status() == "running"
+    assert setting.work("a").round == 2
+
+
 def test_a_round_that_opened_in_a_pause_gets_its_own_time(setting: Setting, clock: Any) -> None:
     for number, member in enumerate(MEMBERS):
         setting.hand_in(member, 1, adapter(number))

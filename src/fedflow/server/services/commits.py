@@ -79,9 +79,11 @@ def commit(store: Store, run_id: str, number: int, committed: Committed) -> bool
         scores.ask(session, store, run, number, tuple(receipt.client for receipt in receipts))
         if after.phase is not Phase.DONE and _merge_is_due(session, run, after.model):
             jobs.add(session, "merge", run.id, number, store.clock())
+        if run.status == Status.FAILED:  # by another worker, which was wrong
+            run.status, run.message = Status.RUNNING, ""
         if after.phase is Phase.DONE:
             rounds.check_status_move(run.name, Status(run.status), Status.DONE)
-            run.status, run.finished_at = Status.DONE, store.clock()
+            run.status, run.finished_at, run.paused_at = Status.DONE, store.clock(), None
             events.record(session, store, run.federation_id, run.id, "run done")
             jobs.add(session, "export", run.id, number, store.clock())
         else:

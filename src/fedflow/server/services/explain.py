@@ -80,8 +80,14 @@ def _collecting(session: Session, run: Run, plan: Plan, row: Round, state: RunSt
     without = f" {', '.join(gone)}." if gone else ""
     head = f"Round {run.round} of {plan.rounds} began {_ago(row.opened_at, now)}; {_there(state)}{without}"
     waits = _waits(session, run, state, now)
-    if not waits:
+    if not waits and rounds.may_close(state, rules, deadline_passed=False):
         return f"{head} It is about to be closed."
+    if not waits:
+        needed = max(plan.network.quorum or rounds.enough(state, rules), plan.least_updates)
+        return (
+            f"{head} All have answered whom it asked, and it wants {needed} updates; ask another member with "
+            f"'fedflow run ask-again MEMBER', or 'fedflow run stop {run.id}'."
+        )
     network = plan.network
     left = _span(max(0.0, row.deadline_at + network.grace_s - now))
     needed = max(network.quorum or rounds.enough(state, rules), plan.least_updates)

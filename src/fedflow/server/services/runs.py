@@ -187,6 +187,10 @@ def resume(store: Store, run_id: str, by: Caller = SERVER) -> None:
         run.paused_at, run.message = None, ""
         events.record(session, store, run.federation_id, run.id, "run resumed")
         session.flush()
+        if run.status == Status.RUNNING and run.round:  # members may have been let back in meanwhile
+            state = rounds.fill_up(state_of(session, run), eligible(session, run), rules_of(plan_of(run)))
+            current_round(session, run).selected = list(state.selected)
+            session.flush()
         _close_if_complete(session, store, run)
         audit.record(session, store, by, "run resumed", "run", run.id, run.federation_id)
 
@@ -248,7 +252,7 @@ def consent(store: Store, caller: Caller, run_id: str, accept: bool, num_example
 
 
 def ask_again(store: Store, run_id: str, member: str, by: Caller = SERVER) -> None:
-    """Ask a member once more that has declined; it is asked for its update from the round under way on.
+    """Ask a member once more that has declined, or was let back in; it takes part from the round under way on.
 
     Raises NotFound for a member that the run was not planned with, Conflict for one that was removed, or a run that is
     over.
@@ -263,10 +267,11 @@ def ask_again(store: Store, run_id: str, member: str, by: Caller = SERVER) -> No
         row, person = found[0]
         if person.removed_at is not None:
             raise Conflict(f"the member '{member}' was removed; make it a new join code, and let it join, first")
-        if row.consent != "declined":
+        if row.consent == "declined":
+            row.consent, row.consent_at = "asked", None
+            session.flush()
+        elif run.round == 0 or member in state_of(session, run).selected:
             return
-        row.consent, row.consent_at = "asked", None
-        session.flush()
         if run.round and state_of(session, run).phase is Phase.COLLECTING:
             state, current = state_of(session, run), current_round(session, run)
             asked = set(rounds.select(eligible(session, run), rules_of(plan_of(run)), _seed(run), run.round))

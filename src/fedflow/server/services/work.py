@@ -98,7 +98,7 @@ def work_for(store: Store, caller: Caller, doing: Doing | None = None) -> Work:
 
 def _work(session: Session, store: Store, line: Any, member: str) -> Work:
     status = Status(line.status)
-    if line.consent == "asked" and status is not Status.PREPARING:
+    if line.consent == "asked" and line.round > 0:  # before, there is nothing to be told of what would leave
         text = f"run '{line.name}' asks for consent"
         return Work(action="consent", text=text, poll_after_s=SHORTEST_POLL_S, run=line.id)
     if status is not Status.RUNNING:
