@@ -8,10 +8,10 @@ from pathlib import Path
 
 from fedflow.client.connection import PATIENCE_S, Connection, Unavailable, is_private, printable, server_address
 from fedflow.client.home import Device, Home, default_home, only_home
-from fedflow.client.participant import Participant, Place
+from fedflow.client.participant import Participant
+from fedflow.client.place import Place
 from fedflow.client.policy import Policy, read_policy
-from fedflow.datasets import read_folder
-from fedflow.errors import DatasetError, MistakeError
+from fedflow.errors import MistakeError
 
 
 def join(
@@ -38,7 +38,7 @@ def join(
     comes back with a message that says how to go on.
     """
     server = None if url is None else server_address(url)
-    place = Place(data, _count_pictures(data), threads)
+    place = Place(data, threads)
     limits = _limits(policy, max_rounds)
     if home is None:
         home = only_home() if server is None else default_home(server)
@@ -113,13 +113,3 @@ def _limits(policy: Path | None, max_rounds: int | None) -> Policy:
     if max_rounds is None:
         return limits
     return limits.model_copy(update={"max_rounds": min(max_rounds, limits.max_rounds or max_rounds)})
-
-
-def _count_pictures(data: Path) -> int:
-    """Raises DatasetError for a picture or caption that cannot be used, all of them named before anything is sent."""
-    dataset = read_folder(data, 1)
-    for problem in dataset.problems[:-1]:
-        print(f"fedflow: {problem}", file=sys.stderr)
-    if dataset.problems:
-        raise DatasetError(str(dataset.problems[-1]))
-    return len(dataset.pictures)

@@ -6,7 +6,7 @@ import hashlib
 import random
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +27,6 @@ from fedflow.federation.protocol import (
     Challenged,
     ChallengeRequest,
     ConsentRequest,
-    Doing,
     Joined,
     JoinRequest,
     Message,
@@ -35,6 +34,7 @@ from fedflow.federation.protocol import (
     RunFacts,
     Token,
     TokenRequest,
+    Told,
     UpdateAnswer,
     UpdateRequest,
     Work,
@@ -134,10 +134,10 @@ class Connection:
         self._home.leave()
         self._client.auth = httpx.Auth()
 
-    def work(self, doing: Doing | None = None) -> Work:
-        """What to do now; `doing` is what this device does with what it was given last."""
-        question = "work" if doing is None else f"work?doing={doing}"
-        return self._call(Work, "GET", self._url(question))
+    def work(self, told: Iterable[Told] = ()) -> Work:
+        """What to do now; `told` is what this device does with what it was given."""
+        question = "&".join(f"doing={each}" for each in told)
+        return self._call(Work, "GET", self._url(f"work?{question}" if question else "work"))
 
     def run(self, run_id: str) -> RunFacts:
         """A run's frozen plan and what belongs to it."""

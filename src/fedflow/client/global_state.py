@@ -32,14 +32,15 @@ def merged_worth_fetching(work: Work, blobs: Blobs, in_memory: tuple[str, ...]) 
     return None if sum(missing) < merged_bytes else Merged(offer.weights, offer.count)
 
 
-def have(folder: RunFolder, job: TrainJob, in_memory: tuple[str, ...], num_examples: int, fetch: Fetch) -> None:
+def have(folder: RunFolder, job: TrainJob, in_memory: tuple[str, ...], pictures: str, fetch: Fetch) -> None:
     """Have the global state that `job` starts from in `folder`, and no more than that and its own update.
 
-    `in_memory` are the residuals that the open base model holds, which need no fetching.
+    `in_memory` are the residuals that the open base model holds, which need no fetching; `pictures` names what is
+    trained on.
     """
     changes = job.residuals if job.merged is None else (job.merged.weights, *job.residuals[job.merged.count :])
     wanted = [digest for digest in (job.adapter, *changes) if digest is not None]
-    own = own_update(folder, job, num_examples)
+    own = own_update(folder, job, pictures)
     for path in folder.blobs.folder.glob("*/*"):
         if path.name[:64] not in {*wanted, own}:
             path.unlink()
@@ -52,13 +53,13 @@ def have(folder: RunFolder, job: TrainJob, in_memory: tuple[str, ...], num_examp
             folder.blobs.adopt(arriving, digest)
 
 
-def own_update(folder: RunFolder, job: TrainJob, num_examples: int) -> str | None:
+def own_update(folder: RunFolder, job: TrainJob, pictures: str) -> str | None:
     """The update that `job` made here before, by content hash.
 
     What was made for the same round from another state or with other pictures, or has lost its bytes, is dropped.
     """
     done, note = folder.outcome(job.name), folder.outcome(f"{job.name}-from")
-    asked = {"adapter": job.adapter, "residuals": list(job.residuals), "num_examples": num_examples}
+    asked = {"adapter": job.adapter, "residuals": list(job.residuals), "pictures": pictures}
     if not note.is_file() or read_json(note) != asked:
         done.unlink(missing_ok=True)
         folder.drop_checkpoints(job.name)

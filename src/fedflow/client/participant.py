@@ -12,23 +12,22 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
-import torch
-
-from fedflow.client import memory
 from fedflow.client.base import prepare_base
 from fedflow.client.connection import SHUT_OUT, Connection, Refused, Unavailable, printable
 from fedflow.client.consent import Answer, decide, has_agreed, plan_of, remember, size_text
 from fedflow.client.global_state import have, merged_worth_fetching
 from fedflow.client.home import Device, Home
-from fedflow.client.policy import BYTES_PER_MB, Policy, is_open, refusal
+from fedflow.client.place import Place
+from fedflow.client.policy import BYTES_PER_MB, Policy
+from fedflow.client.readiness import Readiness
+from fedflow.client.training import NoUpdate, train
 from fedflow.client.transfer import forget
 from fedflow.client.watch import Unwanted, Watch
-from fedflow.errors import FedFlowError, ModelError, PlanError, RunError
+from fedflow.errors import FedFlowError, ModelError, RunError
 from fedflow.federation.jobs import Trained, TrainJob
-from fedflow.federation.protocol import Doing, RunFacts, UpdateRequest, Work
+from fedflow.federation.protocol import RunFacts, Told, UpdateRequest, Work
 from fedflow.federation.workbench import Workbench, settle_torch
 from fedflow.plan import Plan
 from fedflow.storage import write_json
@@ -47,15 +46,6 @@ LOOK_HOME_S = 60.0
 
 AT_HOME = "over.json"
 """The file in a run's folder that says that the run is over and its joint model here."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """What a participant works with: its pictures, how many they are, and how many threads train."""
-
-    data: Path
-    num_examples: int
-    threads: int
 
 
 @dataclass(frozen=True)
@@ -93,9 +83,8 @@ class Participant:
         self._random = random.Random()
         self._facts: dict[str, RunFacts] = {}
         self._open: _Open | None = None
-        self._refused_for_good: set[tuple[str, int]] = set()
+        self._readiness = Readiness(policy, place, self._is_open)
         self._last_said = ""
-        self._doing: Doing | None = None
         self._looked_at = -math.inf
         self._owed = False
 
@@ -109,7 +98,7 @@ class Participant:
         done: tuple[str, str | None, int] | None = None
         while True:
             try:
-                work = self._connection.work(self._doing)
+                work = self._connection.work(self._readiness.told())
                 again_in_s = self._do(work)
             except Unavailable as error:
                 self._say(f"{error}; trying on")
@@ -132,8 +121,6 @@ class Participant:
             return max(work.poll_after_s, REST_AFTER_FAULT_S)
 
     def _carry_out(self, work: Work) -> float:
-        if work.action != "train":
-            self._doing = None
         if work.action == "consent" and work.run is not None:
             return self._consent(work.run)
         if work.action == "train" and work.run is not None:
@@ -143,7 +130,8 @@ class Participant:
             away = [run for run in self._home.runs() if not (self._home.run(run) / AT_HOME).is_file()]
             owed = [self._take_home(run) for run in away if run != work.run or work.action == "finished"]
             self._owed = any(owed)
-        self._say(printable(work.text))
+        if not self._readiness.holds(work.run, work.round):  # of which was said why
+            self._say(printable(work.text))
         return work.poll_after_s
 
     def _consent(self, run: str) -> float:
@@ -168,63 +156,46 @@ class Participant:
         if not has_agreed(self._home.run(run) / "consent.json", facts):
             return self._consent(run)
         plan = plan_of(facts)
-        told, (self._doing, why_not) = self._doing, self._hindrance(facts, plan, work.round)
+        if self._place.look_again():
+            self._open = None  # with what was read of the pictures before
+            self._say(f"the pictures have changed: {self._place.num_examples} are trained on from now on")
+        why_not = self._readiness.hindrance(facts, plan, work.round)
         if why_not is not None:
             self._say(f"run '{printable(facts.name)}', round {work.round}: waiting, as {why_not}")
-            return max(work.poll_after_s, REST_AFTER_FAULT_S)
-        if told is not None:
-            return 0.0  # the server is told first that nothing holds this machine back any more
+            return 0.0
         opened = self._opened(facts, plan)
         (self._home.run(run) / AT_HOME).unlink(missing_ok=True)
         job = self._job(work, plan, opened.bench)
-        have(opened.bench.folder, job, opened.bench.merged, self._place.num_examples, self._connection.fetch)
+        have(opened.bench.folder, job, opened.bench.merged, self._place.mark, self._connection.fetch)
         self._say(
             f"round {job.round} of {plan.rounds}: training {job.steps} steps on {self._place.num_examples} pictures"
         )
         try:
-            trained = self._trained(opened.bench, job, facts)
+            trained = self._trained(opened.bench, job, run)
         except Unwanted as error:
             self._open = None  # a model in the middle of a training is read anew
             self._say(f"round {work.round}: training ended early, as {error}")
+            return 0.0
+        except NoUpdate as error:
+            self._open = None
+            self._readiness.give_up(run, work.round, error.doing, str(error))
             return 0.0
         update = opened.bench.folder.blobs.get(trained.update)
         self._check_leaving(facts, update)
         return self._hand_in(work, run, trained, update)
 
-    def _hindrance(self, facts: RunFacts, plan: Plan, number: int) -> tuple[Doing | None, str | None]:
-        """Why this machine does not train now: a word for the coordinator, a sentence for its owner."""
-        if (facts.id, number) in self._refused_for_good:  # which the coordinator knows
-            return None, "the server refused this update for good"
-        why_not = refusal(self._policy, facts, plan, self._place.num_examples)
-        if why_not is not None:
-            return "policy", why_not
-        if not is_open(self._policy, datetime.now()):
-            return "hours", self._closed
-        if not self._is_open(facts.id) and not torch.cuda.is_available():
-            why_not = memory.lack(facts, plan, memory.available_bytes())
-        return None if why_not is None else "memory", why_not
-
-    @property
-    def _closed(self) -> str:
-        return f"the policy allows training at {self._policy.hours}"
-
     def _unwanted(self, server: Connection, run: str, number: int) -> str | None:
         """Why the training for this round is to end, by the server and the owner's hours; None where it is not."""
-        if not is_open(self._policy, datetime.now()):
-            return self._closed
+        closed = self._readiness.closed()
+        if closed is not None:
+            return closed
         try:
-            work = server.work("training")
-            if (work.action, work.run, work.round) == ("train", run, number):
-                return None
-            now = server.run(run)
+            return server.work((*self._readiness.told(), Told("training", run, number))).unwanted
         except Refused as error:
             return str(error) if error.status in SHUT_OUT else None
         except (FedFlowError, RuntimeError):
             # No answer, or the training has ended and closed the connection: what is trained is handed in later.
             return None
-        if now.status in OVER:
-            return f"the run is {now.status}"
-        return None if now.round == number else f"round {number} is over"
 
     def _hand_in(self, work: Work, run: str, trained: Trained, update: Path) -> float:
         try:
@@ -248,7 +219,7 @@ class Participant:
                 return max(work.poll_after_s, REST_AFTER_FAULT_S)
             if error.status != NEVER:
                 raise
-            self._refused_for_good.add((run, work.round))
+            self._readiness.give_up(run, work.round, "refused", "the server refused this update for good")
             self._say(f"round {work.round}: the server refuses the update: {error}")
             return work.poll_after_s
         forget(update)
@@ -313,23 +284,10 @@ class Participant:
         write_json(folder / AT_HOME, {"status": facts.status})
         return False
 
-    def _trained(self, bench: Workbench, job: TrainJob, facts: RunFacts) -> Trained:
+    def _trained(self, bench: Workbench, job: TrainJob, run: str) -> Trained:
         server = self._connection.beside()
-        try:
-            with server, Watch(lambda: self._unwanted(server, facts.id, job.round)) as watch:
-                try:
-                    return bench.train(job, watch.check)
-                except PlanError:  # pictures or captions have changed since the checkpoint
-                    bench.folder.drop_checkpoints(job.name)
-                    return bench.train(job, watch.check)
-        except (MemoryError, RuntimeError) as error:
-            if not is_want_of_memory(error):
-                raise
-            raise RunError(
-                f"round {job.round}: this machine has not the memory for the run (batch size "
-                f"{bench.plan.training.batch_size} on '{printable(bench.plan.model)}'); close other programs and run "
-                "the same command again, or ask the coordinator for a smaller training.batch_size"
-            ) from error
+        with server, Watch(lambda: self._unwanted(server, run, job.round)) as watch:
+            return train(bench, job, watch.check)
 
     def _check_leaving(self, facts: RunFacts, update: Path) -> None:
         """Raise RunError where the update is not what the owner was told would leave."""
@@ -354,8 +312,3 @@ class Participant:
         if seconds > 0.0:
             jittered = seconds * self._random.uniform(1.0 - JITTER, 1.0 + JITTER)
             self._sleep(min(max(jittered, SHORTEST_REST_S), LONGEST_REST_S))
-
-
-def is_want_of_memory(error: BaseException) -> bool:
-    """Whether memory is what lacked; on the CPU torch says so in words alone."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

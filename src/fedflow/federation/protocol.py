@@ -6,11 +6,11 @@ clock of either side matters.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StrictFloat, StrictInt
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Raised where a message changes its meaning; a client of another number is told so and stops."""
 
 API = "/api/v1"
@@ -107,14 +107,48 @@ class MergedBase(Message):
     count: int = Field(ge=1)
 
 
-Doing = Literal["training", "hours", "memory", "policy"]
-"""What a participant does with an assignment: it trains, or waits for its owner's hours or policy, or for memory."""
+Doing = Literal["training", "hours", "memory", "policy", "failed", "refused"]
+"""What a participant does with an assignment.
+
+It trains, or holds back: for its owner's hours or policy, for want of memory, or since its training has failed, or its
+update was refused, for good.
+"""
+
+MOST_TOLD = 20
+
+
+class Told(NamedTuple):
+    """What a device does with its assignment for one round of one run."""
+
+    doing: Doing
+    run: str
+    round: int
+
+    def __str__(self) -> str:
+        return f"{self.doing}:{self.run}:{self.round}"
+
+    @classmethod
+    def of(cls, text: str) -> Told:
+        """What `str` wrote."""
+        doing, run, number = text.split(":")
+        return cls(doing, run, int(number))  # type: ignore[arg-type]
 
 
 class WorkQuestion(Message):
     """What a device says when it asks for work."""
 
-    doing: Doing | None = Field(None, description="What it does with what it was given last, while it does it.")
+    doing: list[Annotated[str, Field(pattern=rf"^({'|'.join(get_args(Doing))}):[0-9a-f-]{{36}}:[0-9]{{1,6}}$")]] = (
+        Field(
+            [],
+            max_length=MOST_TOLD,
+            description="What it does with assignments that it has, each as DOING:RUN:ROUND. Those that it holds back "
+            "from are not given again.",
+        )
+    )
+
+    def told(self) -> tuple[Told, ...]:
+        """The same, read."""
+        return tuple(Told.of(text) for text in self.doing)
 
 
 class Work(Message):
@@ -126,6 +160,7 @@ class Work(Message):
     residuals: all residuals of the run so far, oldest first; the client fetches those that its base lacks.
     residual_bytes: what each of them weighs.
     merged: what a client that lacks many of them may fetch in their place.
+    unwanted: why the training that the device told of is of no use any more.
     """
 
     action: Literal["consent", "train", "wait", "finished"]
@@ -138,6 +173,7 @@ class Work(Message):
     residual_bytes: tuple[int, ...] = ()
     merged: MergedBase | None = None
     deadline_in_s: Seconds | None = None
+    unwanted: str | None = None
 
 
 class BaseFile(Message):

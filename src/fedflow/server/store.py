@@ -30,10 +30,10 @@ SEEN_EVERY_S = 5.0  # how often it is written down who has called
 
 @dataclass(frozen=True)
 class Sighting:
-    """When a device has called, by the server's clock, and what it does with what it was given."""
+    """When a device has called, by the server's clock, and what it does for which run."""
 
     at: float
-    doing: str | None
+    doing: dict[str, str]
 
 
 class Sightings:

@@ -151,7 +151,7 @@ def test_a_refusal_is_final_and_has_the_servers_sentence(status: int, peer: Peer
 
 def test_an_answer_of_something_else_is_named(peer: Peer, home: Home) -> None:
     Doorkeeper(peer, home, lambda _: peer.message(Joined(device_id="1", member="a", federation_id="f", federation="b")))
-    with Connection(home) as connection, pytest.raises(RunError, match="the answer is no Work of protocol 2"):
+    with Connection(home) as connection, pytest.raises(RunError, match="the answer is no Work of protocol 3"):
         connection.work()
 
 

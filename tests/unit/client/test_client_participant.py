@@ -12,11 +12,13 @@ import pytest
 import torch
 
 from fedflow import __version__
-from fedflow.client import participant, watch
+from fedflow.client import readiness, watch
 from fedflow.client.connection import Connection, Refused
 from fedflow.client.home import Device, Home
-from fedflow.client.participant import Participant, Place, is_want_of_memory
+from fedflow.client.participant import Participant
+from fedflow.client.place import Place
 from fedflow.client.policy import Policy
+from fedflow.client.training import is_want_of_memory
 from fedflow.datasets import demo_folder
 from fedflow.errors import MistakeError, RunError
 from fedflow.federation.jobs import TrainJob
@@ -102,7 +104,7 @@ class Coordinator:
         self.handed_in: list[UpdateRequest] = []
         self.uploads: list[bytes] = []
         self.refuse_with: list[int] = []
-        self.when_training: dict[str, object] = {}
+        self.when_training: str | None = None
         self.other_run_waits = False
         peer.answer = self.answer
 
@@ -113,14 +115,12 @@ class Coordinator:
 
     def answer(self, asked: Asked) -> Said:  # noqa: PLR0911 - one for each route
         path, _, query = asked.path.removeprefix("/api/v1").partition("?")
-        if query == "doing=training" and self.when_training:
-            self.facts = self.facts.model_copy(update=self.when_training)
         if path == "/devices/challenge":
             return self.peer.message(Challenged(nonce="n", expires_in_s=60))
         if path == "/devices/token":
             return self.peer.message(Token(token="t", expires_in_s=900))  # noqa: S106
         if path == "/work":
-            return self.peer.message(self.work())
+            return self.peer.message(self.work(query))
         if path == "/runs/r1":
             return self.peer.message(self.facts)
         if path == "/runs/r1/consent":
@@ -132,13 +132,16 @@ class Coordinator:
             return self.upload(asked, path)
         return self.hand_in(UpdateRequest.model_validate_json(asked.body), int(path.split("/")[4]))
 
-    def work(self) -> Work:
+    def work(self, told: str) -> Work:  # noqa: PLR0911 - one for each state
         if self.other_run_waits:
             return Work(
                 action="wait", text="round 1 of run 'other' waits for museum", poll_after_s=1, run="r2", round=1
             )
-        if self.when_training and (self.facts.status == "stopped" or self.facts.round != 1):
-            return Work(action="wait", text="over", poll_after_s=1, run="r1", round=self.facts.round)
+        if self.when_training is not None and "doing=training:r1:1" in told:
+            reason, self.when_training = self.when_training, "over"
+            return Work(action="wait", text="over", poll_after_s=1, run="r1", round=1, unwanted=reason)
+        if self.when_training == "over" or ("doing=" in told and "training" not in told):
+            return Work(action="wait", text="not now", poll_after_s=1, run="r1", round=1)
         if not self.consents:
             return Work(action="consent", text="consent", poll_after_s=1, run="r1")
         if not self.consents[-1].accept:
@@ -183,7 +186,6 @@ class Machine:
         )
         self.home.keep(self.device)
         self.pictures = pictures
-        self.num_examples = 3
         self.rests: list[float] = []
         self.stop_after_rests = 100
 
@@ -198,7 +200,7 @@ class Machine:
                 self.home,
                 self.device,
                 connection,
-                Place(self.pictures, self.num_examples, 1),
+                Place(self.pictures, 1),
                 policy or Policy(),
                 accept_unasked=accept,
                 once=True,
@@ -302,7 +304,6 @@ def test_more_pictures_than_before_a_stop_are_trained_on(coordinator: Coordinato
     machine.stop_after_rests = 100
     for suffix in (".png", ".txt"):
         (machine.pictures / f"more{suffix}").write_bytes((machine.pictures / f"{CANARY}-0{suffix}").read_bytes())
-    machine.num_examples = 4
     machine.take_part()
     assert [request.num_examples for request in coordinator.handed_in] == [3, 4, 4]
 
@@ -339,51 +340,43 @@ def test_a_machine_that_holds_back_says_why_and_when_no_more(
     with pytest.raises(KeyboardInterrupt):
         machine.take_part(later)
     asked = [path for path in peer.paths() if path.startswith("GET /work")]
-    assert asked == ["GET /work", "GET /work", "GET /work?doing=hours", "GET /work?doing=hours"]
+    held = "GET /work?doing=hours:r1:1"
+    assert asked == ["GET /work", "GET /work", held, held, held]
     assert coordinator.updates == []
 
 
 def test_what_held_a_machine_back_is_taken_back_before_it_trains(
     coordinator: Coordinator, machine: Machine, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hours = iter([21, 22, 22, 22])
+    hours = iter([21, 21, 22])
 
     class Evening(datetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> Self:
-            return cls(2026, 1, 1, next(hours), tzinfo=tz)
+            return cls(2026, 1, 1, next(hours, 22), tzinfo=tz)
 
-    monkeypatch.setattr(participant, "datetime", Evening)
+    monkeypatch.setattr(readiness, "datetime", Evening)
     machine.take_part(Policy(hours="22:00-06:00"))
     asked = [path for path in peer.paths() if path.startswith("GET /work")]
-    assert asked[:4] == ["GET /work", "GET /work", "GET /work?doing=hours", "GET /work"]
+    assert asked[:4] == ["GET /work", "GET /work", "GET /work?doing=hours:r1:1", "GET /work"]
     assert len(coordinator.updates) == 2
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"status": "stopped"}, "the run is stopped"),
-        ({"round": 2}, "round 1 is over"),
-    ],
-)
-def test_a_training_ends_when_its_round_does(
+def test_a_training_ends_when_the_server_does_not_want_it_any_more(
     coordinator: Coordinator,
     machine: Machine,
     peer: Peer,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    change: dict[str, object],
-    reason: str,
 ) -> None:
     monkeypatch.setattr(watch, "LOOK_S", 0.05)
     coordinator.set_training(epochs=1_000_000)
-    coordinator.when_training = change
+    coordinator.when_training = "the run is stopped"
     machine.stop_after_rests = 1
     with pytest.raises(KeyboardInterrupt):
         machine.take_part()
-    assert f"round 1: training ended early, as {reason}" in capsys.readouterr().out
-    assert "GET /work?doing=training" in peer.paths()
+    assert "round 1: training ended early, as the run is stopped" in capsys.readouterr().out
+    assert "GET /work?doing=training:r1:1" in peer.paths()
     assert coordinator.uploads == []
 
 
@@ -393,7 +386,7 @@ def test_a_training_that_is_still_wanted_goes_on_though_the_server_is_asked(
     monkeypatch.setattr(watch, "LOOK_S", 0.001)
     machine.take_part()
     assert len(coordinator.updates) == 2
-    assert "GET /work?doing=training" in peer.paths()
+    assert "GET /work?doing=training:r1:1" in peer.paths()
 
 
 def test_the_hours_end_a_training_that_goes_on_at_the_next_ones(
@@ -408,7 +401,7 @@ def test_the_hours_end_a_training_that_goes_on_at_the_next_ones(
         def now(cls, tz: tzinfo | None = None) -> Self:
             return cls(2026, 1, 1, next(hours, 23), tzinfo=tz)
 
-    monkeypatch.setattr(participant, "datetime", Night)
+    monkeypatch.setattr(readiness, "datetime", Night)
     machine.take_part(Policy(hours="22:00-06:00"))
     told = capsys.readouterr().out
     assert "round 1: training ended early, as the policy allows training at 22:00-06:00" in told
@@ -420,16 +413,59 @@ def test_a_caption_that_changed_during_a_training_starts_it_anew(
 ) -> None:
     monkeypatch.setattr(watch, "LOOK_S", 0.05)
     coordinator.set_training(epochs=400, checkpoint_every=1)
-    coordinator.when_training = {"status": "stopped"}
+    coordinator.when_training = "the run is stopped"
     machine.stop_after_rests = 1
     with pytest.raises(KeyboardInterrupt):
         machine.take_part()
-    coordinator.when_training = {}
-    coordinator.facts = coordinator.facts.model_copy(update={"status": "running"})
+    coordinator.when_training = None
     (machine.pictures / f"{CANARY}-0.txt").write_text("another caption")
     machine.stop_after_rests = 100
     machine.take_part()
     assert len(coordinator.updates) == 2
+
+
+def test_an_update_of_pictures_that_were_changed_since_is_not_sent(coordinator: Coordinator, machine: Machine) -> None:
+    coordinator.refuse_with = [409]
+    machine.stop_after_rests = 1
+    with pytest.raises(KeyboardInterrupt):
+        machine.take_part()
+    first = coordinator.handed_in[0].sha256
+    (machine.pictures / f"{CANARY}-0.txt").write_text("another caption")
+    machine.stop_after_rests = 100
+    machine.take_part()
+    assert len(coordinator.updates) == 2
+    assert first not in {request.sha256 for request in coordinator.handed_in[1:]}
+
+
+def test_a_picture_that_is_taken_away_between_two_rounds_is_trained_on_no_more(
+    coordinator: Coordinator, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(asked: Asked) -> Said:
+        said = coordinator.answer(asked)
+        if len(coordinator.updates) == 1:
+            for suffix in (".png", ".txt"):
+                (machine.pictures / f"{CANARY}-0{suffix}").unlink(missing_ok=True)
+        return said
+
+    coordinator.peer.answer = answer
+    machine.take_part()
+    assert [request.num_examples for request in coordinator.handed_in] == [3, 2]
+    assert "the pictures have changed: 2 are trained on from now on" in capsys.readouterr().out
+
+
+def test_a_training_that_comes_to_no_numbers_leaves_the_round_and_not_the_federation(
+    coordinator: Coordinator, machine: Machine, capsys: pytest.CaptureFixture[str], peer: Peer
+) -> None:
+    training = {**coordinator.plan.model_dump(mode="json")["training"], "learning_rate": 1e30, "epochs": 3}
+    coordinator.facts = coordinator.facts.model_copy(update={"plan": coordinator.facts.plan | {"training": training}})
+    machine.stop_after_rests = 3
+    with pytest.raises(KeyboardInterrupt):
+        machine.take_part()
+    told = capsys.readouterr().out
+    assert "run 'tiny', round 1: waiting, as the loss of step" in told
+    assert "this machine goes without this round" in told
+    assert "GET /work?doing=failed:r1:1" in peer.paths()
+    assert coordinator.uploads == []
 
 
 def test_an_update_of_a_member_that_declined_meanwhile_ends_nothing(

@@ -62,7 +62,13 @@ def brought(
     work = work_of(digests, residuals)
     merged = merged_worth_fetching(work, folder.blobs, in_memory)
     fetches = Fetches(server, digests)
-    have(folder, TrainJob(1, "a", work.round, ("a",), 1, work.adapter, work.residuals, merged), in_memory, 3, fetches)
+    have(
+        folder,
+        TrainJob(1, "a", work.round, ("a",), 1, work.adapter, work.residuals, merged),
+        in_memory,
+        "pictures",
+        fetches,
+    )
     return merged, fetches.fetched
 
 

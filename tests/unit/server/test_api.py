@@ -172,9 +172,9 @@ def test_pages_go_on_where_the_last_one_ended(coordinator: Api) -> None:
 
 def test_another_protocol_is_told_so(anyone: Api) -> None:
     response = anyone("GET", "/healthz", headers={"FedFlow-Protocol": "1"})
-    assert "this server speaks protocol 2, the client '1'" in _problem(response, 426)
-    assert response.headers["Upgrade"] == "FedFlow/2"
-    assert anyone("GET", "/healthz", headers={"FedFlow-Protocol": "2"}).status_code == 200
+    assert "this server speaks protocol 3, the client '1'" in _problem(response, 426)
+    assert response.headers["Upgrade"] == "FedFlow/3"
+    assert anyone("GET", "/healthz", headers={"FedFlow-Protocol": "3"}).status_code == 200
 
 
 def test_a_post_with_a_key_is_done_once(coordinator: Api, store: Store, federation_id: str) -> None:
@@ -227,13 +227,28 @@ def test_what_was_made_before_a_crash_is_not_made_again(store: Store, federation
         assert len(session.scalars(select(Job)).all()) == 1
 
 
+def test_a_slow_post_keeps_its_key_though_the_same_one_is_refused_meanwhile(store: Store, clock: Clock) -> None:
+    first = idempotency.claim(store, "person a", "key", "digest")
+    clock.now += idempotency.UNDER_WAY_S
+    second = idempotency.claim(store, "person a", "key", "digest")
+    assert isinstance(first, idempotency.Claim)
+    assert isinstance(second, idempotency.Claim)
+    assert second.identifier == first.identifier
+    idempotency.release(store, "person a", "key", second)
+    idempotency.keep(store, "person a", "key", idempotency.Answer(201, "{}"))  # the first has come to its end
+    assert idempotency.claim(store, "person a", "key", "digest") == idempotency.Answer(201, "{}")
+
+
 def test_keys_belong_to_their_caller(store: Store, clock: Clock) -> None:
     first = idempotency.claim(store, "person a", "key", "digest")
     assert idempotency.claim(store, "person b", "key", "digest") != first
     with pytest.raises(ApiError, match="still under way"):
         idempotency.claim(store, "person a", "key", "digest")
     clock.now += idempotency.UNDER_WAY_S
-    assert idempotency.claim(store, "person a", "key", "digest") == first, "who was at it is dead"
+    again = idempotency.claim(store, "person a", "key", "digest")
+    assert isinstance(first, idempotency.Claim)
+    assert isinstance(again, idempotency.Claim)
+    assert again.identifier == first.identifier, "who was at it is dead"
     idempotency.keep(store, "person a", "key", idempotency.Answer(201, "{}"))
     assert idempotency.claim(store, "person a", "key", "digest") == idempotency.Answer(201, "{}")
     clock.now += 86_400

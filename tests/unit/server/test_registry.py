@@ -226,7 +226,7 @@ def test_a_failed_export_leaves_the_run_done(scored: Setting) -> None:
     play(scored, 2)
     (job,) = waiting(scored.store, "export")
     scored.store.blobs.place(setting_adapter(scored)).unlink()
-    for _ in range(jobs.MOST_ATTEMPTS):
+    for _ in range(jobs.MOST_ERRORS):
         scored.aggregate()
     assert waiting(scored.store, "export") == []
     assert scored.status() == "done"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from tests.unit.server.run_setting import DEADLINE_S, MEMBERS, Setting, adapter, plan_of, start
 
-from fedflow.federation.protocol import UpdateRequest
+from fedflow.federation.protocol import Told, UpdateRequest
 from fedflow.processes import is_alive
 from fedflow.server.database.tables import Event, Job, Receipt, Refusal
 from fedflow.server.errors import ApiError, Conflict, Forbidden, NotFound, Unauthorised, Unprocessable
@@ -236,7 +236,7 @@ def test_a_job_that_keeps_failing_fails_the_run_and_resume_tries_again(setting: 
     blob = setting.store.blobs.place(hashlib.sha256(adapter(1)).hexdigest())
     kept = blob.read_bytes()
     blob.unlink()
-    for _ in range(jobs.MOST_ATTEMPTS):
+    for _ in range(jobs.MOST_ERRORS):
         setting.aggregate()
     assert setting.status() == "failed"
     assert "blob is missing" in explain.explain(setting.store, setting.run)
@@ -415,15 +415,68 @@ def test_the_same_bytes_of_two_members_are_kept_aside_for_each(setting: Setting)
 
 
 def test_explain_says_why_a_participant_holds_back(setting: Setting, clock: Any) -> None:
-    work_for(setting.store, setting.callers["a"], "hours")
+    work_for(setting.store, setting.callers["a"], (Told("hours", setting.run, 1),))
     clock.now += 10
-    work_for(setting.store, setting.callers["b"], "memory")
+    work_for(setting.store, setting.callers["b"], (Told("memory", setting.run, 1),))
     told = explain.explain(setting.store, setting.run)
     assert "a (last seen 10 s ago; its owner lets it train at other hours)" in told
     assert "b (last seen 0 s ago; its machine lacks the memory now), c (last seen 10 s ago)." in told
     clock.now += 10
-    work_for(setting.store, setting.callers["b"], "training")
+    work_for(setting.store, setting.callers["b"], (Told("training", setting.run, 1),))
     assert "b (last seen 0 s ago; it trains)" in explain.explain(setting.store, setting.run)
+    clock.now += 10
+    other = (Told("training", another_run(setting), 1),)
+    work_for(setting.store, setting.callers["b"], other)
+    assert "b (last seen 0 s ago; it trains for another run)" in explain.explain(setting.store, setting.run)
+
+
+def another_run(setting: Setting) -> str:
+    """A second run of the same members, in its first round."""
+    federation = setting.callers["a"].federation_id
+    assert federation is not None
+    return start(setting.store, federation, setting.callers, plan_of(name="second")).run
+
+
+def test_a_run_that_is_held_back_does_not_keep_the_others_waiting(setting: Setting) -> None:
+    second = another_run(setting)
+    caller = setting.callers["a"]
+    assert work_for(setting.store, caller).run == setting.run
+    held = Told("policy", setting.run, 1)
+    work = work_for(setting.store, caller, (held,))
+    assert (work.action, work.run, work.round) == ("train", second, 1)
+    work = work_for(setting.store, caller, (held, Told("refused", second, 1)))
+    assert (work.action, work.text) == ("wait", "round 1 of run 'test' is held back by this machine")
+    for seed, member in enumerate(MEMBERS):
+        setting.hand_in(member, 1, adapter(seed + 1))
+    setting.aggregate()
+    work = work_for(setting.store, caller, (held, Told("refused", second, 1)))
+    assert (work.action, work.run, work.round) == ("train", setting.run, 2), "a new round is a new question"
+
+
+def test_a_training_is_told_when_it_is_of_no_use_any_more(setting: Setting) -> None:
+    second = another_run(setting)
+    caller = setting.callers["a"]
+
+    def told(run: str, number: int) -> str | None:
+        return work_for(setting.store, caller, (Told("training", run, number),)).unwanted
+
+    at_second = work_for(setting.store, caller, (Told("training", second, 1),))
+    assert (at_second.run, at_second.unwanted) == (second, None)
+    assert told(setting.run, 1) is None
+    runs.pause(setting.store, setting.run)
+    assert told(setting.run, 1) is None
+    runs.resume(setting.store, setting.run)
+    setting.hand_in("a", 1, adapter(1))
+    assert told(setting.run, 1) == "another device of 'a' has sent its update for round 1"
+    for seed, member in enumerate(MEMBERS[1:]):
+        setting.hand_in(member, 1, adapter(seed + 2))
+    assert told(setting.run, 1) == "round 1 is over"
+    setting.aggregate()
+    assert (told(setting.run, 1), told(setting.run, 2)) == ("round 1 is over", None)
+    runs.stop(setting.store, setting.run)
+    assert told(setting.run, 2) == "the run is stopped"
+    runs.consent(setting.store, caller, second, False, 1, "")
+    assert told(second, 1) == "the run was declined"
 
 
 def test_a_round_that_failed_gets_its_whole_time_again(setting: Setting, clock: Any) -> None:
@@ -508,7 +561,7 @@ def test_a_run_that_is_paused_while_its_aggregation_fails_can_be_resumed(setting
     blob = setting.store.blobs.place(hashlib.sha256(adapter(1)).hexdigest())
     kept = blob.read_bytes()
     blob.unlink()
-    for _ in range(jobs.MOST_ATTEMPTS):
+    for _ in range(jobs.MOST_ERRORS):
         setting.aggregate()
     assert setting.status() == "failed"
     blob.write_bytes(kept)
@@ -517,16 +570,29 @@ def test_a_run_that_is_paused_while_its_aggregation_fails_can_be_resumed(setting
     assert setting.work("a").round == 2
 
 
+def test_a_job_that_workers_were_killed_at_still_has_all_its_tries(setting: Setting, clock: Any) -> None:
+    for seed, member in enumerate(MEMBERS):
+        setting.hand_in(member, 1, adapter(seed + 1))
+    (job_id,) = jobs.waiting(setting.store, jobs.ROUNDS)
+    for _ in range(jobs.MOST_ERRORS + 2):
+        assert jobs.claim(setting.store, job_id, "one that is killed") is not None
+        clock.now += jobs.LEASE_S + 1
+    assert jobs.claim(setting.store, job_id, "another") is not None
+    assert not jobs.fail(setting.store, job_id, "another", "the disk was full for a moment", give_up=False)
+    setting.aggregate()
+    assert setting.work("a").round == 2
+
+
 def test_a_job_at_which_every_worker_dies_is_given_up(setting: Setting, clock: Any) -> None:
     for seed, member in enumerate(MEMBERS):
         setting.hand_in(member, 1, adapter(seed + 1))
     (job_id,) = jobs.waiting(setting.store, jobs.ROUNDS)
-    for _ in range(jobs.MOST_ATTEMPTS):
+    for _ in range(jobs.MOST_DEATHS):
         assert jobs.claim(setting.store, job_id, "one that dies") is not None
         clock.now += jobs.LEASE_S + 1
     setting.aggregate()
     assert setting.status() == "failed"
-    assert "died at it 5 times" in explain.explain(setting.store, setting.run)
+    assert "died at it 20 times" in explain.explain(setting.store, setting.run)
 
 
 def test_consent_to_a_run_that_is_over_is_refused(setting: Setting) -> None:
@@ -640,7 +706,7 @@ def test_a_bit_that_flipped_in_the_store_stops_the_run_with_a_sentence(setting: 
     damaged = bytearray(blob.read_bytes())
     damaged[-1] ^= 1
     blob.write_bytes(damaged)
-    for _ in range(jobs.MOST_ATTEMPTS):
+    for _ in range(jobs.MOST_ERRORS):
         setting.aggregate()
     assert setting.status() == "failed"
     assert "blob is damaged" in explain.explain(setting.store, setting.run)

@@ -52,7 +52,7 @@ def idempotent(route: Callable[P, Response]) -> Callable[P, Response]:
         try:
             response = route(*args, **kwargs)
         except ApiError:  # after any other error it may have been created: the key keeps its identifier
-            idempotency.release(store, caller, key)
+            idempotency.release(store, caller, key, known)
             raise
         headers = {name: response.headers[name] for name in KEPT if name in response.headers}
         idempotency.keep(store, caller, key, Answer(response.status_code, response.get_data(as_text=True), headers))

@@ -32,7 +32,7 @@ HAND_INS_OF_A_DEVICE = 2
 @blueprint.get("/work", responses={200: Work})
 def current_work(query: WorkQuestion) -> Response:
     """What this device is to do now, and when to ask again."""
-    return answer(work.work_for(current.store(), current.caller(), query.doing))
+    return answer(work.work_for(current.store(), current.caller(), query.told()))
 
 
 @blueprint.post("/runs/<run_id>/consent", responses={200: RunFacts})

@@ -52,7 +52,7 @@ class JoinCode(Table):
 class Device(Table):
     """A participant's machine: its Ed25519 public key, 32 bytes in base64.
 
-    `doing` is what it did with what it was given, when it asked last: training, or waiting for hours, memory, policy.
+    `doing` is what it did for which run, by its own word when it asked last: a word of `protocol.Doing` by the run.
     """
 
     __tablename__ = "device"
@@ -63,7 +63,7 @@ class Device(Table):
     version: Mapped[str]
     created_at: Mapped[float]
     seen_at: Mapped[float]
-    doing: Mapped[str | None]
+    doing: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     revoked_at: Mapped[float | None]
 
 
@@ -269,6 +269,7 @@ class Job(Table):
     """Work for a worker: prepare, aggregate, merge, evaluate, export.
 
     `key` makes it unique; the lease says who is at it. `subject` is whose model an evaluation is of, empty for others.
+    Of its `attempts` so many ended in `errors`; in the others it was done, or the worker died.
     """
 
     __tablename__ = "job"
@@ -280,6 +281,7 @@ class Job(Table):
     subject: Mapped[str] = mapped_column(server_default="")
     status: Mapped[str] = mapped_column(index=True)
     attempts: Mapped[int]
+    errors: Mapped[int] = mapped_column(server_default="0")
     worker: Mapped[str | None]
     leased_until: Mapped[float | None]
     error: Mapped[str | None]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
+from collections.abc import Iterable
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from fedflow.federation.protocol import Challenged, Doing, Joined, JoinRequest, Token, TokenRequest, signed_text
+from fedflow.federation.protocol import Challenged, Joined, JoinRequest, Token, TokenRequest, Told, signed_text
 from fedflow.server.database.tables import Challenge, Device, DeviceToken, Federation, JoinCode, Member
 from fedflow.server.errors import Conflict, Forbidden, Gone, NotFound, Unauthorised, Unprocessable
 from fedflow.server.services import audit, events
@@ -164,9 +165,9 @@ def token(store: Store, request: TokenRequest, *, ttl_s: float) -> Token:
     return Token(token=text, expires_in_s=ttl_s)
 
 
-def seen(store: Store, device_id: str, doing: Doing | None) -> None:
+def seen(store: Store, device_id: str, told: Iterable[Told]) -> None:
     """Note that a device has called, and what it does; it is written within seconds, together with others."""
-    due = store.sightings.note(device_id, Sighting(store.clock(), doing))
+    due = store.sightings.note(device_id, Sighting(store.clock(), {each.run: each.doing for each in told}))
     if due:
         with store.begin() as session:
             rows = [{"id": known, "seen_at": last.at, "doing": last.doing} for known, last in sorted(due.items())]

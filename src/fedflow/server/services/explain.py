@@ -20,6 +20,8 @@ DOING = {
     "hours": "its owner lets it train at other hours",
     "memory": "its machine lacks the memory now",
     "policy": "its owner's policy does not allow this run any more",
+    "failed": "its training came to no usable update, and it goes without this round",
+    "refused": "its update was refused",
 }
 
 MACHINES = (
@@ -117,21 +119,25 @@ def _waits(session: Session, run: Run, state: RunState, now: float) -> list[str]
     query = select(Refusal.member_id, Refusal.reason).where(Refusal.run_id == run.id, Refusal.round == run.round)
     refused = {member_id: reason for member_id, reason in session.execute(query.order_by(Refusal.id))}  # noqa: C416
     lines = {
-        member_id: f"{name} ({_doing(consent, seen_at, doing, refused.get(member_id), now)})"
+        member_id: f"{name} ({_doing(run.id, consent, seen_at, doing, refused.get(member_id), now)})"
         for member_id, name, consent, seen_at, doing in session.execute(MACHINES, {"run": run.id})
         if name in late
     }
     return list(lines.values())
 
 
-def _doing(consent: str, seen_at: float | None, doing: str | None, refused: str | None, now: float) -> str:
+def _doing(
+    run: str, consent: str, seen_at: float | None, doing: dict[str, str] | None, refused: str | None, now: float
+) -> str:
     if seen_at is None:
         return "no device has joined yet"
     last = f"last seen {_ago(seen_at, now)}"
     if refused is not None:
         return f"{last}; its update was refused: {refused}"
-    if doing is not None:
-        return f"{last}; {DOING[doing]}"
+    if doing and run in doing:
+        return f"{last}; {DOING[doing[run]]}"
+    if doing and "training" in doing.values():
+        return f"{last}; it trains for another run"
     return f"asked for consent, {last}" if consent == "asked" else last
 
 

@@ -152,6 +152,6 @@ def _runs_under_way(member_id: str) -> Select[str]:
     return (
         select(Run.id)
         .join(RunMember, RunMember.run_id == Run.id)
-        .where(RunMember.member_id == member_id, Run.status.in_((Status.RUNNING, Status.PAUSED, Status.FAILED)))
+        .where(RunMember.member_id == member_id, Run.status.not_in((Status.DONE, Status.STOPPED)))
         .order_by(Run.id)
     )

@@ -42,9 +42,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Claim:
-    """The POST is to be done; what it creates gets this identifier, however often it is tried."""
+    """The POST is to be done; what it creates gets this identifier, however often it is tried.
+
+    `began_at` names this try; None where another may still be at it, that was slow.
+    """
 
     identifier: str
+    began_at: float | None
 
 
 def claim(store: Store, caller: str, key: str, request_sha256: str) -> Answer | Claim:
@@ -63,7 +67,7 @@ def claim(store: Store, caller: str, key: str, request_sha256: str) -> Answer | 
             row = session.get(IdempotencyKey, (caller, _name(key)), with_for_update=True)
             if row is None or row.created_at + KEPT_S <= now:
                 session.merge(fresh)
-                return Claim(identifier)
+                return Claim(identifier, now)
             if row.request_sha256 != request_sha256:
                 raise Conflict("this Idempotency-Key came with another request; use a new key for a new request")
             if row.status != UNDER_WAY:
@@ -71,7 +75,7 @@ def claim(store: Store, caller: str, key: str, request_sha256: str) -> Answer | 
             if now - UNDER_WAY_S < row.created_at <= now:  # one from the future is of a clock that went back
                 raise UnderWay(under_way)
             row.created_at = now
-            return Claim(row.body)
+            return Claim(row.body, None)
     except IntegrityError:  # the same POST came twice at the same moment
         raise UnderWay(under_way) from None
 
@@ -85,12 +89,18 @@ def keep(store: Store, caller: str, key: str, answer: Answer) -> None:
             row.status, row.body = answer.status, _cipher(key).encrypt(told.encode()).decode()
 
 
-def release(store: Store, caller: str, key: str) -> None:
-    """The POST that was claimed was refused: the next one with this key is done, whatever it asks for."""
+def release(store: Store, caller: str, key: str, claimed: Claim) -> None:
+    """The POST that was claimed was refused: the next one with this key is done, whatever it asks for.
+
+    Where another try may be at it, the key and its identifier are left to that one.
+    """
     with store.begin() as session:
         session.execute(
             delete(IdempotencyKey).where(
-                IdempotencyKey.caller == caller, IdempotencyKey.key == _name(key), IdempotencyKey.status == UNDER_WAY
+                IdempotencyKey.caller == caller,
+                IdempotencyKey.key == _name(key),
+                IdempotencyKey.status == UNDER_WAY,
+                IdempotencyKey.created_at == claimed.began_at,
             )
         )
 

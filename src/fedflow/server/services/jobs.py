@@ -23,7 +23,9 @@ EVALUATION = ("evaluate",)
 
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
 LEASE_S = 10.0
-MOST_ATTEMPTS = 5
+MOST_ERRORS = 5
+MOST_DEATHS = 20
+"""After so many deaths of workers at one job it is given up: it may want more memory than there is."""
 
 
 def add(session: Session, kind: str, run_id: str, round_number: int, now: float, subject: str = "") -> Job:
@@ -35,10 +37,10 @@ def add(session: Session, kind: str, run_id: str, round_number: int, now: float,
     job = session.scalar(select(Job).where(Job.key == key))
     if job is None:
         job = Job(id=new_id(), key=key, kind=kind, run_id=run_id, round=round_number, subject=subject, created_at=now)
-        job.status, job.attempts = QUEUED, 0
+        job.status, job.attempts, job.errors = QUEUED, 0, 0
         session.add(job)
     elif job.status == FAILED:
-        job.status, job.attempts, job.error = QUEUED, 0, None
+        job.status, job.attempts, job.errors, job.error = QUEUED, 0, 0, None
     return job
 
 
@@ -81,7 +83,7 @@ def finish(store: Store, job_id: str) -> None:
 
 
 def fail(store: Store, job_id: str, worker: str, error: str, *, give_up: bool) -> bool:
-    """Note an error; the sweep tries the job again, unless it is given up, now or after some attempts: then True.
+    """Note an error; the sweep tries the job again, unless it is given up, now or after some errors: then True.
 
     Nothing is noted where the job is another worker's by now, or done.
     """
@@ -89,8 +91,8 @@ def fail(store: Store, job_id: str, worker: str, error: str, *, give_up: bool) -
         job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())
         if job is None or job.status != RUNNING or job.worker != worker:
             return False
-        job.error, job.leased_until = error, None
-        given_up = give_up or job.attempts >= MOST_ATTEMPTS
+        job.error, job.errors, job.leased_until = error, job.errors + 1, None
+        given_up = give_up or job.errors >= MOST_ERRORS
         job.status = FAILED if given_up else QUEUED
         return given_up
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
 
 from fedflow.federation import rounds
-from fedflow.federation.protocol import Doing, MergedBase, Work
+from fedflow.federation.protocol import MergedBase, Told, Work
 from fedflow.federation.rounds import Phase, Status
 from fedflow.server.database.tables import Member, Receipt, Round, Run, RunMember
 from fedflow.server.services import devices, files, jobs
@@ -23,6 +24,9 @@ POLL_S_PER_MEMBER = 0.03
 """However many members wait for a round, they ask thirty-three times a second together."""
 
 MOST_NAMES = 5
+
+URGENCY = ("train", "consent", "wait")
+"""What comes first where several runs want a member; of the same, what is to be asked for again soonest."""
 
 OVER = (Status.DONE, Status.STOPPED)
 
@@ -64,39 +68,68 @@ _STANDING = {
 """Why a run that is not running makes its members wait, and for how long."""
 
 
-def work_for(store: Store, caller: Caller, doing: Doing | None = None) -> Work:
+def work_for(store: Store, caller: Caller, told: tuple[Told, ...] = ()) -> Work:
     """The next thing for this device: an assignment before a question before waiting.
 
-    `doing` is what it does with what it was given last; its coordinator is told by `explain`.
+    `told` is what it does with the assignments that it has; the coordinator learns it from `explain`. What it trains
+    for comes first as long as it is wanted, and what it holds back from does not come again.
 
     Where several runs want the member, the oldest assignment comes first. Raises Forbidden for a person.
     """
     member_id, member = membership(caller)
-    devices.seen(store, caller.id, doing)
+    devices.seen(store, caller.id, told)
+    at = next((each for each in told if each.doing == "training"), None)
     with store.read() as session:
         lines = session.execute(UNDER_WAY, {"member": member_id}).all()
-        answers = [_work(session, store, line, member) for line in lines if line.consent != "declined"]
-        for action in ("train", "consent", "wait"):
-            for work in answers:
-                if work.action == action:
-                    return work
-        newest = (
-            select(Run)
-            .join(RunMember, RunMember.run_id == Run.id)
-            .where(RunMember.member_id == member_id, RunMember.consent != "declined", Run.status.in_(OVER))
-            .order_by(Run.created_at.desc(), Run.id.desc())
-            .limit(1)
-        )
-        over = session.scalar(newest)
-        if over is not None:
-            return _finished(session, over)
+        work = _next(session, store, lines, caller, told, at)
+        if at is None:
+            return work
+        return work.model_copy(update={"unwanted": _unwanted(session, lines, member, at)})
+
+
+def _next(
+    session: Session, store: Store, lines: Sequence[Any], caller: Caller, told: tuple[Told, ...], at: Told | None
+) -> Work:
+    member_id, member = membership(caller)
+    held = {(each.run, each.round) for each in told if each.doing != "training"}
+    asked = [line for line in lines if line.consent != "declined"]
+    if at is not None:
+        asked.sort(key=lambda line: (line.id, line.round) != (at.run, at.round))
+    answers = [_work(session, store, line, member, held) for line in asked]
+    if answers:
+        return min(answers, key=lambda each: (URGENCY.index(each.action), each.poll_after_s))
+    newest = (
+        select(Run)
+        .join(RunMember, RunMember.run_id == Run.id)
+        .where(RunMember.member_id == member_id, RunMember.consent != "declined", Run.status.in_(OVER))
+        .order_by(Run.created_at.desc(), Run.id.desc())
+        .limit(1)
+    )
+    over = session.scalar(newest)
+    if over is not None:
+        return _finished(session, over)
     for line in lines:
         text = f"you declined run '{line.name}'; its coordinator can ask again"
         return Work(action="wait", text=text, poll_after_s=IDLE_POLL_S)
     return Work(action="wait", text="no run wants this member yet", poll_after_s=IDLE_POLL_S)
 
 
-def _work(session: Session, store: Store, line: Any, member: str) -> Work:
+def _unwanted(session: Session, lines: Sequence[Any], member: str, at: Told) -> str | None:
+    """Why an update that a device of the member trains would not count any more; None where it would."""
+    line = next((line for line in lines if line.id == at.run), None)
+    if line is None:
+        run = session.get(Run, at.run)
+        return "there is no such run" if run is None else f"the run is {run.status}"
+    if line.consent == "declined":
+        return "the run was declined"
+    if line.round != at.round or line.phase != Phase.COLLECTING:
+        return f"round {at.round} is over"
+    if line.answer is not None:
+        return f"another device of '{member}' has sent its update for round {at.round}"
+    return None if member in line.selected else f"round {at.round} goes without this member"
+
+
+def _work(session: Session, store: Store, line: Any, member: str, held: Collection[tuple[str, int]]) -> Work:
     status = Status(line.status)
     if line.consent == "asked" and line.round > 0:  # before, there is nothing to be told of what would leave
         text = f"run '{line.name}' asks for consent"
@@ -105,6 +138,9 @@ def _work(session: Session, store: Store, line: Any, member: str) -> Work:
         text, poll = _STANDING[status]
         return Work(action="wait", text=text.format(run=line), poll_after_s=poll, run=line.id, round=line.round)
     if line.phase == Phase.COLLECTING and member in line.selected and line.answer is None:
+        if (line.id, line.round) in held:
+            text = f"round {line.round} of run '{line.name}' is held back by this machine"
+            return Work(action="wait", text=text, poll_after_s=IDLE_POLL_S, run=line.id, round=line.round)
         return _assigned(session, store, line, member)
     poll = max(SHORTEST_POLL_S, POLL_S_PER_MEMBER * len(line.selected))
     text = _why_waiting(session, line, member)

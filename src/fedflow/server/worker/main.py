@@ -102,8 +102,8 @@ def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, w
     job = jobs.claim(store, job_id, worker)
     if job is None:
         return
-    if job.attempts > jobs.MOST_ATTEMPTS:
-        died = f"the worker died at it {jobs.MOST_ATTEMPTS} times, perhaps for want of memory; its log says more"
+    if job.attempts - job.errors > jobs.MOST_DEATHS:
+        died = f"the worker died at it {jobs.MOST_DEATHS} times, perhaps for want of memory; its log says more"
         _failed(store, job, died, give_up=True)
         return
     began = time.monotonic()
