@@ -154,7 +154,7 @@ def test_calls_are_written_together_every_few_seconds(
         (machine, 3.0, [15.0, 12.0]),
     ):
         clock.now += after_s
-        devices.seen(store, device.device_id, None)
+        devices.seen(store, device.device_id, ())
         assert seen() == written
 
 

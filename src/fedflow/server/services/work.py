@@ -20,8 +20,8 @@ from fedflow.server.store import Store
 IDLE_POLL_S = 5.0
 PREPARING_POLL_S = 1.0
 SHORTEST_POLL_S = 0.2
-POLL_S_PER_MEMBER = 0.03
-"""However many members wait for a round, they ask thirty-three times a second together."""
+POLL_S_PER_MEMBER = 0.05
+"""However many members wait for a round, they ask twenty times a second together."""
 
 MOST_NAMES = 5
 
