@@ -14,7 +14,7 @@ from fedflow.models.adapter_files import adapter_bytes
 from fedflow.plan import Plan
 from fedflow.server.services import files, jobs, run_facts, runs, updates, uploads
 from fedflow.server.services.identity import Caller
-from fedflow.server.services.uploads import Body
+from fedflow.server.services.upload_writing import Body
 from fedflow.server.services.work import work_for
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store

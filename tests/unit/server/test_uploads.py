@@ -25,9 +25,9 @@ from werkzeug.test import TestResponse
 from fedflow.server.api import uploads as uploads_api
 from fedflow.server.database.tables import Upload
 from fedflow.server.errors import Conflict, Gone, NotFound, Unauthorised, Unprocessable
-from fedflow.server.services import devices, identity, uploads
+from fedflow.server.services import devices, identity, upload_writing, uploads
 from fedflow.server.services.identifiers import new_id
-from fedflow.server.services.uploads import Body, CutOff
+from fedflow.server.services.upload_writing import Body, CutOff
 from fedflow.server.store import Store
 
 URL = "/api/v1/uploads"
@@ -281,8 +281,8 @@ def test_bytes_that_were_never_acknowledged_are_cut_off(device: Api, store: Stor
 def test_a_long_body_is_acknowledged_piece_by_piece(
     monkeypatch: pytest.MonkeyPatch, device: Api, store: Store, machine: Machine
 ) -> None:
-    monkeypatch.setattr(uploads, "CHECKPOINT_S", 0.0)
-    monkeypatch.setattr(uploads, "READ_BYTES", 100)
+    monkeypatch.setattr(upload_writing, "CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(upload_writing, "READ_BYTES", 100)
     location = new_upload(device)
     caller = identity.authenticate(store, machine.token())
     source = io.BytesIO(CONTENT)

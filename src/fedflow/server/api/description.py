@@ -7,7 +7,7 @@ from typing import Any
 from flask_openapi3.openapi import OpenAPI
 
 from fedflow.federation.protocol import API
-from fedflow.server.services.uploads import CHECKSUMS
+from fedflow.server.services.upload_writing import CHECKSUMS
 
 Operation = dict[str, Any]
 

@@ -29,7 +29,7 @@ from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.api.slots import MOST_OF_A_DEVICE, TRANSFERS
 from fedflow.server.errors import ApiError
 from fedflow.server.services import updates, uploads
-from fedflow.server.services.uploads import CHECKSUMS, TAKING_IN, Body, Checksum, CutOff
+from fedflow.server.services.upload_writing import CHECKSUMS, TAKING_IN, Body, Checksum, CutOff
 
 VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,termination,checksum,expiration"

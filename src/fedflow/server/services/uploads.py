@@ -9,57 +9,34 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import hmac
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedflow.errors import StorageError
-from fedflow.server.database.tables import Device, Upload
-from fedflow.server.errors import ApiError, Conflict, Gone, NotFound, TooLarge, Unauthorised, Unprocessable
+from fedflow.server.database.tables import Upload
+from fedflow.server.errors import ApiError, Conflict, Gone, NotFound, TooLarge, Unprocessable
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import Caller
+from fedflow.server.services.upload_writing import EXPIRED, Body, Checksum, Writing, path_of
 from fedflow.server.store import Store
-from fedflow.storage import sha256_file, sync_folder
 
 MAX_OPEN = 8
 """Uploads that a device may have at once, complete ones included until they are handed in."""
 
-CHECKSUMS = ("sha256", "sha1")
-READ_BYTES = 1024 * 1024
-# A crash of this process costs what came in so long at most; a cut of the connection costs nothing that has arrived.
-CHECKPOINT_S = 5.0
-# Whoever brings more than this to the disk takes turns: side by side, fifty of them let every commit wait for seconds.
-LARGE_BYTES = 4 * 1024 * 1024
-AT_DISK = threading.BoundedSemaphore(2)
-# Pieces are taken in by so many requests at a time: half of the cores is left to everybody else.
-TAKING_IN = threading.BoundedSemaphore(max(1, (os.cpu_count() or 1) // 2))
 # A device at its limit loses the upload that has got no byte for longest, if for so long: its client knows it no more.
 IDLE_S = 60.0
 # A cut is noticed within milliseconds; so long the next request waits until the cut one has let go.
 HAND_OVER_S = 2.0
 # So long a hand-in waits for another one of the same upload.
 HAND_IN_S = 30.0
-
-MOVE = (
-    update(Upload)
-    .where(
-        Upload.id == bindparam("upload"),
-        select(Device.id).where(Device.id == Upload.device_id, Device.revoked_at.is_(None)).exists(),
-    )
-    .returning(Upload.id)
-)
-"""What an upload's row becomes, unless it is gone or its device was revoked."""
-
-EXPIRED = "the upload has expired; start it anew"
 
 
 class Locked(ApiError):  # noqa: N818 - the protocol's word
@@ -76,38 +53,11 @@ class TooMany(ApiError):  # noqa: N818 - the protocol's word
     code = "too_many_uploads"
 
 
-class OtherBytes(ApiError):  # noqa: N818 - it is the bytes that are wrong
-    """The bytes are not those that the checksum is of; none of them was kept."""
-
-    status = 460
-    code = "checksum_mismatch"
-
-
 class Interrupted(ApiError):  # noqa: N818 - what happened
     """The body ended before its end; what came in is kept unless it had a checksum."""
 
     status = 408
     code = "interrupted"
-
-
-class CutOff(Exception):  # noqa: N818 - what happened
-    """What a body's `read` raises where the connection broke. Never leaves this module."""
-
-
-@dataclass(frozen=True)
-class Body:
-    """A request's body: `read(n)` gives up to n bytes, b"" at its end. `length_bytes` is None where nobody said it."""
-
-    read: Callable[[int], bytes]
-    length_bytes: int | None
-
-
-@dataclass(frozen=True)
-class Checksum:
-    """What the bytes of one request must hash to: `algorithm` of CHECKSUMS."""
-
-    algorithm: str
-    digest: bytes
 
 
 @dataclass(frozen=True)
@@ -159,7 +109,7 @@ def create(
         touched_at=now,
     )
     # The file before the row: a crash between them leaves an empty file, which `files.collect` removes.
-    path = _path(store, row.id)
+    path = path_of(store, row.id)
     try:
         path.open("ab").close()  # brought to the disk with its first bytes
     except OSError as error:
@@ -211,7 +161,7 @@ def append(
         if body.length_bytes is not None and body.length_bytes > lacking:
             raise TooLarge(f"the body has {body.length_bytes} bytes, the upload lacks {lacking}; send those")
         try:
-            writing = _Writing(store, row, file)
+            writing = Writing(store, row, file)
             whole = writing.take_in(body, checksum)
             writing.keep()
         except OSError as error:
@@ -244,7 +194,7 @@ def take(store: Store, caller: Caller, upload_id: str, sha256: str) -> Path:
         raise Conflict(f"the upload is at byte {row.offset_bytes} of {row.length_bytes}; send the rest first")
     if row.sha256 != sha256:
         raise Unprocessable(f"the upload has SHA-256 {row.sha256}, not {sha256}; upload the file again")
-    path = _path(store, row.id)
+    path = path_of(store, row.id)
     if not path.is_file() and sha256 in store.blobs:
         with suppress(FileExistsError):  # the same hand-in, in another request
             os.link(store.blobs.get(sha256), path)
@@ -270,89 +220,13 @@ def taken(store: Store, caller: Caller, upload_id: str, sha256: str) -> Iterator
         yield take(store, caller, upload_id, sha256)  # it may have been moved away while this request waited
 
 
-class _Writing:
-    """One request's bytes on their way into an upload's file."""
-
-    def __init__(self, store: Store, row: Upload, file: FileIO) -> None:
-        self.store = store
-        self.row = row
-        self.file = file
-        self.position = row.offset_bytes
-        self.kept_at = time.monotonic()
-        file.truncate(self.position)
-        file.seek(self.position)
-
-    def take_in(self, body: Body, checksum: Checksum | None) -> bool:
-        """Write the body's bytes into the file. Returns False where the body broke off."""
-        hasher = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
-        expected = None if body.length_bytes is None else self.position + body.length_bytes
-        whole = True
-        try:
-            while chunk := body.read(READ_BYTES):
-                if self.position + len(chunk) > self.row.length_bytes:
-                    self._drop()
-                    raise TooLarge(f"the body has more bytes than the upload's {self.row.length_bytes}; send those")
-                with TAKING_IN:
-                    self._write(chunk)
-                    if hasher is not None:
-                        hasher.update(chunk)
-                if hasher is None and time.monotonic() - self.kept_at >= CHECKPOINT_S:
-                    self.keep()
-            whole = expected is None or self.position == expected
-        except CutOff:
-            whole = False
-        if checksum is not None and hasher is not None:
-            if not whole:
-                self._drop()
-            elif not hmac.compare_digest(hasher.digest(), checksum.digest):
-                self._drop()
-                raise OtherBytes(f"the bytes have another {checksum.algorithm}; none were kept, send them again")
-        return whole
-
-    def keep(self) -> None:
-        """Bring what was written to the disk, and then into the row."""
-        if self.position == self.row.offset_bytes:
-            return
-        large = self.position - self.row.offset_bytes > LARGE_BYTES
-        with AT_DISK if large else nullcontext():
-            os.fsync(self.file.fileno())
-        if self.row.offset_bytes == 0:
-            sync_folder(self.store.folder / "uploads")
-        sha256 = None
-        if self.position == self.row.length_bytes:
-            # The hash goes with the last byte: an upload is complete and hashed, or neither.
-            with AT_DISK if self.position > LARGE_BYTES else nullcontext():
-                sha256 = sha256_file(_path(self.store, self.row.id))
-        self.row.offset_bytes, self.row.sha256, self.row.touched_at = self.position, sha256, self.store.clock()
-        values = {"offset_bytes": self.position, "sha256": sha256, "touched_at": self.row.touched_at}
-        with self.store.begin() as session:
-            moved = session.scalar(MOVE.values(values), {"upload": self.row.id})
-        if moved is None:
-            with self.store.read() as session:
-                if session.get_one(Device, self.row.device_id).revoked_at is not None:
-                    raise Unauthorised("the device was revoked; ask the coordinator for a new join code")
-            raise Gone(EXPIRED)
-        self.kept_at = time.monotonic()
-
-    def _write(self, chunk: bytes) -> None:
-        left = memoryview(chunk)
-        while left:
-            written = self.file.write(left)
-            self.position += written
-            left = left[written:]
-
-    def _drop(self) -> None:
-        self.file.truncate(self.row.offset_bytes)
-        self.position = self.row.offset_bytes
-
-
 @contextmanager
 def _held(
     store: Store, caller: Caller, upload_id: str, ttl_s: float, wait_s: float = 0.0
 ) -> Iterator[tuple[Upload, FileIO]]:
     """An upload of the caller's that no other request writes to: its row as it is now, and its open file."""
     with store.read() as session:
-        path = _path(store, _owned(session, caller, upload_id).id)
+        path = path_of(store, _owned(session, caller, upload_id).id)
     try:
         with _locked(path, wait_s) as file:
             with store.read() as session:
@@ -395,14 +269,14 @@ def _make_room(store: Store, session: Session, device_id: str, now: float, ttl_s
     for row in session.scalars(
         select(Upload).where(Upload.device_id == device_id).order_by(Upload.touched_at, Upload.id)
     ):
-        if row.sha256 is not None and not _path(store, row.id).is_file():
+        if row.sha256 is not None and not path_of(store, row.id).is_file():
             session.delete(row)
         elif row.touched_at + ttl_s >= now:
             lying.append(row)
     if len(lying) < MAX_OPEN:
         return
     for row in lying:
-        path = _path(store, row.id)
+        path = path_of(store, row.id)
         if row.touched_at + IDLE_S <= now and _is_free(path):
             session.delete(row)
             path.unlink(missing_ok=True)
@@ -427,11 +301,7 @@ def _forget(store: Store, upload_id: str) -> None:
         row = session.get(Upload, upload_id)
         if row is not None:
             session.delete(row)
-    _path(store, upload_id).unlink(missing_ok=True)
-
-
-def _path(store: Store, upload_id: str) -> Path:
-    return store.folder / "uploads" / upload_id
+    path_of(store, upload_id).unlink(missing_ok=True)
 
 
 def _progress(row: Upload, ttl_s: float) -> Progress:
