@@ -1,4 +1,4 @@
-"""The chart of a run: FID and KID per round, every line labelled at its end."""
+"""The charts of a run: FID, KID or loss per round, every line labelled at its end."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
+from fedflow.evaluation.curves import Curves, Line, Measure, curves_of
 from fedflow.evaluation.summary import RunSummary
-from fedflow.evaluation.table import Row, over_seeds
-from fedflow.plan import AGGREGATED, ALONE, BASE, CENTRAL, FLOOR
 from fedflow.storage import write_atomic
 
-Measure = Literal["fid", "kid"]
+TITLES = {"fid": "FID, lower is better", "kid": "KID, lower is better", "loss": "Training loss"}
+SPOKEN = {"fid": "FID per round", "kid": "KID per round", "loss": "Training loss per round"}
 
 UNITS_PER_INCH = 72
 PANEL = (416, 300)
@@ -64,17 +64,6 @@ STYLE = {
 
 
 @dataclass(frozen=True)
-class Line:
-    """One participant's figures by round, the mean over seeds, with the interval around each."""
-
-    participant: str
-    rounds: tuple[int, ...]
-    values: tuple[float, ...]
-    lows: tuple[float, ...]
-    highs: tuple[float, ...]
-
-
-@dataclass(frozen=True)
 class Label:
     """A text at the right edge for something that ends at (`round`, `value`)."""
 
@@ -94,8 +83,8 @@ def chart_png(path: Path, summary: RunSummary) -> None:
     with mpl.rc_context(STYLE):
         sheet = (2 * width + 2 * EDGE, height + CAPTION)
         canvas = Canvas(figsize=(sheet[0] / UNITS_PER_INCH, sheet[1] / UNITS_PER_INCH), facecolor=BACKGROUND)
-        _panel(canvas, EDGE, sheet, summary, "fid")
-        _panel(canvas, EDGE + width, sheet, summary, "kid")
+        _panel(canvas, EDGE, sheet, curves_of(summary, "fid"))
+        _panel(canvas, EDGE + width, sheet, curves_of(summary, "kid"))
         canvas.text(EDGE / sheet[0], 14 / sheet[1], chart_caption(summary), color=COLOURS["muted"], va="baseline")
         canvas.savefig(buffer, format="png", dpi=2 * UNITS_PER_INCH, metadata={"Software": None})
     write_atomic(path, buffer.getvalue())
@@ -111,8 +100,8 @@ def chart_caption(summary: RunSummary) -> str:
     )
 
 
-def chart_svg(summary: RunSummary, measure: Measure) -> str:
-    """One panel as an `<svg>` element to put into a page, the same bytes for the same summary.
+def chart_svg(curves: Curves) -> str:
+    """One panel as an `<svg>` element to put into a page, the same bytes for the same curves.
 
     It scales to its container, sets text in the page's own font, and takes its colours from the CSS
     variables `--chart-ink`, `-muted`, `-grid`, `-accent`, `-client-1` to `-client-5` where the page sets them:
@@ -123,16 +112,16 @@ def chart_svg(summary: RunSummary, measure: Measure) -> str:
     with mpl.rc_context(STYLE):
         canvas = Canvas(figsize=(width / UNITS_PER_INCH, height / UNITS_PER_INCH))
         canvas.patch.set_visible(False)
-        _panel(canvas, 0, PANEL, summary, measure)
+        _panel(canvas, 0, PANEL, curves)
         canvas.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     drawing = buffer.getvalue()
     drawing = drawing[drawing.index("<svg") :].strip()
     # Two drawings stand in one page: their ids must differ.
-    drawing = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{measure}-", drawing)
+    drawing = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{curves.measure}-", drawing)
     drawing = re.sub(r"(font: (?:\w+ )?[\d.]+px) [^;\"]+", r"\1 var(--font, sans-serif)", drawing)
     for name, colour in COLOURS.items():
         drawing = drawing.replace(colour, f"var(--chart-{name}, {colour})")
-    head = f'<svg role="img" aria-label="{measure.upper()} per round" viewBox="0 0 {width} {height}"'
+    head = f'<svg role="img" aria-label="{SPOKEN[curves.measure]}" viewBox="0 0 {width} {height}"'
     return re.sub(r"<svg [^>]*>", head + ' xmlns:xlink="http://www.w3.org/1999/xlink">', drawing, count=1)
 
 
@@ -161,60 +150,41 @@ def dodge(wanted: Sequence[float], gap: float, low: float, high: float) -> list[
     return places
 
 
-def _line(rows: Sequence[Row], participant: str, measure: Measure) -> Line | None:
-    """KID's interval is the bootstrap's, averaged over seeds; FID's is the seeds' smallest and largest value."""
-    own = [row for row in rows if row.participant == participant]
-    if not own:
-        return None
-    rounds = tuple(sorted({row.round for row in own}))
-    by_round = [[row for row in own if row.round == number] for number in rounds]
-
-    def means(column: str) -> tuple[float, ...]:
-        return tuple(over_seeds([getattr(row, column) for row in group]).mean for group in by_round)
-
-    if measure == "kid":
-        return Line(participant, rounds, means("kid"), means("kid_low"), means("kid_high"))
-    lows = tuple(min(row.fid for row in group) for group in by_round)
-    highs = tuple(max(row.fid for row in group) for group in by_round)
-    return Line(participant, rounds, means("fid"), lows, highs)
-
-
-def _panel(canvas: Canvas, start: int, sheet: tuple[int, int], summary: RunSummary, measure: Measure) -> None:
+def _panel(canvas: Canvas, start: int, sheet: tuple[int, int], curves: Curves) -> None:
     """Draw one measure into the panel at the top of a sheet (width, height), `start` units from its left."""
     width, height = PANEL
     inner_width, inner_height = width - MARGINS["left"] - MARGINS["right"], height - MARGINS["top"] - MARGINS["bottom"]
     left, bottom = start + MARGINS["left"], sheet[1] - height + MARGINS["bottom"]
     axes = canvas.add_axes((left / sheet[0], bottom / sheet[1], inner_width / sheet[0], inner_height / sheet[1]))
-    last_round = max((row.round for row in summary.rows), default=0)
-    _frame(axes, measure, last_round)
-    if not summary.rows:
+    _frame(axes, curves)
+    if curves.is_empty:
         axes.set_yticks([])
         axes.text(0.5, 0.5, "no figures yet", transform=axes.transAxes, ha="center", color=COLOURS["muted"])
         return
     labels = [
-        *_clients(axes, summary, measure, last_round),
-        *_alone(axes, summary, measure),
-        *_levels(axes, summary, measure, last_round),
-        *_central(axes, summary, measure),
-        *_aggregated(axes, summary, measure, last_round),
+        *_clients(axes, curves),
+        *_alone(axes, curves.alone),
+        *_levels(axes, curves),
+        *_central(axes, curves),
+        *_aggregated(axes, curves),
     ]
     axes.margins(y=0.05)
     axes.autoscale_view()
     _put_labels(axes, labels, inner_height)
 
 
-def _frame(axes: Any, measure: Measure, last_round: int) -> None:
+def _frame(axes: Any, curves: Curves) -> None:
     axes.patch.set_visible(False)
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color(COLOURS["muted"])
         spine.set_linewidth(0.8)
     axes.set_title(
-        f"{measure.upper()}, lower is better", loc="left", x=TITLE_LEFT, pad=12,
+        TITLES[curves.measure], loc="left", x=TITLE_LEFT, pad=12,
         fontsize=FONT_SIZE + 1, fontweight="bold", color=COLOURS["ink"],
     )  # fmt: skip
     axes.set_xlabel("round", color=COLOURS["muted"], labelpad=5)
-    axes.set_xlim(0, max(last_round, 1))
+    axes.set_xlim(0, max(curves.last_round, 1))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.tick_params(length=0, pad=6, labelcolor=COLOURS["muted"], labelsize=FONT_SIZE)
@@ -222,14 +192,14 @@ def _frame(axes: Any, measure: Measure, last_round: int) -> None:
     axes.set_axisbelow(True)
 
 
-def _clients(axes: Any, summary: RunSummary, measure: Measure, last_round: int) -> list[Label]:
-    lines = [line for name, _ in summary.clients if (line := _line(summary.rows, name, measure))]
+def _clients(axes: Any, curves: Curves) -> list[Label]:
+    lines = curves.clients
     marks = [
         (CLIENT_MARKS[position % len(CLIENT_MARKS)], COLOURS[CLIENT_COLOURS[position % len(CLIENT_COLOURS)]])
         for position in range(len(lines))
     ]
     for line, (mark, colour) in zip(lines, marks, strict=True):
-        style = _marks(last_round, 5.0) | {"marker": mark}
+        style = _marks(curves.last_round, 5.0) | {"marker": mark}
         axes.plot(line.rounds, line.values, color=colour, linewidth=1.1, zorder=3, **style)
     ends = [(line.rounds[-1], line.values[-1]) for line in lines]
     if len(lines) > MOST_CLIENT_LABELS:
@@ -241,9 +211,7 @@ def _clients(axes: Any, summary: RunSummary, measure: Measure, last_round: int) 
     ]
 
 
-def _alone(axes: Any, summary: RunSummary, measure: Measure) -> list[Label]:
-    names = dict.fromkeys(row.participant for row in summary.rows if row.participant.startswith(ALONE))
-    lines = [line for name in names if (line := _line(summary.rows, name, measure))]
+def _alone(axes: Any, lines: Sequence[Line]) -> list[Label]:
     if not lines:
         return []
     rounds, values = [line.rounds[-1] for line in lines], [line.values[-1] for line in lines]
@@ -255,23 +223,22 @@ def _alone(axes: Any, summary: RunSummary, measure: Measure) -> list[Label]:
     return [Label(text, rounds[-1], sorted(values)[len(values) // 2], COLOURS["muted"])]
 
 
-def _levels(axes: Any, summary: RunSummary, measure: Measure, last_round: int) -> list[Label]:
+def _levels(axes: Any, curves: Curves) -> list[Label]:
     """Base and floor: dashed lines over the whole width, the interval's band behind the floor."""
     labels = []
-    for name, text in ((BASE, "base"), (FLOOR, "floor")):
-        line = _line(summary.rows, name, measure)
+    for text, line in (("base", curves.base), ("floor", curves.floor)):
         if line is None:
             continue
         value, colour = line.values[-1], COLOURS["muted"]
         axes.axhline(value, color=colour, linewidth=1.0, linestyle=(0, (4, 3)), zorder=2)
-        if measure == "kid" and name == FLOOR:
+        if curves.measure == "kid" and text == "floor":
             axes.axhspan(line.lows[-1], line.highs[-1], color=colour, alpha=0.10, linewidth=0, zorder=1)
-        labels.append(Label(f"{text} {_number(value, measure)}", max(last_round, 1), value, colour))
+        labels.append(Label(f"{text} {_number(value, curves.measure)}", max(curves.last_round, 1), value, colour))
     return labels
 
 
-def _central(axes: Any, summary: RunSummary, measure: Measure) -> list[Label]:
-    line = _line(summary.rows, CENTRAL, measure)
+def _central(axes: Any, curves: Curves) -> list[Label]:
+    line = curves.central
     if line is None:
         return []
     colour, value = COLOURS["ink"], line.values[-1]
@@ -279,12 +246,12 @@ def _central(axes: Any, summary: RunSummary, measure: Measure) -> list[Label]:
         line.rounds, line.values, color=colour, linewidth=1.1, marker="D", markersize=5.5, zorder=6, clip_on=False
     )
     axes.vlines(line.rounds, line.lows, line.highs, color=colour, linewidth=1.0, zorder=5, clip_on=False)
-    return [Label(f"central {_number(value, measure)}", line.rounds[-1], value, colour, mark=("D", colour))]
+    return [Label(f"central {_number(value, curves.measure)}", line.rounds[-1], value, colour, mark=("D", colour))]
 
 
-def _aggregated(axes: Any, summary: RunSummary, measure: Measure, last_round: int) -> list[Label]:
+def _aggregated(axes: Any, curves: Curves) -> list[Label]:
     """The joint model; before the first round it is the base, so its line begins there."""
-    line, base = _line(summary.rows, AGGREGATED, measure), _line(summary.rows, BASE, measure)
+    line, base = curves.aggregated, curves.base
     if line is None:
         return []
     rounds, values, lows, highs = (list(part) for part in (line.rounds, line.values, line.lows, line.highs))
@@ -294,8 +261,11 @@ def _aggregated(axes: Any, summary: RunSummary, measure: Measure, last_round: in
             part.insert(0, start[-1])
     colour = COLOURS["accent"]
     axes.fill_between(rounds, lows, highs, color=colour, alpha=0.16, linewidth=0, zorder=2)
-    axes.plot(rounds, values, color=colour, linewidth=2.6, solid_capstyle="round", zorder=7, **_marks(last_round, 5.5))
-    return [Label(f"aggregated {_number(values[-1], measure)}", rounds[-1], values[-1], colour, True, ("o", colour))]
+    axes.plot(
+        rounds, values, color=colour, linewidth=2.6, solid_capstyle="round", zorder=7, **_marks(curves.last_round, 5.5)
+    )
+    text = f"{curves.joint_name} {_number(values[-1], curves.measure)}"
+    return [Label(text, rounds[-1], values[-1], colour, True, ("o", colour))]
 
 
 def _put_labels(axes: Any, labels: Sequence[Label], height: float) -> None:

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
 from fedflow.evaluation.charts import chart_svg
+from fedflow.evaluation.curves import curves_of
 from fedflow.evaluation.gallery import Column, gallery_columns, prompt_label, shown_rounds
 from fedflow.evaluation.summary import RoundFacts, RunSummary
 from fedflow.evaluation.table import COLUMNS, REFERENCE_TABLE, Figure, Row, over_seeds, paper_table
@@ -55,7 +56,7 @@ def write_report(path: Path, summary: RunSummary) -> None:
         weighting=WEIGHTINGS.get(summary.weighting, summary.weighting),
         state=_state(summary),
         result=result_sentences(summary),
-        charts=[Markup(chart_svg(summary, "fid")), Markup(chart_svg(summary, "kid"))] if summary.rows else [],  # noqa: S704
+        charts=[_chart(summary, "fid"), _chart(summary, "kid")] if summary.rows else [],
         seeds=sorted({row.seed for row in summary.rows}),
         tables=_tables(summary),
         gallery=_gallery(summary),
@@ -67,6 +68,10 @@ def write_report(path: Path, summary: RunSummary) -> None:
         dash=DASH,
     )
     write_atomic(path, page.encode("utf-8", "backslashreplace"))
+
+
+def _chart(summary: RunSummary, measure: Literal["fid", "kid"]) -> Markup:
+    return Markup(chart_svg(curves_of(summary, measure)))  # noqa: S704 - drawn here
 
 
 def result_sentences(summary: RunSummary) -> list[str]:

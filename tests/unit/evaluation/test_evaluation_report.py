@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from fedflow.evaluation.charts import chart_caption, chart_png, chart_svg, dodge
+from fedflow.evaluation.curves import curves_of
 from fedflow.evaluation.gallery import gallery_columns, gallery_png, prompt_label
 from fedflow.evaluation.report import result_sentences, write_report
 from fedflow.evaluation.summary import GalleryStrip, RoundFacts, RunSummary
@@ -302,7 +303,7 @@ def test_chart_caption_names_extractor_resize_and_number(summary: RunSummary) ->
 def test_clients_differ_in_colour_and_mark(summary: RunSummary) -> None:
     clients = tuple((f"client-{number}", 20) for number in range(1, 6))
     rows = tuple(row(1, number, name, 60.0 + number, 0.2) for number in (1, 2) for name, _ in clients)
-    drawing = chart_svg(replace(summary, clients=clients, rows=rows), "fid")
+    drawing = chart_svg(curves_of(replace(summary, clients=clients, rows=rows), "fid"))
     for number in range(1, 6):
         assert drawing.count(f"var(--chart-client-{number}, ") >= 3  # line, leader and mark
     shapes = set(re.findall(r'<path id="fid-m\w+" d="([^"]+)"', drawing))
@@ -310,12 +311,12 @@ def test_clients_differ_in_colour_and_mark(summary: RunSummary) -> None:
 
 
 def test_chart_svg_takes_the_page_colours(summary: RunSummary) -> None:
-    drawing = chart_svg(summary, "fid")
-    assert drawing == chart_svg(summary, "fid")
+    drawing = chart_svg(curves_of(summary, "fid"))
+    assert drawing == chart_svg(curves_of(summary, "fid"))
     assert "var(--chart-accent, #3454d1)" in drawing
     assert ">aggregated 61.2</text>" in drawing
     assert not set(re.findall(r'\bid="([^"]+)"', drawing)) & set(
-        re.findall(r'\bid="([^"]+)"', chart_svg(summary, "kid"))
+        re.findall(r'\bid="([^"]+)"', chart_svg(curves_of(summary, "kid")))
     )
 
 
