@@ -11,10 +11,23 @@ from tests.unit.server.run_setting import MEMBERS, Setting, adapter, plan_of
 from fedflow.plan import AGGREGATED, BASE
 from fedflow.server.database.tables import Job
 from fedflow.server.errors import Conflict, NotFound
-from fedflow.server.services import commits, devices, events, federations, files, jobs, registry, runs, scores
+from fedflow.server.services import (
+    commits,
+    devices,
+    events,
+    federations,
+    files,
+    jobs,
+    registry,
+    run_charts,
+    runs,
+    scores,
+)
 from fedflow.server.services.identity import Caller, authenticate
 from fedflow.server.services.scores import Measured
+from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
+from fedflow.server.worker.main import EVALUATION, carry_out
 
 PERSON = Caller("person", "p", is_admin=True)
 
@@ -212,6 +225,39 @@ def test_what_evaluations_left_is_dropped_when_all_is_measured(scored: Setting) 
         jobs.finish(store, job.id)
     scores.drop_scratch(store)
     assert not left.is_dir()
+
+
+def draw_charts(scored: Setting) -> dict[str, str]:
+    for job in waiting(scored.store, "chart"):
+        carry_out(scored.store, ServerSettings(folder=scored.store.folder), EVALUATION, job.id, "worker")
+    return run_charts.drawn(scored.store, scored.run)
+
+
+def test_charts_show_what_there_is(scored: Setting) -> None:
+    assert draw_charts(scored) == {}
+    for number, member in enumerate(MEMBERS):
+        scored.hand_in(member, 1, adapter(ord(member)), metrics={"last_loss": 0.1 * (number + 1)})
+    scored.aggregate()
+    charts = draw_charts(scored)
+    assert charts.keys() == {"loss"}, "nothing is scored yet"
+    assert charts["loss"].startswith("<svg role=")
+    assert all(f">{text}</text>" in charts["loss"] for text in (*MEMBERS, "mean 0.200", "Training loss"))
+    for job in waiting(scored.store, "evaluate"):
+        asked = scores.to_score(scored.store, job)
+        assert asked is not None
+        scores.keep(scored.store, scored.run, asked, measured(scored.store, job.round))
+    charts = draw_charts(scored)
+    assert charts.keys() == {"loss", "fid", "kid"}
+    assert ">aggregated 90.0</text>" in charts["fid"]
+    files.collect(scored.store, upload_ttl_s=1.0)
+    assert run_charts.drawn(scored.store, scored.run) == charts
+
+
+def test_a_loss_that_is_none_spoils_no_chart(scored: Setting) -> None:
+    for member, loss in zip(MEMBERS, (-1.0, 1e300, 0.5), strict=True):
+        scored.hand_in(member, 1, adapter(ord(member)), metrics={"last_loss": loss})
+    scored.aggregate()
+    assert ">mean 0.500</text>" in draw_charts(scored)["loss"]
 
 
 def test_hostile_step_counts_do_no_harm(scored: Setting) -> None:

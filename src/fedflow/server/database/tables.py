@@ -86,7 +86,10 @@ class DeviceToken(Table):
 
 
 class File(Table):
-    """A blob in the store, and what it is: base, adapter, residual, merged, update, features, picture, export."""
+    """A blob in the store, and what it is: base, adapter, residual, merged, features, picture, chart, export.
+
+    Of kind 'update' are those that members have sent.
+    """
 
     __tablename__ = "file"
     sha256: Mapped[str] = mapped_column(primary_key=True)
@@ -108,7 +111,8 @@ class Run(Table):
 
     `base` is the blob that lists the base model's files (JSON: path, sha256, size_bytes), `base_hash` the model's
     content hash, `initial` the global adapter before round 1, `prepared` the shapes and bytes of an update; all
-    four are known once the worker has prepared the run. `plan` and `prepared` may be long, and are read when asked for.
+    four are known once the worker has prepared the run. `charts` are blobs by what they show. What may be long is read
+    when asked for.
     """
 
     __tablename__ = "run"
@@ -122,6 +126,7 @@ class Run(Table):
     base_hash: Mapped[str | None]
     initial: Mapped[str | None]
     prepared: Mapped[dict[str, Any] | None] = mapped_column(JSON, deferred=True, deferred_group="long")
+    charts: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}", deferred=True, deferred_group="charts")
     message: Mapped[str]
     created_at: Mapped[float]
     paused_at: Mapped[float | None]
@@ -266,7 +271,7 @@ class Version(Table):
 
 
 class Job(Table):
-    """Work for a worker: prepare, aggregate, merge, evaluate, export.
+    """Work for a worker: prepare, aggregate, merge, evaluate, chart, export.
 
     `key` makes it unique; the lease says who is at it. `subject` is whose model an evaluation is of, empty for others.
     Of its `attempts` so many ended in `errors`; in the others it was done, or the worker died.

@@ -13,7 +13,7 @@ from fedflow.federation.jobs import Committed
 from fedflow.federation.rounds import GlobalState, Phase, Status
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Round, Run
-from fedflow.server.services import events, files, jobs, registry, scores
+from fedflow.server.services import events, files, jobs, registry, run_charts, scores
 from fedflow.server.services.run_rows import (
     current_round,
     eligible,
@@ -77,6 +77,7 @@ def commit(store: Store, run_id: str, number: int, committed: Committed) -> bool
         receipts = [state.accepted[client] for client in state.selected if client in state.accepted]
         registry.add_round(session, store, run, number, receipts, committed)
         scores.ask(session, store, run, number, tuple(receipt.client for receipt in receipts))
+        run_charts.ask(session, store, run, number)
         if after.phase is not Phase.DONE and _merge_is_due(session, run, after.model):
             jobs.add(session, "merge", run.id, number, store.clock())
         if run.status == Status.FAILED:  # by another worker, which was wrong

@@ -167,8 +167,8 @@ def listed(blobs: Blobs, base: str) -> frozenset[str]:
 
 def _used(session: Session, store: Store) -> Iterator[str]:
     """Every hash that a row refers to."""
-    for base, initial in session.execute(select(Run.base, Run.initial)):
-        yield from _present((base, initial))
+    for base, initial, charts in session.execute(select(Run.base, Run.initial, Run.charts)):
+        yield from _present((base, initial, *charts.values()))
         if base is not None:
             yield from listed(store.blobs, base)
     for row in session.execute(select(Round.adapter, Round.residual, Round.merged)):

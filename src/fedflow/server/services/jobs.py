@@ -18,7 +18,7 @@ from fedflow.server.store import Store
 ROUNDS = ("prepare", "aggregate", "export", "merge")
 """Kinds of jobs that a federation's rounds are made of."""
 
-EVALUATION = ("evaluate",)
+EVALUATION = ("evaluate", "chart")
 """Kinds of jobs that may take longer, and that nobody waits for."""
 
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"

@@ -12,7 +12,7 @@ from fedflow.federation.jobs import DrawJob
 from fedflow.federation.rounds import Status
 from fedflow.plan import AGGREGATED, BASE, Plan
 from fedflow.server.database.tables import Job, Member, Receipt, Run, Score
-from fedflow.server.services import events, files, jobs
+from fedflow.server.services import events, files, jobs, run_charts
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import model_before, plan_of, seen_by
 from fedflow.server.store import Store
@@ -112,6 +112,7 @@ def keep(store: Store, run_id: str, asked: ToScore, measured: Measured) -> None:
         )
         session.flush()
         told = {"round": drawing.round, "model": drawing.who, "fid": measured.fid, "kid": measured.kid}
+        run_charts.ask(session, store, run, drawing.round, drawing.who)
         events.record(session, store, run.federation_id, run_id, "scored", **told)
 
 
