@@ -5,16 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from fedflow.client.consent import size_text
+from fedflow.federation.estimates import NUMBER_BYTES, least_memory
 from fedflow.federation.protocol import RunFacts
 from fedflow.plan import Plan
-
-PROGRAM_BYTES = 300_000_000
-"""What training needs beside the numbers: libraries, pictures, activations of a small batch."""
-
-COPIES_TRAINED = 4
-"""Of what is trained: the weights, their gradient, and the optimiser's two moments."""
-
-NUMBER_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 def lack(facts: RunFacts, plan: Plan, available_bytes: int | None) -> str | None:
@@ -27,7 +20,7 @@ def lack(facts: RunFacts, plan: Plan, available_bytes: int | None) -> str | None
         return None
     base_bytes = sum(file.size_bytes for file in facts.base_files if file.path.endswith(".safetensors"))
     trained_bytes = facts.upload_bytes // NUMBER_BYTES[plan.network.wire] * 4
-    needed_bytes = PROGRAM_BYTES + base_bytes + COPIES_TRAINED * trained_bytes
+    needed_bytes = least_memory(base_bytes, trained_bytes)
     if available_bytes >= needed_bytes:
         return None
     return (

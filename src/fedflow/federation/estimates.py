@@ -1,0 +1,142 @@
+"""What a run will cost, told before it starts: bytes, memory and time; from the base model's headers, without torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedflow.plan import Plan
+from fedflow.tensors.header import read_header
+
+NUMBER_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+
+PROGRAM_BYTES = 300_000_000
+"""What training needs beside the numbers: libraries, pictures, activations of a small batch."""
+
+COPIES_TRAINED = 4
+"""Of what is trained: the weights, their gradient, and the optimiser's two moments."""
+
+TARGETS = {
+    "unet": ("to_q.weight", "to_k.weight", "to_v.weight", "to_out.0.weight"),
+    "text_encoder": ("q_proj.weight", "k_proj.weight", "v_proj.weight", "out_proj.weight"),
+}
+"""The weights that LoRA adapts, by part of the model: those of the attention's projections."""
+
+HEADER_BYTES_PER_TENSOR = 130
+"""About what a tensor's name, shape and place take in a file's header."""
+
+
+@dataclass(frozen=True)
+class BaseShapes:
+    """Shapes of a base model's tensors by part, 'unet' and 'text_encoder'; all its weights, by number and in bytes."""
+
+    parts: Mapping[str, Mapping[str, tuple[int, ...]]]
+    weights: int
+    weights_bytes: int
+
+    def adapted(self, plan: Plan) -> list[tuple[int, int]]:
+        """Outputs d and inputs k of every layer that the plan's LoRA adapts."""
+        parts = ("unet", "text_encoder") if plan.lora.text_encoder else ("unet",)
+        return [
+            (shape[0], math.prod(shape[1:]))
+            for part in parts
+            for name, shape in self.parts[part].items()
+            if name.endswith(tuple(f".{target}" for target in TARGETS[part]))
+        ]
+
+    def numbers(self, plan: Plan) -> int:
+        """How many numbers an update holds."""
+        if plan.trains_adapter:
+            return sum(plan.lora.rank * (d + k) for d, k in self.adapted(plan))
+        return sum(math.prod(shape) for shape in self.parts["unet"].values())
+
+    def tensors(self, plan: Plan) -> int:
+        """How many tensors an update holds."""
+        return 2 * len(self.adapted(plan)) if plan.trains_adapter else len(self.parts["unet"])
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes and seconds of a run before it starts.
+
+    upload_bytes: one update, to some hundred bytes.
+    download_bytes: the most that a member fetches for a round: the joint adapter or model, and the newest residual.
+    base_bytes: fetched once by a member that lacks the base model.
+    total_bytes: all members' traffic over all rounds, the base model apart.
+    memory_bytes: the least that a member's machine needs.
+    steps: optimiser steps of a round by member, for those whose number of pictures is known.
+    round_s: what the slowest of those trains in a round; None where no run on this base model told yet.
+    run_s: the same for all rounds; what the server adds to a round is seconds.
+    """
+
+    upload_bytes: int
+    download_bytes: int
+    base_bytes: int
+    total_bytes: int
+    memory_bytes: int
+    steps: Mapping[str, int]
+    round_s: float | None
+    run_s: float | None
+
+
+def least_memory(weights_bytes: int, trained_bytes: int) -> int:
+    """What training needs at least: the base model's weights, what is trained, its gradient and the two moments."""
+    return PROGRAM_BYTES + weights_bytes + COPIES_TRAINED * trained_bytes
+
+
+def estimate(plan: Plan, shapes: BaseShapes, num_examples: Mapping[str, int], step_s: Mapping[str, float]) -> Estimate:
+    """What `plan` will cost on this base model.
+
+    Args:
+        plan: the run's.
+        shapes: the base model's.
+        num_examples: pictures by member, of those that have told.
+        step_s: seconds of an optimiser step by member, from its earlier runs on this base model.
+    """
+    numbers = shapes.numbers(plan)
+    head = HEADER_BYTES_PER_TENSOR * shapes.tensors(plan)
+    wanted = plan.clients_per_round or len(plan.data.clients)
+    asked = min(len(plan.data.clients), math.ceil(wanted * plan.network.over_selection))
+    upload = numbers * NUMBER_BYTES[plan.network.wire] + head
+    download = 4 * numbers + head
+    if plan.method == "fedex-lora":
+        download += head + 4 * sum(_residual_rank(plan, asked, d, k) * (d + k) for d, k in shapes.adapted(plan))
+    steps = {name: plan.training.steps(count) for name, count in num_examples.items() if name in plan.data.clients}
+    round_s = max((steps[name] * step_s[name] for name in steps if name in step_s), default=None)
+    return Estimate(
+        upload_bytes=upload,
+        download_bytes=download,
+        base_bytes=shapes.weights_bytes,
+        total_bytes=plan.rounds * asked * (upload + download),
+        memory_bytes=least_memory(4 * shapes.weights, 4 * numbers),
+        steps=steps,
+        round_s=round_s,
+        run_s=None if round_s is None else plan.rounds * round_s,
+    )
+
+
+def shapes_of(folder: Path) -> BaseShapes:
+    """The shapes of a model in the diffusers layout. Raises StorageError for a folder that holds none."""
+    weights = sorted(folder.glob("*/*.safetensors"))
+    return shapes_of_files({path.relative_to(folder).as_posix(): path for path in weights})
+
+
+def shapes_of_files(files: Mapping[str, Path]) -> BaseShapes:
+    """The same of files by their places in such a folder, wherever they lie. Raises StorageError."""
+    parts: dict[str, dict[str, tuple[int, ...]]] = {"unet": {}, "text_encoder": {}}
+    weights = weights_bytes = 0
+    for place, path in files.items():
+        if not place.endswith(".safetensors"):
+            continue
+        weights_bytes += path.stat().st_size
+        found = {name: entry.shape for name, entry in read_header(path).entries.items()}
+        weights += sum(math.prod(shape) for shape in found.values())
+        parts.setdefault(place.partition("/")[0], {}).update(found)
+    return BaseShapes(parts, weights, weights_bytes)
+
+
+def _residual_rank(plan: Plan, clients: int, d: int, k: int) -> int:
+    exact = min((clients - 1) * plan.lora.rank, d, k)
+    return exact if plan.max_residual_rank is None else min(exact, plan.max_residual_rank)
