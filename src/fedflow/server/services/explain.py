@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, bindparam, or_, select
-from sqlalchemy.orm import Session
-
-from fedflow.federation import rounds
-from fedflow.federation.rounds import Phase, RunState, Status
-from fedflow.plan import Plan
-from fedflow.server.database.tables import Device, Job, Member, Refusal, Round, Run, RunMember
-from fedflow.server.errors import NotFound
-from fedflow.server.services.run_rows import current_round, plan_of, rules_of, state_of
+from fedflow.federation.rounds import Phase, Status
+from fedflow.server.services.standing import Awaited, Collecting, JobStanding, Standing, standing
 from fedflow.server.store import Store
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 
 DOING = {
     "training": "it trains",
+    "another": "it trains for another run",
     "hours": "its owner lets it train at other hours",
     "memory": "its machine lacks the memory now",
     "policy": "its owner's policy does not allow this run any more",
@@ -24,137 +18,91 @@ DOING = {
     "refused": "its update was refused",
 }
 
-MACHINES = (
-    select(Member.id, Member.name, RunMember.consent, Device.seen_at, Device.doing)
-    .join(RunMember, RunMember.member_id == Member.id)
-    .outerjoin(Device, and_(Device.member_id == Member.id, Device.revoked_at.is_(None)))
-    .where(RunMember.run_id == bindparam("run"))
-    .order_by(RunMember.position, Device.seen_at)
-)
-"""A run's members with their devices; of several the one that called last comes last."""
-
-_STANDING = {
-    Status.DONE: "Run '{run.name}' is done: all {run.round} rounds are committed.",
-    Status.STOPPED: "Run '{run.name}' was stopped in round {run.round}; what was committed stays.",
+_OVER = {
+    Status.DONE: "Run '{now.name}' is done: all {now.round} rounds are committed.",
+    Status.STOPPED: "Run '{now.name}' was stopped in round {now.round}; what was committed stays.",
     Status.FAILED: (
-        "Run '{run.name}' failed in round {run.round}: {run.message}. What was committed stays; mend the cause and "
-        "go on with 'fedflow run resume {run.id}'."
+        "Run '{now.name}' failed in round {now.round}: {now.message}. What was committed stays; mend the cause and "
+        "go on with 'fedflow run resume {now.run}'."
     ),
 }
 
 
 def explain(store: Store, run_id: str) -> str:
     """One paragraph. Raises NotFound where there is no such run."""
-    with store.read() as session:
-        run = session.get(Run, run_id)
-        if run is None:
-            raise NotFound(f"there is no run {run_id}")
-        now, status = store.clock(), Status(run.status)
-        if status in _STANDING:
-            return _STANDING[status].format(run=run)
-        if status is Status.PREPARING:
-            return f"Run '{run.name}' is being prepared. {_job(session, run, 'prepare', now)}"
-        state, row, plan = state_of(session, run), current_round(session, run), plan_of(run)
-        if state.phase is Phase.AGGREGATING:
-            closed = f"Round {run.round} of {plan.rounds} was closed with {len(state.accepted)} updates"
-            return f"{closed} {_ago(row.closed_at, now)}. {_job(session, run, 'aggregate', now)}"
-        if status is Status.PAUSED:
-            return (
-                f"Run '{run.name}' was paused by its coordinator {_ago(run.paused_at, now)}, in round {run.round}: "
-                f"{_there(state)}{_whom(_waits(session, run, state, now))} "
-                f"Nothing is handed out until 'fedflow run resume {run.id}'."
-            )
-        return _collecting(session, run, plan, row, state, now)
-
-
-def _collecting(session: Session, run: Run, plan: Plan, row: Round, state: RunState, now: float) -> str:
-    rules = rules_of(plan)
-    removed_or_declined = (
-        select(Member.name, Member.removed_at)
-        .join(RunMember, RunMember.member_id == Member.id)
-        .where(RunMember.run_id == run.id, or_(Member.removed_at.is_not(None), RunMember.consent == "declined"))
-        .order_by(RunMember.position)
-    )
-    gone = [
-        f"{name} {'has declined' if removed_at is None else 'was removed'}"
-        for name, removed_at in session.execute(removed_or_declined)
-    ]
-    without = f" {', '.join(gone)}." if gone else ""
-    head = f"Round {run.round} of {plan.rounds} began {_ago(row.opened_at, now)}; {_there(state)}{without}"
-    waits = _waits(session, run, state, now)
-    if not waits and rounds.may_close(state, rules, deadline_passed=False):
-        return f"{head} It is about to be closed."
-    if not waits:
-        needed = max(plan.network.quorum or rounds.enough(state, rules), plan.least_updates)
+    now = standing(store, run_id)
+    if now.status in _OVER:
+        return _OVER[now.status].format(now=now)
+    if now.status is Status.PREPARING:
+        return f"Run '{now.name}' is being prepared. {_job(now.job)}"
+    if now.phase is Phase.AGGREGATING:
+        closed = f"Round {now.round} of {now.rounds} was closed with {now.accepted} updates"
+        return f"{closed} {_ago(now.since_s)}. {_job(now.job)}"
+    if now.collecting is None:
         return (
-            f"{head} All have answered whom it asked, and it wants {needed} updates; ask another member with "
-            f"'fedflow run ask-again MEMBER', or 'fedflow run stop {run.id}'."
+            f"Run '{now.name}' was paused by its coordinator {_ago(now.since_s)}, in round {now.round}: "
+            f"{_there(now)}{_whom(now)} Nothing is handed out until 'fedflow run resume {now.run}'."
         )
-    network = plan.network
-    left = _span(max(0.0, row.deadline_at + network.grace_s - now))
-    needed = max(network.quorum or rounds.enough(state, rules), plan.least_updates)
-    if len(state.accepted) >= needed:
-        then = f"In {left} it closes without those who have not answered, as the quorum of {needed} is there."
+    return _collecting(now, now.collecting)
+
+
+def _collecting(now: Standing, round_: Collecting) -> str:
+    gone = ", ".join(f"{name} {'was removed' if removed else 'has declined'}" for name, removed in round_.gone)
+    without = f" {gone}." if gone else ""
+    head = f"Round {now.round} of {now.rounds} began {_ago(round_.opened_s)}; {_there(now)}{without}"
+    if not now.waits and round_.is_complete:
+        return f"{head} It is about to be closed."
+    if not now.waits:
+        return (
+            f"{head} All have answered whom it asked, and it wants {round_.needed} updates; ask another member with "
+            f"'fedflow run ask-again MEMBER', or 'fedflow run stop {now.run}'."
+        )
+    left = _span(round_.left_s)
+    if now.accepted >= round_.needed:
+        then = f"In {left} it closes without those who have not answered, as the quorum of {round_.needed} is there."
     else:
         then = (
-            f"In {left} is its deadline: with {needed} updates it closes then, with fewer it waits another "
-            f"{_span(network.deadline_s)}."
+            f"In {left} is its deadline: with {round_.needed} updates it closes then, with fewer it waits another "
+            f"{_span(round_.deadline_s)}."
         )
-        if len(state.accepted) >= plan.least_updates:
-            then += f" 'fedflow run close-round {run.id}' closes it now."
-    return f"{head}{_whom(waits)} {then}"
+        if round_.may_close:
+            then += f" 'fedflow run close-round {now.run}' closes it now."
+    return f"{head}{_whom(now)} {then}"
 
 
-def _there(state: RunState) -> str:
-    return f"{len(state.accepted)} of {len(state.selected)} updates are in."
+def _there(now: Standing) -> str:
+    return f"{now.accepted} of {now.selected} updates are in."
 
 
-def _whom(waits: list[str]) -> str:
-    return f" It waits for {', '.join(waits)}." if waits else ""
+def _whom(now: Standing) -> str:
+    waits = ", ".join(f"{each.member} ({_known(each)})" for each in now.waits)
+    return f" It waits for {waits}." if waits else ""
 
 
-def _waits(session: Session, run: Run, state: RunState, now: float) -> list[str]:
-    """Those who have not answered, each with what is known of it."""
-    late = set(rounds.missing(state))
-    query = select(Refusal.member_id, Refusal.reason).where(Refusal.run_id == run.id, Refusal.round == run.round)
-    refused = {member_id: reason for member_id, reason in session.execute(query.order_by(Refusal.id))}  # noqa: C416
-    lines = {
-        member_id: f"{name} ({_doing(run.id, consent, seen_at, doing, refused.get(member_id), now)})"
-        for member_id, name, consent, seen_at, doing in session.execute(MACHINES, {"run": run.id})
-        if name in late
-    }
-    return list(lines.values())
-
-
-def _doing(
-    run: str, consent: str, seen_at: float | None, doing: dict[str, str] | None, refused: str | None, now: float
-) -> str:
-    if seen_at is None:
+def _known(awaited: Awaited) -> str:
+    if awaited.seen_s is None:
         return "no device has joined yet"
-    last = f"last seen {_ago(seen_at, now)}"
-    if refused is not None:
-        return f"{last}; its update was refused: {refused}"
-    if doing and run in doing:
-        return f"{last}; {DOING[doing[run]]}"
-    if doing and "training" in doing.values():
-        return f"{last}; it trains for another run"
-    return f"asked for consent, {last}" if consent == "asked" else last
+    last = f"last seen {_ago(awaited.seen_s)}"
+    if awaited.refused is not None:
+        return f"{last}; its update was refused: {awaited.refused}"
+    if awaited.doing is not None:
+        return f"{last}; {DOING[awaited.doing]}"
+    return last if awaited.has_consented else f"asked for consent, {last}"
 
 
-def _job(session: Session, run: Run, kind: str, now: float) -> str:
-    job = session.scalar(select(Job).where(Job.run_id == run.id, Job.kind == kind, Job.round == run.round))
+def _job(job: JobStanding | None) -> str:
     if job is None:
         return "A worker takes it up next."
     trouble = f" The last attempt failed: {job.error}." if job.error else ""
-    if job.status == "running" and job.leased_until is not None and job.leased_until > now:
-        return f"Worker {job.worker} is at it, attempt {job.attempts}.{trouble}"
-    if job.worker is not None and job.status == "running":
+    if job.worker is None:
+        return f"It waits for a worker; if none runs, start one with 'fedflow server worker'.{trouble}"
+    if job.died:
         return f"Worker {job.worker} died at it; another takes it up within seconds, if one runs.{trouble}"
-    return f"It waits for a worker; if none runs, start one with 'fedflow server worker'.{trouble}"
+    return f"Worker {job.worker} is at it, attempt {job.attempts}.{trouble}"
 
 
-def _ago(at: float | None, now: float) -> str:
-    return "at an unknown time" if at is None else f"{_span(max(0.0, now - at))} ago"
+def _ago(seconds: float | None) -> str:
+    return "at an unknown time" if seconds is None else f"{_span(seconds)} ago"
 
 
 def _span(seconds: float) -> str:

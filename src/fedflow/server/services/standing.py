@@ -1,0 +1,167 @@
+"""Where a run stands, and for whom it waits: the facts that `explain` puts into words, and pages into the reader's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import and_, bindparam, or_, select
+from sqlalchemy.orm import Session
+
+from fedflow.federation import rounds
+from fedflow.federation.rounds import Phase, RunState, Status
+from fedflow.plan import Plan
+from fedflow.server.database.tables import Device, Job, Member, Refusal, Round, Run, RunMember
+from fedflow.server.errors import NotFound
+from fedflow.server.services.run_rows import current_round, plan_of, rules_of, state_of
+from fedflow.server.store import Store
+
+MACHINES = (
+    select(Member.id, Member.name, RunMember.consent, Device.seen_at, Device.doing)
+    .join(RunMember, RunMember.member_id == Member.id)
+    .outerjoin(Device, and_(Device.member_id == Member.id, Device.revoked_at.is_(None)))
+    .where(RunMember.run_id == bindparam("run"))
+    .order_by(RunMember.position, Device.seen_at)
+)
+"""A run's members with their devices; of several the one that called last comes last."""
+
+GONE = (
+    select(Member.name, Member.removed_at)
+    .join(RunMember, RunMember.member_id == Member.id)
+    .where(RunMember.run_id == bindparam("run"))
+    .where(or_(Member.removed_at.is_not(None), RunMember.consent == "declined"))
+    .order_by(RunMember.position)
+)
+"""Those of a run's members that it goes without."""
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """A member that has not answered.
+
+    `seen_s` is how long ago its device called last, None where none has joined; `doing` a word of `protocol.Doing`
+    about this run, or 'another' where it trains for another one; `refused` why its update was refused.
+    """
+
+    member: str
+    seen_s: float | None
+    has_consented: bool
+    doing: str | None
+    refused: str | None
+
+
+@dataclass(frozen=True)
+class JobStanding:
+    """A worker's job that the run waits for; `worker` is at it, or died at it where `died`; None waits for one."""
+
+    worker: str | None
+    died: bool
+    attempts: int
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Collecting:
+    """A round that takes updates.
+
+    `left_s` is how long until its deadline and grace are over, `needed` how many updates it closes with then;
+    `may_close` says that a coordinator can close it now, `is_complete` that nobody is missing. `gone` are members that
+    it goes without, each with whether it was removed or has declined.
+    """
+
+    opened_s: float
+    left_s: float
+    deadline_s: float
+    needed: int
+    may_close: bool
+    is_complete: bool
+    gone: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A run as it stands now. Durations count back from now; `job` and `collecting` are there where they matter."""
+
+    run: str
+    name: str
+    status: Status
+    message: str
+    round: int
+    rounds: int
+    phase: Phase | None = None
+    accepted: int = 0
+    selected: int = 0
+    since_s: float | None = None
+    waits: tuple[Awaited, ...] = ()
+    job: JobStanding | None = None
+    collecting: Collecting | None = None
+
+
+def standing(store: Store, run_id: str) -> Standing:
+    """Where the run stands. Raises NotFound where there is no such run."""
+    with store.read() as session:
+        run = session.get(Run, run_id)
+        if run is None:
+            raise NotFound(f"there is no run {run_id}")
+        return standing_of(session, run, store.clock())
+
+
+def standing_of(session: Session, run: Run, now: float) -> Standing:
+    """The same, in the caller's transaction. `since_s` is of the pause, or of the round's closing."""
+    status, plan = Status(run.status), plan_of(run)
+    head = (run.id, run.name, status, run.message, run.round, plan.rounds)
+    if status is Status.PREPARING:
+        return Standing(*head, job=_job(session, run, "prepare", now))
+    if status not in (Status.RUNNING, Status.PAUSED):
+        return Standing(*head)
+    state, row = state_of(session, run), current_round(session, run)
+    there = (state.phase, len(state.accepted), len(state.selected))
+    if state.phase is Phase.AGGREGATING:
+        return Standing(*head, *there, _since(row.closed_at, now), job=_job(session, run, "aggregate", now))
+    waits = _waits(session, run, state, now)
+    if status is Status.PAUSED:
+        return Standing(*head, *there, _since(run.paused_at, now), waits)
+    return Standing(*head, *there, None, waits, collecting=_collecting(session, run, plan, row, state, now))
+
+
+def _collecting(session: Session, run: Run, plan: Plan, row: Round, state: RunState, now: float) -> Collecting:
+    rules, network = rules_of(plan), plan.network
+    return Collecting(
+        opened_s=max(0.0, now - row.opened_at),
+        left_s=max(0.0, row.deadline_at + network.grace_s - now),
+        deadline_s=network.deadline_s,
+        needed=max(network.quorum or rounds.enough(state, rules), plan.least_updates),
+        may_close=len(state.accepted) >= plan.least_updates,
+        is_complete=rounds.may_close(state, rules, deadline_passed=False),
+        gone=tuple((name, at is not None) for name, at in session.execute(GONE, {"run": run.id})),
+    )
+
+
+def _waits(session: Session, run: Run, state: RunState, now: float) -> tuple[Awaited, ...]:
+    late = set(rounds.missing(state))
+    query = select(Refusal.member_id, Refusal.reason).where(Refusal.run_id == run.id, Refusal.round == run.round)
+    refused = {member_id: reason for member_id, reason in session.execute(query.order_by(Refusal.id))}  # noqa: C416
+    found = {
+        member_id: Awaited(
+            name, _since(seen_at, now), consent == "accepted", _doing(run.id, doing or {}), refused.get(member_id)
+        )
+        for member_id, name, consent, seen_at, doing in session.execute(MACHINES, {"run": run.id})
+        if name in late
+    }
+    return tuple(found.values())
+
+
+def _doing(run: str, told: dict[str, str]) -> str | None:
+    return told.get(run) or ("another" if "training" in told.values() else None)
+
+
+def _job(session: Session, run: Run, kind: str, now: float) -> JobStanding | None:
+    job = session.scalar(select(Job).where(Job.run_id == run.id, Job.kind == kind, Job.round == run.round))
+    if job is None:
+        return None
+    at_work = job.status == "running" and job.leased_until is not None and job.leased_until > now
+    died = job.status == "running" and not at_work and job.worker is not None
+    return JobStanding(job.worker if at_work or died else None, died, job.attempts, job.error)
+
+
+def _since(at: float | None, now: float) -> float | None:
+    return None if at is None else max(0.0, now - at)
