@@ -1,0 +1,200 @@
+"""A run as its page shows it: the line of rounds, a line for each participant, figures and galleries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import and_, func, select
+from sqlalchemy.orm import Session
+
+from fedflow.federation.rounds import Phase, Status
+from fedflow.plan import Plan
+from fedflow.server.database.tables import Device, Member, Receipt, Refusal, Round, Run, RunMember, Upload
+from fedflow.server.errors import NotFound
+from fedflow.server.services.run_rows import plan_of
+from fedflow.server.services.standing import Standing, standing_of
+from fedflow.server.store import Store
+
+RoundState = Literal["done", "collecting", "aggregating", "to come"]
+ParticipantState = Literal[
+    "removed", "declined", "not joined", "asked", "refused", "answered", "sending", "training", "holds back", "waits"
+]
+
+SENDING_S = 60.0
+"""An upload that got no byte for so long is not under way."""
+
+
+@dataclass(frozen=True)
+class RoundNode:
+    """A round on the line of rounds; times count back from now, `report` are the aggregation's figures."""
+
+    number: int
+    state: RoundState
+    accepted: int = 0
+    selected: int = 0
+    opened_s: float | None = None
+    committed_s: float | None = None
+    report: dict[str, float | int | str | None] | None = None
+
+
+@dataclass(frozen=True)
+class ParticipantLine:
+    """A member in the run: what it does now, its pictures, its last sign of life, and how far its upload is.
+
+    `doing` is its own word where it holds back, `reason` why its update was refused or what it declined with.
+    """
+
+    member: str
+    state: ParticipantState
+    num_examples: int | None
+    seen_s: float | None
+    sent_bytes: int | None = None
+    of_bytes: int | None = None
+    doing: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run at this moment. `deadline_s` is how long the round still waits at most."""
+
+    id: str
+    federation_id: str
+    plan: Plan
+    created_s: float
+    finished_s: float | None
+    standing: Standing
+    rounds: tuple[RoundNode, ...]
+    participants: tuple[ParticipantLine, ...]
+    deadline_s: float | None
+    not_scored: str | None
+
+
+def view(store: Store, run_id: str) -> RunView:
+    """The run as it is now, in a number of queries that does not grow with it. Raises NotFound."""
+    now = store.clock()
+    with store.read() as session:
+        run = session.get(Run, run_id)
+        if run is None:
+            raise NotFound(f"there is no run {run_id}")
+        plan, standing = plan_of(run), standing_of(session, run, now)
+        collecting = standing.collecting
+        return RunView(
+            id=run.id,
+            federation_id=run.federation_id,
+            plan=plan,
+            created_s=max(0.0, now - run.created_at),
+            finished_s=None if run.finished_at is None else max(0.0, now - run.finished_at),
+            standing=standing,
+            rounds=_rounds(session, run, plan, now),
+            participants=_participants(session, run, now),
+            deadline_s=None if collecting is None else collecting.left_s,
+            not_scored=(run.prepared or {}).get("not_scored"),
+        )
+
+
+def _rounds(session: Session, run: Run, plan: Plan, now: float) -> tuple[RoundNode, ...]:
+    counted = select(Receipt.round, func.count()).where(Receipt.run_id == run.id).group_by(Receipt.round)
+    accepted: dict[int, int] = dict(session.execute(counted).all())
+    rows = session.scalars(select(Round).where(Round.run_id == run.id).order_by(Round.number)).all()
+    nodes = [
+        RoundNode(
+            number=row.number,
+            state="done" if row.committed_at is not None else _state(row),
+            accepted=accepted.get(row.number, 0),
+            selected=len(row.selected),
+            opened_s=max(0.0, now - row.opened_at),
+            committed_s=None if row.committed_at is None else max(0.0, now - row.committed_at),
+            report=row.report,
+        )
+        for row in rows
+    ]
+    coming = range(len(nodes) + 1, plan.rounds + 1)
+    return (*nodes, *(RoundNode(number, "to come") for number in coming))
+
+
+def _state(row: Round) -> RoundState:
+    return "aggregating" if row.phase == Phase.AGGREGATING else "collecting"
+
+
+def _participants(session: Session, run: Run, now: float) -> tuple[ParticipantLine, ...]:
+    row = session.get(Round, (run.id, run.round))
+    asked = set(row.selected) if row is not None and row.phase == Phase.COLLECTING else set[str]()
+    members = (
+        select(RunMember, Member, Receipt.num_examples, Device)
+        .join(Member, Member.id == RunMember.member_id)
+        .outerjoin(
+            Receipt,
+            and_(Receipt.run_id == run.id, Receipt.round == run.round, Receipt.member_id == RunMember.member_id),
+        )
+        .outerjoin(Device, and_(Device.member_id == RunMember.member_id, Device.revoked_at.is_(None)))
+        .where(RunMember.run_id == run.id)
+        .order_by(RunMember.position, Device.seen_at)
+    )
+    refusals = select(Refusal.member_id, Refusal.reason).where(Refusal.run_id == run.id, Refusal.round == run.round)
+    refused: dict[str, str] = dict(session.execute(refusals.order_by(Refusal.id)).all())
+    sending = _sending(session, run, now)
+    lines = {}
+    for own, member, answered, device in session.execute(members):
+        # Of several devices the one that called last comes last.
+        doing = None if device is None else device.doing.get(run.id)
+        upload = sending.get(member.id)
+        state = _participant_state(
+            run, own, member, device, answered, doing, upload, refused.get(member.id), member.name in asked
+        )
+        lines[member.id] = ParticipantLine(
+            member=member.name,
+            state=state,
+            num_examples=answered if answered is not None else own.num_examples,
+            seen_s=None if device is None else max(0.0, now - device.seen_at),
+            sent_bytes=upload.offset_bytes if state == "sending" and upload is not None else None,
+            of_bytes=upload.length_bytes if state == "sending" and upload is not None else None,
+            doing=doing if state == "holds back" else None,
+            reason=refused.get(member.id) if state == "refused" else None,
+        )
+    return tuple(lines.values())
+
+
+def _participant_state(  # noqa: PLR0911 - one for each state
+    run: Run,
+    own: RunMember,
+    member: Member,
+    device: Device | None,
+    answered: int | None,
+    doing: str | None,
+    upload: Upload | None,
+    refused: str | None,
+    asked: bool,
+) -> ParticipantState:
+    if member.removed_at is not None:
+        return "removed"
+    if own.consent == "declined":
+        return "declined"
+    if device is None:
+        return "not joined"
+    if answered is not None and run.round:
+        return "answered"
+    if own.consent == "asked":
+        return "asked"
+    if run.status != Status.RUNNING or not asked:
+        return "waits"
+    if upload is not None:
+        return "sending"
+    if refused is not None:
+        return "refused"
+    if doing == "training":
+        return "training"
+    return "waits" if doing is None else "holds back"
+
+
+def _sending(session: Session, run: Run, now: float) -> dict[str, Upload]:
+    """Uploads under way of the run's members, the newest of each."""
+    query = (
+        select(Device.member_id, Upload)
+        .join(Device, Device.id == Upload.device_id)
+        .join(RunMember, RunMember.member_id == Device.member_id)
+        .where(RunMember.run_id == run.id, Upload.sha256.is_(None), Upload.touched_at > now - SENDING_S)
+        .order_by(Upload.touched_at)
+    )
+    return dict(session.execute(query).all())

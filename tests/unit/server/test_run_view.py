@@ -1,0 +1,112 @@
+"""A run as its page shows it, in every state that its participants may be in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from tests.unit.server.run_setting import DEADLINE_S, MEMBERS, Setting, adapter
+
+from fedflow.federation.protocol import Told
+from fedflow.server.errors import NotFound, Unprocessable
+from fedflow.server.services import federations, run_view, runs, uploads
+from fedflow.server.services.run_view import ParticipantLine, RunView
+from fedflow.server.services.work import work_for
+from fedflow.server.store import Store
+
+
+@contextmanager
+def counted(store: Store) -> Iterator[list[str]]:
+    """The statements that reads of this store send meanwhile."""
+    sent: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    engine = store._reading
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def seen(setting: Setting) -> RunView:
+    return run_view.view(setting.store, setting.run)
+
+
+def line_of(setting: Setting, member: str) -> ParticipantLine:
+    return next(line for line in seen(setting).participants if line.member == member)
+
+
+def test_a_round_that_collects(setting: Setting, clock: Any) -> None:
+    clock.now += 10
+    for member in MEMBERS:
+        setting.work(member)
+    shown = seen(setting)
+    assert [(node.number, node.state) for node in shown.rounds] == [(1, "collecting"), (2, "to come")]
+    assert [line.member for line in shown.participants] == list(MEMBERS)
+    assert {line.state for line in shown.participants} == {"waits"}
+    assert {line.num_examples for line in shown.participants} == {10}
+    assert shown.deadline_s == DEADLINE_S - 10
+    assert shown.standing.selected == 3
+
+
+def test_what_participants_do_is_told_one_by_one(setting: Setting, clock: Any) -> None:
+    store, callers = setting.store, setting.callers
+    work_for(store, callers["a"], (Told("training", setting.run, 1),))
+    clock.now += 10
+    work_for(store, callers["b"], (Told("hours", setting.run, 1),))
+    assert (line_of(setting, "a").state, line_of(setting, "a").seen_s) == ("training", 10.0)
+    assert (line_of(setting, "b").state, line_of(setting, "b").doing) == ("holds back", "hours")
+    uploads.create(store, callers["a"], 1000, "", 10**9, 1e6)
+    sending = line_of(setting, "a")
+    assert (sending.state, sending.sent_bytes, sending.of_bytes) == ("sending", 0, 1000)
+    clock.now += 2 * run_view.SENDING_S
+    assert line_of(setting, "a").state == "training", "an upload that lies still is none"
+    setting.hand_in("a", 1, adapter(1), examples=7)
+    assert (line_of(setting, "a").state, line_of(setting, "a").num_examples) == ("answered", 7)
+    with pytest.raises(Unprocessable):
+        setting.hand_in("c", 1, adapter(2, size=1e6))
+    refused = line_of(setting, "c")
+    assert refused.state == "refused"
+    assert "norm" in (refused.reason or "")
+
+
+def test_who_declined_or_was_removed_is_still_shown(setting: Setting) -> None:
+    runs.consent(setting.store, setting.callers["b"], setting.run, False, 1, "")
+    removed = next(each for each in federations.members(setting.store, seen(setting).federation_id) if each.name == "c")
+    federations.remove_member(setting.store, removed.id)
+    assert [line.state for line in seen(setting).participants] == ["waits", "declined", "removed"]
+
+
+def test_committed_rounds_have_their_figures(setting: Setting) -> None:
+    for seed, member in enumerate(MEMBERS):
+        setting.hand_in(member, 1, adapter(seed + 1))
+    assert seen(setting).rounds[0].state == "aggregating"
+    setting.aggregate()
+    first, second = seen(setting).rounds
+    assert (first.state, first.accepted, first.selected, second.state) == ("done", 3, 3, "collecting")
+    assert first.report is not None
+    assert first.report["bytes_up"] == 3 * len(adapter(1))
+    assert {line.state for line in seen(setting).participants} == {"waits"}, "a new round, a new question"
+
+
+def test_the_number_of_queries_does_not_grow_with_rounds(setting: Setting) -> None:
+    with counted(setting.store) as before:
+        seen(setting)
+    for seed, member in enumerate(MEMBERS):
+        setting.hand_in(member, 1, adapter(seed + 1))
+    setting.aggregate()
+    with counted(setting.store) as after:
+        seen(setting)
+    assert 0 < len(before) <= 16
+    assert len(after) <= len(before)
+
+
+def test_no_run_is_no_page(store: Store) -> None:
+    with pytest.raises(NotFound):
+        run_view.view(store, "nothing")
