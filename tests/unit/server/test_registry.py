@@ -122,10 +122,10 @@ def test_an_export_is_made_once_and_every_member_may_fetch_it(setting: Setting) 
     (made,) = registry.artifacts(setting.store, PERSON, registry.ADAPTER, "", 10)
     (version,) = registry.versions(setting.store, PERSON, made.id, 0, 10)
     for _ in range(2):
-        assert registry.ask_export(setting.store, version.id).files == {}
+        assert registry.ask_export(setting.store, PERSON, version.id).files == {}
     assert len(waiting(setting.store, "export")) == 1
     setting.aggregate()
-    exports = registry.ask_export(setting.store, version.id).files
+    exports = registry.ask_export(setting.store, PERSON, version.id).files
     assert set(exports) == {"diffusers", "kohya"}
     assert waiting(setting.store, "export") == []
     for digest in exports.values():
@@ -137,7 +137,7 @@ def test_a_base_model_has_nothing_to_export(setting: Setting) -> None:
     (base,) = registry.artifacts(setting.store, PERSON, registry.MODEL, "", 10)
     (version,) = registry.versions(setting.store, PERSON, base.id, 0, 10)
     with pytest.raises(Conflict, match="nothing to export"):
-        registry.ask_export(setting.store, version.id)
+        registry.ask_export(setting.store, PERSON, version.id)
 
 
 def test_rounds_are_scored_with_the_base_first_and_each_model_once(scored: Setting) -> None:

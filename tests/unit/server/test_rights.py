@@ -14,7 +14,17 @@ from fedflow.errors import RunError
 from fedflow.server.api import rights
 from fedflow.server.database.people import RoleName
 from fedflow.server.database.tables import Version
-from fedflow.server.services import accounts, devices, federations, identity, invitations, registry, roles, tokens
+from fedflow.server.services import (
+    accounts,
+    devices,
+    federations,
+    identity,
+    invitations,
+    registry,
+    releases,
+    roles,
+    tokens,
+)
 from fedflow.server.services.identity import SCOPES, SERVER, Caller
 from fedflow.server.services.roles import ROLES
 from fedflow.server.settings import ServerSettings
@@ -68,9 +78,20 @@ class Walk:
         if "<sha256>" in rule or "<artifact_id>" in rule or "<version_id>" in rule:
             version = self.version()
             parts |= {"sha256": version.content, "artifact_id": version.artifact_id, "version_id": version.id}
+        if "<release_id>" in rule:
+            parts |= {"release_id": self.release(), "layout": "kohya"}
         if endpoint == "uploads.options":
             parts["upload_id"] = "x"
         return re.sub(r"<(?:\w+:)?(\w+)>", lambda match: parts.get(match[1], "x"), rule)
+
+    def release(self) -> str:
+        """A new one, since its version may be gone by now."""
+        base = self.version()
+        with self.store.begin() as session:
+            row = session.get_one(Version, base.id)
+            row.files = {"kohya": row.content}
+        tag = f"v{len(releases.listed(self.store, SERVER, base.artifact_id))}"
+        return releases.release(self.store, SERVER, base.id, tag, "")
 
     def version(self) -> Version:
         [artifact] = registry.artifacts(self.store, SERVER, registry.MODEL, "", 1)

@@ -11,6 +11,7 @@ from flask_openapi3.openapi import OpenAPI
 import fedflow
 from fedflow.federation.protocol import Problem
 from fedflow.server.api import (
+    catalogue,
     current,
     devices,
     events,
@@ -37,6 +38,7 @@ BLUEPRINTS: tuple[APIBlueprint, ...] = (
     events.blueprint,
     files.blueprint,
     people.blueprint,
+    catalogue.blueprint,
     registry.blueprint,
     runs.blueprint,
     uploads.blueprint,

@@ -135,7 +135,7 @@ def lineage(path: VersionPath) -> Response:
 @idempotent
 def export(path: VersionPath) -> Response:
     """Have a version written as other tools open it; 'files' names what is there. Asked twice, it is made once."""
-    return answer(_version(registry.ask_export(current.store(), path.version_id)))
+    return answer(_version(registry.ask_export(current.store(), current.caller(), path.version_id)))
 
 
 def _artifacts(kind: str, query: Page) -> Response:

@@ -13,7 +13,7 @@ from fedflow.server.api import current
 from fedflow.server.api.slots import MOST_PAGES, PAGES, TRANSFERS, until_sent
 from fedflow.server.database.people import RoleName
 from fedflow.server.errors import Forbidden, LengthRequired, OtherProtocol, Unauthorised, Unprocessable
-from fedflow.server.services import roles
+from fedflow.server.services import catalogue, roles
 from fedflow.server.services.identity import Caller, Scope, authenticate
 
 
@@ -23,13 +23,15 @@ class Right:
 
     'caller' is a device or a person. A person needs the `scope` with their token, and at least the `role` in the
     federation that the address, or `federation_id` in the content, names; `admin` wants an administrator of the server.
-    What a device may see of its federation is the service's to say.
+    With `artifact` it is a model or adapter whose owner and visibility count beside the role. What a device may see of
+    its federation is the service's to say.
     """
 
     who: Literal["anyone", "device", "person", "caller"]
     role: RoleName | None = None
     scope: Scope = "read"
     admin: bool = False
+    artifact: bool = False
 
 
 ANYONE, DEVICE = Right("anyone"), Right("device")
@@ -38,6 +40,8 @@ LISTS = Right("caller")
 """A list of what the caller may see, whatever that is."""
 
 OWN = Right("person", scope="account")
+SEES_ARTIFACT = Right("caller", "viewer", artifact=True)
+CHANGES_ARTIFACT = Right("person", "coordinator", "registry", artifact=True)
 PLANS = Right("person", "coordinator", "runs")
 LETS_IN = Right("person", "coordinator", "members")
 
@@ -75,11 +79,20 @@ RIGHTS: dict[str, Right] = {
     "people.take_role": Right("person", "administrator", "members"),
     "people.own_tokens": OWN,
     "people.withdraw": LETS_IN,
+    "catalogue.delete_version": CHANGES_ARTIFACT,
+    "catalogue.describe": CHANGES_ARTIFACT,
+    "catalogue.described": SEES_ARTIFACT,
+    "catalogue.key": ANYONE,
+    "catalogue.provenance": SEES_ARTIFACT,
+    "catalogue.release": CHANGES_ARTIFACT,
+    "catalogue.released": SEES_ARTIFACT,
+    "catalogue.released_file": SEES_ARTIFACT,
+    "catalogue.withdraw": CHANGES_ARTIFACT,
     "registry.models": LISTS,
     "registry.adapters": LISTS,
-    "registry.versions": SEES,
-    "registry.lineage": SEES,
-    "registry.export": Right("person", "participant", "registry"),
+    "registry.versions": SEES_ARTIFACT,
+    "registry.lineage": SEES_ARTIFACT,
+    "registry.export": Right("person", "participant", "registry", artifact=True),
     "runs.create": PLANS,
     "runs.listed": LISTS,
     "runs.facts": SEES,
@@ -159,6 +172,10 @@ def check_person(caller: Caller, right: Right) -> None:
     if right.role is None:
         return
     arguments = request.view_args or {}
+    if right.artifact:
+        [part] = catalogue.FOUND_BY.keys() & arguments
+        catalogue.require(current.store(), caller, part, str(arguments[part]), right.role)
+        return
     named = next((part for part in roles.KEY_OF if part in arguments), None)
     if named is not None:
         roles.require(current.store(), caller, named, str(arguments[named]), right.role)

@@ -235,7 +235,12 @@ class Score(Table):
 
 
 class Artifact(Table):
-    """A model or an adapter of a federation, by name; what it is made of are its versions."""
+    """A model or an adapter of a federation, by name; what it is made of are its versions.
+
+    `owner_id` is the person that brought it in, None where the federation made it. `visibility` says who sees it:
+    private (its owner), federation, public (everybody of this server). `card` is its model card in Markdown, `licence`
+    an SPDX identifier or a few words, `examples` are blobs of pictures drawn with it.
+    """
 
     __tablename__ = "artifact"
     __table_args__ = (UniqueConstraint("federation_id", "kind", "name"),)
@@ -243,7 +248,34 @@ class Artifact(Table):
     federation_id: Mapped[str] = mapped_column(ForeignKey("federation.id"), index=True)
     kind: Mapped[str]
     name: Mapped[str]
+    owner_id: Mapped[str | None] = mapped_column(ForeignKey("person.id"))
+    visibility: Mapped[str] = mapped_column(server_default="federation")
+    licence: Mapped[str] = mapped_column(server_default="")
+    card: Mapped[str] = mapped_column(server_default="")
+    trigger_words: Mapped[list[str]] = mapped_column(server_default="[]")
+    examples: Mapped[list[str]] = mapped_column(server_default="[]")
     created_at: Mapped[float]
+
+
+class Release(Table):
+    """A version given out under a `tag`: its files by layout, each with SHA-256 and size, and its signed provenance.
+
+    `provenance` is a blob, a DSSE envelope of an in-toto statement. A release is never changed; one that is withdrawn
+    keeps its line.
+    """
+
+    __tablename__ = "release"
+    __table_args__ = (UniqueConstraint("artifact_id", "tag"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    artifact_id: Mapped[str] = mapped_column(ForeignKey("artifact.id"))
+    version_id: Mapped[str] = mapped_column(ForeignKey("version.id"), index=True)
+    tag: Mapped[str]
+    notes: Mapped[str]
+    files: Mapped[dict[str, Any]]
+    provenance: Mapped[str]
+    released_by: Mapped[str]
+    released_at: Mapped[float]
+    withdrawn_at: Mapped[float | None]
 
 
 class Version(Table):

@@ -16,7 +16,19 @@ from sqlalchemy.orm import Session
 
 from fedflow.errors import StorageError
 from fedflow.server.database.base import Table
-from fedflow.server.database.tables import File, Receipt, Refusal, Round, Run, Score, SharedFile, Upload, Version
+from fedflow.server.database.tables import (
+    Artifact,
+    File,
+    Receipt,
+    Refusal,
+    Release,
+    Round,
+    Run,
+    Score,
+    SharedFile,
+    Upload,
+    Version,
+)
 from fedflow.server.errors import NotFound
 from fedflow.server.services import roles
 from fedflow.server.services.identity import Caller
@@ -175,6 +187,10 @@ def _used(session: Session, store: Store) -> Iterator[str]:
         yield from _present(row)
     for content, exports in session.execute(select(Version.content, Version.files)):
         yield from (content, *exports.values())
+    for examples in session.scalars(select(Artifact.examples)):
+        yield from examples
+    for provenance, given_out in session.execute(select(Release.provenance, Release.files)):
+        yield from (provenance, *(each["sha256"] for each in given_out.values()))
     for features, gallery in session.execute(select(Score.features, Score.gallery)):
         yield from (features, *gallery)
     yield from session.scalars(select(Receipt.sha256))

@@ -15,7 +15,7 @@ from fedflow.federation.rounds import Receipt
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Artifact, Run, Version
 from fedflow.server.errors import Conflict, NotFound
-from fedflow.server.services import events, files, jobs, roles
+from fedflow.server.services import catalogue, events, files, jobs
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import plan_of
@@ -72,15 +72,13 @@ def add_files(store: Store, run_id: str, number: int, exports: Mapping[Layout, s
         events.record(session, store, run.federation_id, run_id, "exported", round=number, layouts=sorted(exports))
 
 
-def ask_export(store: Store, version_id: str) -> Version:
+def ask_export(store: Store, caller: Caller, version_id: str) -> Version:
     """Let a worker write the version as other tools open it, where that is not done yet.
 
     Raises NotFound, and Conflict for a version that no run made: its files are there as they are.
     """
     with store.begin() as session:
-        version = session.get(Version, version_id)
-        if version is None:
-            raise NotFound(f"there is no version {version_id}")
+        version, _ = catalogue.seen_version(session, caller, version_id)
         if version.run_id is None or version.round is None:
             raise Conflict("this is a base model, whose files are there as they are; there is nothing to export")
         if not version.files:
@@ -98,18 +96,13 @@ def artifacts(store: Store, caller: Caller, kind: str, after: str, limit: int) -
     """Models or adapters that `caller` may see, oldest first, after the identifier `after`."""
     query = select(Artifact).where(Artifact.kind == kind, Artifact.id > after).order_by(Artifact.id).limit(limit)
     with store.read() as session:
-        theirs = roles.federations_of(session, caller)
-        if theirs is not None:
-            query = query.where(Artifact.federation_id.in_(theirs))
-        return list(session.scalars(query))
+        return list(session.scalars(query.where(catalogue.visible(session, caller))))
 
 
 def versions(store: Store, caller: Caller, artifact_id: str, after: int, limit: int) -> list[Version]:
-    """Versions with numbers above `after`, oldest first. Raises NotFound, for another federation's artifact too."""
+    """Versions with numbers above `after`, oldest first. Raises NotFound where the caller may see no such artifact."""
     with store.read() as session:
-        artifact = session.get(Artifact, artifact_id)
-        if artifact is None or (caller.kind == "device" and artifact.federation_id != caller.federation_id):
-            raise NotFound(f"there is no model or adapter {artifact_id}")
+        catalogue.seen(session, caller, artifact_id)
         query = select(Version).where(Version.artifact_id == artifact_id, Version.number > after)
         return list(session.scalars(query.order_by(Version.number).limit(limit)))
 
@@ -127,10 +120,8 @@ def lineage(store: Store, caller: Caller, version_id: str) -> list[Row[Version, 
         .order_by(chain.c.depth)
     )
     with store.read() as session:
-        found = list(session.execute(query).all())
-    if not found or (caller.kind == "device" and found[0][1].federation_id != caller.federation_id):
-        raise NotFound(f"there is no version {version_id}")
-    return found
+        catalogue.seen_version(session, caller, version_id)
+        return list(session.execute(query.where(catalogue.visible(session, caller))).all())
 
 
 def _shape(plan: Plan) -> dict[str, object]:

@@ -1,0 +1,154 @@
+"""What is said of models and adapters: who owns and sees them, licence, card and trigger words; and taking them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import ColumnElement, and_, or_, select, true
+from sqlalchemy.orm import Session, aliased
+
+from fedflow.federation.rounds import Status
+from fedflow.server.database.people import RoleName
+from fedflow.server.database.tables import Artifact, Release, Run, Version
+from fedflow.server.errors import Conflict, Forbidden, NotFound
+from fedflow.server.services import audit, roles
+from fedflow.server.services.identity import Caller
+from fedflow.server.store import Store
+
+Visibility = Literal["private", "federation", "public"]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What people say of a model or adapter. `licence` is an SPDX identifier or a few words, `card` Markdown."""
+
+    visibility: Visibility
+    licence: str = ""
+    card: str = ""
+    trigger_words: tuple[str, ...] = ()
+
+
+def visible(session: Session, caller: Caller) -> ColumnElement[bool]:
+    """Which artifacts `caller` may see: their own, their federations', and everybody's."""
+    theirs = roles.federations_of(session, caller)
+    if theirs is None:
+        return true()
+    in_federation = and_(Artifact.federation_id.in_(theirs), Artifact.visibility != "private")
+    everybodys = Artifact.visibility == "public"
+    if caller.kind != "person" or caller.federation_id is not None:
+        return or_(in_federation, everybodys)
+    return or_(in_federation, everybodys, Artifact.owner_id == caller.id)
+
+
+def seen(session: Session, caller: Caller, artifact_id: str) -> Artifact:
+    """The artifact. Raises NotFound where there is none, or none that `caller` may see."""
+    found = session.scalar(select(Artifact).where(Artifact.id == artifact_id, visible(session, caller)))
+    if found is None:
+        raise NotFound(f"there is no model or adapter {artifact_id}")
+    return found
+
+
+def seen_version(session: Session, caller: Caller, version_id: str) -> tuple[Version, Artifact]:
+    """A version and what it is one of. Raises NotFound as `seen`."""
+    query = select(Version, Artifact).join(Artifact, Artifact.id == Version.artifact_id)
+    found = session.execute(query.where(Version.id == version_id, visible(session, caller))).one_or_none()
+    if found is None:
+        raise NotFound(f"there is no version {version_id}")
+    return found[0], found[1]
+
+
+def seen_release(session: Session, caller: Caller, release_id: str) -> tuple[Release, Artifact]:
+    """A release and what it is one of. Raises NotFound as `seen`."""
+    query = select(Release, Artifact).join(Artifact, Artifact.id == Release.artifact_id)
+    found = session.execute(query.where(Release.id == release_id, visible(session, caller))).one_or_none()
+    if found is None:
+        raise NotFound(f"there is no release {release_id}")
+    return found[0], found[1]
+
+
+FOUND_BY: dict[str, Callable[[Session, Caller, str], Artifact]] = {
+    "artifact_id": seen,
+    "version_id": lambda session, caller, identifier: seen_version(session, caller, identifier)[1],
+    "release_id": lambda session, caller, identifier: seen_release(session, caller, identifier)[1],
+}
+"""How the model or adapter is found that a part of an address belongs to."""
+
+
+def check(session: Session, caller: Caller, artifact: Artifact, least: RoleName) -> None:
+    """Raise Forbidden where `caller`, who sees the artifact, is neither its owner nor `least` in its federation."""
+    if least == "viewer" or (caller.kind == "person" and artifact.owner_id == caller.id):
+        return
+    if not roles.is_at_least(roles.role(session, caller, artifact.federation_id), least):
+        raise Forbidden(f"this is for the owner of '{artifact.name}' and for a {least} of its federation; ask them")
+
+
+def require(store: Store, caller: Caller, part: str, identifier: str, least: RoleName) -> None:
+    """As `roles.require`, of what `artifact_id`, `version_id` or `release_id` in an address names."""
+    with store.read() as session:
+        check(session, caller, FOUND_BY[part](session, caller, identifier), least)
+
+
+def one(store: Store, caller: Caller, artifact_id: str) -> Artifact:
+    """A model or adapter with what is said of it. Raises NotFound."""
+    with store.read() as session:
+        return seen(session, caller, artifact_id)
+
+
+def describe(store: Store, caller: Caller, artifact_id: str, said: Description) -> None:
+    """Write what is said of a model or adapter. Raises NotFound, Forbidden."""
+    with store.begin() as session:
+        artifact = seen(session, caller, artifact_id)
+        check(session, caller, artifact, "coordinator")
+        before = artifact.visibility
+        artifact.visibility, artifact.licence, artifact.card = said.visibility, said.licence, said.card
+        artifact.trigger_words = list(said.trigger_words)
+        told = {"name": artifact.name, "visibility": said.visibility, "before": before, "licence": said.licence}
+        audit.record(
+            session, store, caller, "description changed", artifact.kind, artifact.id, artifact.federation_id, **told
+        )
+
+
+def delete_version(store: Store, caller: Caller, version_id: str) -> None:
+    """Take a version out; its blobs go a day later where nothing else refers to them.
+
+    Raises NotFound, Forbidden, and Conflict that names what depends on it: another version, a run, a release.
+    """
+    with store.begin() as session:
+        version, artifact = seen_version(session, caller, version_id)
+        check(session, caller, artifact, "coordinator")
+        _check_unused(session, version, artifact)
+        told = {"name": artifact.name, "number": version.number, "content": version.content}
+        session.delete(version)
+        session.flush()
+        if session.scalar(select(Version.id).where(Version.artifact_id == artifact.id).limit(1)) is None:
+            session.delete(artifact)
+            session.flush()
+        audit.record(
+            session, store, caller, "version deleted", artifact.kind, version_id, artifact.federation_id, **told
+        )
+
+
+def _check_unused(session: Session, version: Version, artifact: Artifact) -> None:
+    """Raise Conflict where something would lose what it was made from, or what it names."""
+    what = f"version {version.number} of '{artifact.name}'"
+    other = aliased(Artifact)
+    query = select(Version.number, other.name).join(other, other.id == Version.artifact_id).limit(1)
+    child = session.execute(query.where(Version.id != version.id, _made_from(version))).one_or_none()
+    if child is not None:
+        raise Conflict(f"version {child[0]} of '{child[1]}' was made from {what}; delete that one first")
+    tag = session.scalar(select(Release.tag).where(Release.version_id == version.id).limit(1))
+    if tag is not None:
+        raise Conflict(f"{what} is released as '{tag}'; what was given out stays, so that others can check it")
+    if version.run_id is None:
+        mine = and_(Run.federation_id == artifact.federation_id, Run.base_hash == version.content_hash)
+    else:
+        mine = Run.id == version.run_id
+    run = session.scalar(select(Run.name).where(mine, Run.status.not_in((Status.DONE, Status.STOPPED))).limit(1))
+    if run is not None:
+        raise Conflict(f"run '{run}' goes on with {what}; stop it first")
+
+
+def _made_from(version: Version) -> ColumnElement[bool]:
+    return or_(Version.parent_id == version.id, Version.base_id == version.id)

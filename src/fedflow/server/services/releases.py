@@ -1,0 +1,159 @@
+"""Versions given out under a tag, with checksums and signed provenance that others can verify without this server."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedflow.federation.provenance import public_key, signed, statement
+from fedflow.plan import Plan
+from fedflow.server.database.tables import Artifact, Release, Round, Run, Version
+from fedflow.server.errors import Conflict, NotFound, Unprocessable
+from fedflow.server.services import audit, catalogue, events, files
+from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.identity import Caller
+from fedflow.server.services.run_facts import LOCAL_DATA_KEYS
+from fedflow.server.services.run_rows import plan_of
+from fedflow.server.store import Store
+
+PURPOSE = "releases"
+"""What the signing key is derived for."""
+
+TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+BUILDER = "urn:fedflow:server"
+
+
+def verifying_key(store: Store) -> bytes:
+    """The 32 bytes of Ed25519 that this server's releases are verified with."""
+    return public_key(store.key(PURPOSE))
+
+
+def release(store: Store, caller: Caller, version_id: str, tag: str, notes: str, identifier: str | None = None) -> str:
+    """Give a version out under `tag`; returns the release's identifier.
+
+    That is `identifier` where one is given, and a release that has it already was made by the same request.
+
+    Raises NotFound, Forbidden; Unprocessable for a tag that is none; Conflict where the tag is taken, or the version's
+    files are not written yet.
+    """
+    if not TAG.fullmatch(tag):
+        raise Unprocessable(f"tag: {tag[:80]!r} is none; letters, digits, dots, dashes, at most 40, such as 'v1.0'")
+    with store.begin() as session:
+        if identifier is not None and session.get(Release, identifier) is not None:
+            return identifier
+        version, artifact = catalogue.seen_version(session, caller, version_id)
+        catalogue.check(session, caller, artifact, "coordinator")
+        events.lock(session, artifact.federation_id)  # two of one tag
+        taken = select(Release.id).where(Release.artifact_id == artifact.id, Release.tag == tag)
+        if session.scalar(taken) is not None:
+            raise Conflict(f"'{artifact.name}' has a release '{tag}' already; choose another tag")
+        if not version.files:
+            raise Conflict(f"version {version.number} of '{artifact.name}' has no files to give out; export it first")
+        sizes = files.sizes(session, tuple(version.files.values()))
+        given_out = {
+            layout: {"sha256": digest, "size_bytes": size, "name": file_name(artifact, tag, layout)}
+            for (layout, digest), size in zip(version.files.items(), sizes, strict=True)
+        }
+        said = statement(
+            {each["name"]: each["sha256"] for each in given_out.values()},
+            **_origin(session, version, artifact),
+            builder=BUILDER,
+        )
+        provenance = store.blobs.put(signed(said, store.key(PURPOSE)))
+        files.record(session, store, provenance, "provenance")
+        row = Release(id=identifier or new_id(), artifact_id=artifact.id, version_id=version.id, tag=tag, notes=notes)
+        row.files, row.provenance, row.released_by, row.released_at = given_out, provenance, caller.name, store.clock()
+        session.add(row)
+        session.flush()
+        told = {"name": artifact.name, "number": version.number, "tag": tag, "files": given_out}
+        audit.record(session, store, caller, "released", artifact.kind, version.id, artifact.federation_id, **told)
+        return row.id
+
+
+def withdraw(store: Store, caller: Caller, release_id: str) -> None:
+    """Say that a release shall be used no more; its line and its checksums stay. Raises NotFound, Forbidden."""
+    with store.begin() as session:
+        row, artifact = catalogue.seen_release(session, caller, release_id)
+        catalogue.check(session, caller, artifact, "coordinator")
+        if row.withdrawn_at is None:
+            row.withdrawn_at = store.clock()
+            told = {"name": artifact.name, "tag": row.tag}
+            audit.record(session, store, caller, "withdrawn", "release", row.id, artifact.federation_id, **told)
+
+
+def listed(store: Store, caller: Caller, artifact_id: str) -> list[Release]:
+    """The releases of a model or adapter, newest first. Raises NotFound."""
+    with store.read() as session:
+        catalogue.seen(session, caller, artifact_id)
+        query = select(Release).where(Release.artifact_id == artifact_id)
+        return list(session.scalars(query.order_by(Release.released_at.desc(), Release.id.desc())))
+
+
+def one(store: Store, caller: Caller, release_id: str) -> Release:
+    """A release. Raises NotFound."""
+    with store.read() as session:
+        return catalogue.seen_release(session, caller, release_id)[0]
+
+
+def file_of(store: Store, caller: Caller, release_id: str, layout: str) -> tuple[Path, str, str]:
+    """A released file: where it lies, what it is called, and its SHA-256. Raises NotFound."""
+    with store.read() as session:
+        row, _ = catalogue.seen_release(session, caller, release_id)
+    if layout not in row.files:
+        raise NotFound(f"release '{row.tag}' has no file in the layout {layout!r}; it has {', '.join(row.files)}")
+    told = row.files[layout]
+    return store.blobs.get(told["sha256"]), told["name"], told["sha256"]
+
+
+def envelope(store: Store, caller: Caller, release_id: str) -> bytes:
+    """The signed provenance of a release. Raises NotFound."""
+    with store.read() as session:
+        row, _ = catalogue.seen_release(session, caller, release_id)
+    return store.blobs.get(row.provenance).read_bytes()
+
+
+def file_name(artifact: Artifact, tag: str, layout: str) -> str:
+    """What a released file is called, whatever the artifact's name holds."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", artifact.name).strip("-.") or artifact.kind
+    return f"{plain}-{tag}.{layout}.safetensors"
+
+
+def _origin(session: Session, version: Version, artifact: Artifact) -> dict[str, Any]:
+    """What the statement says of how the version was made. Members are counted, and not named."""
+    materials = {}
+    if version.base_id is not None:
+        base = session.get_one(Version, version.base_id)
+        materials["base model"] = base.content_hash or base.content
+    if version.parent_id is not None and version.parent_id != version.base_id:
+        materials["version before"] = session.get_one(Version, version.parent_id).content
+    run = None if version.run_id is None else session.get(Run, version.run_id)
+    row = None if run is None else session.get(Round, (run.id, version.round))
+    finished = version.created_at if row is None or row.committed_at is None else row.committed_at
+    members = version.facts.get("members", {})
+    facts = {
+        "round": version.round,
+        "members": len(members),
+        "examples": sum(members.values()),
+        "licence": artifact.licence,
+        "trigger_words": artifact.trigger_words,
+    }
+    return {
+        "plan": None if run is None else _told(plan_of(run)),
+        "materials": materials,
+        "run": None if run is None else run.id,
+        "finished": datetime.fromtimestamp(finished, UTC).isoformat(timespec="seconds"),
+        "facts": facts,
+    }
+
+
+def _told(plan: Plan) -> dict[str, object]:
+    """The plan without folders of the coordinator's machine and without the members' names."""
+    told: dict[str, object] = plan.model_dump(mode="json")
+    data = plan.data.model_dump(mode="json")
+    told["data"] = {key: value for key, value in data.items() if key not in (*LOCAL_DATA_KEYS, "clients")}
+    return told
