@@ -335,6 +335,18 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A released file.")],
+    provenance: Annotated[Path, typer.Option(help="The release's provenance, as the server gives it.")],
+    key: Annotated[str, typer.Option(help="The server's public key, base64, from a source that you trust.")],
+) -> None:
+    """Whether a file is the one that a server released, and where it comes from. No server is asked."""
+    from fedflow.cli.verify import verify as run
+
+    run(file, provenance, key)
+
+
 app.command()(join)
 app.add_typer(server_app, name="server")
 app.add_typer(run_app, name="run")
