@@ -111,6 +111,26 @@ def _migrate(context: typer.Context) -> None:
     migrate(_settings(context))
 
 
+@server_app.command("backup")
+def _backup(
+    context: typer.Context, target: Annotated[Path, typer.Argument(help="File to write, such as fedflow.tar.")]
+) -> None:
+    """Write the server's whole state into one file; the server may run meanwhile."""
+    from fedflow.cli.server import back_up
+
+    back_up(_settings(context), target)
+
+
+@server_app.command("restore")
+def _restore(
+    context: typer.Context, source: Annotated[Path, typer.Argument(help="File that 'backup' has written.")]
+) -> None:
+    """Make a server of a back-up, in a folder and a database that hold none yet."""
+    from fedflow.cli.server import restore
+
+    restore(_settings(context), source)
+
+
 @server_app.command("new-token")
 def _new_token(context: typer.Context) -> None:
     """Make a new coordinator's token, where the old one was lost or seen; the old one ends at once."""

@@ -10,8 +10,10 @@ from pydantic import ValidationError
 
 from fedflow import __version__
 from fedflow.client.connection import LOOPBACK
+from fedflow.client.consent import size_text
 from fedflow.errors import MistakeError, PlanError
 from fedflow.plan import describe
+from fedflow.server import backup
 from fedflow.server.database import away, schema
 from fedflow.server.database.engines import make_engine
 from fedflow.server.processes import set_up_logs, supervise
@@ -100,6 +102,21 @@ def verify_audit(settings: ServerSettings) -> bool:
         print(f"{found.entries} entries, each as it was written. The last hash is {found.head or 'none'}.")
         print("Note it where nobody of this server can write, and compare: the chain that ends with it is the same.")
     return not found.faults
+
+
+def back_up(settings: ServerSettings, target: Path) -> None:
+    """Write the server's whole state to a file and say what is in it."""
+    done = backup.back_up(settings, target)
+    print(f"{target}: {done.rows:,} rows and {done.files:,} files, {size_text(done.size_bytes)}.")
+    print("It holds the server's secrets and everybody's data: keep it as safe as the server itself.")
+
+
+def restore(settings: ServerSettings, source: Path) -> None:
+    """Make a server of a back-up and say how to start it."""
+    done = backup.restore(settings, source)
+    print(f"{done.rows:,} rows and {done.files:,} files are back in {settings.folder.absolute()}.")
+    where = "" if settings.folder == default_folder() else f" --folder {settings.folder.absolute()}"
+    print(f"Start it: fedflow server{where}{' --database-url …' if settings.database_url else ''}")
 
 
 def migrate(settings: ServerSettings) -> None:

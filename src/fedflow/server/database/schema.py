@@ -39,11 +39,26 @@ def upgrade(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
+def make(connection: Connection, revision: str) -> None:
+    """Make the schema of this version in an empty database, in the caller's transaction.
+
+    Raises MistakeError where the database is not empty, or the version is not known.
+    """
+    where = connection.engine.url.render_as_string(hide_password=True)
+    if inspect(connection).get_table_names():
+        raise MistakeError(f"{where}: is not empty; name an empty database")
+    config = _config()
+    if revision not in {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}:
+        raise MistakeError(f"the schema's version {revision!r} is not known to this FedFlow; update FedFlow")
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
 def check(engine: Engine) -> None:
     """Raise MistakeError unless the schema is this FedFlow's."""
     with engine.connect() as connection:
         _refuse_strangers(connection)
-        if _version(connection) != ScriptDirectory.from_config(_config()).get_current_head():
+        if version(connection) != ScriptDirectory.from_config(_config()).get_current_head():
             where = engine.url.render_as_string(hide_password=True)
             raise MistakeError(f"{where}: the database is older than this FedFlow; run '{_migration(engine.url)}'")
 
@@ -59,8 +74,8 @@ def _migration(url: URL) -> str:
 def _refuse_strangers(connection: Connection) -> None:
     """Raise MistakeError where the database has a version that is not ours, or tables and no version."""
     where = connection.engine.url.render_as_string(hide_password=True)
-    version = _version(connection)
-    if version is None:
+    found = version(connection)
+    if found is None:
         tables = set(inspect(connection).get_table_names()) - {"alembic_version"}
         if tables:
             raise MistakeError(
@@ -68,11 +83,12 @@ def _refuse_strangers(connection: Connection) -> None:
             )
         return
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if version not in known:
+    if found not in known:
         raise MistakeError(f"{where}: this FedFlow is older than its database; update FedFlow")
 
 
-def _version(connection: Connection) -> str | None:
+def version(connection: Connection) -> str | None:
+    """The version that the database's schema has; None where it has none."""
     return MigrationContext.configure(connection).get_current_revision()
 
 
