@@ -19,6 +19,7 @@ from fedflow.server.api import (
     files,
     health,
     logs,
+    metrics,
     people,
     problems,
     registry,
@@ -33,6 +34,7 @@ from fedflow.server.store import Store
 
 BLUEPRINTS: tuple[APIBlueprint, ...] = (
     health.blueprint,
+    metrics.blueprint,
     devices.blueprint,
     federations.blueprint,
     events.blueprint,
@@ -64,6 +66,7 @@ def create_app(store: Store, settings: ServerSettings) -> OpenAPI:
     for blueprint in BLUEPRINTS:
         app.register_api(blueprint)
     logs.set_up(app)
+    metrics.set_up(app)
     rights.set_up(app)
     problems.set_up(app)
     app.after_request(_guarded)

@@ -48,6 +48,7 @@ LETS_IN = Right("person", "coordinator", "members")
 RIGHTS: dict[str, Right] = {
     "health.healthz": ANYONE,
     "health.readyz": ANYONE,
+    "metrics.metrics": Right("person", admin=True),
     "openapi.openapi": ANYONE,
     "openapi.doc_url": ANYONE,
     "openapi.static": ANYONE,
