@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ from importlib import metadata
 from itertools import chain
 from pathlib import Path
 
-REQUIREMENT = re.compile(r"([\w.-]+)>=([\d.]+)")
+from packaging.requirements import Requirement
+
 DATA = Path(__file__).parent.parent / "data"
 NEEDED_DISK_MB = 500
 NEEDED_MEMORY_MB = 2000
@@ -55,25 +55,19 @@ def _packages() -> Iterator[Finding]:
     except metadata.PackageNotFoundError:
         yield Finding("fedflow", "runs without being installed", False, "pip install fedflow, or pip install -e .")
         return
-    for requirement in requirements:
-        match = REQUIREMENT.fullmatch(requirement)
-        if match is None:  # of an extra
-            continue
-        package, needed = match.groups()
-        fix = f"pip install '{requirement}'"
+    for text in requirements:
+        requirement = Requirement(text)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue  # of an extra, or of another system
+        package, needed = requirement.name, requirement.specifier
+        fix = f"pip install '{text.partition(';')[0].strip()}'"
         try:
             found = metadata.version(package)
         except metadata.PackageNotFoundError:
-            yield Finding(package, f"not installed; {needed} or newer is needed", False, fix)
+            yield Finding(package, f"not installed; {needed} is needed", False, fix)
             continue
-        fine = _numbers(found) >= _numbers(needed)
-        yield Finding(package, found if fine else f"{found}; {needed} or newer is needed", fine, fix)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """`2.13.0+cpu` as (2, 13, 0)."""
-    release = re.match(r"\d+(\.\d+)*", version)
-    return tuple(map(int, release[0].split("."))) if release else ()
+        fine = needed.contains(found, prereleases=True)
+        yield Finding(package, found if fine else f"{found}; {needed} is needed", fine, fix)
 
 
 def _machine() -> Iterator[Finding]:

@@ -54,6 +54,7 @@ class _Open:
 
     facts: RunFacts
     plan: Plan
+    pictures: str
     bench: Workbench
 
 
@@ -136,6 +137,10 @@ class Participant:
 
     def _consent(self, run: str) -> float:
         facts = self._facts_of(run)
+        self._place.look_again()
+        if self._place.problem is not None:
+            self._say(f"run '{printable(facts.name)}': no answer yet, as {self._place.problem}")
+            return REST_AFTER_FAULT_S
         note = self._home.run(run) / "consent.json"
         answer = Answer(has_agreed(note, facts))
         if not answer.accept:
@@ -156,9 +161,7 @@ class Participant:
         if not has_agreed(self._home.run(run) / "consent.json", facts):
             return self._consent(run)
         plan = plan_of(facts)
-        if self._place.look_again():
-            self._open = None  # with what was read of the pictures before
-            self._say(f"the pictures have changed: {self._place.num_examples} are trained on from now on")
+        self._place.look_again()
         why_not = self._readiness.hindrance(facts, plan, work.round)
         if why_not is not None:
             self._say(f"run '{printable(facts.name)}', round {work.round}: waiting, as {why_not}")
@@ -178,7 +181,10 @@ class Participant:
             return 0.0
         except NoUpdate as error:
             self._open = None
-            self._readiness.give_up(run, work.round, error.doing, str(error))
+            if error.doing == "memory":
+                self._readiness.pause(run, work.round, error.doing, str(error))
+            else:
+                self._readiness.give_up(run, work.round, error.doing, str(error))
             return 0.0
         update = opened.bench.folder.blobs.get(trained.update)
         self._check_leaving(facts, update)
@@ -240,6 +246,10 @@ class Participant:
         return self._open is not None and self._open.facts.id == run
 
     def _opened(self, facts: RunFacts, plan: Plan) -> _Open:
+        pictures = self._place.mark
+        if self._open is not None and self._open.pictures != pictures:
+            self._open = None
+            self._say(f"the pictures have changed: {self._place.num_examples} are trained on from now on")
         if self._open is None or self._open.facts.id != facts.id:
             self._open = None  # two base models at once may be more than the machine holds
             base = prepare_base(self._home, facts, plan, self._connection.fetch, self._say)
@@ -247,7 +257,7 @@ class Participant:
             bench = Workbench(plan, self._home.run(facts.id), folders, "auto", None, base=base)
             if bench.model.content_hash != facts.base_hash:
                 raise ModelError(f"{base}: is damaged or was changed; remove the folder, and it is fetched again")
-            self._open = _Open(facts, plan, bench)
+            self._open = _Open(facts, plan, pictures, bench)
         return self._open
 
     def _job(self, work: Work, plan: Plan, bench: Workbench) -> TrainJob:

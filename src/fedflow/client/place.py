@@ -3,57 +3,56 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from pathlib import Path
 
-from fedflow.datasets import read_folder
+from fedflow.datasets import content_hash, files_of, read_folder
 from fedflow.errors import DatasetError
 
 
 class Place:
-    """A folder of pictures and captions, how many pictures it holds, and how many threads train on them."""
+    """A folder of pictures and captions, how many pictures it holds, and how many threads train on them.
+
+    `mark` names its pictures and captions, wherever they lie; `problem` says why it cannot be used as it is now.
+    """
 
     def __init__(self, data: Path, threads: int) -> None:
         """Raises DatasetError for what cannot be used, all of it named on stderr before anything is sent."""
         self.data = data
         self.threads = threads
-        self.mark = ""
-        self.num_examples = 0
-        self.look_again()
+        self.problem: str | None = None
+        self._seen = _stamp(data)
+        self.num_examples, self.mark = _read(data)
 
-    def look_again(self) -> bool:
-        """Whether the folder holds something else than when it was looked at last. Raises DatasetError.
+    def look_again(self) -> None:
+        """See what the folder holds now; nothing is opened where all files are as they were."""
+        try:
+            seen = _stamp(self.data)
+            if seen == self._seen:
+                return
+            self.num_examples, self.mark = _read(self.data)
+            self.problem = None
+        except DatasetError as error:
+            seen, self.problem = "", str(error)
+        self._seen = seen
 
-        `mark` names what it holds: every file's place, size and time of change. Nothing is opened where it is the same.
-        """
-        mark = _mark(self.data)
-        if mark == self.mark:
-            return False
-        self.num_examples = _count_pictures(self.data)
-        self.mark = mark
-        return True
 
-
-def _mark(data: Path) -> str:
+def _stamp(data: Path) -> str:
+    """Place, size and time of change of every file that counts. Raises DatasetError where the folder is away."""
     digest = hashlib.sha256()
-    for folder, folders, names in os.walk(data, followlinks=True):
-        folders.sort()
-        for path in (Path(folder, name) for name in sorted(names)):
-            try:
-                status = path.stat()
-            except OSError:  # gone meanwhile, or a link to nothing
-                continue
-            digest.update(
-                f"{path.relative_to(data)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="replace")
-            )
+    for path in files_of(data):
+        try:
+            status = path.stat()
+        except OSError:  # gone meanwhile, or a link to nothing
+            continue
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
-def _count_pictures(data: Path) -> int:
+def _read(data: Path) -> tuple[int, str]:
     dataset = read_folder(data, 1)
     for problem in dataset.problems[:-1]:
         print(f"fedflow: {problem}", file=sys.stderr)
     if dataset.problems:
         raise DatasetError(str(dataset.problems[-1]))
-    return len(dataset.pictures)
+    return len(dataset.pictures), content_hash(dataset)

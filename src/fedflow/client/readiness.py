@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +16,19 @@ from fedflow.client.policy import Policy, is_open, refusal
 from fedflow.federation.protocol import MOST_TOLD, Doing, RunFacts, Told
 from fedflow.plan import Plan
 
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 1800.0
+"""Between tries of a training for which the memory did not suffice; each pause is twice the one before."""
+
+
+@dataclass(frozen=True)
+class _Pause:
+    """Why a round is not trained for until `until` (`time.monotonic`), and how long that pause was."""
+
+    doing: Doing
+    reason: str
+    until: float
+    seconds: float
+
 
 @dataclass(frozen=True)
 class _Held:
@@ -25,17 +40,24 @@ class _Held:
 
 
 class Readiness:
-    """Weighs assignments by the owner's policy and hours and by memory, and keeps those that wait.
+    """Weighs assignments by the owner's policy and hours, by pictures and memory, and keeps those that wait.
 
     `has_open` says whether a run's base model is in memory already.
     """
 
-    def __init__(self, policy: Policy, place: Place, has_open: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        place: Place,
+        has_open: Callable[[str], bool],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._policy = policy
         self._place = place
         self._has_open = has_open
+        self._monotonic = monotonic
         self._held: dict[str, _Held] = {}
-        self._given_up: dict[tuple[str, int], tuple[Doing, str]] = {}
+        self._pauses: dict[tuple[str, int], _Pause] = {}
 
     def hindrance(self, facts: RunFacts, plan: Plan, number: int) -> str | None:
         """Why this machine does not train for this round now, in a sentence for its owner; None where it does."""
@@ -51,7 +73,14 @@ class Readiness:
 
     def give_up(self, run: str, number: int, doing: Doing, reason: str) -> None:
         """Go without this round of the run, whatever comes."""
-        self._given_up[run, number] = (doing, reason)
+        self._pauses[run, number] = _Pause(doing, reason, math.inf, math.inf)
+
+    def pause(self, run: str, number: int, doing: Doing, reason: str) -> float:
+        """Try this round of the run again after a while; returns after how many seconds."""
+        before = self._pauses.get((run, number))
+        seconds = SHORTEST_PAUSE_S if before is None else min(2.0 * before.seconds, LONGEST_PAUSE_S)
+        self._pauses[run, number] = _Pause(doing, reason, self._monotonic() + seconds, seconds)
+        return seconds
 
     def holds(self, run: str | None, number: int) -> bool:
         """Whether this assignment waits here."""
@@ -60,6 +89,8 @@ class Readiness:
 
     def told(self) -> tuple[Told, ...]:
         """What the server is told when it is asked for work: the assignments that still wait, weighed anew."""
+        if self._held and self._place.problem is not None:
+            self._place.look_again()
         weighed = [(held, self._why(held)) for held in self._held.values()]
         self._held = {held.facts.id: held for held, found in weighed if found is not None}
         return tuple(Told(found[0], held.facts.id, held.round) for held, found in weighed if found is not None)
@@ -71,8 +102,11 @@ class Readiness:
     def _why(self, held: _Held) -> tuple[Doing, str] | None:
         """A word for the coordinator, a sentence for the owner."""
         facts, plan = held.facts, held.plan
-        if (facts.id, held.round) in self._given_up:
-            return self._given_up[facts.id, held.round]
+        pause = self._pauses.get((facts.id, held.round))
+        if pause is not None and self._monotonic() < pause.until:
+            return pause.doing, pause.reason
+        if self._place.problem is not None:
+            return "pictures", self._place.problem
         why_not = refusal(self._policy, facts, plan, self._place.num_examples)
         if why_not is not None:
             return "policy", why_not

@@ -13,7 +13,7 @@ from fedflow.training import Progress
 
 
 class NoUpdate(FedFlowError):  # noqa: N818 - what came of it
-    """The training came to no update, and would not at a second try; `doing` is what the coordinator is told."""
+    """The training came to no update; `doing` is what the coordinator is told. For want of memory it is tried again."""
 
     def __init__(self, message: str, doing: Doing) -> None:
         super().__init__(message)
@@ -43,8 +43,8 @@ def train(bench: Workbench, job: TrainJob, progress: Progress) -> Trained:
             raise
         raise NoUpdate(
             f"this machine has not the memory for it (batch size {bench.plan.training.batch_size} on "
-            f"'{printable(bench.plan.model)}'); close other programs, it is tried again in the next round, or ask the "
-            "coordinator for a smaller training.batch_size",
+            f"'{printable(bench.plan.model)}'); close other programs, it is tried again, or ask the coordinator for a "
+            "smaller training.batch_size",
             "memory",
         ) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedflow.datasets.captions import caption_tags
 from fedflow.datasets.demo import demo_folder
-from fedflow.datasets.folder import content_hash, read_folder
+from fedflow.datasets.folder import content_hash, files_of, read_folder
 from fedflow.datasets.pixels import load_pixels
 from fedflow.datasets.records import Dataset, Picture, Problem
 
@@ -15,6 +15,7 @@ __all__ = [
     "caption_tags",
     "content_hash",
     "demo_folder",
+    "files_of",
     "load_pixels",
     "read_folder",
 ]

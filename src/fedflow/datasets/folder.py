@@ -62,6 +62,13 @@ def read_folder(folder: Path, size: int, trigger: str | None = None) -> Dataset:
     return Dataset(folder, size, tuple(pictures), tuple(problems))
 
 
+def files_of(folder: Path) -> list[Path]:
+    """Every file under `folder` that `read_folder` looks at, sorted. Raises DatasetError where there is no folder."""
+    found, _ = _walk(folder)
+    unread = IGNORED_SUFFIXES - set(CAPTION_SUFFIXES)
+    return [path for path in found if path.name == METADATA_NAME or path.suffix.lower() not in unread]
+
+
 def content_hash(dataset: Dataset) -> str:
     """SHA-256 over the size, every caption and every picture's bytes, in order; names and places do not count."""
     digest = hashlib.sha256(f"fedflow dataset 1 {dataset.size}\n".encode())

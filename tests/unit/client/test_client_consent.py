@@ -60,7 +60,8 @@ What leaves this machine
     8 tensors of unet with 256 numbers: 4 of 4x8, 4 of 8x4
   with them: the number of pictures (24), the mean loss at the start and at the end,
     steps and seconds of the training
-  meanwhile: whether this machine trains, or waits for its hours, its memory or your policy
+  meanwhile: whether this machine trains, or cannot: for its hours, its memory, your policy, pictures that
+    cannot be used, a training that came to nothing
   all members see how many pictures each of them has trained on
 
 What never leaves

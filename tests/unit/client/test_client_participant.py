@@ -453,6 +453,58 @@ def test_a_picture_that_is_taken_away_between_two_rounds_is_trained_on_no_more(
     assert "the pictures have changed: 2 are trained on from now on" in capsys.readouterr().out
 
 
+def test_a_picture_that_is_being_copied_in_is_waited_for(
+    coordinator: Coordinator, machine: Machine, capsys: pytest.CaptureFixture[str], peer: Peer
+) -> None:
+    half = machine.pictures / "arriving.png"
+    whole = (machine.pictures / f"{CANARY}-0.png").read_bytes()
+
+    def answer(asked: Asked) -> Said:
+        said = coordinator.answer(asked)
+        if "/updates" in asked.path and len(coordinator.updates) == 1:
+            half.write_bytes(whole[:300])
+        if "doing=pictures:r1:2" in asked.path:
+            half.write_bytes(whole)
+            half.with_suffix(".txt").write_text(f"{CANARY}, cat")
+        return said
+
+    peer.answer = answer
+    machine.take_part()
+    assert [request.num_examples for request in coordinator.handed_in] == [3, 4]
+    told = capsys.readouterr().out
+    assert "run 'tiny', round 2: waiting, as " in told
+    assert "the pictures have changed: 4 are trained on from now on" in told
+    assert not any(CANARY in path for path in peer.paths())
+
+
+def test_consent_speaks_of_the_pictures_as_they_are(coordinator: Coordinator, machine: Machine) -> None:
+    def answer(asked: Asked) -> Said:
+        if asked.path.endswith("/work") and not coordinator.consents:
+            for suffix in (".png", ".txt"):
+                content = (machine.pictures / f"{CANARY}-0{suffix}").read_bytes()
+                (machine.pictures / f"more{suffix}").write_bytes(content)
+        return coordinator.answer(asked)
+
+    coordinator.peer.answer = answer
+    machine.take_part()
+    assert coordinator.consents == [ConsentRequest(accept=True, num_examples=4)]
+    assert [request.num_examples for request in coordinator.handed_in] == [4, 4]
+
+
+def test_a_folder_that_is_touched_starts_nothing_anew(coordinator: Coordinator, machine: Machine) -> None:
+    coordinator.refuse_with = [409]
+    machine.stop_after_rests = 1
+    with pytest.raises(KeyboardInterrupt):
+        machine.take_part()
+    (machine.pictures / f"{CANARY}-0.png").touch()
+    (machine.pictures / ".DS_Store").write_text("x")
+    (machine.pictures / "notes.md").write_text("x")
+    machine.stop_after_rests = 100
+    machine.take_part()
+    first, again, _ = coordinator.handed_in
+    assert (again.sha256, again.metrics["seconds"]) == (first.sha256, first.metrics["seconds"])
+
+
 def test_a_training_that_comes_to_no_numbers_leaves_the_round_and_not_the_federation(
     coordinator: Coordinator, machine: Machine, capsys: pytest.CaptureFixture[str], peer: Peer
 ) -> None:

@@ -23,7 +23,7 @@ from fedflow.server.api import rights
 from fedflow.server.api.app import create_app
 from fedflow.server.api.logs import JsonLines
 from fedflow.server.database.tables import Job, Run, RunMember
-from fedflow.server.errors import ApiError
+from fedflow.server.errors import ApiError, Conflict
 from fedflow.server.services import devices, events, federations, files, idempotency, runs
 from fedflow.server.services.identity import Caller
 from fedflow.server.settings import ServerSettings
@@ -235,8 +235,22 @@ def test_a_slow_post_keeps_its_key_though_the_same_one_is_refused_meanwhile(stor
     assert isinstance(second, idempotency.Claim)
     assert second.identifier == first.identifier
     idempotency.release(store, "person a", "key", second)
-    idempotency.keep(store, "person a", "key", idempotency.Answer(201, "{}"))  # the first has come to its end
+    idempotency.keep(store, "person a", "key", first, idempotency.Answer(201, "{}"))  # the first came to its end
     assert idempotency.claim(store, "person a", "key", "digest") == idempotency.Answer(201, "{}")
+
+
+def test_a_key_whose_try_came_to_nothing_is_free_for_another_request(store: Store, clock: Clock) -> None:
+    first = idempotency.claim(store, "person a", "key", "digest")
+    assert isinstance(first, idempotency.Claim)
+    with pytest.raises(Conflict):
+        idempotency.claim(store, "person a", "key", "other digest")
+    clock.now += idempotency.UNDER_WAY_S
+    other = idempotency.claim(store, "person a", "key", "other digest")
+    assert isinstance(other, idempotency.Claim)
+    assert other.identifier != first.identifier
+    idempotency.keep(store, "person a", "key", first, idempotency.Answer(201, "first"))  # it was only slow
+    idempotency.keep(store, "person a", "key", other, idempotency.Answer(201, "other"))
+    assert idempotency.claim(store, "person a", "key", "other digest") == idempotency.Answer(201, "other")
 
 
 def test_keys_belong_to_their_caller(store: Store, clock: Clock) -> None:
@@ -249,7 +263,7 @@ def test_keys_belong_to_their_caller(store: Store, clock: Clock) -> None:
     assert isinstance(first, idempotency.Claim)
     assert isinstance(again, idempotency.Claim)
     assert again.identifier == first.identifier, "who was at it is dead"
-    idempotency.keep(store, "person a", "key", idempotency.Answer(201, "{}"))
+    idempotency.keep(store, "person a", "key", again, idempotency.Answer(201, "{}"))
     assert idempotency.claim(store, "person a", "key", "digest") == idempotency.Answer(201, "{}")
     clock.now += 86_400
     idempotency.forget(store)

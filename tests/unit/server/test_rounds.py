@@ -430,6 +430,14 @@ def test_explain_says_why_a_participant_holds_back(setting: Setting, clock: Any)
     assert "b (last seen 0 s ago; it trains for another run)" in explain.explain(setting.store, setting.run)
 
 
+def test_explain_names_the_way_out_where_a_member_cannot_answer(setting: Setting) -> None:
+    for member in ("a", "b"):
+        work_for(setting.store, setting.callers[member], (Told("policy", setting.run, 1),))
+    told = explain.explain(setting.store, setting.run)
+    assert "a will not answer in this round by itself: talk to its owner, or let the run go on without it by" in told
+    assert "'fedflow server remove a'" in told
+
+
 def another_run(setting: Setting) -> str:
     """A second run of the same members, in its first round."""
     federation = setting.callers["a"].federation_id

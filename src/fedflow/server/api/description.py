@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from flask_openapi3.openapi import OpenAPI
 
 from fedflow.federation.protocol import API
+from fedflow.server.api.idempotency import is_idempotent
 from fedflow.server.services.upload_writing import CHECKSUMS
 
 Operation = dict[str, Any]
-
-IDEMPOTENT = (
-    "/join",
-    "/federations",
-    "/federations/{federation_id}/codes",
-    "/runs",
-    "/runs/{run_id}/consent",
-    "/versions/{version_id}/export",
-)
-"""POSTs that are done once however often they are sent with one key."""
 
 KEY = ("Idempotency-Key", False, "1 to 200 characters, best a random UUID: sent again with it, nothing is done again.")
 LAST_EVENT = ("Last-Event-ID", False, "For a stream: the number of the last event that came; takes the place of after.")
@@ -33,14 +25,13 @@ OVERRIDE = ("X-HTTP-Method-Override", True, "PATCH or DELETE.")
 
 UPLOADS, UPLOAD = f"{API}/uploads", f"{API}/uploads/{{upload_id}}"
 REQUEST_HEADERS = {
-    **{(f"{API}{path}", "post"): (KEY,) for path in IDEMPOTENT},
     (f"{API}/federations/{{federation_id}}/events", "get"): (ACCEPT, LAST_EVENT),
     (f"{API}/files/{{sha256}}", "get"): (
         ("Range", False, "bytes=FIRST-LAST: a part, answered 206."),
         ("If-Range", False, "The ETag, which is the SHA-256 in quotes: the part if it is still this file's."),
         ("If-None-Match", False, "The ETag: 304 without content, as a file never changes."),
     ),
-    (UPLOADS, "post"): (KEY, TUS, LENGTH, METADATA, CHECKSUM),
+    (UPLOADS, "post"): (TUS, LENGTH, METADATA, CHECKSUM),
     (UPLOAD, "head"): (TUS,),
     (UPLOAD, "patch"): (TUS, OFFSET, CHECKSUM),
     (UPLOAD, "delete"): (TUS,),
@@ -65,6 +56,7 @@ OF_SOME = {
     ("/devices/challenge", "post"): ("403", "404"),
     ("/devices/token", "post"): ("401", "403", "404"),
     ("/runs", "post"): ("404",),
+    ("/uploads", "post"): ("422",),
     ("/files/{sha256}", "get"): ("416", "429"),
     ("/runs/{run_id}/rounds/{number}/updates", "post"): ("410", "429"),
 }
@@ -85,7 +77,8 @@ class DescribedApi(OpenAPI):
         super().generate_spec_json()  # type: ignore[no-untyped-call]
         paths: dict[str, dict[str, Operation]] = self.spec_json["paths"]
         _add_tus(paths)
-        for (path, method), headers in REQUEST_HEADERS.items():
+        keyed = {(path, "post"): (KEY,) for path in self._once_only()}
+        for (path, method), headers in (*keyed.items(), *REQUEST_HEADERS.items()):
             parameters = paths[path][method].setdefault("parameters", [])
             parameters.extend(
                 {"name": name, "in": "header", "required": required, "description": text, "schema": {"type": "string"}}
@@ -102,6 +95,14 @@ class DescribedApi(OpenAPI):
             for method, operation in methods.items():
                 if method != "options":
                     _keep_what_may_come(path.removeprefix(API), method, operation)
+
+    def _once_only(self) -> list[str]:
+        """The paths of POSTs that are done once however often they are sent with one key."""
+        return [
+            re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+            for rule in self.url_map.iter_rules()
+            if "POST" in (rule.methods or ()) and is_idempotent(self.view_functions[rule.endpoint])
+        ]
 
 
 def _keep_what_may_come(path: str, method: str, operation: Operation) -> None:

@@ -30,7 +30,8 @@ CONTENT = {"description": "The content, or the part that Range asks for.", "cont
 def content(path: FilePath) -> Response:
     """A file's content. Its ETag is its SHA-256, and it never changes."""
     caller = current.caller()
-    if "," in request.headers.get("Range", ""):  # several parts at once: all of it, as HTTP allows
+    asked = request.headers.get("Range", "bytes=")
+    if "," in asked or not asked.startswith("bytes="):  # several parts, or another unit: all of it, as HTTP has it
         del request.environ["HTTP_RANGE"]
     place = files.path_for(current.store(), caller, path.sha256)
     leave = TRANSFERS.enter(f"device {caller.id}", MOST_OF_A_DEVICE) if caller.kind == "device" else None

@@ -55,10 +55,21 @@ def idempotent(route: Callable[P, Response]) -> Callable[P, Response]:
             idempotency.release(store, caller, key, known)
             raise
         headers = {name: response.headers[name] for name in KEPT if name in response.headers}
-        idempotency.keep(store, caller, key, Answer(response.status_code, response.get_data(as_text=True), headers))
+        told = Answer(response.status_code, response.get_data(as_text=True), headers)
+        idempotency.keep(store, caller, key, known, told)
         return response
 
+    once.is_idempotent = True  # type: ignore[attr-defined]
     return once
+
+
+def is_idempotent(route: object) -> bool:
+    """Whether `idempotent` was put around a route, or around what a blueprint made of it."""
+    while route is not None:
+        if getattr(route, "is_idempotent", False):
+            return True
+        route = getattr(route, "__wrapped__", None)
+    return False
 
 
 def _asked() -> str:

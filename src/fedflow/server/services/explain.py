@@ -14,9 +14,13 @@ DOING = {
     "hours": "its owner lets it train at other hours",
     "memory": "its machine lacks the memory now",
     "policy": "its owner's policy does not allow this run any more",
+    "pictures": "its pictures cannot be used as they are now",
     "failed": "its training came to no usable update, and it goes without this round",
     "refused": "its update was refused",
 }
+
+BY_ITSELF_NO_MORE = frozenset({"policy", "failed", "refused"})
+"""What keeps a member from answering in this round until somebody does something about it."""
 
 _OVER = {
     Status.DONE: "Run '{now.name}' is done: all {now.round} rounds are committed.",
@@ -67,7 +71,20 @@ def _collecting(now: Standing, round_: Collecting) -> str:
         )
         if round_.may_close:
             then += f" 'fedflow run close-round {now.run}' closes it now."
+        else:
+            then += _way_out(now)
     return f"{head}{_whom(now)} {then}"
+
+
+def _way_out(now: Standing) -> str:
+    """What to do where a round cannot close for members that will not answer in it."""
+    stuck = [each.member for each in now.waits if each.refused is not None or each.doing in BY_ITSELF_NO_MORE]
+    if not stuck:
+        return ""
+    return (
+        f" {stuck[0]} will not answer in this round by itself: talk to its owner, or let the run go on without it by "
+        f"'fedflow server remove {stuck[0]}'."
+    )
 
 
 def _there(now: Standing) -> str:

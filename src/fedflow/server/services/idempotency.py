@@ -65,14 +65,19 @@ def claim(store: Store, caller: str, key: str, request_sha256: str) -> Answer | 
     try:
         with store.begin() as session:
             row = session.get(IdempotencyKey, (caller, _name(key)), with_for_update=True)
+            # A row from the future is of a clock that went back.
             if row is None or row.created_at + KEPT_S <= now:
                 session.merge(fresh)
+                return Claim(identifier, now)
+            unanswered = row.status == UNDER_WAY and not now - UNDER_WAY_S < row.created_at <= now
+            if row.request_sha256 != request_sha256 and unanswered:  # the try of before came to nothing
+                row.request_sha256, row.body, row.created_at = request_sha256, identifier, now
                 return Claim(identifier, now)
             if row.request_sha256 != request_sha256:
                 raise Conflict("this Idempotency-Key came with another request; use a new key for a new request")
             if row.status != UNDER_WAY:
                 return Answer(row.status, **json.loads(_cipher(key).decrypt(row.body)))
-            if now - UNDER_WAY_S < row.created_at <= now:  # one from the future is of a clock that went back
+            if not unanswered:
                 raise UnderWay(under_way)
             row.created_at = now
             return Claim(row.body, None)
@@ -80,11 +85,11 @@ def claim(store: Store, caller: str, key: str, request_sha256: str) -> Answer | 
         raise UnderWay(under_way) from None
 
 
-def keep(store: Store, caller: str, key: str, answer: Answer) -> None:
-    """Note the answer to a POST that was claimed."""
+def keep(store: Store, caller: str, key: str, claimed: Claim, answer: Answer) -> None:
+    """Note the answer to a POST that was claimed, unless the key is another request's by now."""
     with store.begin() as session:
         row = session.get(IdempotencyKey, (caller, _name(key)))
-        if row is not None:
+        if row is not None and row.body == claimed.identifier:
             told = json.dumps({"body": answer.body, "headers": answer.headers})
             row.status, row.body = answer.status, _cipher(key).encrypt(told.encode()).decode()
 
