@@ -34,6 +34,15 @@ PicturesOption = Annotated[
 ]
 HostOption = Annotated[str | None, typer.Option(help="Address to listen on; this machine alone where not given.")]
 PortOption = Annotated[int | None, typer.Option(help="Port to listen on; 8440 where not given.")]
+PublicUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar="FEDFLOW_PUBLIC_URL", help="Address that people use, https://HOST, where a proxy with TLS is in front."
+    ),
+]
+OpenOption = Annotated[
+    bool | None, typer.Option("--open-registration", help="Let everybody make an account, without an invitation.")
+]
 UrlOption = Annotated[str, typer.Option("--server", envvar="FEDFLOW_SERVER", help="The server's address.")]
 TokenOption = Annotated[
     Path | None,
@@ -61,6 +70,8 @@ def _server(
     pictures: PicturesOption = None,
     host: HostOption = None,
     port: PortOption = None,
+    public_url: PublicUrlOption = None,
+    open_registration: OpenOption = None,
 ) -> None:
     """Start FedFlowServer: web process, worker and evaluator, until Ctrl-C."""
     context.obj = {
@@ -70,6 +81,8 @@ def _server(
         "queue_url": queue_url,
         "host": host,
         "port": port,
+        "public_url": public_url,
+        "open_registration": open_registration,
     }
     if context.invoked_subcommand is None:
         from fedflow.cli.server import run_server

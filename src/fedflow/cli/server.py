@@ -18,7 +18,7 @@ from fedflow.server.database import away, schema
 from fedflow.server.database.engines import make_engine
 from fedflow.server.processes import set_up_logs, supervise
 from fedflow.server.serve import wait_for_address
-from fedflow.server.services import audit, devices, federations, identity
+from fedflow.server.services import audit, devices, federations, identity, invitations
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import open_store
 from fedflow.server.worker.main import Pool, work
@@ -42,14 +42,17 @@ def run_server(settings: ServerSettings) -> int:
     settings = wait_for_address(settings)
     store = open_store(settings)
     first = identity.first_coordinator(store)
+    invitation = invitations.first(store)
     federation = federations.first_federation(store)
-    url = address(settings)
+    url = settings.public_url or address(settings)
     print(f"FedFlowServer: {url}   data: {settings.folder.absolute()}")
     print(f"API: {url}/openapi/   stop: Ctrl-C, nothing is lost")
-    if settings.host in LOOPBACK:
+    if settings.host in LOOPBACK and settings.public_url is None:
         print(
             "Only this machine reaches it: for others give --host 0.0.0.0, and put a proxy with TLS (https) in front."
         )
+    if invitation is not None:
+        print(f"Set up the first account: {url}/invitation/{invitation}   (works once, for a week)")
     if first is not None:
         code = devices.new_code(store, federation, FIRST_MEMBER, None, ttl_s=settings.code_ttl_s)
         print(f"The first participant is member '{FIRST_MEMBER}': fedflow join {url} --code {code} --data FOLDER")

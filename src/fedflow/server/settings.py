@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pydantic import Field, field_validator
@@ -9,6 +10,7 @@ from pydantic import Field, field_validator
 from fedflow.plan import Settings
 
 DAY_S = 86_400
+ADDRESS = re.compile(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 DATABASES = ("sqlite", "postgresql+psycopg")
 QUEUES = ("redis", "rediss", "unix", "postgresql+psycopg")
 
@@ -28,6 +30,11 @@ class ServerSettings(Settings):
     )
     host: str = Field("127.0.0.1", description="Address to listen on; '0.0.0.0' for all of this machine's.")
     port: int = Field(8440, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    public_url: str | None = Field(
+        None,
+        description="Address that people and devices use, as 'https://fedflow.example', where a proxy is in front.",
+    )
+    open_registration: bool = Field(False, description="Whether everybody may make an account, without an invitation.")
     token_ttl_s: float = Field(900, strict=False, gt=0, description="Life of a device's access token.")
     challenge_ttl_s: float = Field(60, strict=False, gt=0, description="Time that a device has to sign a challenge.")
     code_ttl_s: float = Field(7 * DAY_S, strict=False, gt=0, description="Life of a join code that nobody uses.")
@@ -54,6 +61,13 @@ class ServerSettings(Settings):
                 "data folder"
             )
         return url
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_address(cls, url: str | None) -> str | None:
+        if url is not None and not ADDRESS.fullmatch(url):
+            raise ValueError("give https://HOST, as people write it in their browser, and nothing behind the host")
+        return None if url is None else url.rstrip("/")
 
     @property
     def url(self) -> str:

@@ -134,7 +134,7 @@ def _block(template: str, name: str, context: dict[str, Any]) -> str:
 def preferences() -> AnyResponse:
     """Keep the theme or the language that the reader chose in a cookie, and go back to where they were."""
     target = request.form.get("next", "")
-    answer = redirect(target if _is_own_path(target) else "/", 303)
+    answer = redirect(target if is_own_path(target) else "/", 303)
     kept = ((THEME_COOKIE, "theme", THEMES), (languages.COOKIE, "language", languages.LANGUAGES))
     for cookie, field, allowed in kept:
         if (chosen := request.form.get(field)) in allowed:
@@ -142,6 +142,6 @@ def preferences() -> AnyResponse:
     return answer
 
 
-def _is_own_path(target: str) -> bool:
+def is_own_path(target: str) -> bool:
     """Whether a browser that is sent to `target` stays on this site: '//else.where' and '/\\else.where' leave it."""
     return target.startswith("/") and target[1:2] not in ("/", "\\") and target.isprintable()

@@ -114,7 +114,7 @@ def _walked(walk: Walk, api: Api, caller: Caller | None) -> dict[str, bool]:
     let_in = {}
     for rule in walk.app.url_map.iter_rules():
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            if rule.endpoint.split(".")[0] in ("openapi", "swagger", "uploads"):
+            if rule.endpoint.split(".")[0] in ("openapi", "swagger", "uploads", "pages", "web"):
                 continue
             path = walk.path(rule.endpoint, rule.rule, caller)
             body = {"federation_id": walk.federation_id} if rule.endpoint == "runs.create" else {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Response
+from collections.abc import Callable, Iterable
+from typing import Any
+
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.info import Info
 from flask_openapi3.models.security_scheme import SecurityScheme
@@ -29,6 +31,7 @@ from fedflow.server.api import (
     work,
 )
 from fedflow.server.api.description import DescribedApi
+from fedflow.server.pages import site
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 
@@ -67,14 +70,24 @@ def create_app(store: Store, settings: ServerSettings) -> OpenAPI:
         app.register_api(blueprint)
     logs.set_up(app)
     metrics.set_up(app)
+    with app.app_context():
+        site.set_up(app)
     rights.set_up(app)
     problems.set_up(app)
-    app.after_request(_guarded)
+    if settings.public_url is not None:
+        app.wsgi_app = _as_seen_outside(app.wsgi_app, settings.public_url)  # type: ignore[method-assign]
     return app
 
 
-def _guarded(response: Response) -> Response:
-    """What the server sends is what it says it is, and no other site's page shows it."""
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["X-Frame-Options"] = "DENY"
-    return response
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+def _as_seen_outside(application: Application, public_url: str) -> Application:
+    """Requests that came over the proxy's https are https here too; what a client says of it counts for nothing."""
+    scheme = public_url.partition(":")[0]
+
+    def told(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ["wsgi.url_scheme"] = scheme
+        return application(environ, start_response)
+
+    return told

@@ -67,10 +67,15 @@ def _end(response: Response) -> Response:
         extra={
             "request_id": g.request_id,
             "method": request.method,
-            "path": request.path,
+            "path": _path(),
             "status": response.status_code,
             "ms": round((time.perf_counter() - g.begun) * 1000, 1),
             "caller": f"{caller.kind} {caller.id}" if caller else None,
         },
     )
     return response
+
+
+def _path() -> str:
+    """The address without what is a secret in it: the code of a link."""
+    return str(request.url_rule) if "code" in (request.view_args or {}) else request.path

@@ -1,4 +1,4 @@
-"""Every error as the one shape `protocol.Problem`, with the right status and one clear sentence; no traceback."""
+"""Every error as the one shape `protocol.Problem`, or as a page; the right status, one clear sentence, no traceback."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from fedflow.errors import MistakeError, StorageError
 from fedflow.federation.protocol import PROTOCOL, Fault, Problem
 from fedflow.server.api.current import answer
 from fedflow.server.errors import ApiError, Unavailable, UnderWay
+from fedflow.server.pages import faults
 
 STATUSES = (400, 401, 403, 404, 408, 409, 410, 411, 413, 415, 416, 422, 426, 429, 500, 503, 507)
 PROBLEMS: ResponseDict = dict.fromkeys(STATUSES, Problem)
@@ -63,7 +64,9 @@ def set_up(app: Flask) -> None:
 
 
 def problem(status: int, code: str, message: str) -> Response:
-    """The response for an error."""
+    """The response for an error: a page where a browser asked for one, else the one shape."""
+    if faults.wants_page():
+        return faults.error_page(status, message)
     fault = Fault(code=code, message=message, request_id=g.get("request_id", ""))
     response = answer(Problem(error=fault), status)
     if status in HEADERS:

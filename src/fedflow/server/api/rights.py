@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g, redirect, request, url_for
+from werkzeug import Response as AnyResponse
 
 from fedflow.errors import RunError
 from fedflow.federation.protocol import PROTOCOL, PROTOCOL_HEADER
@@ -13,6 +14,7 @@ from fedflow.server.api import current
 from fedflow.server.api.slots import MOST_PAGES, PAGES, TRANSFERS, until_sent
 from fedflow.server.database.people import RoleName
 from fedflow.server.errors import Forbidden, LengthRequired, OtherProtocol, Unauthorised, Unprocessable
+from fedflow.server.pages import browser, faults
 from fedflow.server.services import catalogue, roles
 from fedflow.server.services.identity import Caller, Scope, authenticate
 
@@ -21,13 +23,15 @@ from fedflow.server.services.identity import Caller, Scope, authenticate
 class Right:
     """Who may call a route.
 
-    'caller' is a device or a person. A person needs the `scope` with their token, and at least the `role` in the
-    federation that the address, or `federation_id` in the content, names; `admin` wants an administrator of the server.
+    'reader' is a person who signed in with their browser, for whom `scope` does not count; who is not signed in is led
+    to the sign-in page. 'caller' is a device or a person. A person needs the `scope` with their token, and at least the
+    `role` in the federation that the address, or `federation_id` in the content, names; `admin` wants an administrator
+    of the server.
     With `artifact` it is a model or adapter whose owner and visibility count beside the role. What a device may see of
     its federation is the service's to say.
     """
 
-    who: Literal["anyone", "device", "person", "caller"]
+    who: Literal["anyone", "device", "person", "caller", "reader"]
     role: RoleName | None = None
     scope: Scope = "read"
     admin: bool = False
@@ -44,6 +48,9 @@ SEES_ARTIFACT = Right("caller", "viewer", artifact=True)
 CHANGES_ARTIFACT = Right("person", "coordinator", "registry", artifact=True)
 PLANS = Right("person", "coordinator", "runs")
 LETS_IN = Right("person", "coordinator", "members")
+
+READER = Right("reader")
+ADMIN = Right("reader", admin=True)
 
 RIGHTS: dict[str, Right] = {
     "health.healthz": ANYONE,
@@ -67,6 +74,19 @@ RIGHTS: dict[str, Right] = {
     "federations.remove_member": LETS_IN,
     "events.listed": Right("person", "viewer"),
     "files.content": LISTS,
+    "pages.entry.sign_in_page": ANYONE,
+    "pages.entry.signs_in": ANYONE,
+    "pages.entry.signs_out": READER,
+    "pages.entry.forgotten": ANYONE,
+    "pages.entry.registration": ANYONE,
+    "pages.entry.registers": ANYONE,
+    "pages.entry.invitation": ANYONE,
+    "pages.entry.takes_up": ANYONE,
+    "pages.entry.password_page": ANYONE,
+    "pages.entry.sets_password": ANYONE,
+    "pages.entry.address_page": ANYONE,
+    "pages.entry.confirms_address": ANYONE,
+    "pages.overview.overview": READER,
     "people.accept": OWN,
     "people.audited": Right("person", "administrator", "members"),
     "people.audited_everywhere": Right("person", scope="members", admin=True),
@@ -115,6 +135,8 @@ RIGHTS: dict[str, Right] = {
     "work.current_work": DEVICE,
     "work.consent": DEVICE,
     "work.hand_in": DEVICE,
+    "web.asset": ANYONE,
+    "web.preferences": ANYONE,
 }
 
 SMALL_BYTES = 64_000
@@ -136,9 +158,9 @@ def set_up(app: Flask) -> None:
     app.after_request(_leave)
 
 
-def _check() -> None:
+def _check() -> AnyResponse | None:
     if request.endpoint is None:
-        return  # no route: the answer is 404 or 405
+        return None  # no route: the answer is 404 or 405
     spoken = request.headers.get(PROTOCOL_HEADER)
     if spoken is not None and spoken != str(PROTOCOL):
         raise OtherProtocol(
@@ -146,11 +168,13 @@ def _check() -> None:
             "install the same version of FedFlow on both sides"
         )
     right = RIGHTS[request.endpoint]
-    if right.who == "anyone":
+    if right.who in ("anyone", "reader"):
         _limit_content(SMALL_BYTES)
+        if request.endpoint.startswith(faults.PAGES) and request.method not in browser.SAFE:
+            browser.check_guard()
         if request.endpoint in PAGES_OF_SIZE:
             g.leave = TRANSFERS.enter(PAGES, MOST_PAGES)
-        return
+        return _check_reader(right) if right.who == "reader" else None
     authorization = request.authorization
     if authorization is None or authorization.type != "bearer" or not authorization.token:
         raise Unauthorised("the request has no token; send 'Authorization: Bearer TOKEN'")
@@ -160,8 +184,22 @@ def _check() -> None:
     if g.caller.kind == "device":
         if request.blueprint != "uploads":
             _limit_content(SMALL_BYTES)
-        return
+        return None
     check_person(g.caller, right)
+    return None
+
+
+def _check_reader(right: Right) -> AnyResponse | None:
+    """Who is signed in may do what their roles say; anybody else is led to the sign-in page, and back from it."""
+    found = browser.signed_in()
+    if found is None:
+        if request.method not in browser.SAFE:
+            raise Unauthorised("you are signed out; sign in, and send it again")
+        wanted = request.full_path.rstrip("?")
+        return redirect(url_for("pages.entry.sign_in_page", next=None if wanted == "/" else wanted), 303)
+    g.caller = found.caller
+    check_person(g.caller, right)
+    return None
 
 
 def check_person(caller: Caller, right: Right) -> None:
@@ -181,14 +219,17 @@ def check_person(caller: Caller, right: Right) -> None:
     if named is not None:
         roles.require(current.store(), caller, named, str(arguments[named]), right.role)
         return
-    content = request.get_json(silent=True)
+    content = request.get_json(silent=True) if right.who != "reader" else None
     federation_id = content.get("federation_id") if isinstance(content, dict) else None
     if isinstance(federation_id, str):  # what is no text is refused by the route, which reads it then
         roles.require(current.store(), caller, "federation_id", federation_id, right.role)
 
 
 def _refuse_nul() -> None:
-    if request.endpoint is not None and request.is_json and NUL in request.get_data():
+    if request.endpoint is None:
+        return
+    in_form = request.endpoint.startswith(faults.PAGES) and any("\0" in text for text in request.values.values())
+    if in_form or (request.is_json and NUL in request.get_data()):
         raise Unprocessable("the content holds the character NUL, which no text needs; leave it out")
 
 

@@ -94,6 +94,39 @@ def reset_password(store: Store, code: str, new: str, address: str) -> None:
         audit.record(session, store, caller, "password set by link", "person", person.id)
 
 
+def change_email(store: Store, caller: Caller, password: str, email: str) -> None:
+    """Sign in with another address from now on; it is not confirmed yet.
+
+    Raises Unprocessable where it is none, Forbidden where the password is wrong, Conflict where it has an account.
+    """
+    known_as = checked_email(email)
+    sign_in.confirm(store, caller, password)
+    try:
+        with store.begin() as session:
+            person = session.get_one(Person, caller.id, with_for_update=True)
+            person.email, person.confirmed_at = known_as, None
+            session.execute(delete(Link).where(Link.person_id == caller.id))
+            session.flush()
+            audit.record(session, store, caller, "address changed", "person", caller.id)
+    except IntegrityError:
+        raise Conflict("email: another account has this address") from None
+
+
+def confirm_address(store: Store, code: str, address: str) -> None:
+    """Note that who has the account reads what is sent to its address, by a link that was sent there.
+
+    Raises NotFound for a link that is unknown, used or over, or was made for an address that the account had before.
+    """
+    with store.begin() as session:
+        link = links.use(session, store, code, "address")
+        person = session.get_one(Person, link.person_id, with_for_update=True)
+        if person.email != link.about:
+            raise NotFound("this link was used, has expired or is incomplete; ask for another")
+        person.confirmed_at = store.clock()
+        caller = Caller("person", person.id, name=person.name, via="link", address=address)
+        audit.record(session, store, caller, "address confirmed", "person", person.id)
+
+
 def _set_password(session: Session, person: Person, password: str) -> None:
     passwords.check(password, person.name, person.email or "")
     person.password = passwords.hashed(password)

@@ -28,6 +28,7 @@ class Invited:
     role: RoleName | None
     member: str | None
     email: str | None
+    is_admin: bool
     expires_in_s: float
 
 
@@ -56,6 +57,9 @@ def make(
     with store.begin() as session:
         if federation_id is not None and session.get(Federation, federation_id) is None:
             raise NotFound(f"there is no federation {federation_id}")
+        own = None if federation_id is None else roles.role(session, caller, federation_id)
+        if role is not None and not roles.is_at_least(own, role):
+            raise Forbidden(f"your role here is {own}; a {role} is invited by another one, or by an administrator")
         row = Invitation(hash=secret_hash(code), id=new_id(), federation_id=federation_id, role=role, is_admin=is_admin)
         row.member_name, row.email = member, None if email is None else email.lower()
         row.created_by = caller.id if caller.kind == "person" else None
@@ -85,16 +89,16 @@ def seen(store: Store, code: str) -> Invited:
         return _told(session, store, _row(session, store, code))
 
 
-def listed(store: Store, federation_id: str) -> list[Invited]:
-    """A federation's invitations that nobody has used and that still hold."""
+def listed(store: Store, federation_id: str | None) -> list[Invited]:
+    """Invitations that nobody has used and that still hold: a federation's, or those to the server alone."""
     query = select(Invitation).where(Invitation.federation_id == federation_id, Invitation.used_at.is_(None))
     query = query.where(Invitation.expires_at > store.clock()).order_by(Invitation.created_at)
     with store.read() as session:
         return [_told(session, store, row) for row in session.scalars(query)]
 
 
-def withdraw(store: Store, caller: Caller, invitation_id: str, federation_id: str) -> None:
-    """Take an unused invitation of the federation back. Raises NotFound."""
+def withdraw(store: Store, caller: Caller, invitation_id: str, federation_id: str | None) -> None:
+    """Take an unused invitation of the federation, or to the server alone, back. Raises NotFound."""
     mine = (Invitation.id == invitation_id, Invitation.federation_id == federation_id, Invitation.used_at.is_(None))
     with store.begin() as session:
         if session.scalar(delete(Invitation).where(*mine).returning(Invitation.id)) is None:
@@ -166,4 +170,4 @@ def _row(session: Session, store: Store, code: str, *, lock: bool = False) -> In
 def _told(session: Session, store: Store, row: Invitation) -> Invited:
     federation = None if row.federation_id is None else session.get_one(Federation, row.federation_id).name
     left_s = max(0.0, row.expires_at - store.clock())
-    return Invited(row.id, federation, row.role, row.member_name, row.email, left_s)
+    return Invited(row.id, federation, row.role, row.member_name, row.email, row.is_admin, left_s)

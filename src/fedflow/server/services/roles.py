@@ -48,6 +48,16 @@ class Holder:
     member_id: str | None
 
 
+@dataclass(frozen=True)
+class Belonging:
+    """A federation and what a person is in it; `member_id` is the member that a participant acts for."""
+
+    federation_id: str
+    federation: str
+    role: RoleName
+    member_id: str | None
+
+
 def is_at_least(own: RoleName | None, least: RoleName) -> bool:
     """Whether a role holds another one."""
     return own is not None and ROLES.index(own) >= ROLES.index(least)
@@ -85,6 +95,22 @@ def federations_of(session: Session, caller: Caller) -> list[str] | None:
     if caller.federation_id is not None:
         query = query.where(Role.federation_id == caller.federation_id)
     return list(session.scalars(query))
+
+
+def belongings(store: Store, caller: Caller) -> list[Belonging]:
+    """The federations of a person by name; of an administrator of the server all of them."""
+    own = Role.person_id == caller.id
+    query = (
+        select(Federation.id, Federation.name, Role.role, Role.member_id)
+        .outerjoin(Role, (Role.federation_id == Federation.id) & own)
+        .order_by(Federation.name, Federation.id)
+    )
+    with store.read() as session:
+        found = session.execute(query if caller.is_admin else query.where(own))
+        return [
+            Belonging(identifier, name, "administrator" if caller.is_admin else role, member_id)
+            for identifier, name, role, member_id in found
+        ]
 
 
 def holders(store: Store, federation_id: str) -> list[Holder]:

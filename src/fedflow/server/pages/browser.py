@@ -1,0 +1,119 @@
+"""The reader's browser: the cookie that it is signed in by, the forms' guard, and what is drawn for it once."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+
+from flask import Flask, Response, g, request
+from flask.sessions import SecureCookieSessionInterface
+from werkzeug import Response as AnyResponse
+
+from fedflow.server.api import current
+from fedflow.server.errors import Forbidden
+from fedflow.server.services import sign_in
+from fedflow.server.services.identity import secret_hash
+from fedflow.server.services.sign_in import SignedIn
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+GUARD_FIELD, GUARD_HEADER = "csrf_token", "X-CSRFToken"
+OWN_SITES = frozenset({"", "same-origin", "none"})
+"""What browsers that say where a request comes from say of our own pages."""
+
+STALE = "the form is not one that this browser was given; go back, load the page again, and send it once more"
+
+
+class FlashCookie(SecureCookieSessionInterface):
+    """Flask's signed cookie, which carries what the next page tells, named and kept as the other cookies."""
+
+    def get_cookie_name(self, app: Flask) -> str:
+        """As `cookie_name`."""
+        return cookie_name("told")
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        """Only over https where the request came over it."""
+        return request.is_secure
+
+
+def set_up(app: Flask) -> None:
+    """Give the templates the guard, every browser its own, and the flashes their cookie."""
+    app.secret_key = current.store().key("told") if app.secret_key is None else app.secret_key
+    app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
+    app.session_interface = FlashCookie()
+    app.jinja_env.globals["csrf_token"] = guard
+    app.after_request(_keep_guard)
+
+
+def cookie_name(kind: str) -> str:
+    """The cookie's name: over https one that no other host, and nothing unencrypted, can set."""
+    return f"__Host-fedflow_{kind}" if request.is_secure else f"fedflow_{kind}"
+
+
+def address() -> str:
+    """The server's address for links that people send on, without a slash at its end."""
+    return current.settings().public_url or request.url_root.rstrip("/")
+
+
+def signed_in() -> SignedIn | None:
+    """Who is signed in with this browser; looked up once a request."""
+    if "signed_in" not in g:
+        cookie = request.cookies.get(cookie_name("sign_in"), "")
+        g.signed_in = sign_in.who(current.store(), cookie, request.remote_addr or "") if cookie else None
+    found: SignedIn | None = g.signed_in
+    return found
+
+
+def language() -> str | None:
+    """The language that the reader's account names. Asks nothing: an error page is drawn without the database too."""
+    found: SignedIn | None = g.get("signed_in")
+    return None if found is None else found.locale
+
+
+def let_in(answer: AnyResponse, cookie: str) -> AnyResponse:
+    """Sign this browser in: a new cookie, so that one that was planted before is worth nothing, and a new guard."""
+    _set(answer, "sign_in", cookie)
+    _set(answer, "guard", secrets.token_urlsafe(24))
+    return answer
+
+
+def let_out(answer: AnyResponse) -> AnyResponse:
+    """Forget the cookie of this browser."""
+    answer.delete_cookie(cookie_name("sign_in"), secure=request.is_secure, httponly=True, samesite="Lax")
+    return answer
+
+
+def guard() -> str:
+    """What a form of this browser carries: a keyed hash of a cookie that other sites can neither read nor set."""
+    cookie = request.cookies.get(cookie_name("guard")) or g.setdefault("new_guard", secrets.token_urlsafe(24))
+    return _guard_of(str(cookie))
+
+
+def check_guard() -> None:
+    """Raise Forbidden for a form that this browser was not given by this server."""
+    cookie = request.cookies.get(cookie_name("guard"), "")
+    sent = request.headers.get(GUARD_HEADER) or request.form.get(GUARD_FIELD, "")
+    known = cookie != "" and hmac.compare_digest(sent.encode(), _guard_of(cookie).encode())
+    if not known or request.headers.get("Sec-Fetch-Site", "") not in OWN_SITES:
+        raise Forbidden(STALE)
+
+
+def _keep_guard(answer: Response) -> Response:
+    """Give a browser that has no guard yet the one that its page was drawn with."""
+    if "new_guard" in g:
+        _set(answer, "guard", g.new_guard)
+    return answer
+
+
+def _guard_of(cookie: str) -> str:
+    return secret_hash(current.store().key("forms").hex() + cookie)
+
+
+def _set(answer: AnyResponse, kind: str, value: str) -> None:
+    answer.set_cookie(
+        cookie_name(kind),
+        value,
+        max_age=int(sign_in.LONGEST_S),
+        httponly=True,
+        secure=request.is_secure,
+        samesite="Lax",
+    )

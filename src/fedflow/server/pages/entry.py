@@ -1,0 +1,243 @@
+"""Coming in: sign-in with its second step, invitations, registration, passwords set by a link, signing out."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+from cryptography.fernet import Fernet, InvalidToken
+from flask import Blueprint, Response, flash, redirect, request, url_for
+from flask_babel import gettext
+from werkzeug import Response as AnyResponse
+
+from fedflow import web
+from fedflow.server.api import current
+from fedflow.server.api.slots import TRANSFERS
+from fedflow.server.errors import Conflict, Forbidden, NotFound, Unauthorised, Unprocessable
+from fedflow.server.pages import browser
+from fedflow.server.pages.faults import beside, said
+from fedflow.server.services import accounts, invitations, passwords, sign_in
+from fedflow.server.services.identity import secret_hash
+from fedflow.server.services.sign_in import NeedsCode
+from fedflow.web.kit import is_own_path
+from fedflow.web.states import State
+
+blueprint = Blueprint("entry", __name__)
+
+STEP_S = 300
+"""How long the first step of a sign-in waits for the second."""
+
+HASHING, MOST_AT_ONCE = "passwords", 16
+"""Hashing takes time and memory: those beyond are told to try again, so that threads are left for all others."""
+
+
+@blueprint.get("/sign-in")
+def sign_in_page() -> AnyResponse:
+    """The form; who is signed in already goes on."""
+    if browser.signed_in() is not None:
+        return redirect(_next(), 303)
+    return _sign_in_form()
+
+
+@blueprint.post("/sign-in")
+def signs_in() -> AnyResponse:
+    """Sign this browser in, or say in one sentence that it cannot be."""
+    email, password, code = (request.form.get(name, "") for name in ("email", "password", "code"))
+    step = request.form.get("step", "")
+    if step:
+        try:
+            email, password = _stepped(step)
+        except InvalidToken:
+            return _sign_in_form({"email": email}, gettext("The first step was too long ago. Sign in once more."))
+    try:
+        cookie = _signed_in(email, password, code)
+    except NeedsCode:
+        fault = said(sign_in.NEEDS_CODE) if step else ""
+        return _code_form(email, password, fault)
+    except Unauthorised as error:
+        return (
+            _code_form(email, password, said(str(error))) if step else _sign_in_form({"email": email}, said(str(error)))
+        )
+    return browser.let_in(redirect(_next(), 303), cookie)
+
+
+@blueprint.post("/sign-out")
+def signs_out() -> AnyResponse:
+    """Sign this browser out."""
+    caller = current.caller()
+    sign_in.end(current.store(), caller, caller.via.removeprefix("sign-in "))
+    flash(gettext("You are signed out."), State.DONE)
+    return browser.let_out(redirect(url_for("pages.entry.sign_in_page"), 303))
+
+
+@blueprint.get("/forgotten")
+def forgotten() -> Response:
+    """What to do without one's password; the same for everybody."""
+    return web.page("pages/forgotten.html")
+
+
+@blueprint.get("/register")
+def registration() -> Response:
+    """A form for an account without an invitation, where the server is open to everybody."""
+    _check_open()
+    return _register_form({}, {})
+
+
+@blueprint.post("/register")
+def registers() -> AnyResponse:
+    """Make an account, and sign it in."""
+    _check_open()
+    return _made(None)
+
+
+@blueprint.get("/invitation/<code>")
+def invitation(code: str) -> Response:
+    """What one is invited to; a form to make an account, or a button for who has one."""
+    return _invitation_form(code)
+
+
+@blueprint.post("/invitation/<code>")
+def takes_up(code: str) -> AnyResponse:
+    """Take the invitation up: with the account one is signed in with, or with a new one."""
+    found = browser.signed_in()
+    if found is None:
+        return _made(code)
+    try:
+        invitations.accept(current.store(), found.caller, code)
+    except Forbidden as error:
+        return _invitation_form(code, faults=beside(error))
+    flash(gettext("Your account has it now."), State.DONE)
+    return redirect("/", 303)
+
+
+@blueprint.get("/password/<code>")
+def password_page(code: str) -> Response:  # noqa: ARG001 - the form posts to its own address
+    """A form for a new password; whether the link holds is told once it is used."""
+    return web.page("pages/password.html", faults={}, fewest=passwords.FEWEST)
+
+
+@blueprint.post("/password/<code>")
+def sets_password(code: str) -> AnyResponse:
+    """Set the password by the link."""
+    with TRANSFERS.held(HASHING, MOST_AT_ONCE):
+        try:
+            accounts.reset_password(current.store(), code, request.form.get("password", ""), request.remote_addr or "")
+        except Unprocessable as error:
+            return web.page("pages/password.html", status=422, faults=beside(error), fewest=passwords.FEWEST)
+    flash(gettext("Your password is set. Sign in with it."), State.DONE)
+    return redirect(url_for("pages.entry.sign_in_page"), 303)
+
+
+@blueprint.get("/address/<code>")
+def address_page(code: str) -> Response:  # noqa: ARG001 - the form posts to its own address
+    """A button: programs that look at links in letters must not confirm anything."""
+    return web.page("pages/address.html")
+
+
+@blueprint.post("/address/<code>")
+def confirms_address(code: str) -> AnyResponse:
+    """Confirm that the address is read by who has the account."""
+    accounts.confirm_address(current.store(), code, request.remote_addr or "")
+    flash(gettext("Your address is confirmed."), State.DONE)
+    return redirect("/", 303)
+
+
+def _sign_in_form(values: dict[str, str] | None = None, fault: str = "") -> Response:
+    return web.page(
+        "pages/sign_in.html",
+        status=422 if fault else 200,
+        next=_next(),
+        values=values or {},
+        faults={"password": [fault]} if fault else {},
+        is_open=current.settings().open_registration,
+    )
+
+
+def _code_form(email: str, password: str, fault: str) -> Response:
+    """The second step. The first one's answers go with it, in a text that only this server reads, for this browser."""
+    told = json.dumps([email, password, secret_hash(browser.guard())])
+    step = _cipher().encrypt_at_time(told.encode(), int(current.store().clock())).decode()
+    return web.page(
+        "pages/sign_in_code.html",
+        status=422 if fault else 200,
+        next=_next(),
+        step=step,
+        faults={"code": [fault]} if fault else {},
+    )
+
+
+def _stepped(step: str) -> tuple[str, str]:
+    """Address and password of the first step. Raises InvalidToken."""
+    told = _cipher().decrypt_at_time(step.encode(), ttl=STEP_S, current_time=int(current.store().clock()))
+    email, password, guard = json.loads(told)
+    if guard != secret_hash(browser.guard()):
+        raise InvalidToken
+    return email, password
+
+
+def _cipher() -> Fernet:
+    return Fernet(base64.urlsafe_b64encode(current.store().key("sign-in step")))
+
+
+def _signed_in(email: str, password: str, code: str = "") -> str:
+    agent = request.headers.get("User-Agent", "")
+    with TRANSFERS.held(HASHING, MOST_AT_ONCE):
+        return sign_in.sign_in(current.store(), email, password, code, agent, request.remote_addr or "")
+
+
+def _made(code: str | None) -> AnyResponse:
+    """Make the account that the form asks for, and sign it in; or the form with what is wrong."""
+    sent = {name: request.form.get(name, "") for name in ("name", "email", "password")}
+    store, address = current.store(), request.remote_addr or ""
+    try:
+        with TRANSFERS.held(HASHING, MOST_AT_ONCE):
+            accounts.register(store, sent["name"], sent["email"], sent["password"], code, address)
+    except (Unprocessable, Conflict, Forbidden) as error:
+        faults = beside(error, "email")
+        return _register_form(sent, faults) if code is None else _invitation_form(code, sent, faults)
+    flash(gettext("Welcome to FedFlow, %(name)s.", name=" ".join(sent["name"].split())), State.DONE)
+    return browser.let_in(redirect("/", 303), _signed_in(sent["email"], sent["password"]))
+
+
+def _register_form(values: dict[str, str], faults: dict[str, list[str]]) -> Response:
+    return web.page(
+        "pages/register.html",
+        status=422 if faults else 200,
+        values=_shown(values),
+        faults=faults,
+        fewest=passwords.FEWEST,
+    )
+
+
+def _invitation_form(
+    code: str, values: dict[str, str] | None = None, faults: dict[str, list[str]] | None = None
+) -> Response:
+    """Raises NotFound and Gone, whose pages say what to do."""
+    invited = invitations.seen(current.store(), code)
+    found = browser.signed_in()
+    return web.page(
+        "pages/invitation.html",
+        status=422 if faults else 200,
+        invited=invited,
+        person=found.caller.name if found else None,
+        values={"email": invited.email or "", **_shown(values or {})},
+        faults=faults or {},
+        fewest=passwords.FEWEST,
+        come_in=url_for("pages.entry.sign_in_page", next=request.path),
+    )
+
+
+def _shown(values: dict[str, str]) -> dict[str, str]:
+    """What a form is drawn with again: a password never comes back in a page."""
+    return {name: text for name, text in values.items() if name != "password"}
+
+
+def _check_open() -> None:
+    if not current.settings().open_registration:
+        raise NotFound("there is nothing at this address; see /openapi for what there is")
+
+
+def _next() -> str:
+    """Where to go after the sign-in: a page of this server, whatever the address says."""
+    target = request.values.get("next", "/")
+    return target if is_own_path(target) else "/"

@@ -1,0 +1,188 @@
+"""What went wrong, in the reader's language: as a page, or beside the field of a form."""
+
+from __future__ import annotations
+
+import re
+
+from flask import Response, request, url_for
+from flask_babel import LazyString, gettext, lazy_gettext
+
+from fedflow import web
+from fedflow.server.pages.words import ROLES
+
+PAGES = ("pages.", "web.")
+"""How the endpoints of pages begin."""
+
+FIELDS = frozenset({"name", "email", "password", "code", "member", "role", "life", "scopes", "locale"})
+"""What a service names in front of its sentence where the fault is one field's."""
+
+TITLES = {
+    400: lazy_gettext("Not understood"),
+    401: lazy_gettext("You are signed out"),
+    403: lazy_gettext("Not allowed"),
+    404: lazy_gettext("Nothing here"),
+    405: lazy_gettext("Not understood"),
+    410: lazy_gettext("No longer there"),
+    413: lazy_gettext("Too large"),
+    429: lazy_gettext("Too much at once"),
+    500: lazy_gettext("The server failed"),
+    503: lazy_gettext("The server is busy"),
+    507: lazy_gettext("The server's disk is full"),
+}
+
+SENTENCES: dict[str, str | LazyString] = {
+    "there is nothing at this address; see /openapi for what there is": lazy_gettext(
+        "There is nothing at this address. Check it, or begin at the first page."
+    ),
+    "this address does not take the method {method}; see /openapi for what it takes": lazy_gettext(
+        "This address is for forms. Begin at the first page."
+    ),
+    "the request is larger than the server takes here": lazy_gettext("This is more than the server takes here."),
+    "the server failed; its log tells why under this request_id": lazy_gettext(
+        "The server failed to answer. Its log says why; tell an administrator when it was."
+    ),
+    "the server's database does not answer; try again in a moment": lazy_gettext(
+        "The server's database does not answer. Try again in a moment."
+    ),
+    "the server's disk is full; its coordinator must free space, then try again": lazy_gettext(
+        "The server's disk is full. An administrator has to free space; then try again."
+    ),
+    "a value in it cannot be stored": lazy_gettext("A text in it cannot be stored. Type it anew."),
+    "the content holds the character NUL, which no text needs; leave it out": lazy_gettext(
+        "A text in it cannot be stored. Type it anew."
+    ),
+    "{most} transfers are under way already, which is all there may be; end one first": lazy_gettext(
+        "Too many people are coming in at this moment. Try again in a few seconds."
+    ),
+    "you are signed out; sign in, and send it again": lazy_gettext(
+        "Nothing was changed. Sign in, go back, and send it again."
+    ),
+    "the form is not one that this browser was given; go back, load the page again, and send it once more": (
+        lazy_gettext("The page was open for too long, and nothing was changed. Go back, reload it, and send it again.")
+    ),
+    "this is for an administrator of the server": lazy_gettext("This is for an administrator of the server."),
+    "this is for a {least}, and your role here is {own}; ask the federation's administrator": lazy_gettext(
+        "This takes the role %(least)s, and yours here is %(own)s. Ask the federation's administrator."
+    ),
+    "your role here is {own}; a {role} is invited by another one, or by an administrator": lazy_gettext(
+        "Your role here is %(own)s, and you can invite to no larger one."
+    ),
+    "there is no {thing} {identifier}": lazy_gettext("There is nothing of this name, or it is not yours to see."),
+    "this address has an account already; sign in, and open the invitation again": lazy_gettext(
+        "This address has an account already. Sign in, and open the link again."
+    ),
+    "another account has this address": lazy_gettext("Another account has this address."),
+    "is none of {known}": lazy_gettext("Choose one of the list."),
+    "this is your own account; another administrator can shut it": lazy_gettext(
+        "This is your own account. Another administrator can shut it."
+    ),
+    "'{name}' would be left without an administrator; make somebody else one first": lazy_gettext(
+        "‘%(name)s’ would be left without an administrator. Make somebody else one first."
+    ),
+    "the server would be left without an administrator; make somebody else one first": lazy_gettext(
+        "The server would be left without an administrator. Make somebody else one first."
+    ),
+    "the federation would be left without an administrator; make somebody else one first": lazy_gettext(
+        "The federation would be left without an administrator. Make somebody else one first."
+    ),
+    "the person {person} has no role in this federation; invite them": lazy_gettext(
+        "This person no longer belongs to the federation. Invite them again."
+    ),
+    "give 1 to {longest} letters in one line": lazy_gettext("Write 1 to %(longest)s letters in one line."),
+    "has {count} characters; take at least {least}": lazy_gettext("Has %(count)s characters. Take at least %(least)s."),
+    "has {count} characters; take at most {most}": lazy_gettext("Has %(count)s characters. Take at most %(most)s."),
+    "is easily guessed; take a longer one, such as four or five unusual words": lazy_gettext(
+        "Is easily guessed. Take a longer one, such as four or five unusual words."
+    ),
+    "the address, the password or the code is wrong, or there were too many tries; wait a while and try again": (
+        lazy_gettext(
+            "The address, the password or the code is wrong, or there were too many tries. Check them, or wait a while."
+        )
+    ),
+    "enter the code that your second device shows, or one of your recovery codes": lazy_gettext(
+        "Enter the code that your second device shows, or one of your recovery codes."
+    ),
+    "the password is wrong, or there were too many tries; wait a while and try again": lazy_gettext(
+        "The password is wrong, or there were too many tries. Check it, or wait a while."
+    ),
+    "there is no such sign-in": lazy_gettext("This browser is signed out already."),
+    "this account has a second factor already; take it off first to set up another device": lazy_gettext(
+        "A second device is set up already. Take it off first to set up another."
+    ),
+    "is not the one that your device shows now; check its clock, and try again": lazy_gettext(
+        "Not the code that your device shows now. Check its clock, and try again."
+    ),
+    "this is another's account": lazy_gettext("This is another person's account."),
+    "take some of {scopes}": lazy_gettext("Choose at least one."),
+    "at most {days} days": lazy_gettext("Take 1 to %(days)s days."),
+    "a token can make none that may do more than itself": lazy_gettext(
+        "A token can make none that may do more than itself."
+    ),
+    "you have {most} tokens; revoke one that you no longer need": lazy_gettext(
+        "You have %(most)s tokens. Revoke one that you no longer need."
+    ),
+    "there is no such token of yours": lazy_gettext("This token was revoked already."),
+    "a participant's invitation names the member they act for, and no other's does": lazy_gettext(
+        "Name the member for a participant, and leave this empty for other roles."
+    ),
+    "goes with a federation": lazy_gettext("Choose one of the list."),
+    "only an administrator of the server may invite another one": lazy_gettext(
+        "Only an administrator of the server may invite another one."
+    ),
+    "there is no such invitation, or it was used": lazy_gettext("This invitation was used or withdrawn already."),
+    "there is no such invitation; check the link, or ask for another": lazy_gettext(
+        "There is no such invitation. Check that the link is whole, or ask for another."
+    ),
+    "this invitation was used already; sign in, or ask for another": lazy_gettext(
+        "This invitation was used already. Sign in, or ask for another."
+    ),
+    "this invitation has expired; ask for another": lazy_gettext("This invitation has expired. Ask for another."),
+    "this invitation is for another address; sign in or register with the one it was sent to": lazy_gettext(
+        "This invitation is for another address. Take the one it was sent to."
+    ),
+    "this link was used, has expired or is incomplete; ask for another": lazy_gettext(
+        "This link was used, has expired or is incomplete. Ask for another."
+    ),
+}
+"""What a service says, and what the page says of it. The service's words are the API's, and English."""
+
+PLACE = re.compile(r"\\\{(\w+)\\\}")
+PATTERNS = [(re.compile(PLACE.sub(r"(?P<\1>.+?)", re.escape(known))), words) for known, words in SENTENCES.items()]
+
+
+def said(sentence: str) -> str:
+    """A service's sentence in the reader's language; as it is where nobody wrote another."""
+    for pattern, words in PATTERNS:
+        if (match := pattern.fullmatch(sentence)) is not None:
+            values = {name: str(ROLES.get(value, value)) for name, value in match.groupdict().items()}
+            return str(words) % values if values else str(words)
+    return sentence[:1].upper() + sentence[1:] + ("" if sentence.endswith(".") else ".")
+
+
+def beside(error: Exception, field: str = "") -> dict[str, list[str]]:
+    """The fault by the field that the service names in front of it, else by `field`; '' is the whole form's."""
+    named, colon, reason = str(error).partition(": ")
+    if not colon or named not in FIELDS:
+        return {field: [said(str(error))]}
+    if named == "email" and not any(pattern.fullmatch(reason) for pattern, _ in PATTERNS):
+        return {named: [gettext("Write an e-mail address with an @, such as name@example.org.")]}
+    return {named: [said(reason)]}
+
+
+def wants_page() -> bool:
+    """Whether this request is answered by a page where it fails: a page's own, or a browser's that has lost its way."""
+    if request.endpoint is not None:
+        return request.endpoint.startswith(PAGES)
+    return not request.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
+
+
+def error_page(status: int, sentence: str) -> Response:
+    """The answer to a request that could not be done."""
+    way_out, target = None, None
+    if status == 401:
+        way_out, target = gettext("Sign in"), url_for("pages.entry.sign_in_page")
+    title = TITLES.get(status, lazy_gettext("This could not be done"))
+    reason = next(iter(beside(RuntimeError(sentence)).values()))[0]
+    return web.page(
+        "web/error.html", status=status, code=status, title=title, reason=reason, way_out=way_out, way_out_href=target
+    )

@@ -1,0 +1,59 @@
+"""Where the reader may go: the rail, and the federations that they belong to."""
+
+from __future__ import annotations
+
+from flask import g, url_for
+from flask_babel import gettext
+
+from fedflow import web
+from fedflow.server.api import current
+from fedflow.server.database.people import RoleName
+from fedflow.server.services import roles
+from fedflow.server.services.roles import Belonging
+
+MOST_TABS = 6
+
+
+def belongings(least: RoleName = "viewer") -> list[Belonging]:
+    """The federations in which the reader is at least that; looked up once a request."""
+    if "belongings" not in g:
+        g.belongings = roles.belongings(current.store(), current.caller())
+    found: list[Belonging] = g.belongings
+    return [each for each in found if roles.is_at_least(each.role, least)]
+
+
+def rail() -> list[web.Item]:
+    """The places that exist and that the reader may see."""
+    items = [web.Item(gettext("Overview"), url_for("pages.overview.overview"))]
+    return items
+
+
+def person() -> web.Item | None:
+    """The reader's name, which leads to their account."""
+    return web.Item(current.caller().name, "/")
+
+
+def tabs(everywhere: str, within: str, least: RoleName, here: str | None, word: str) -> list[dict[str, object]]:
+    """Links to the same page of other federations: `here` is the present one, None for the whole server's `word`."""
+    found = belongings(least)
+    near = [each for each in found if each.federation_id == here]
+    near += [each for each in found if each.federation_id != here][: MOST_TABS - len(near)]
+    links: list[dict[str, object]] = [
+        {
+            "label": each.federation,
+            "href": url_for(within, federation_id=each.federation_id),
+            "here": each.federation_id == here,
+        }
+        for each in sorted(near, key=found.index)
+    ]
+    if current.caller().is_admin:
+        links.insert(0, {"label": word, "href": url_for(everywhere), "here": here is None})
+    return links if len(links) > 1 else []
+
+
+def _first(everywhere: str, within: str, least: RoleName) -> str | None:
+    """Where a place begins for the reader: the whole server's page, else that of their first federation."""
+    if current.caller().is_admin:
+        return url_for(everywhere)
+    found = belongings(least)
+    return url_for(within, federation_id=found[0].federation_id) if found else None

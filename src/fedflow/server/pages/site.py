@@ -1,0 +1,26 @@
+"""The pages put together: the kit, and a blueprint of each module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flask import Blueprint, Flask
+
+from fedflow import web
+from fedflow.server.pages import browser, entry, overview, places, words
+from fedflow.web.headers import SWAGGER
+
+HERE = Path(__file__).parent
+MODULES = (entry, overview)
+
+
+def set_up(app: Flask) -> None:
+    """Give `app`, within its context, the kit and the pages."""
+    shell = web.Shell("FedFlow", places.rail, places.person, browser.language)
+    web.set_up(app, shell, translations=[HERE / "translations"], relaxed_paths={"/openapi": SWAGGER})
+    browser.set_up(app)
+    app.jinja_env.globals["words"] = words
+    pages = Blueprint("pages", __name__, template_folder="templates")
+    for module in MODULES:
+        pages.register_blueprint(module.blueprint)
+    app.register_blueprint(pages)
