@@ -240,7 +240,8 @@ def test_charts_show_what_there_is(scored: Setting) -> None:
     scored.aggregate()
     charts = draw_charts(scored)
     assert charts.keys() == {"loss"}, "nothing is scored yet"
-    assert charts["loss"].startswith("<svg role=")
+    assert charts["loss"].startswith("<svg stroke-linejoin=")
+    assert "style" not in charts["loss"], "the pages' policy forbids it"
     assert all(f">{text}</text>" in charts["loss"] for text in (*MEMBERS, "mean 0.200", "Training loss"))
     for job in waiting(scored.store, "evaluate"):
         asked = scores.to_score(scored.store, job)

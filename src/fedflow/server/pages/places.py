@@ -24,8 +24,10 @@ def belongings(least: RoleName = "viewer") -> list[Belonging]:
 
 def rail() -> list[web.Item]:
     """The places that exist and that the reader may see."""
-    items = [web.Item(gettext("Overview"), url_for("pages.overview.overview"))]
-    return items
+    return [
+        web.Item(gettext("Overview"), url_for("pages.overview.overview")),
+        web.Item(gettext("Runs"), url_for("pages.runs.listed")),
+    ]
 
 
 def person() -> web.Item | None:

@@ -7,17 +7,23 @@ from pathlib import Path
 from flask import Blueprint, Flask
 
 from fedflow import web
-from fedflow.server.pages import browser, entry, overview, places, words
+from fedflow.server.pages import browser, entry, new_run, overview, places, runs, words
 from fedflow.web.headers import SWAGGER
 
 HERE = Path(__file__).parent
-MODULES = (entry, overview)
+MODULES = (entry, overview, new_run, runs)
 
 
 def set_up(app: Flask) -> None:
     """Give `app`, within its context, the kit and the pages."""
     shell = web.Shell("FedFlow", places.rail, places.person, browser.language)
-    web.set_up(app, shell, translations=[HERE / "translations"], relaxed_paths={"/openapi": SWAGGER})
+    web.set_up(
+        app,
+        shell,
+        static={"pages": HERE / "static"},
+        translations=[HERE / "translations"],
+        relaxed_paths={"/openapi": SWAGGER},
+    )
     browser.set_up(app)
     app.jinja_env.globals["words"] = words
     pages = Blueprint("pages", __name__, template_folder="templates")

@@ -27,6 +27,13 @@ def lock(session: Session, federation_id: str) -> None:
     session.execute(select(Federation.id).where(Federation.id == federation_id).with_for_update(key_share=True))
 
 
+def last(store: Store, federation_id: str) -> int:
+    """The number of the newest event; 0 where there is none."""
+    with store.read() as session:
+        query = select(Event.id).where(Event.federation_id == federation_id).order_by(Event.id.desc()).limit(1)
+        return session.scalar(query) or 0
+
+
 def since(store: Store, federation_id: str, after_id: int, limit: int) -> list[Event]:
     """At most `limit` events with numbers above `after_id`, oldest first."""
     with store.read() as session:

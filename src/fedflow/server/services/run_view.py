@@ -94,6 +94,15 @@ def view(store: Store, run_id: str) -> RunView:
         )
 
 
+def federation_of(store: Store, run_id: str) -> str:
+    """The federation of a run. Raises NotFound."""
+    with store.read() as session:
+        found = session.scalar(select(Run.federation_id).where(Run.id == run_id))
+    if found is None:
+        raise NotFound(f"there is no run {run_id}")
+    return found
+
+
 def _rounds(session: Session, run: Run, plan: Plan, now: float) -> tuple[RoundNode, ...]:
     counted = select(Receipt.round, func.count()).where(Receipt.run_id == run.id).group_by(Receipt.round)
     accepted: dict[int, int] = dict(session.execute(counted).all())

@@ -1,0 +1,139 @@
+"""A new run: a form made from the plan's settings, checked while one types, with what it will cost."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from flask import Blueprint, Response, flash, redirect, request, url_for
+from flask_babel import gettext
+from werkzeug import Response as AnyResponse
+
+from fedflow import web
+from fedflow.plan import Plan
+from fedflow.server.api import current
+from fedflow.server.errors import ApiError, Forbidden
+from fedflow.server.pages import places
+from fedflow.server.pages.faults import said
+from fedflow.server.services import estimating, runs
+from fedflow.server.services.estimating import Known
+from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.roles import Belonging
+from fedflow.web.forms import FormGroup, describe, texts
+from fedflow.web.reading import Reading, last_values, read
+from fedflow.web.states import State
+
+blueprint = Blueprint("new_run", __name__)
+
+SHORT = (
+    "name",
+    "model",
+    "method",
+    "rounds",
+    "lora.rank",
+    "lora.alpha",
+    "training.epochs",
+    "training.learning_rate",
+    "network.deadline_s",
+    "network.quorum",
+)
+MEMBERS = "data.clients"
+NOT_HERE = frozenset({MEMBERS, "data.root", "seeds"})
+"""Members have a field of their own; a federation's pictures lie with its members, and it has one seed."""
+
+NO_GROUPS = frozenset({"baselines"})
+"""Trainings of the simulation alone."""
+
+IDENTIFIER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@blueprint.get("/runs/new")
+def form() -> Response:
+    """The form, for the federation that the address names, or the reader's first."""
+    here = _federation(request.args.get("federation_id"))
+    told = estimating.known(current.store(), here.federation_id)
+    start = Plan.model_validate({"data": {"clients": told.members}}) if told.members else Plan()
+    return _page(here, told, Reading(start, texts(start)), new_id())
+
+
+@blueprint.post("/runs/new")
+def starts() -> AnyResponse:
+    """Start the run, or say beside each field what is wrong."""
+    here = _federation(request.form.get("federation_id"))
+    told = estimating.known(current.store(), here.federation_id)
+    reading, identifier = _reading(), _identifier()
+    if reading.settings is None:
+        return _page(here, told, reading, identifier)
+    try:
+        run_id = runs.create(current.store(), here.federation_id, reading.settings, identifier, current.caller())
+    except ApiError as error:
+        wrong: Reading[Plan] = Reading(None, reading.values, {"": [said(str(error))]})
+        return _page(here, told, wrong, identifier)
+    flash(gettext("The run has begun. Its members are asked for their consent."), State.DONE)
+    return redirect(url_for("pages.runs.run", run_id=run_id), 303)
+
+
+@blueprint.post("/runs/new/check")
+def check() -> Response:
+    """The form again with what is wrong and what it would cost, of which the page takes what has changed."""
+    here = _federation(request.form.get("federation_id"))
+    told = estimating.known(current.store(), here.federation_id)
+    return _page(here, told, _reading(), _identifier(), fragment="plan_form")
+
+
+def _page(
+    here: Belonging, told: Known, reading: Reading[Plan], identifier: str, fragment: str | None = None
+) -> Response:
+    cost = None
+    if reading.settings is not None and told.members:
+        cost = estimating.estimated(current.store(), here.federation_id, reading.settings, told)
+    chosen = set(reading.values.get(MEMBERS, "").split("\n"))
+    return web.page(
+        "pages/new_run.html",
+        status=422 if reading.faults and fragment is None else 200,
+        fragment=fragment,
+        here=here,
+        federations=places.belongings("coordinator"),
+        members=[(name, name in chosen, told.num_examples.get(name)) for name in told.members],
+        described=_described(),
+        values=reading.values,
+        faults=reading.faults,
+        identifier=identifier,
+        plan=reading.settings,
+        cost=cost,
+        told=told,
+    )
+
+
+def _described() -> list[FormGroup]:
+    groups = []
+    for group in describe(Plan, SHORT):
+        if group.name in NO_GROUPS:
+            continue
+        short = tuple(each for each in group.short if each.name not in NOT_HERE)
+        folded = tuple(each for each in group.folded if each.name not in NOT_HERE)
+        if short or folded:
+            groups.append(replace(group, short=short, folded=folded))
+    return groups
+
+
+def _reading() -> Reading[Plan]:
+    sent: dict[str, str] = last_values(request.form)
+    sent[MEMBERS] = "\n".join(request.form.getlist("member"))
+    known: dict[str, Any] = {name: text for name, text in sent.items() if name not in ("federation_id", "identifier")}
+    return read(Plan, known)
+
+
+def _identifier() -> str:
+    sent = request.form.get("identifier", "")
+    return sent if IDENTIFIER.fullmatch(sent) else new_id()
+
+
+def _federation(wanted: str | None) -> Belonging:
+    """The federation that the run is for. Raises Forbidden where the reader coordinates none of that name."""
+    found = places.belongings("coordinator")
+    for each in found:
+        if wanted in (None, "", each.federation_id):
+            return each
+    raise Forbidden("you coordinate no such federation; ask its administrator")

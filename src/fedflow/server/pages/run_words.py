@@ -1,0 +1,194 @@
+"""A run in the reader's words: its state, why it waits and what will happen, what each participant does."""
+
+from __future__ import annotations
+
+from flask_babel import LazyString, gettext, lazy_gettext, ngettext
+
+from fedflow.federation.rounds import Phase, Status
+from fedflow.server.services.run_view import ParticipantLine, RoundNode
+from fedflow.server.services.standing import Awaited, Collecting, JobStanding, Standing
+from fedflow.web import amounts
+from fedflow.web.states import State
+
+MOST_NAMES = 5
+
+STATUS: dict[Status, tuple[State, LazyString]] = {
+    Status.PREPARING: (State.RUNNING, lazy_gettext("Being prepared")),
+    Status.RUNNING: (State.RUNNING, lazy_gettext("Running")),
+    Status.PAUSED: (State.WAITING, lazy_gettext("Paused")),
+    Status.FAILED: (State.FAILED, lazy_gettext("Failed")),
+    Status.STOPPED: (State.REFUSED, lazy_gettext("Stopped")),
+    Status.DONE: (State.DONE, lazy_gettext("Done")),
+}
+
+PARTICIPANT: dict[str, tuple[State, LazyString]] = {
+    "removed": (State.REFUSED, lazy_gettext("Removed")),
+    "declined": (State.REFUSED, lazy_gettext("Declined")),
+    "not joined": (State.WAITING, lazy_gettext("No machine yet")),
+    "asked": (State.WAITING, lazy_gettext("Asked for consent")),
+    "refused": (State.FAILED, lazy_gettext("Update refused")),
+    "answered": (State.DONE, lazy_gettext("Update accepted")),
+    "sending": (State.RUNNING, lazy_gettext("Sending")),
+    "training": (State.RUNNING, lazy_gettext("Training")),
+    "holds back": (State.WAITING, lazy_gettext("Holds back")),
+    "waits": (State.WAITING, lazy_gettext("Waiting")),
+}
+
+DOING: dict[str, LazyString] = {
+    "training": lazy_gettext("trains"),
+    "another": lazy_gettext("trains for another run"),
+    "hours": lazy_gettext("trains at other hours, as its owner wants"),
+    "memory": lazy_gettext("lacks the memory now"),
+    "policy": lazy_gettext("may not any more, by its owner's policy"),
+    "pictures": lazy_gettext("cannot use its pictures as they are now"),
+    "failed": lazy_gettext("came to no usable update in this round"),
+    "refused": lazy_gettext("had its update refused"),
+}
+
+ROUND_STATE = {"done": State.DONE, "collecting": State.RUNNING, "aggregating": State.RUNNING, "to come": State.WAITING}
+
+ACTIONS: dict[str, tuple[LazyString, LazyString]] = {
+    "pause": (lazy_gettext("Pause run"), lazy_gettext("The run is paused.")),
+    "resume": (lazy_gettext("Go on"), lazy_gettext("The run goes on.")),
+    "stop": (lazy_gettext("Stop run"), lazy_gettext("The run is stopped.")),
+    "close-round": (lazy_gettext("Close round now"), lazy_gettext("The round is closed.")),
+}
+"""What a coordinator does: the button's word, and what is said when it is done."""
+
+
+def state(status: Status) -> State:
+    """The state that a run's status is shown as."""
+    return STATUS[status][0]
+
+
+def line(now: Standing) -> str:
+    """How it is going, in one line under the title."""
+    if now.status in (Status.RUNNING, Status.PAUSED) and now.round:
+        return str(gettext("Round %(number)s of %(rounds)s", number=now.round, rounds=now.rounds))
+    return str(ngettext("%(num)s round", "%(num)s rounds", now.rounds))
+
+
+def why(now: Standing) -> str:  # noqa: PLR0911 - one for each state
+    """Why it is not moving: for whom it waits, and what will happen when."""
+    if now.status is Status.DONE:
+        return str(ngettext("The round is committed.", "All %(num)s rounds are committed.", now.rounds))
+    if now.status is Status.STOPPED:
+        return str(gettext("It was stopped in round %(number)s. What was committed stays.", number=now.round))
+    if now.status is Status.FAILED:
+        return str(
+            gettext(
+                "It failed in round %(number)s: %(reason)s. What was committed stays; mend the cause, and let it go on.",
+                number=now.round,
+                reason=now.message,
+            )
+        )
+    if now.status is Status.PREPARING:
+        return f"{gettext('The server reads the base model and makes the first adapter.')} {_job(now.job)}"
+    if now.phase is Phase.AGGREGATING:
+        closed = ngettext(
+            "Round %(number)s was closed with %(num)s update.",
+            "Round %(number)s was closed with %(num)s updates.",
+            now.accepted,
+            number=now.round,
+        )
+        return f"{closed} {_job(now.job)}"
+    if now.collecting is None:
+        text = gettext("It was paused %(ago)s. Nothing is handed out until it goes on.", ago=ago(now.since_s))
+        return f"{text} {_there(now)}"
+    return _collecting(now, now.collecting)
+
+
+def _collecting(now: Standing, round_: Collecting) -> str:
+    if not now.waits:
+        if round_.is_complete:
+            return f"{_there(now)} {gettext('The round is about to be closed.')}"
+        wanted = gettext(
+            "All whom it asked have answered, and it wants %(needed)s updates. Ask another member, or stop the run.",
+            needed=round_.needed,
+        )
+        return f"{_there(now)} {wanted}"
+    left = amounts.duration(round_.left_s)
+    if now.accepted >= round_.needed:
+        then = gettext(
+            "In %(left)s the round closes without them, as the quorum of %(needed)s is there.",
+            left=left,
+            needed=round_.needed,
+        )
+    else:
+        then = gettext(
+            "In %(left)s is the deadline: with %(needed)s updates the round closes then, with fewer it waits another "
+            "%(more)s.",
+            left=left,
+            needed=round_.needed,
+            more=amounts.duration(round_.deadline_s),
+        )
+    return f"{_there(now)} {_whom(now.waits)} {then}"
+
+
+def _there(now: Standing) -> str:
+    return str(gettext("%(accepted)s of %(selected)s updates are in.", accepted=now.accepted, selected=now.selected))
+
+
+def _whom(waits: tuple[Awaited, ...]) -> str:
+    names = [_named(each) for each in waits[:MOST_NAMES]]
+    more = len(waits) - len(names)
+    if more:
+        names.append(ngettext("%(num)s more", "%(num)s more", more))
+    return str(gettext("It waits for %(names)s.", names=", ".join(names)))
+
+
+def _named(awaited: Awaited) -> str:
+    if awaited.seen_s is None:
+        return str(gettext("%(name)s (no machine has joined yet)", name=awaited.member))
+    if awaited.refused is not None:
+        return f"{awaited.member} ({DOING['refused']})"
+    if awaited.doing is not None:
+        return f"{awaited.member} ({DOING[awaited.doing]})"
+    if not awaited.has_consented:
+        return str(gettext("%(name)s (asked for consent)", name=awaited.member))
+    return str(gettext("%(name)s (last seen %(ago)s)", name=awaited.member, ago=ago(awaited.seen_s)))
+
+
+def _job(job: JobStanding | None) -> str:
+    if job is None or job.worker is None:
+        text = gettext("A worker takes it up within a second; if none runs, an administrator has to start one.")
+    elif job.died:
+        text = gettext("The worker died at it. Another takes it up within seconds.")
+    else:
+        text = gettext("A worker is at it.")
+    if job is not None and job.error:
+        text = f"{text} {gettext('The last try failed: %(reason)s.', reason=job.error)}"
+    return str(text)
+
+
+def detail(participant: ParticipantLine) -> str:
+    """What stands beside a participant's state."""
+    if participant.doing is not None:
+        return str(DOING[participant.doing])
+    if participant.reason is not None:
+        return participant.reason
+    if participant.of_bytes:
+        done, whole = amounts.megabytes(participant.sent_bytes or 0), amounts.megabytes(participant.of_bytes)
+        return str(gettext("%(done)s of %(whole)s", done=done, whole=whole))
+    return ""
+
+
+def node(round_: RoundNode, present: int) -> dict[str, object]:
+    """A round for the line of rounds."""
+    inside = {
+        "collecting": gettext("%(accepted)s of %(selected)s", accepted=round_.accepted, selected=round_.selected),
+        "aggregating": gettext("aggregating"),
+    }
+    return {
+        "number": round_.number,
+        "state": ROUND_STATE[round_.state],
+        "now": round_.number == present and round_.state != "done",
+        "detail": inside.get(round_.state, ""),
+    }
+
+
+def ago(seconds: float | None) -> str:
+    """How long ago something was."""
+    if seconds is None:
+        return str(gettext("at an unknown time"))
+    return str(gettext("%(time)s ago", time=amounts.duration(seconds)))

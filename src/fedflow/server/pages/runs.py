@@ -1,0 +1,194 @@
+"""Runs: the list, one run as it goes, and what its coordinator does with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint, Response, flash, redirect, request, send_file, url_for
+from flask_babel import gettext
+from markupsafe import Markup
+from werkzeug import Response as AnyResponse
+
+from fedflow import web
+from fedflow.plan import AGGREGATED, BASE
+from fedflow.server.api import current
+from fedflow.server.api.events import POLL_S, RECONNECT_MS, STREAM, STREAM_S, STREAMS
+from fedflow.server.errors import ApiError
+from fedflow.server.pages import places, run_words
+from fedflow.server.pages.faults import said
+from fedflow.server.services import events, files, refusals, roles, run_charts, run_list, run_view, runs, scores
+from fedflow.server.services.identity import Caller
+from fedflow.server.services.run_view import RunView
+from fedflow.server.store import Store
+from fedflow.web.states import State
+
+blueprint = Blueprint("runs", __name__)
+
+ON_A_PAGE = 50
+MOST_REFUSALS = 50
+NOTHING = "\N{EN DASH}"
+
+ACTIONS: dict[str, Callable[[Store, str, Caller], None]] = {
+    "pause": runs.pause,
+    "resume": runs.resume,
+    "stop": runs.stop,
+    "close-round": runs.close_round,
+}
+
+
+@blueprint.get("/runs")
+def listed() -> Response:
+    """Runs of the reader's federations, newest first."""
+    store, caller = current.store(), current.caller()
+    found = run_list.newest(store, caller, None, request.args.get("before", "")[:40], ON_A_PAGE + 1)
+    older = url_for("pages.runs.listed", before=found[ON_A_PAGE - 1].id) if len(found) > ON_A_PAGE else None
+    return web.page(
+        "pages/runs.html",
+        runs=found[:ON_A_PAGE],
+        older=older,
+        words=run_words,
+        moment=_moment,
+        may_start=bool(places.belongings("coordinator")),
+    )
+
+
+@blueprint.get("/runs/<run_id>")
+def run(run_id: str) -> Response:
+    """One run as it is now; the part that moves alone where the page asks for it."""
+    store, caller = current.store(), current.caller()
+    view = run_view.view(store, run_id)
+    measured = scores.listed(store, caller, run_id)
+    may_change = roles.is_at_least(roles.role_in(store, caller, view.federation_id), "coordinator")
+    return web.page(
+        "pages/run.html",
+        fragment="live",
+        view=view,
+        now=view.standing,
+        nodes=[run_words.node(each, view.standing.round) for each in view.rounds],
+        words=run_words,
+        charts=_charts(store, run_id),
+        scores=measured,
+        gallery=_gallery(measured, request.args.get("by", "")),
+        refusals=refusals.listed(store, caller, run_id, "", MOST_REFUSALS) if may_change else [],
+        may_change=may_change,
+        settings=_settings(view),
+        moment=lambda seconds: _moment(store.clock() - seconds),
+    )
+
+
+@blueprint.post("/runs/<run_id>/<any(pause, resume, stop, 'close-round'):action>")
+def change(run_id: str, action: str) -> AnyResponse:
+    """Pause, go on, stop, or close the round now."""
+    try:
+        ACTIONS[action](current.store(), run_id, current.caller())
+        flash(str(run_words.ACTIONS[action][1]), State.DONE)
+    except ApiError as error:
+        flash(said(str(error)), State.FAILED)
+    return redirect(url_for("pages.runs.run", run_id=run_id), 303)
+
+
+@blueprint.post("/runs/<run_id>/ask-again")
+def ask_again(run_id: str) -> AnyResponse:
+    """Ask a member for its consent once more."""
+    member = request.form.get("member", "")
+    try:
+        runs.ask_again(current.store(), run_id, member, current.caller())
+        flash(gettext("%(member)s is asked again.", member=member), State.DONE)
+    except ApiError as error:
+        flash(said(str(error)), State.FAILED)
+    return redirect(url_for("pages.runs.run", run_id=run_id), 303)
+
+
+@blueprint.get("/runs/<run_id>/stream")
+def stream(run_id: str) -> Response:
+    """Server-sent events: 'changed' whenever something of the run has; its page then asks for the part that moves."""
+    store = current.store()
+    federation_id = run_view.federation_of(store, run_id)
+    STREAMS.enter(max(1, current.settings().threads // 4))
+    response = Response(_changes(store, federation_id, run_id, events.last(store, federation_id)), mimetype=STREAM)
+    response.call_on_close(STREAMS.leave)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+@blueprint.get("/pictures/<sha256>")
+def picture(sha256: str) -> Response:
+    """A picture that was drawn for the reader's federations."""
+    path = files.path_for(current.store(), current.caller(), sha256)
+    response = send_file(path, mimetype="image/png", conditional=True, etag=sha256, max_age=31_536_000)
+    response.cache_control.public = False
+    response.cache_control.private = True
+    return response
+
+
+def _changes(store: Store, federation_id: str, run_id: str, after: int) -> Iterator[str]:
+    yield f"retry: {RECONNECT_MS}\n\n"
+    ends = time.monotonic() + STREAM_S
+    while time.monotonic() < ends:
+        found = events.since(store, federation_id, after, 200)
+        if found:
+            after = found[-1].id
+        if any(event.run_id == run_id for event in found):
+            yield f"id: {after}\nevent: changed\ndata: {after}\n\n"
+        time.sleep(POLL_S)
+
+
+def _charts(store: Store, run_id: str) -> list[Markup]:
+    """The drawings with their few words in the reader's language."""
+    spoken = {
+        "Training loss": gettext("Training loss"),
+        "FID, lower is better": gettext("FID, lower is better"),
+        "KID, lower is better": gettext("KID, lower is better"),
+        "round": gettext("round"),
+    }
+    drawn = run_charts.drawn(store, run_id)
+    found = []
+    for measure in ("kid", "fid", "loss"):
+        drawing = drawn.get(measure, "")
+        for english, word in spoken.items():
+            drawing = drawing.replace(f">{english}</text>", f">{Markup.escape(word)}</text>")
+        if drawing:
+            found.append(Markup(drawing))  # noqa: S704 - the worker drew it, and escapes the members' names
+    return found
+
+
+def _gallery(measured: list[Any], by: str) -> dict[str, Any]:
+    """Prompts down, rounds across: of the joint model, or of one member's updates."""
+    whose = sorted({score.who for score in measured} - {BASE, AGGREGATED})
+    who = by if by in whose else AGGREGATED
+    strips = [score for score in measured if score.who in (BASE, who)]
+    prompts = strips[0].prompts if strips else []
+    return {
+        "who": who,
+        "whose": whose,
+        "rounds": [score.round for score in strips],
+        "rows": [
+            (prompt, [score.gallery[place] for score in strips if place < len(score.gallery)])
+            for place, prompt in enumerate(prompts)
+        ],
+    }
+
+
+def _settings(view: RunView) -> list[tuple[str, str]]:
+    """The plan's settings by name, as they were frozen."""
+    told = view.plan.model_dump(mode="json")
+    told["data"] = {key: value for key, value in told["data"].items() if key not in ("root",)}
+    pairs = []
+    for name, value in told.items():
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        pairs += [(f"{name}.{key}" if key else name, _shown(each)) for key, each in inner]
+    return pairs
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or NOTHING
+    return NOTHING if value is None else str(value)
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,91 @@
+"""What is known of a run before its start: its base model's shapes, its members' pictures and pace."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedflow.errors import FedFlowError
+from fedflow.federation.estimates import BaseShapes, Estimate, estimate, shapes_of, shapes_of_files
+from fedflow.plan import Plan
+from fedflow.server.database.tables import Artifact, Member, Receipt, RunMember, Version
+from fedflow.server.services.registry import MODEL
+from fedflow.server.store import Store
+
+STARTER = "starter"
+MOST_ROWS = 2000
+"""Answers of before that are looked at."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A federation's members, with how many pictures each told last, and its seconds for an optimiser step."""
+
+    members: tuple[str, ...]
+    num_examples: Mapping[str, int]
+    step_s: Mapping[str, float]
+
+
+def known(store: Store, federation_id: str) -> Known:
+    """The federation's members as they are now, in the order they joined."""
+    here = (Member.federation_id == federation_id, Member.removed_at.is_(None))
+    told = (
+        select(Member.name, RunMember.num_examples)
+        .join(RunMember, RunMember.member_id == Member.id)
+        .where(*here, RunMember.num_examples.is_not(None))
+        .order_by(RunMember.consent_at.desc())
+        .limit(MOST_ROWS)
+    )
+    paces = (
+        select(Member.name, Receipt.metrics)
+        .join(Receipt, Receipt.member_id == Member.id)
+        .where(*here)
+        .order_by(Receipt.received_at.desc())
+        .limit(MOST_ROWS)
+    )
+    with store.read() as session:
+        members = tuple(session.scalars(select(Member.name).where(*here).order_by(Member.created_at, Member.id)))
+        examples: dict[str, int] = {}
+        for name, count in session.execute(told):
+            examples.setdefault(name, count)
+        step_s: dict[str, float] = {}
+        for name, metrics in session.execute(paces):
+            steps, seconds = metrics.get("steps", 0.0), metrics.get("seconds", 0.0)
+            if steps >= 1 and seconds > 0:
+                step_s.setdefault(name, seconds / steps)
+    return Known(members, examples, step_s)
+
+
+def estimated(store: Store, federation_id: str, plan: Plan, told: Known) -> Estimate | None:
+    """What the plan will cost; None where its base model was never opened here, so that its shapes are not known."""
+    with store.read() as session:
+        try:
+            shapes = _shapes(session, store, federation_id, plan.model)
+        except FedFlowError:  # the store is away, or the folder holds something else: the run's start will say so
+            return None
+    return None if shapes is None else estimate(plan, shapes, told.num_examples, told.step_s)
+
+
+def _shapes(session: Session, store: Store, federation_id: str, model: str) -> BaseShapes | None:
+    if model == STARTER:
+        return shapes_of(Path(str(importlib.resources.files("fedflow") / "data" / STARTER)))
+    name = PurePath(model).name if PurePath(model).is_absolute() else model
+    query = (
+        select(Version.content)
+        .join(Artifact, Artifact.id == Version.artifact_id)
+        .where(Artifact.federation_id == federation_id, Artifact.kind == MODEL, Artifact.name == name)
+        .where(Version.content_hash.is_not(None))
+        .order_by(Version.number.desc())
+        .limit(1)
+    )
+    content = session.scalar(query)
+    if content is None:
+        return None
+    listed = json.loads(store.blobs.get(content).read_bytes())
+    return shapes_of_files({each["path"]: store.blobs.place(each["sha256"]) for each in listed})
