@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flask import Blueprint, Flask
 
 from fedflow import web
-from fedflow.server.pages import browser, entry, overview, places, words
+from fedflow.server.pages import (
+    account,
+    audit,
+    browser,
+    entry,
+    inviting,
+    overview,
+    people,
+    places,
+    security,
+    tokens,
+    words,
+)
 from fedflow.web.headers import SWAGGER
 
 HERE = Path(__file__).parent
-MODULES = (entry, overview)
+MODULES = (entry, overview, account, security, tokens, people, inviting, audit)
 
 
 def set_up(app: Flask) -> None:
     """Give `app`, within its context, the kit and the pages."""
     shell = web.Shell("FedFlow", places.rail, places.person, browser.language)
-    web.set_up(app, shell, translations=[HERE / "translations"], relaxed_paths={"/openapi": SWAGGER})
+    web.set_up(
+        app,
+        shell,
+        static={"server": HERE / "static"},
+        translations=[HERE / "translations"],
+        relaxed_paths={"/openapi": SWAGGER},
+    )
     browser.set_up(app)
+    audit.set_up(app)
     app.jinja_env.globals["words"] = words
+    app.jinja_env.filters["moment"] = lambda seconds: datetime.fromtimestamp(seconds, UTC)
     pages = Blueprint("pages", __name__, template_folder="templates")
     for module in MODULES:
         pages.register_blueprint(module.blueprint)
