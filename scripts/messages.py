@@ -43,7 +43,10 @@ class Room:
     further: Callable[[], Iterator[str]] = lambda: iter(())
 
 
-ROOMS = (Room(ROOT / "src" / "fedflow" / "web", of_the_plan),)
+ROOMS = (
+    Room(ROOT / "src" / "fedflow" / "web", of_the_plan),
+    Room(ROOT / "src" / "fedflow" / "server" / "pages"),
+)
 
 
 def main(arguments: list[str]) -> int:

@@ -152,6 +152,16 @@ def _new_token(context: typer.Context) -> None:
     renew_token(_settings(context))
 
 
+@server_app.command("password-link")
+def _password_link(
+    context: typer.Context, email: Annotated[str, typer.Argument(help="The account's address.")]
+) -> None:
+    """Print a link with which somebody sets a new password; it works once, within a day."""
+    from fedflow.cli.server import print_password_link
+
+    print_password_link(_settings(context), email)
+
+
 @audit_app.command("verify")
 def _verify_audit(context: typer.Context) -> None:
     """Find any entry of the audit log that was altered or taken out; exit status 1 where there is one."""

@@ -18,7 +18,7 @@ from fedflow.server.database import away, schema
 from fedflow.server.database.engines import make_engine
 from fedflow.server.processes import set_up_logs, supervise
 from fedflow.server.serve import wait_for_address
-from fedflow.server.services import audit, devices, federations, identity, invitations
+from fedflow.server.services import audit, devices, directory, federations, identity, invitations, links
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import open_store
 from fedflow.server.worker.main import Pool, work
@@ -94,6 +94,13 @@ def renew_token(settings: ServerSettings) -> None:
     """Make a new coordinator's token in the place of all before; a server that runs takes it at once."""
     identity.renew_token(open_store(settings))
     print(f"A new token is in {settings.folder.absolute() / identity.TOKEN_FILE}; those before it are worth nothing.")
+
+
+def print_password_link(settings: ServerSettings, email: str) -> None:
+    """Print a link to set a password for who signs in with `email`. Raises NotFound."""
+    store = open_store(settings)
+    code = links.make(store, identity.SERVER, directory.person_of(store, email), "password")
+    print(f"{settings.public_url or address(settings)}/password/{code}")
 
 
 def verify_audit(settings: ServerSettings) -> bool:

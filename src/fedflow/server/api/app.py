@@ -75,7 +75,7 @@ def create_app(store: Store, settings: ServerSettings) -> OpenAPI:
     rights.set_up(app)
     problems.set_up(app)
     if settings.public_url is not None:
-        app.wsgi_app = _as_seen_outside(app.wsgi_app, settings.public_url)  # type: ignore[method-assign]
+        app.wsgi_app = _as_seen_outside(app.wsgi_app, settings.public_url)  # type: ignore[assignment]
     return app
 
 

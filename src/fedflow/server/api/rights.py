@@ -23,10 +23,9 @@ from fedflow.server.services.identity import Caller, Scope, authenticate
 class Right:
     """Who may call a route.
 
-    'reader' is a person who signed in with their browser, for whom `scope` does not count; who is not signed in is led
-    to the sign-in page. 'caller' is a device or a person. A person needs the `scope` with their token, and at least the
-    `role` in the federation that the address, or `federation_id` in the content, names; `admin` wants an administrator
-    of the server.
+    'reader' is a person who is signed in with their browser; who is not is led to the sign-in page. 'caller' is a
+    device or a person. A person needs the `scope` with their token (a browser has all), and at least the `role` in the
+    federation that the address, or `federation_id` in the content, names; `admin` wants an administrator of the server.
     With `artifact` it is a model or adapter whose owner and visibility count beside the role. What a device may see of
     its federation is the service's to say.
     """
@@ -50,6 +49,8 @@ PLANS = Right("person", "coordinator", "runs")
 LETS_IN = Right("person", "coordinator", "members")
 
 READER = Right("reader")
+INVITES = Right("reader", "coordinator")
+RULES = Right("reader", "administrator")
 ADMIN = Right("reader", admin=True)
 
 RIGHTS: dict[str, Right] = {
@@ -86,6 +87,22 @@ RIGHTS: dict[str, Right] = {
     "pages.entry.sets_password": ANYONE,
     "pages.entry.address_page": ANYONE,
     "pages.entry.confirms_address": ANYONE,
+    "pages.account.profile": READER,
+    "pages.account.saves": READER,
+    "pages.account.changes_address": READER,
+    "pages.account.data": READER,
+    "pages.account.exported": READER,
+    "pages.account.deletes": READER,
+    "pages.audit.everything": ADMIN,
+    "pages.audit.of_federation": RULES,
+    "pages.audit.chain": ADMIN,
+    "pages.audit.chain_of_federation": RULES,
+    "pages.inviting.form_here": ADMIN,
+    "pages.inviting.invites_here": ADMIN,
+    "pages.inviting.withdraws_here": ADMIN,
+    "pages.inviting.form": INVITES,
+    "pages.inviting.invites": INVITES,
+    "pages.inviting.withdraws": INVITES,
     "pages.overview.overview": READER,
     "pages.new_run.check": READER,
     "pages.new_run.form": READER,
@@ -96,6 +113,30 @@ RIGHTS: dict[str, Right] = {
     "pages.runs.picture": READER,
     "pages.runs.run": Right("reader", "viewer"),
     "pages.runs.stream": Right("reader", "viewer"),
+    "pages.people.everybody": ADMIN,
+    "pages.people.account": ADMIN,
+    "pages.people.shuts": ADMIN,
+    "pages.people.opens": ADMIN,
+    "pages.people.makes_administrator": ADMIN,
+    "pages.people.unmakes_administrator": ADMIN,
+    "pages.people.takes_second_factor_off": ADMIN,
+    "pages.people.makes_password_link": ADMIN,
+    "pages.people.makes_address_link": ADMIN,
+    "pages.people.team": Right("reader", "viewer"),
+    "pages.people.role": RULES,
+    "pages.people.gives_role": RULES,
+    "pages.people.takes_role": RULES,
+    "pages.security.overview": READER,
+    "pages.security.changes_password": READER,
+    "pages.security.begins": READER,
+    "pages.security.device": READER,
+    "pages.security.confirms": READER,
+    "pages.security.takes_off": READER,
+    "pages.security.ends": READER,
+    "pages.security.ends_others": READER,
+    "pages.tokens.own": READER,
+    "pages.tokens.makes": READER,
+    "pages.tokens.revokes": READER,
     "people.accept": OWN,
     "people.audited": Right("person", "administrator", "members"),
     "people.audited_everywhere": Right("person", scope="members", admin=True),

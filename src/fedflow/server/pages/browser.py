@@ -26,11 +26,11 @@ STALE = "the form is not one that this browser was given; go back, load the page
 class FlashCookie(SecureCookieSessionInterface):
     """Flask's signed cookie, which carries what the next page tells, named and kept as the other cookies."""
 
-    def get_cookie_name(self, app: Flask) -> str:
+    def get_cookie_name(self, app: Flask) -> str:  # noqa: ARG002 - Flask's
         """As `cookie_name`."""
         return cookie_name("told")
 
-    def get_cookie_secure(self, app: Flask) -> bool:
+    def get_cookie_secure(self, app: Flask) -> bool:  # noqa: ARG002 - Flask's
         """Only over https where the request came over it."""
         return request.is_secure
 

@@ -77,7 +77,7 @@ SENTENCES: dict[str, str | LazyString] = {
         "This is your own account. Another administrator can shut it."
     ),
     "'{name}' would be left without an administrator; make somebody else one first": lazy_gettext(
-        "‘%(name)s’ would be left without an administrator. Make somebody else one first."
+        "“%(name)s” would be left without an administrator. Make somebody else one first."
     ),
     "the server would be left without an administrator; make somebody else one first": lazy_gettext(
         "The server would be left without an administrator. Make somebody else one first."
@@ -125,6 +125,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "a participant's invitation names the member they act for, and no other's does": lazy_gettext(
         "Name the member for a participant, and leave this empty for other roles."
     ),
+    "give 1 to 80 letters without slashes, and no dot at the beginning": lazy_gettext(
+        "Write 1 to 80 letters without slashes, and no dot at the beginning."
+    ),
     "goes with a federation": lazy_gettext("Choose one of the list."),
     "only an administrator of the server may invite another one": lazy_gettext(
         "Only an administrator of the server may invite another one."
@@ -147,7 +150,10 @@ SENTENCES: dict[str, str | LazyString] = {
 """What a service says, and what the page says of it. The service's words are the API's, and English."""
 
 PLACE = re.compile(r"\\\{(\w+)\\\}")
-PATTERNS = [(re.compile(PLACE.sub(r"(?P<\1>.+?)", re.escape(known))), words) for known, words in SENTENCES.items()]
+PATTERNS = [
+    (re.compile(PLACE.sub(r"(?P<\1>.+?)", re.escape(known))), words)
+    for known, words in sorted(SENTENCES.items(), key=lambda pair: pair[0].count("{"))  # the exact ones first
+]
 
 
 def said(sentence: str) -> str:

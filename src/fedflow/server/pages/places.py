@@ -24,15 +24,24 @@ def belongings(least: RoleName = "viewer") -> list[Belonging]:
 
 def rail() -> list[web.Item]:
     """The places that exist and that the reader may see."""
-    return [
+    items = [
         web.Item(gettext("Overview"), url_for("pages.overview.overview")),
         web.Item(gettext("Runs"), url_for("pages.runs.listed")),
     ]
+    people, audit = (
+        _first("pages.people.everybody", "pages.people.team", "viewer"),
+        _first("pages.audit.everything", "pages.audit.of_federation", "administrator"),
+    )
+    if people is not None:
+        items.append(web.Item(gettext("People"), people))
+    if audit is not None:
+        items.append(web.Item(gettext("Audit"), audit))
+    return items
 
 
 def person() -> web.Item | None:
     """The reader's name, which leads to their account."""
-    return web.Item(current.caller().name, "/")
+    return web.Item(current.caller().name, url_for("pages.account.profile"))
 
 
 def tabs(everywhere: str, within: str, least: RoleName, here: str | None, word: str) -> list[dict[str, object]]:

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flask import Blueprint, Flask
 
 from fedflow import web
-from fedflow.server.pages import browser, entry, new_run, overview, places, runs, words
+from fedflow.server.pages import (
+    account,
+    audit,
+    browser,
+    entry,
+    inviting,
+    new_run,
+    overview,
+    people,
+    places,
+    runs,
+    security,
+    tokens,
+    words,
+)
 from fedflow.web.headers import SWAGGER
 
 HERE = Path(__file__).parent
-MODULES = (entry, overview, new_run, runs)
+MODULES = (entry, overview, new_run, runs, account, security, tokens, people, inviting, audit)
 
 
 def set_up(app: Flask) -> None:
@@ -20,12 +35,14 @@ def set_up(app: Flask) -> None:
     web.set_up(
         app,
         shell,
-        static={"pages": HERE / "static"},
+        static={"server": HERE / "static"},
         translations=[HERE / "translations"],
         relaxed_paths={"/openapi": SWAGGER},
     )
     browser.set_up(app)
+    audit.set_up(app)
     app.jinja_env.globals["words"] = words
+    app.jinja_env.filters["moment"] = lambda seconds: datetime.fromtimestamp(seconds, UTC)
     pages = Blueprint("pages", __name__, template_folder="templates")
     for module in MODULES:
         pages.register_blueprint(module.blueprint)

@@ -74,14 +74,26 @@ def record(
 
 
 def listed(
-    store: Store, *, federation_id: str | None = None, actor_id: str = "", action: str = "", before: int, limit: int
+    store: Store,
+    *,
+    federation_id: str | None = None,
+    actor_id: str = "",
+    actor: str = "",
+    action: str = "",
+    before: int,
+    limit: int,
 ) -> list[AuditEntry]:
-    """At most `limit` entries with numbers below `before`, newest first: all, or a federation's, person's, action's."""
+    """At most `limit` entries with numbers below `before`, newest first: all, or a federation's, person's, action's.
+
+    `actor` is a part of the name that they had then.
+    """
     query = select(AuditEntry).where(AuditEntry.number < before)
     if federation_id is not None:
         query = query.where(AuditEntry.federation_id == federation_id)
     if actor_id:
         query = query.where(AuditEntry.actor_id == actor_id)
+    if actor:
+        query = query.where(AuditEntry.actor.icontains(actor, autoescape=True))
     if action:
         query = query.where(AuditEntry.action == action)
     with store.read() as session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ from fedflow.server.services.identity import SERVER, Caller, secret_hash
 from fedflow.server.store import Store
 
 LIFE_S = 7 * 86_400.0
+
+MEMBER = re.compile(r"(?![. ])[^/\\\x00-\x1f\x7f-\x9f]{1,80}")
+"""A member's name is the name of a folder on every machine."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ def make(
     """
     if (role == "participant") != (member is not None):
         raise Unprocessable("member: a participant's invitation names the member they act for, and no other's does")
+    if member is not None and not MEMBER.fullmatch(member):
+        raise Unprocessable("member: give 1 to 80 letters without slashes, and no dot at the beginning")
     if (federation_id is None) != (role is None):
         raise Unprocessable("role: goes with a federation")
     if is_admin and not (caller.is_admin or caller.kind == "server"):

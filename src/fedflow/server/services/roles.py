@@ -39,13 +39,14 @@ KEY_OF = {
 
 @dataclass(frozen=True)
 class Holder:
-    """A person with a role in a federation; `member_id` is the member that a participant acts for."""
+    """A person with a role in a federation; `member` is the member that a participant acts for."""
 
     person_id: str
     name: str
     email: str | None
     role: RoleName
     member_id: str | None
+    member: str | None
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,9 @@ def belongings(store: Store, caller: Caller) -> list[Belonging]:
 def holders(store: Store, federation_id: str) -> list[Holder]:
     """The people of a federation with their roles, by name."""
     query = (
-        select(Person.id, Person.name, Person.email, Role.role, Role.member_id)
+        select(Person.id, Person.name, Person.email, Role.role, Role.member_id, Member.name)
         .join(Role, Role.person_id == Person.id)
+        .outerjoin(Member, Member.id == Role.member_id)
         .where(Role.federation_id == federation_id)
         .order_by(Person.name, Person.id)
     )

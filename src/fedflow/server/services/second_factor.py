@@ -44,8 +44,22 @@ def begin(store: Store, caller: Caller) -> Begun:
         if person.totp_at is not None:
             raise Conflict("this account has a second factor already; take it off first to set up another device")
         person.totp = _cipher(store).encrypt(secret.encode()).decode()
-        address = pyotp.TOTP(secret).provisioning_uri(name=person.email or person.name, issuer_name=ISSUER)
-    return Begun(secret, address)
+        return _begun(person, secret)
+
+
+def begun(store: Store, caller: Caller) -> Begun | None:
+    """The secret that `begin` made and no code has confirmed yet; None where there is none."""
+    with store.read() as session:
+        person = session.get_one(Person, caller.id)
+        if person.totp is None or person.totp_at is not None:
+            return None
+        return _begun(person, _cipher(store).decrypt(person.totp).decode())
+
+
+def is_on(store: Store, caller: Caller) -> bool:
+    """Whether the caller's sign-in asks for a code."""
+    with store.read() as session:
+        return session.get_one(Person, caller.id).totp_at is not None
 
 
 def confirm(store: Store, caller: Caller, code: str) -> list[str]:
@@ -84,6 +98,11 @@ def is_right(store: Store, person: Person, code: str) -> bool:
     used = len(left) < len(person.recovery)
     person.recovery = left
     return used
+
+
+def _begun(person: Person, secret: str) -> Begun:
+    address = pyotp.TOTP(secret).provisioning_uri(name=person.email or person.name, issuer_name=ISSUER)
+    return Begun(secret, address)
 
 
 def _uses(store: Store, person: Person, code: str) -> bool:

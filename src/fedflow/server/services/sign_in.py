@@ -215,6 +215,13 @@ def end(store: Store, caller: Caller, browser_id: str) -> None:
         audit.record(session, store, caller, "signed out", "sign-in", browser_id)
 
 
+def end_others(store: Store, caller: Caller) -> None:
+    """Sign all browsers of the caller out but the one that asks."""
+    with store.begin() as session:
+        end_all(session, caller.id, caller.via.removeprefix("sign-in "))
+        audit.record(session, store, caller, "other browsers signed out", "person", caller.id)
+
+
 def end_all(session: Session, person_id: str, but: str = "") -> None:
     """Sign all browsers of a person out but the one of the identifier `but`; in the caller's transaction."""
     session.execute(delete(SignIn).where(SignIn.person_id == person_id, SignIn.id != but))

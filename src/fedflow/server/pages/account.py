@@ -1,0 +1,112 @@
+"""One's own account: name and language, address, one's data, and the end of it."""
+
+from __future__ import annotations
+
+import json
+
+from flask import Blueprint, Response, flash, redirect, request, url_for
+from flask_babel import gettext
+from werkzeug import Response as AnyResponse
+
+from fedflow import web
+from fedflow.server.api import current
+from fedflow.server.api.slots import TRANSFERS
+from fedflow.server.errors import Conflict, Forbidden, Unprocessable
+from fedflow.server.pages import browser
+from fedflow.server.pages.entry import HASHING, MOST_AT_ONCE
+from fedflow.server.pages.faults import beside
+from fedflow.server.services import accounts, directory
+from fedflow.web import languages
+from fedflow.web.states import State
+
+blueprint = Blueprint("account", __name__)
+
+
+def tabs(here: str) -> list[dict[str, object]]:
+    """The parts of the account; `here` is the present one's endpoint."""
+    parts = {
+        "pages.account.profile": gettext("Profile"),
+        "pages.security.overview": gettext("Sign-in"),
+        "pages.tokens.own": gettext("API tokens"),
+        "pages.account.data": gettext("Data"),
+    }
+    return [{"label": word, "href": url_for(part), "here": part == here} for part, word in parts.items()]
+
+
+@blueprint.get("/account")
+def profile() -> Response:
+    """Name, language and address."""
+    return _profile()
+
+
+@blueprint.post("/account")
+def saves() -> AnyResponse:
+    """Another name, another language."""
+    name, locale = request.form.get("name", ""), request.form.get("locale") or None
+    try:
+        accounts.rename(current.store(), current.caller(), name, locale)
+    except Unprocessable as error:
+        return _profile({"name": name, "locale": locale or ""}, beside(error))
+    flash(gettext("Saved."), State.DONE)
+    answer = redirect(url_for("pages.account.profile"), 303)
+    answer.delete_cookie(languages.COOKIE)  # what was chosen here counts, and not what was chosen in this browser
+    return answer
+
+
+@blueprint.post("/account/address")
+def changes_address() -> AnyResponse:
+    """Another address to sign in with."""
+    email, password = request.form.get("email", ""), request.form.get("password", "")
+    try:
+        with TRANSFERS.held(HASHING, MOST_AT_ONCE):
+            accounts.change_email(current.store(), current.caller(), password, email)
+    except (Unprocessable, Forbidden, Conflict) as error:
+        return _profile({"email": email}, beside(error, "password"))
+    flash(gettext("You sign in with %(email)s from now on.", email=email.strip().lower()), State.DONE)
+    return redirect(url_for("pages.account.profile"), 303)
+
+
+@blueprint.get("/account/data")
+def data() -> Response:
+    """What the server holds of the reader, and the end of the account."""
+    return _data({})
+
+
+@blueprint.get("/account/data.json")
+def exported() -> Response:
+    """All of it as a file."""
+    told = accounts.export(current.store(), current.caller())
+    answer = Response(json.dumps(told, indent=2, ensure_ascii=False, default=str) + "\n", mimetype="application/json")
+    answer.headers["Content-Disposition"] = 'attachment; filename="fedflow-account.json"'
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+@blueprint.post("/account/delete")
+def deletes() -> AnyResponse:
+    """Close the account for good."""
+    try:
+        with TRANSFERS.held(HASHING, MOST_AT_ONCE):
+            accounts.delete_account(current.store(), current.caller(), request.form.get("password", ""))
+    except (Forbidden, Conflict) as error:
+        return _data(beside(error, "password"))
+    flash(gettext("Your account is closed."), State.DONE)
+    return browser.let_out(redirect(url_for("pages.entry.sign_in_page"), 303))
+
+
+def _profile(values: dict[str, str] | None = None, faults: dict[str, list[str]] | None = None) -> Response:
+    found = directory.account(current.store(), current.caller().id)
+    signed_in = browser.signed_in()
+    kept = {"name": found.name, "locale": (signed_in.locale if signed_in else None) or "", "email": ""}
+    return web.page(
+        "pages/account.html",
+        status=422 if faults else 200,
+        account=found,
+        tabs=tabs("pages.account.profile"),
+        values={**kept, **(values or {})},
+        faults=faults or {},
+    )
+
+
+def _data(faults: dict[str, list[str]]) -> Response:
+    return web.page("pages/data.html", status=422 if faults else 200, tabs=tabs("pages.account.data"), faults=faults)

@@ -1,0 +1,147 @@
+"""The audit log: who did what, newest first, and whether it is as it was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from flask import Blueprint, Flask, Response, current_app, request, url_for
+from flask_babel import gettext
+
+from fedflow import web
+from fedflow.server.api import current
+from fedflow.server.database.people import AuditEntry
+from fedflow.server.pages import agents, places
+from fedflow.server.pages.words import ACTIONS, FACTS, ROLES
+from fedflow.server.services import audit, directory
+from fedflow.server.services.audit_watch import Watch
+
+blueprint = Blueprint("audit", __name__)
+
+PAGE = 50
+NEWEST = 2**62
+WATCH = "fedflow.audit_watch"
+
+
+@dataclass(frozen=True)
+class Line:
+    """An entry as it is shown: `facts` are pairs of a word and a value."""
+
+    number: int
+    at: float
+    actor: str
+    actor_id: str
+    action: str
+    about: str
+    federation: str
+    facts: list[tuple[str, str]]
+    address: str
+    via: str
+
+
+def set_up(app: Flask) -> None:
+    """Keep what the last look at the log found for all who ask."""
+    app.extensions[WATCH] = Watch()
+
+
+@blueprint.get("/audit")
+def everything() -> Response:
+    """What was done on this server."""
+    return _page(None)
+
+
+@blueprint.get("/audit/<federation_id>")
+def of_federation(federation_id: str) -> Response:
+    """What was done in a federation."""
+    return _page(federation_id)
+
+
+@blueprint.get("/audit/chain")
+def chain() -> Response:
+    """Whether the whole log is as it was written."""
+    return _chain(None)
+
+
+@blueprint.get("/audit/<federation_id>/chain")
+def chain_of_federation(federation_id: str) -> Response:
+    """The same for who sees one federation: the chain is one, of all."""
+    return _chain(federation_id)
+
+
+def _page(federation_id: str | None) -> Response:
+    what, actor, who = (request.args.get(name, "").strip()[:80] for name in ("what", "actor", "who"))
+    before = request.args.get("before", NEWEST, type=int)
+    found = audit.listed(
+        current.store(),
+        federation_id=federation_id,
+        actor_id=who,
+        actor=actor,
+        action=what,
+        before=min(max(before, 0), NEWEST),
+        limit=PAGE + 1,
+    )
+    kept = {"what": what or None, "actor": actor or None, "who": who or None}
+    here = "pages.audit.everything" if federation_id is None else "pages.audit.of_federation"
+
+    def at(**more: object) -> str:
+        return url_for(here, federation_id=federation_id, **{**kept, **more})  # type: ignore[arg-type]
+
+    lines = _lines(found[:PAGE])
+    return web.page(
+        "pages/audit.html",
+        tabs=places.tabs(
+            "pages.audit.everything", "pages.audit.of_federation", "administrator", federation_id, gettext("Everything")
+        ),
+        lines=lines,
+        federation_id=federation_id,
+        values={"what": what, "actor": actor, "who": who},
+        who=lines[0].actor if who and lines else "",
+        actions=sorted(((name, str(words)) for name, words in ACTIONS.items()), key=lambda pair: pair[1]),
+        at=at,
+        newer=at(before=None) if before != NEWEST else None,
+        older=at(before=lines[-1].number) if len(found) > PAGE else None,
+        chain_href=_chain_href(federation_id),
+    )
+
+
+def _chain(federation_id: str | None) -> Response:
+    watch = cast(Watch, current_app.extensions[WATCH])
+    looked = watch.look(current.store(), anew="anew" in request.args)
+    return web.page("pages/chain.html", fragment="chain", looked=looked, chain_href=_chain_href(federation_id))
+
+
+def _chain_href(federation_id: str | None) -> str:
+    if federation_id is None:
+        return url_for("pages.audit.chain")
+    return url_for("pages.audit.chain_of_federation", federation_id=federation_id)
+
+
+def _lines(entries: list[AuditEntry]) -> list[Line]:
+    names = directory.names(current.store(), {each.object_id for each in entries if each.object_kind == "person"})
+    federations = {each.federation_id: each.federation for each in places.belongings()}
+    return [
+        Line(
+            number=each.number,
+            at=each.at,
+            actor=gettext("The server") if each.actor_kind == "server" else each.actor,
+            actor_id=each.actor_id,
+            action=str(ACTIONS.get(each.action, each.action)),
+            about="" if each.object_id == each.actor_id else names.get(each.object_id, ""),
+            federation=federations.get(each.federation_id or "", ""),
+            facts=[_fact(name, value) for name, value in each.facts.items() if value not in (None, "", False, [])],
+            address=each.address,
+            via=each.via.partition(" ")[0],
+        )
+        for each in entries
+    ]
+
+
+def _fact(name: str, value: object) -> tuple[str, str]:
+    if name == "agent":
+        value = agents.named(str(value))
+    if isinstance(value, list):
+        value = ", ".join(str(each) for each in value)
+    if isinstance(value, float):
+        value = round(value, 3)
+    shown = gettext("yes") if value is True else str(ROLES.get(str(value), value))
+    return str(FACTS.get(name, name)), shown

@@ -1,0 +1,109 @@
+"""Invitations: made for a federation or for the server, their link shown once, and withdrawn."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, flash, redirect, request, url_for
+from flask_babel import gettext
+from werkzeug import Response as AnyResponse
+
+from fedflow import web
+from fedflow.server.api import current
+from fedflow.server.database.people import RoleName
+from fedflow.server.errors import Forbidden, Unprocessable
+from fedflow.server.pages import browser, places
+from fedflow.server.pages.faults import beside
+from fedflow.server.services import accounts, invitations, roles
+from fedflow.web.reading import last_values
+from fedflow.web.states import State
+
+blueprint = Blueprint("inviting", __name__)
+
+DAY_S = 86_400
+
+
+@blueprint.get("/people/invite")
+def form_here() -> Response:
+    """A form for somebody who is to have an account on this server."""
+    return web.page("pages/invite_here.html", values={}, faults={})
+
+
+@blueprint.post("/people/invite")
+def invites_here() -> Response:
+    """Make the invitation and show its link."""
+    sent = last_values(request.form)
+    try:
+        code = invitations.make(
+            current.store(), current.caller(), None, None, email=_email(sent), is_admin=sent.get("is_admin") == "on"
+        )
+    except Unprocessable as error:
+        return web.page("pages/invite_here.html", status=422, values=sent, faults=beside(error))
+    return _made(code, url_for("pages.people.everybody"), url_for("pages.inviting.form_here"), sent)
+
+
+@blueprint.post("/people/invitations/<invitation_id>/withdraw")
+def withdraws_here(invitation_id: str) -> AnyResponse:
+    """Take an invitation to the server back."""
+    invitations.withdraw(current.store(), current.caller(), invitation_id, None)
+    flash(gettext("The invitation is withdrawn; its link is worth nothing now."), State.DONE)
+    return redirect(url_for("pages.people.everybody"), 303)
+
+
+@blueprint.get("/people/<federation_id>/invite")
+def form(federation_id: str) -> Response:
+    """A form for somebody who is to have a role in the federation."""
+    return _form(federation_id, {}, {})
+
+
+@blueprint.post("/people/<federation_id>/invite")
+def invites(federation_id: str) -> Response:
+    """Make the invitation and show its link."""
+    sent = last_values(request.form)
+    given: RoleName | None = next((each for each in roles.ROLES if each == sent.get("role")), None)
+    try:
+        if given is None:
+            raise Unprocessable("role: goes with a federation")
+        member = sent.get("member", "").strip() or None
+        code = invitations.make(
+            current.store(), current.caller(), federation_id, given, email=_email(sent), member=member
+        )
+    except (Unprocessable, Forbidden) as error:
+        return _form(federation_id, sent, beside(error, "role"))
+    back = url_for("pages.people.team", federation_id=federation_id)
+    return _made(code, back, url_for("pages.inviting.form", federation_id=federation_id), sent)
+
+
+@blueprint.post("/people/<federation_id>/invitations/<invitation_id>/withdraw")
+def withdraws(federation_id: str, invitation_id: str) -> AnyResponse:
+    """Take one of the federation's invitations back."""
+    invitations.withdraw(current.store(), current.caller(), invitation_id, federation_id)
+    flash(gettext("The invitation is withdrawn; its link is worth nothing now."), State.DONE)
+    return redirect(url_for("pages.people.team", federation_id=federation_id), 303)
+
+
+def _email(sent: dict[str, str]) -> str | None:
+    given = sent.get("email", "").strip()
+    return accounts.checked_email(given) if given else None
+
+
+def _form(federation_id: str, values: dict[str, str], faults: dict[str, list[str]]) -> Response:
+    belonging = next(each for each in places.belongings() if each.federation_id == federation_id)
+    return web.page(
+        "pages/invite.html",
+        status=422 if faults else 200,
+        federation=belonging.federation,
+        federation_id=federation_id,
+        roles=[each for each in roles.ROLES if roles.is_at_least(belonging.role, each)],
+        values=values,
+        faults=faults,
+    )
+
+
+def _made(code: str, back: str, again: str, sent: dict[str, str]) -> Response:
+    return web.page(
+        "pages/invited.html",
+        link=browser.address() + url_for("pages.entry.invitation", code=code),
+        email=sent.get("email", "").strip(),
+        days=int(invitations.LIFE_S / DAY_S),
+        back=back,
+        again=again,
+    )

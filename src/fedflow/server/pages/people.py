@@ -1,0 +1,191 @@
+"""Who is here: all accounts for the server's administrators, and the people of a federation with their roles."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, flash, redirect, request, url_for
+from flask_babel import gettext
+from werkzeug import Response as AnyResponse
+
+from fedflow import web
+from fedflow.server.api import current
+from fedflow.server.errors import NotFound
+from fedflow.server.pages import browser, places
+from fedflow.server.pages.words import ROLES
+from fedflow.server.services import accounts, directory, invitations, links, roles, second_factor
+from fedflow.server.services.directory import Account
+from fedflow.server.services.roles import Holder
+from fedflow.web.states import State
+
+blueprint = Blueprint("people", __name__)
+
+PAGE = 50
+
+
+def tabs(here: str | None) -> list[dict[str, object]]:
+    """The server's people and those of the reader's federations."""
+    return places.tabs("pages.people.everybody", "pages.people.team", "viewer", here, gettext("Everybody"))
+
+
+@blueprint.get("/people")
+def everybody() -> Response:
+    """All accounts of this server."""
+    search = request.args.get("search", "").strip()[:80]
+    number = max(1, request.args.get("page", 1, type=int))
+    found, total = directory.accounts(current.store(), search, (number - 1) * PAGE, PAGE)
+
+    def turn(to: int) -> str:
+        return url_for("pages.people.everybody", search=search or None, page=to)
+
+    return web.page(
+        "pages/everybody.html",
+        tabs=tabs(None),
+        accounts=found,
+        total=total,
+        first=(number - 1) * PAGE + 1,
+        previous_href=turn(number - 1) if number > 1 else None,
+        next_href=turn(number + 1) if number * PAGE < total else None,
+        search=search,
+        invitations=invitations.listed(current.store(), None),
+    )
+
+
+@blueprint.get("/people/accounts/<person_id>")
+def account(person_id: str) -> Response:
+    """One account, and what may be done with it."""
+    return _account(person_id)
+
+
+@blueprint.post("/people/accounts/<person_id>/shut")
+def shuts(person_id: str) -> AnyResponse:
+    """Shut the account: its browsers and tokens are out at once."""
+    accounts.disable(current.store(), current.caller(), person_id, disabled=True)
+    return _done(person_id, gettext("The account is shut."))
+
+
+@blueprint.post("/people/accounts/<person_id>/open")
+def opens(person_id: str) -> AnyResponse:
+    """Open it again."""
+    accounts.disable(current.store(), current.caller(), person_id, disabled=False)
+    return _done(person_id, gettext("The account is open again."))
+
+
+@blueprint.post("/people/accounts/<person_id>/administrator")
+def makes_administrator(person_id: str) -> AnyResponse:
+    """Let the person do everything on this server."""
+    accounts.make_admin(current.store(), current.caller(), person_id, is_admin=True)
+    return _done(person_id, gettext("An administrator of the server now."))
+
+
+@blueprint.post("/people/accounts/<person_id>/no-administrator")
+def unmakes_administrator(person_id: str) -> AnyResponse:
+    """Let them do it no longer."""
+    accounts.make_admin(current.store(), current.caller(), person_id, is_admin=False)
+    if person_id == current.caller().id:
+        return redirect("/", 303)
+    return _done(person_id, gettext("No longer an administrator of the server."))
+
+
+@blueprint.post("/people/accounts/<person_id>/second-factor/off")
+def takes_second_factor_off(person_id: str) -> AnyResponse:
+    """For who lost the device and the codes."""
+    second_factor.take_off(current.store(), current.caller(), directory.account(current.store(), person_id).id)
+    return _done(person_id, gettext("The second step is off for this account."))
+
+
+@blueprint.post("/people/accounts/<person_id>/password-link")
+def makes_password_link(person_id: str) -> Response:
+    """A link to set a password, shown this once."""
+    code = links.make(current.store(), current.caller(), person_id, "password")
+    return _account(person_id, password_link=browser.address() + url_for("pages.entry.password_page", code=code))
+
+
+@blueprint.post("/people/accounts/<person_id>/address-link")
+def makes_address_link(person_id: str) -> Response:
+    """A link to confirm the address, shown this once; whoever makes it sends it there."""
+    found = directory.account(current.store(), person_id)
+    code = links.make(current.store(), current.caller(), person_id, "address", found.email or "")
+    return _account(person_id, address_link=browser.address() + url_for("pages.entry.address_page", code=code))
+
+
+@blueprint.get("/people/<federation_id>")
+def team(federation_id: str) -> Response:
+    """The people of a federation, and who is invited."""
+    store = current.store()
+    own = roles.role_in(store, current.caller(), federation_id)
+    invites, gives = roles.is_at_least(own, "coordinator"), roles.is_at_least(own, "administrator")
+    return web.page(
+        "pages/team.html",
+        tabs=tabs(federation_id),
+        federation_id=federation_id,
+        federation=_name(federation_id),
+        holders=roles.holders(store, federation_id),
+        invites=invites,
+        gives=gives,
+        invitations=invitations.listed(store, federation_id) if invites else [],
+        reader=current.caller().id,
+    )
+
+
+@blueprint.get("/people/<federation_id>/roles/<person_id>")
+def role(federation_id: str, person_id: str) -> Response:
+    """What a person is in the federation, and a form to change it."""
+    return web.page(
+        "pages/role.html",
+        federation_id=federation_id,
+        federation=_name(federation_id),
+        holder=_holder(federation_id, person_id),
+        roles=roles.ROLES,
+    )
+
+
+@blueprint.post("/people/<federation_id>/roles/<person_id>")
+def gives_role(federation_id: str, person_id: str) -> AnyResponse:
+    """Make the person something else."""
+    holder = _holder(federation_id, person_id)
+    given = next((each for each in roles.ROLES if each == request.form.get("role")), holder.role)
+    roles.give(current.store(), current.caller(), federation_id, person_id, given)
+    return _team(federation_id, gettext("%(name)s: %(role)s from now on.", name=holder.name, role=str(ROLES[given])))
+
+
+@blueprint.post("/people/<federation_id>/roles/<person_id>/take")
+def takes_role(federation_id: str, person_id: str) -> AnyResponse:
+    """Let the person have nothing to do with the federation any more."""
+    holder = _holder(federation_id, person_id)
+    roles.take(current.store(), current.caller(), federation_id, person_id)
+    if person_id == current.caller().id and not current.caller().is_admin:
+        return redirect("/", 303)
+    return _team(federation_id, gettext("%(name)s no longer belongs to the federation.", name=holder.name))
+
+
+def _holder(federation_id: str, person_id: str) -> Holder:
+    found = roles.holders(current.store(), federation_id)
+    holder = next((each for each in found if each.person_id == person_id), None)
+    if holder is None:
+        raise NotFound(f"the person {person_id} has no role in this federation; invite them")
+    return holder
+
+
+def _name(federation_id: str) -> str:
+    return next(each.federation for each in places.belongings() if each.federation_id == federation_id)
+
+
+def _account(person_id: str, **made: str) -> Response:
+    store = current.store()
+    found: Account = directory.account(store, person_id)
+    return web.page(
+        "pages/person.html",
+        account=found,
+        roles=directory.roles_of(store, person_id),
+        is_own=person_id == current.caller().id,
+        made=made,
+    )
+
+
+def _done(person_id: str, sentence: str) -> AnyResponse:
+    flash(sentence, State.DONE)
+    return redirect(url_for("pages.people.account", person_id=person_id), 303)
+
+
+def _team(federation_id: str, sentence: str) -> AnyResponse:
+    flash(sentence, State.DONE)
+    return redirect(url_for("pages.people.team", federation_id=federation_id), 303)

@@ -1,0 +1,148 @@
+"""How one signs in: password, second factor, and the browsers that are signed in."""
+
+from __future__ import annotations
+
+import segno
+from flask import Blueprint, Response, flash, redirect, request, url_for
+from flask_babel import gettext
+from markupsafe import Markup
+from werkzeug import Response as AnyResponse
+
+from fedflow import web
+from fedflow.server.api import current
+from fedflow.server.api.slots import TRANSFERS
+from fedflow.server.errors import Forbidden, Unprocessable
+from fedflow.server.pages import agents
+from fedflow.server.pages.account import tabs
+from fedflow.server.pages.entry import HASHING, MOST_AT_ONCE
+from fedflow.server.pages.faults import beside
+from fedflow.server.services import accounts, passwords, second_factor, sign_in
+from fedflow.web.states import State
+
+blueprint = Blueprint("security", __name__)
+
+
+@blueprint.get("/account/sign-in")
+def overview() -> Response:
+    """Password, second factor, browsers."""
+    return _page({})
+
+
+@blueprint.post("/account/password")
+def changes_password() -> AnyResponse:
+    """Another password; other browsers are signed out."""
+    old, new = request.form.get("old", ""), request.form.get("new", "")
+    try:
+        with TRANSFERS.held(HASHING, MOST_AT_ONCE):
+            accounts.change_password(current.store(), current.caller(), old, new)
+    except Forbidden as error:
+        return _page(beside(error, "old"))
+    except Unprocessable as error:
+        return _page({"new": beside(error)["password"]})
+    return _done(gettext("Your password is changed, and your other browsers are signed out."))
+
+
+@blueprint.post("/account/second-factor")
+def begins() -> AnyResponse:
+    """Make a secret for another device, once the password is given."""
+    if (faults := _confirmed()) is not None:
+        return _page(faults)
+    second_factor.begin(current.store(), current.caller())
+    return redirect(url_for("pages.security.device"), 303)
+
+
+@blueprint.get("/account/second-factor")
+def device() -> AnyResponse:
+    """The secret as a picture and as text, and a field for the device's first code."""
+    return _device({})
+
+
+@blueprint.post("/account/second-factor/code")
+def confirms() -> AnyResponse:
+    """Ask for the second factor from now on; the codes for the device's loss are shown this once."""
+    try:
+        codes = second_factor.confirm(current.store(), current.caller(), request.form.get("code", ""))
+    except Unprocessable as error:
+        return _device(beside(error))
+    return web.page("pages/recovery.html", codes=codes)
+
+
+@blueprint.post("/account/second-factor/off")
+def takes_off() -> AnyResponse:
+    """Sign in with the password alone again."""
+    if (faults := _confirmed()) is not None:
+        return _page(faults)
+    caller = current.caller()
+    second_factor.take_off(current.store(), caller, caller.id)
+    return _done(gettext("The second step is off: your password alone signs you in."))
+
+
+@blueprint.post("/account/browsers/<browser_id>/end")
+def ends(browser_id: str) -> AnyResponse:
+    """Sign one of the reader's browsers out."""
+    sign_in.end(current.store(), current.caller(), browser_id)
+    return _done(gettext("That browser is signed out."))
+
+
+@blueprint.post("/account/browsers/end")
+def ends_others() -> AnyResponse:
+    """Sign all of them out but this one."""
+    sign_in.end_others(current.store(), current.caller())
+    return _done(gettext("All other browsers are signed out."))
+
+
+def _confirmed() -> dict[str, list[str]] | None:
+    """The fault where the password that the form brings is wrong."""
+    try:
+        with TRANSFERS.held(HASHING, MOST_AT_ONCE):
+            sign_in.confirm(current.store(), current.caller(), request.form.get("password", ""))
+    except Forbidden as error:
+        return beside(error, "password")
+    return None
+
+
+def _page(faults: dict[str, list[str]]) -> Response:
+    store, caller = current.store(), current.caller()
+    here = caller.via.removeprefix("sign-in ")
+    browsers = [
+        {
+            "id": each.id,
+            "name": agents.named(each.agent),
+            "address": each.address,
+            "seen": each.seen_at,
+            "began": each.created_at,
+            "is_here": each.id == here,
+        }
+        for each in sign_in.browsers(store, caller)
+    ]
+    browsers.sort(key=lambda each: not each["is_here"])
+    return web.page(
+        "pages/security.html",
+        status=422 if faults else 200,
+        tabs=tabs("pages.security.overview"),
+        browsers=browsers,
+        is_on=second_factor.is_on(store, caller),
+        faults=faults,
+        fewest=passwords.FEWEST,
+    )
+
+
+def _device(faults: dict[str, list[str]]) -> AnyResponse:
+    begun = second_factor.begun(current.store(), current.caller())
+    if begun is None:
+        return redirect(url_for("pages.security.overview"), 303)
+    drawn = segno.make(begun.address, error="m", micro=False)
+    picture = drawn.svg_inline(scale=4, border=4, dark="#000", light="#fff", omitsize=False)
+    secret = " ".join(begun.secret[at : at + 4] for at in range(0, len(begun.secret), 4))
+    return web.page(
+        "pages/device.html",
+        status=422 if faults else 200,
+        picture=Markup(picture),  # noqa: S704 - drawn by segno: a path, no text of anybody's
+        secret=secret,
+        faults=faults,
+    )
+
+
+def _done(sentence: str) -> AnyResponse:
+    flash(sentence, State.DONE)
+    return redirect(url_for("pages.security.overview"), 303)
