@@ -77,7 +77,7 @@ def why(now: Standing) -> str:  # noqa: PLR0911 - one for each state
     if now.status is Status.FAILED:
         return str(
             gettext(
-                "It failed in round %(number)s: %(reason)s. What was committed stays; mend the cause, and let it go on.",
+                "It failed in round %(number)s: %(reason)s. What was committed stays. Mend the cause, then go on.",
                 number=now.round,
                 reason=now.message,
             )

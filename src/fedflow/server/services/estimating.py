@@ -53,7 +53,7 @@ def known(store: Store, federation_id: str) -> Known:
         members = tuple(session.scalars(select(Member.name).where(*here).order_by(Member.created_at, Member.id)))
         examples: dict[str, int] = {}
         for name, count in session.execute(told):
-            examples.setdefault(name, count)
+            examples.setdefault(name, count or 0)
         step_s: dict[str, float] = {}
         for name, metrics in session.execute(paces):
             steps, seconds = metrics.get("steps", 0.0), metrics.get("seconds", 0.0)
