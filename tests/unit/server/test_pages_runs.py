@@ -1,0 +1,217 @@
+"""Pages of runs: who sees them, what they say, what a coordinator does there, and what a new run will cost."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+from flask import Flask
+from sqlalchemy.orm import Session
+from tests.unit.server.page_setting import Site
+from tests.unit.server.run_setting import MEMBERS, Setting, adapter, plan_of
+from tests.unit.server.test_run_view import counted
+
+from fedflow.federation.protocol import Told
+from fedflow.server.api import events as streams
+from fedflow.server.database.tables import Job, Run
+from fedflow.server.services import federations, jobs, run_list, runs, scores
+from fedflow.server.services.identity import SERVER
+from fedflow.server.services.scores import Measured
+from fedflow.server.services.work import work_for
+from fedflow.server.settings import ServerSettings
+from fedflow.server.store import Store
+from fedflow.server.worker.main import EVALUATION, carry_out
+
+
+@pytest.fixture
+def settings(tmp_path) -> ServerSettings:  # type: ignore[no-untyped-def]
+    """The services are tested on both databases; pages on one."""
+    return ServerSettings(folder=tmp_path / "data")
+
+
+@pytest.fixture
+def site(app: Flask, store: Store, setting: Setting) -> Site:
+    assert setting.run
+    return Site.of(app, store)
+
+
+def text_of(page: str) -> str:
+    """What a page says, without tags, in one line."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+def test_a_run_says_how_it_goes_and_why_it_waits(site: Site, setting: Setting) -> None:
+    site.account("vera", "viewer")
+    reader = site.reader("vera")
+    work_for(site.store, setting.callers["a"], (Told("hours", setting.run, 1),))
+    setting.hand_in("b", 1, adapter(1), examples=7)
+    page = reader.get(f"/runs/{setting.run}").text
+    said = text_of(page)
+    assert "1 of 3 updates are in. It waits for a (trains at other hours, as its owner wants), c (last seen" in said
+    assert "is the deadline: with 2 updates the round closes then" in said
+    assert "Update accepted 7 pictures" in said
+    assert "Pause run" not in said, "a viewer looks"
+    assert text_of(reader.get("/runs").text).count("test Running 1 of 2") == 1
+    assert "New run" not in reader.get("/runs").text
+
+
+def test_nobody_is_led_to_the_sign_in_and_strangers_see_nothing(site: Site, setting: Setting) -> None:
+    address = f"/runs/{setting.run}"
+    answer = site.reader().get(address)
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/sign-in?next=/runs/{setting.run}")
+    other = federations.create(site.store, "other")
+    Site(site.app, site.store, other).account("stranger", "administrator")
+    stranger = site.reader("stranger")
+    assert stranger.get(address).status_code == 404
+    assert stranger.get(f"{address}/stream").status_code == 404
+    assert stranger.post(f"{address}/stop").status_code == 404
+    assert "No runs yet" in stranger.get("/runs").text
+    assert setting.status() == "running"
+
+
+def test_a_coordinator_pauses_goes_on_closes_and_stops(site: Site, setting: Setting) -> None:
+    site.account("cora", "coordinator")
+    site.account("vera", "viewer")
+    address = f"/runs/{setting.run}"
+    assert site.reader("vera").post(f"{address}/pause").status_code == 403
+    cora = site.reader("cora")
+    assert cora.post(f"{address}/pause").status_code == 303
+    assert setting.status() == "paused"
+    assert "Nothing is handed out until it goes on" in text_of(cora.get(address).text)
+    assert cora.post(f"{address}/resume").status_code == 303
+    cora.post(f"{address}/close-round")
+    assert "fewer than 2 are never joined" in text_of(cora.get(address).text), "what cannot be done is said"
+    for seed, member in enumerate(("a", "b")):
+        setting.hand_in(member, 1, adapter(seed + 1))
+    assert "Close round now" in cora.get(address).text
+    cora.post(f"{address}/close-round")
+    setting.aggregate()
+    assert setting.work("a").round == 2
+    cora.post(f"{address}/stop")
+    assert setting.status() == "stopped"
+    assert "It was stopped in round 2" in text_of(cora.get(address).text)
+    assert site.reader("cora").post(f"{address}/fly").status_code in (404, 405)
+
+
+def test_another_sites_form_changes_nothing(site: Site, setting: Setting) -> None:
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    answer = cora.client.post(f"/runs/{setting.run}/stop", data={"csrf_token": "guessed"})
+    assert answer.status_code == 403
+    assert setting.status() == "running"
+
+
+def test_who_declined_can_be_asked_again(site: Site, setting: Setting) -> None:
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    runs.consent(site.store, setting.callers["c"], setting.run, False, 1, "")
+    assert "Ask again" in cora.get(f"/runs/{setting.run}").text
+    cora.post(f"/runs/{setting.run}/ask-again", {"member": "c"})
+    assert "c is asked again." in text_of(cora.get(f"/runs/{setting.run}").text)
+    assert setting.work("c").action == "consent"
+
+
+def test_charts_figures_and_gallery_stand_on_the_page(site: Site, setting: Setting) -> None:
+    store = site.store
+    with store.begin() as session:
+        scores.ask(session, store, _scored(session, setting), 0)
+    for seed, member in enumerate(MEMBERS):
+        setting.hand_in(member, 1, adapter(seed + 1), metrics={"last_loss": 0.2})
+    setting.aggregate()
+    picture = store.blobs.put(b"\x89PNG picture")
+    for job_id in jobs.waiting(store, ("evaluate",)):
+        asked = scores.to_score(store, _job(store, job_id))
+        assert asked is not None
+        features = store.blobs.put(b"features")
+        figures = (90.0, 0.3, 0.2, 0.4, "icons-v1", "as it is", 200)
+        scores.keep(store, setting.run, asked, Measured(*figures, features, ["<b>cat</b>"], [picture], 1.0))
+    for job_id in jobs.waiting(store, ("chart",)):
+        carry_out(store, ServerSettings(folder=store.folder), EVALUATION, job_id, "worker")
+    site.account("vera", "viewer")
+    vera = site.reader("vera")
+    page = vera.get(f"/runs/{setting.run}").text
+    assert page.count("<svg stroke-linejoin") == 3
+    assert "style=" not in page
+    assert "&lt;b&gt;cat&lt;/b&gt;" in page
+    assert "<b>cat" not in page
+    shown = vera.get(f"/pictures/{picture}")
+    assert (shown.data, shown.mimetype) == (b"\x89PNG picture", "image/png")
+    assert vera.get(f"/pictures/{features}").status_code == 404, "a viewer reads no features"
+    drawn = text_of(vera.get(f"/runs/{setting.run}?by=nobody").text)
+    assert "Gallery Aggregated a b c Prompt Base Round 1 <b>cat</b>" in drawn
+
+
+def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting: Setting) -> None:
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    page = cora.get("/runs/new").text
+    fields = dict(re.findall(r'<input type="hidden" name="(federation_id|identifier)" value="([^"]+)"', page))
+    assert page.count('name="member"') == 3
+    assert re.search(r"0\.\d+ MB from each member, each round", text_of(page))
+    crowded = cora.post("/runs/new/check", {**fields, "member": ["a", "b"], "network.quorum": "3"}).text
+    assert "3 of only 2 clients" in text_of(crowded)
+    wrong = {**fields, "member": ["a", "b"], "rounds": "0"}
+    checked = cora.post("/runs/new/check", wrong).text
+    assert "Must be at least 1." in checked
+    assert "Told when every field is right." in checked
+    assert cora.post("/runs/new", wrong).status_code == 422
+    right = {**fields, "member": ["a", "b"], "name": "autumn", "rounds": "4"}
+    first, again = cora.post("/runs/new", right), cora.post("/runs/new", right)
+    assert first.status_code == 303
+    assert first.headers["Location"] == again.headers["Location"], "a form that is sent twice starts one run"
+    named = [line for line in run_list.newest(site.store, SERVER) if line.name == "autumn"]
+    assert [(line.rounds, line.status) for line in named] == [(4, "preparing")]
+    assert "Being prepared" in cora.get(first.headers["Location"]).text
+
+
+def test_who_coordinates_nothing_starts_nothing(site: Site) -> None:
+    site.account("vera", "viewer")
+    vera = site.reader("vera")
+    assert vera.get("/runs/new").status_code == 403
+    assert vera.post("/runs/new", {"federation_id": site.federation_id, "name": "mine"}).status_code == 403
+    site.account("cora", "coordinator")
+    other = federations.create(site.store, "other")
+    assert site.reader("cora").get(f"/runs/new?federation_id={other}").status_code == 403
+
+
+def test_the_stream_tells_that_something_changed(site: Site, setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedflow.server.pages.runs.STREAM_S", 1.5)
+    site.account("vera", "viewer")
+    answer = site.reader("vera").client.get(f"/runs/{setting.run}/stream", buffered=False)
+    told = iter(answer.response)
+    assert b"retry" in _bytes(next(told))
+    runs.pause(site.store, setting.run)
+    assert b"event: changed" in _bytes(next(told))
+    assert list(told) == []
+    answer.close()
+    streams.STREAMS.enter(1)  # its place is free again
+    streams.STREAMS.leave()
+
+
+def test_a_list_takes_as_many_queries_whatever_its_length(site: Site, setting: Setting) -> None:
+    with counted(site.store) as few:
+        assert len(run_list.newest(site.store, SERVER)) == 1
+    for number in range(5):
+        runs.create(site.store, site.federation_id, plan_of(name=f"run {number}"))
+    with counted(site.store) as many:
+        found = run_list.newest(site.store, SERVER)
+    assert [line.name for line in found] == [*(f"run {number}" for number in range(4, -1, -1)), "test"]
+    assert len(many) == len(few)
+    assert [line.name for line in run_list.newest(site.store, SERVER, None, found[2].id, 2)] == ["run 1", "run 0"]
+    assert setting.run == found[-1].id
+
+
+def _bytes(chunk: object) -> bytes:
+    return chunk if isinstance(chunk, bytes) else str(chunk).encode()
+
+
+def _scored(session: Session, setting: Setting) -> Run:
+    run = session.get_one(Run, setting.run)
+    run.prepared = {**(run.prepared or {}), "scored": True}
+    return run
+
+
+def _job(store: Store, job_id: str) -> Job:
+    with store.read() as session:
+        return session.get_one(Job, job_id)
