@@ -135,7 +135,7 @@ def test_charts_figures_and_gallery_stand_on_the_page(site: Site, setting: Setti
     assert "style=" not in page
     assert "&lt;b&gt;cat&lt;/b&gt;" in page
     assert "<b>cat" not in page
-    shown = vera.get(f"/pictures/{picture}")
+    shown = vera.get(f"/pictures/{picture}", buffered=True)
     assert (shown.data, shown.mimetype) == (b"\x89PNG picture", "image/png")
     assert vera.get(f"/pictures/{features}").status_code == 404, "a viewer reads no features"
     drawn = text_of(vera.get(f"/runs/{setting.run}?by=nobody").text)
