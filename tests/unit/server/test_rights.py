@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 from flask import Flask
 from tests.unit.server.conftest import Api, Machine
+from tests.unit.server.reader import Reader, told
 from tests.unit.server.run_setting import Setting
 
 from fedflow.errors import RunError
@@ -130,6 +131,8 @@ def _is_expected(endpoint: str, caller: Caller | None, role: RoleName | None) ->
     right = rights.RIGHTS[endpoint]
     if right.who == "anyone":
         return True
+    if right.who == "reader":
+        return caller is not None and _may_read(right, caller, role)
     if caller is None or right.who not in ("caller", caller.kind):
         return False
     if caller.kind == "device":
@@ -137,6 +140,10 @@ def _is_expected(endpoint: str, caller: Caller | None, role: RoleName | None) ->
     if right.admin and not caller.is_admin:
         return False
     return right.role is None or roles.is_at_least(role, right.role)
+
+
+def _may_read(right: rights.Right, caller: Caller, role: RoleName | None) -> bool:
+    return (caller.is_admin or not right.admin) and (right.role is None or roles.is_at_least(role, right.role))
 
 
 NOT_WALKED = {
@@ -178,6 +185,76 @@ def test_the_table_and_the_walk_agree(walk: Walk, who: str) -> None:
     differing = {route: walked[route] for route in walked if walked[route] != expected[route]}
     assert differing == {}
     assert len(walked) > 40
+
+
+def _reader(walk: Walk, name: str | None) -> Reader:
+    reader = Reader.of(walk.app)
+    if name is not None:
+        assert reader.sign_in(name).status_code == 303
+    return reader
+
+
+def _pages(app: Flask) -> list[tuple[str, str, str]]:
+    """Endpoint, method and rule of every page."""
+    return [
+        (rule.endpoint, method, rule.rule)
+        for rule in app.url_map.iter_rules()
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
+        if rule.endpoint.startswith(("pages.", "web."))
+    ]
+
+
+@pytest.mark.parametrize("who", ["nobody", "stranger", *ROLES, "admin"])
+def test_the_table_and_the_walk_agree_on_pages(walk: Walk, who: str) -> None:
+    caller: Caller | None = None
+    role = next((each for each in ROLES if each == who), "administrator" if who == "admin" else None)
+    if who == "admin":
+        code = invitations.first(walk.store)
+        accounts.register(walk.store, "admin", "admin@example.org", PASSWORD, code, "")
+        caller = Caller("person", identity.FIRST, is_admin=True)
+    elif who == "stranger":
+        caller = walk.person("stranger", federations.create(walk.store, "other"), "administrator")
+    elif role is not None:
+        caller = walk.person(who, walk.federation_id, role)
+    reader = _reader(walk, None if caller is None else who)
+    expected, walked = {}, {}
+    for endpoint, method, rule in _pages(walk.app):
+        path = walk.path(endpoint, rule, caller)
+        answer = reader.get(path) if method == "GET" else reader.post(path)
+        assert answer.status_code < 500, (method, path)
+        words = told(answer) if answer.mimetype == "text/html" else ""
+        refused = answer.status_code in (401, 403) or answer.headers.get("Location", "").startswith("/sign-in?")
+        refused |= answer.status_code == 404 and "or it is not yours to see" in words
+        if caller is None and rights.RIGHTS[endpoint].who == "reader":
+            refused |= answer.headers.get("Location") == "/sign-in"
+            assert answer.status_code == (303 if method == "GET" else 401), path
+        expected[f"{endpoint} {method}"] = _is_expected(endpoint, caller, role)
+        walked[f"{endpoint} {method}"] = not refused
+        if reader.cookie() is None and caller is not None:  # it was signed out, as it should be
+            reader = _reader(walk, who)
+    differing = {route: walked[route] for route in walked if walked[route] != expected[route]}
+    assert differing == {}
+    assert len(walked) >= 55
+
+
+def test_no_page_takes_a_form_that_it_did_not_give(walk: Walk) -> None:
+    accounts.register(walk.store, "admin", "admin@example.org", PASSWORD, invitations.first(walk.store), "")
+    reader, elsewhere = _reader(walk, "admin"), Reader.of(walk.app)
+    own, strange = reader.guard(), elsewhere.guard()
+    forms = [(endpoint, rule) for endpoint, method, rule in _pages(walk.app) if method == "POST"]
+    assert len(forms) > 25
+    for endpoint, rule in forms:
+        path = walk.path(endpoint, rule, None)
+        for fields, headers in (
+            ({}, {}),
+            ({"csrf_token": "x"}, {}),
+            ({"csrf_token": strange}, {}),
+            ({"csrf_token": own}, {"Sec-Fetch-Site": "cross-site"}),
+            ({"csrf_token": own}, {"Sec-Fetch-Site": "same-site"}),
+        ):
+            answer = reader.client.post(path, data=fields, headers=headers)
+            assert answer.status_code == 403, (path, fields, headers)
+            assert "The page was open for too long, and nothing was changed." in told(answer)
 
 
 def test_lists_hold_what_is_the_callers_alone(walk: Walk) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from flask import Blueprint, Response, flash, redirect, request, url_for
-from flask_babel import gettext
+from flask_babel import force_locale, get_locale, gettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
@@ -47,7 +47,8 @@ def saves() -> AnyResponse:
         accounts.rename(current.store(), current.caller(), name, locale)
     except Unprocessable as error:
         return _profile({"name": name, "locale": locale or ""}, beside(error))
-    flash(gettext("Saved."), State.DONE)
+    with force_locale(locale or str(get_locale())):  # the next page speaks it
+        flash(gettext("Saved."), State.DONE)
     answer = redirect(url_for("pages.account.profile"), 303)
     answer.delete_cookie(languages.COOKIE)  # what was chosen here counts, and not what was chosen in this browser
     return answer

@@ -32,6 +32,6 @@ class Watch:
         asked_at = store.clock()
         with self._lock:
             last = self._last
-            if last is None or asked_at - last.at >= KEPT_S or (anew and last.at < asked_at):
+            if last is None or asked_at - last.at >= KEPT_S or (anew and last.at <= asked_at):
                 last = self._last = Looked(audit.verify(store), store.clock())
             return last

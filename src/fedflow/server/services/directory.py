@@ -65,7 +65,7 @@ def names(store: Store, person_ids: set[str]) -> dict[str, str]:
     """What people are called, by their identifiers."""
     with store.read() as session:
         found = session.execute(select(Person.id, Person.name).where(Person.id.in_(person_ids)))
-        return dict(found.tuples().all())
+        return dict(found.all())
 
 
 def person_of(store: Store, email: str) -> str:

@@ -92,15 +92,22 @@ def first(store: Store) -> str | None:
 def seen(store: Store, code: str) -> Invited:
     """What an invitation is for. Raises NotFound, Gone."""
     with store.read() as session:
-        return _told(session, store, _row(session, store, code))
+        row = _row(session, store, code)
+        name = None if row.federation_id is None else session.get_one(Federation, row.federation_id).name
+        return _told(store, row, name)
 
 
 def listed(store: Store, federation_id: str | None) -> list[Invited]:
     """Invitations that nobody has used and that still hold: a federation's, or those to the server alone."""
-    query = select(Invitation).where(Invitation.federation_id == federation_id, Invitation.used_at.is_(None))
-    query = query.where(Invitation.expires_at > store.clock()).order_by(Invitation.created_at)
+    query = (
+        select(Invitation, Federation.name)
+        .outerjoin(Federation, Federation.id == Invitation.federation_id)
+        .where(Invitation.federation_id == federation_id, Invitation.used_at.is_(None))
+        .where(Invitation.expires_at > store.clock())
+        .order_by(Invitation.created_at)
+    )
     with store.read() as session:
-        return [_told(session, store, row) for row in session.scalars(query)]
+        return [_told(store, row, name) for row, name in session.execute(query)]
 
 
 def withdraw(store: Store, caller: Caller, invitation_id: str, federation_id: str | None) -> None:
@@ -173,7 +180,6 @@ def _row(session: Session, store: Store, code: str, *, lock: bool = False) -> In
     return row
 
 
-def _told(session: Session, store: Store, row: Invitation) -> Invited:
-    federation = None if row.federation_id is None else session.get_one(Federation, row.federation_id).name
+def _told(store: Store, row: Invitation, federation: str | None) -> Invited:
     left_s = max(0.0, row.expires_at - store.clock())
     return Invited(row.id, federation, row.role, row.member_name, row.email, row.is_admin, left_s)

@@ -60,7 +60,7 @@ def members_of(store: Store, federation_ids: Collection[str]) -> dict[str, int]:
         .group_by(Member.federation_id)
     )
     with store.read() as session:
-        return dict(session.execute(query).tuples().all())
+        return dict(session.execute(query).all())
 
 
 def stuck_runs(store: Store, belongings: Collection[Belonging]) -> list[RunLine]:

@@ -1,0 +1,150 @@
+"""The pages of a real server in a real Chromium: from the first start's link to the audit log."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import Watched, chromium
+from network import SETTINGS, start_command, wait_for
+from playwright.sync_api import Browser, Page, expect
+
+PASSWORD = "violet tram eats seven maps"  # noqa: S105 - a test's
+START_S = 60.0
+
+
+class Server:
+    """`fedflow server` as its own process, and the lines that it prints first."""
+
+    def __init__(self, folder: Path, log: Path) -> None:
+        self.log = log
+        words = ["server", "--folder", str(folder), "--port", "0"]
+        self.process = start_command(words, {**os.environ, **SETTINGS}, log)
+
+    def told(self, pattern: str) -> str:
+        """What the pattern's group finds in the output, once it is there."""
+        return wait_for(lambda: re.search(pattern, self.log.read_text(encoding="utf-8")), START_S, pattern)[1]
+
+    def end(self) -> None:
+        """SIGTERM, as a service manager sends it."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(START_S)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "data", tmp_path / "first.log")
+    try:
+        yield server
+    finally:
+        server.end()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+def submit(page: Page, name: str) -> None:
+    page.locator("main").get_by_role("button", name=name, exact=True).click()
+
+
+def heading(page: Page, words: str) -> None:
+    expect(page.get_by_role("heading", level=1)).to_have_text(words)
+
+
+def comes_first(page: Page, link: str) -> None:
+    """The first coordinator sets up the account by the link that the server printed."""
+    page.goto(link)
+    heading(page, "Set up your account")
+    page.get_by_label("Your name").fill("Ada Lovelace")
+    page.get_by_label("E-mail address").fill("ada@example.org")
+    page.get_by_label("Password").fill(PASSWORD)
+    submit(page, "Make account")
+    heading(page, "Overview")
+    expect(page.locator("#flashes")).to_contain_text("Welcome to FedFlow, Ada Lovelace.")
+
+
+def invites(page: Page) -> str:
+    """She invites a participant from the overview's empty state, and gets the link."""
+    page.get_by_role("link", name="Invite the first participant").click()
+    expect(page.get_by_role("radio", name="participant")).to_be_checked()
+    page.get_by_role("textbox", name="Member").fill("Atelier Nord")
+    submit(page, "Make invitation")
+    heading(page, "The invitation is ready")
+    return page.locator(".copyable code").inner_text()
+
+
+def takes_it_up(page: Page, invitation: str) -> None:
+    """Another person makes an account with it: in Ukrainian, and without scripts."""
+    page.goto(invitation)
+    expect(page.locator("h1")).to_have_text("Приєднатися до «federation»")
+    page.locator("[name=name]").fill("Іван Петренко")
+    page.locator("[name=email]").fill("ivan@example.org")
+    page.locator("[name=password]").fill(PASSWORD)
+    page.locator("main button.primary").click()
+    expect(page.locator("h1")).to_have_text("Огляд")
+    expect(page.locator(".rail .places")).to_contain_text("Люди")
+    expect(page.locator(".rail .places")).not_to_contain_text("Аудит")
+
+
+def sees_both(page: Page) -> None:
+    """The first one finds the other among the people, and what was done in the log."""
+    page.get_by_role("link", name="Done").click()
+    row = page.get_by_role("row").filter(has_text="Іван Петренко")
+    expect(row).to_contain_text("participant")
+    expect(row).to_contain_text("Atelier Nord")
+    page.locator(".rail").get_by_role("link", name="Audit").click()
+    expect(page.locator("#chain")).to_contain_text(re.compile(r"The chain verifies: \d+ entries"))
+    entry = page.get_by_role("row").filter(has_text="took up an invitation").first
+    expect(entry).to_contain_text("Іван Петренко")
+    expect(page.get_by_role("row").filter(has_text="member: Atelier Nord").first).to_be_visible()
+
+
+def test_from_the_first_link_to_a_second_person(server: Server, browser: Browser, tmp_path: Path) -> None:
+    address = server.told(r"listening on (http://[\d.:]+)")
+    link = server.told(r"Set up the first account: \S+(/invitation/\S+)")
+    first = Watched(browser.new_context(base_url=address, locale="en"))
+    second = Watched(browser.new_context(base_url=address, locale="uk", java_script_enabled=False))
+    page = first.page
+    comes_first(page, link)
+    first.check_quiet()
+    invitation = invites(page)
+    assert invitation.startswith(f"{address}/invitation/")
+    takes_it_up(second.page, invitation)
+    sees_both(page)
+    first.check_quiet()
+    for path in ("/", "/people", "/audit", "/account", "/account/sign-in", "/account/tokens", "/account/data"):
+        page.set_viewport_size({"width": 1280, "height": 800})
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+        first.check_quiet()
+        page.set_viewport_size({"width": 320, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320, path
+    page.goto("/account/sign-in")
+    page.locator("form[action$=second-factor]").get_by_label("Your password").fill(PASSWORD)
+    submit(page, "Set it up")
+    expect(page.locator(".qr svg path").first).to_be_visible()
+    first.check_quiet()
+    page.goto("/account")
+    submit(page, "Sign out")
+    heading(page, "Sign in")
+    page.goto("/audit")
+    page.get_by_label("E-mail address").fill("ada@example.org")
+    page.get_by_label("Password").fill(PASSWORD)
+    submit(page, "Sign in")
+    heading(page, "Audit")
+    first.check_quiet()
+    server.end()
+    again = Server(tmp_path / "data", tmp_path / "again.log")
+    try:
+        again.told(r"(listening on) http")
+        assert "/invitation/" not in again.log.read_text(encoding="utf-8")
+    finally:
+        again.end()

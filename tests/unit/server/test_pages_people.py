@@ -1,0 +1,263 @@
+"""People, invitations, the audit log and the overview, as a browser shows them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import event, update
+from tests.unit.server.page_setting import Site
+from tests.unit.server.reader import OTHER, PASSWORD, Reader, faults, told, value_of
+
+from fedflow.plan import Plan
+from fedflow.server.database.people import AuditEntry
+from fedflow.server.database.tables import Run
+from fedflow.server.services import accounts, directory, federations, invitations, links, overview, roles
+from fedflow.server.services.identity import FIRST, SERVER, Caller
+from fedflow.server.services.roles import Belonging
+from fedflow.server.settings import ServerSettings
+from fedflow.server.store import Store
+
+
+@pytest.fixture
+def site(app: Flask, store: Store) -> Site:
+    return Site.of(app, store)
+
+
+class TestPages:
+    """Pages on one database; the services below on both."""
+
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> ServerSettings:
+        return ServerSettings(folder=tmp_path / "data")
+
+    def test_an_administrator_finds_shuts_and_helps_people(self, site: Site) -> None:
+        site.account("boss")
+        ada = site.account("ada", "viewer")
+        reader, her = site.reader("boss"), site.reader("ada")
+        assert "2 accounts" in told(reader.get("/people"))
+        found = told(reader.get("/people?search=ADA%40"))
+        assert "1 account" in found
+        assert "boss@example.org" not in found
+        assert "Nobody found" in told(reader.get("/people?search=%25"))
+        path = f"/people/accounts/{ada}"
+        assert "federation (viewer)" in re.sub(r" \(", " (", told(reader.get(path)))
+        assert reader.post(f"{path}/shut").status_code == 303
+        assert her.get("/").status_code == 303
+        assert "Shut" in told(reader.get("/people"))
+        assert reader.post(f"{path}/open").status_code == 303
+        made = reader.post(f"{path}/password-link")
+        link = re.search(r"http://localhost(/password/[\w-]+)", made.text)
+        assert link is not None
+        assert link[1] not in reader.get(path).text
+        assert her.post(link[1], {"password": OTHER}).status_code == 303
+        assert her.sign_in("ada", OTHER).status_code == 303
+        made = reader.post(f"{path}/address-link")
+        link = re.search(r"http://localhost(/address/[\w-]+)", made.text)
+        assert link is not None
+        her.post(link[1])
+        assert "(confirmed)" in told(reader.get(path))
+        own = reader.post(f"/people/accounts/{FIRST}/shut")
+        assert own.status_code == 409
+        assert "This is your own account." in told(own)
+        last = reader.post(f"/people/accounts/{FIRST}/no-administrator")
+        assert "The server would be left without an administrator." in told(last)
+        reader.post(f"{path}/administrator")
+        assert her.get("/people").status_code == 200
+        assert reader.post(f"/people/accounts/{FIRST}/no-administrator").headers["Location"] == "/"
+        assert reader.get("/people").status_code == 403
+
+    def test_roles_are_changed_and_taken(self, site: Site) -> None:
+        boss, ada = site.account("boss", "administrator"), site.account("ada", "viewer")
+        reader = site.reader("boss")
+        team = f"/people/{site.federation_id}"
+        assert "2 people" in told(reader.get(team))
+        assert reader.post(f"{team}/roles/{ada}", {"role": "coordinator"}).headers["Location"] == team
+        assert "ada: coordinator from now on." in told(reader.get(team))
+        her = site.reader("ada")
+        assert her.get(f"{team}/invite").status_code == 200
+        assert her.get(f"{team}/roles/{boss}").status_code == 403
+        alone = reader.post(f"{team}/roles/{boss}", {"role": "viewer"})
+        assert alone.status_code == 409
+        assert "The federation would be left without an administrator." in told(alone)
+        assert reader.post(f"{team}/roles/{ada}/take").status_code == 303
+        assert her.get(team).status_code == 404
+        assert reader.post(f"{team}/roles/{ada}", {"role": "viewer"}).status_code == 404
+
+    def test_who_invites_gives_no_more_than_they_have(self, site: Site) -> None:
+        site.account("ada", "coordinator")
+        reader = site.reader("ada")
+        path = f"/people/{site.federation_id}/invite"
+        page = reader.get(path)
+        assert 'value="coordinator"' in page.text
+        assert 'value="administrator"' not in page.text
+        refused = reader.post(path, {"role": "administrator"})
+        assert refused.status_code == 422
+        assert "you can invite to no larger one" in told(refused)
+        lacking = reader.post(path, {"role": "participant", "email": "eve@example.org"})
+        assert "Name the member for a participant" in faults(lacking)["member"]
+        assert value_of(lacking, "email") == "eve@example.org"
+        for member in ("a/b", ".hidden", "x" * 81, "a\nb"):
+            assert "member" in faults(reader.post(path, {"role": "participant", "member": member}))
+        made = reader.post(path, {"role": "participant", "member": "Atelier Nord", "email": "eve@example.org"})
+        link = re.search(r"http://localhost(/invitation/[\w-]+)", made.text)
+        assert link is not None
+        team = reader.get(f"/people/{site.federation_id}")
+        assert "1 open invitation" in told(team)
+        assert link[1] not in team.text
+        withdraw = re.search(r'action="([^"]+/withdraw)"', team.text)
+        assert withdraw is not None
+        assert reader.post(withdraw[1]).status_code == 303
+        assert site.reader().get(link[1]).status_code == 404
+
+    def test_an_invitation_to_the_server_makes_another_administrator(self, site: Site) -> None:
+        site.account("boss")
+        reader = site.reader("boss")
+        made = reader.post("/people/invite", {"is_admin": ["off", "on"]})
+        link = re.search(r"http://localhost(/invitation/[\w-]+)", made.text)
+        assert link is not None
+        page = told(reader.get("/people"))
+        assert "Open invitations" in page
+        fields = {"name": "Eve", "email": "eve@example.org", "password": PASSWORD}
+        eve = site.reader()
+        eve.post(link[1], fields)
+        assert eve.get("/people").status_code == 200
+        reader.post("/people/invite", {"email": "x@example.org"})
+        withdraw = re.search(r'action="(/people/invitations/[^"]+/withdraw)"', reader.get("/people").text)
+        assert withdraw is not None
+        assert reader.post(withdraw[1]).status_code == 303
+
+    def test_the_audit_log_is_paged_filtered_and_verified(self, site: Site) -> None:
+        site.account("boss")
+        site.account("ada", "administrator")
+        other = federations.create(site.store, "other")
+        for _ in range(60):
+            invitations.make(site.store, SERVER, other, "viewer")
+        reader, hers = site.reader("boss"), site.reader("ada")
+        page = reader.get("/audit")
+        assert page.text.count('scope="row"') == 50
+        older = re.search(r'href="(/audit\?[^"]*before=\d+)"[^>]*>Older', page.text)
+        assert older is not None
+        assert reader.get(older[1].replace("&amp;", "&")).text.count('scope="row"') > 5
+        signed_in = told(reader.get("/audit?what=signed+in&actor=AD"))
+        assert "signed in browser" in signed_in
+        assert "boss signed" not in signed_in
+        of_ada = re.search(r'href="(/audit\?who=[^"]+)">ada<', page.text)
+        assert of_ada is not None
+        assert "What ada did." in told(reader.get(of_ada[1]))
+        assert "No entry fits these filters." in told(reader.get("/audit?what=run+stopped"))
+        assert reader.get("/audit?before=x").status_code == 200
+        assert reader.get(f"/audit?before={10**30}").status_code == 200
+        hers_page = told(hers.get(f"/audit/{site.federation_id}"))
+        assert "took up an invitation" in hers_page
+        assert "made an account" not in hers_page
+        assert "The chain verifies" in told(hers.get(f"/audit/{site.federation_id}/chain"))
+        with site.store.begin() as session:
+            session.execute(update(AuditEntry).where(AuditEntry.number == 2).values(actor="Mallory"))
+        assert "The chain verifies" in told(reader.get("/audit/chain"))  # it was looked at a moment ago
+        broken = told(reader.get("/audit/chain?anew=1"))
+        assert "The log is not as it was written." in broken
+        assert "entry 2 was altered" in broken
+
+    def test_the_overview_begins_with_what_waits(self, site: Site) -> None:
+        site.account("boss", "coordinator")
+        site.account("ada", "participant")
+        with site.store.begin() as session:
+            for number, status in enumerate(("done", "failed", "paused", "running", "running")):
+                session.add(_run(site.federation_id, number, status))
+        page = told(site.reader("boss").get("/"))
+        assert "2 things wait for you" in page
+        assert page.index("“run 2” in “federation” is paused") < page.index("“run 1” in “federation” failed in round 1")
+        assert "run 4 Running 1 of 12" in page
+        assert "run 0" not in page
+        assert "Nothing waits for you" in told(site.reader("ada").get("/"))
+
+    @pytest.mark.parametrize("path", ["/", "/people", "/people/{federation}", "/audit"])
+    def test_no_query_grows_with_the_rows(self, site: Site, path: str) -> None:
+        site.account("boss")
+        reader = site.reader("boss")
+        path = path.format(federation=site.federation_id)
+
+        def statements() -> int:
+            counted: list[str] = []
+
+            def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+                counted.append(statement)
+
+            engines = (site.store.engine, site.store._reading)
+            for engine in engines:
+                event.listen(engine, "before_cursor_execute", count)
+            assert reader.get(path).status_code == 200
+            for engine in engines:
+                event.remove(engine, "before_cursor_execute", count)
+            return len(counted)
+
+        reader.get(path)
+        before = statements()
+        for number in range(3):
+            site.account(f"person{number}", "viewer")
+            other = federations.create(site.store, f"other {number}")
+            invitations.make(site.store, SERVER, site.federation_id, "viewer")
+            with site.store.begin() as session:
+                session.add(_run(other, number, "failed"))
+        assert before > 2
+        assert statements() == before
+
+    def test_what_people_write_stays_text(self, site: Site) -> None:
+        site.account("boss")
+        evil = "<script>alert(1)</script>'\"><img src=x onerror=alert(1)>"[:80]
+        reader = site.reader("boss")
+        reader.post("/account", {"name": evil})
+        other = federations.create(site.store, evil)
+        made = reader.post(f"/people/{other}/invite", {"role": "participant", "member": "<b onclick=x()>"})
+        paths = ["/", "/people", "/audit", "/account", f"/people/{other}", f"/people/{other}/invite"]
+        for text in (made.text, *(reader.get(path).text for path in paths)):
+            assert "<script>alert" not in text
+            assert "<img src=x" not in text
+            assert "<b onclick" not in text
+        assert Reader.of(site.app).get(f"/sign-in?next={evil}").text.count("<script>alert") == 0
+
+
+def _run(federation_id: str, number: int, status: str) -> Run:
+    plan = Plan(rounds=12).model_dump(mode="json")
+    row = Run(id=f"{federation_id[-6:]}-{number}", federation_id=federation_id, name=f"run {number}", plan=plan)
+    row.status, row.round, row.message, row.created_at = status, 1, "no base", 1.8e9 + number
+    return row
+
+
+def test_the_overviews_services_agree_on_both_databases(store: Store, federation_id: str) -> None:
+    boss = Caller("person", FIRST, is_admin=True)
+    other = federations.create(store, "zoo")
+    assert roles.belongings(store, boss) == [
+        Belonging(federation_id, "federation", "administrator", None),
+        Belonging(other, "zoo", "administrator", None),
+    ]
+    with store.begin() as session:
+        for number, status in enumerate(("done", "failed", "paused", "running")):
+            session.add(_run(federation_id, number, status))
+    newest = overview.newest_runs(store, [federation_id, other])
+    assert {name: [run.name for run in runs] for name, runs in newest.items()} == {
+        federation_id: ["run 3", "run 2", "run 1"]
+    }
+    assert newest[federation_id][0].rounds == 12
+    assert [run.name for run in overview.stuck_runs(store, roles.belongings(store, boss))] == ["run 2", "run 1"]
+    assert overview.asked(store, roles.belongings(store, boss)) == []
+    assert overview.members_of(store, [federation_id]) == {}
+
+
+def test_accounts_are_found_by_a_part_of_name_or_address(store: Store, federation_id: str) -> None:
+    for name in ("Zoë Ünal", "ada_b", "Ada Cc"):
+        code = invitations.make(store, SERVER, federation_id, "viewer")
+        accounts.register(store, name, f"{name[:3].lower()}{len(name)}@example.org", PASSWORD, code, "")
+    found, total = directory.accounts(store, "", 1, 2)
+    assert ([each.name for each in found], total) == (["ada_b", "Zoë Ünal"], 3)
+    assert [each.name for each in directory.accounts(store, "ADA", 0, 9)[0]] == ["Ada Cc", "ada_b"]
+    assert [each.name for each in directory.accounts(store, "a_b", 0, 9)[0]] == ["ada_b"]
+    person = directory.person_of(store, " ADA5@example.org")
+    assert directory.account(store, person).federations == 1
+    assert directory.roles_of(store, person) == [(federation_id, "federation", "viewer")]
+    assert directory.names(store, {person}) == {person: "ada_b"}
+    accounts.confirm_address(store, links.make(store, SERVER, person, "address", "ada5@example.org"), "")
+    assert directory.account(store, person).is_confirmed
