@@ -145,19 +145,20 @@ def test_charts_figures_and_gallery_stand_on_the_page(site: Site, setting: Setti
 def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting: Setting) -> None:
     site.account("cora", "coordinator")
     cora = site.reader("cora")
-    page = cora.get("/runs/new").text
-    fields = dict(re.findall(r'<input type="hidden" name="(federation_id|identifier)" value="([^"]+)"', page))
+    address = f"/federations/{site.federation_id}/runs/new"
+    page = cora.get(address).text
+    fields = dict(re.findall(r'<input type="hidden" name="(identifier)" value="([^"]+)"', page))
     assert page.count('name="member"') == 3
     assert re.search(r"0\.\d+ MB from each member, each round", text_of(page))
-    crowded = cora.post("/runs/new/check", {**fields, "member": ["a", "b"], "network.quorum": "3"}).text
+    crowded = cora.post(f"{address}/check", {**fields, "member": ["a", "b"], "network.quorum": "3"}).text
     assert "3 of only 2 clients" in text_of(crowded)
     wrong = {**fields, "member": ["a", "b"], "rounds": "0"}
-    checked = cora.post("/runs/new/check", wrong).text
+    checked = cora.post(f"{address}/check", wrong).text
     assert "Must be at least 1." in checked
     assert "Told when every field is right." in checked
-    assert cora.post("/runs/new", wrong).status_code == 422
+    assert cora.post(address, wrong).status_code == 422
     right = {**fields, "member": ["a", "b"], "name": "autumn", "rounds": "4"}
-    first, again = cora.post("/runs/new", right), cora.post("/runs/new", right)
+    first, again = cora.post(address, right), cora.post(address, right)
     assert first.status_code == 303
     assert first.headers["Location"] == again.headers["Location"], "a form that is sent twice starts one run"
     named = [line for line in run_list.newest(site.store, SERVER) if line.name == "autumn"]
@@ -168,11 +169,12 @@ def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting
 def test_who_coordinates_nothing_starts_nothing(site: Site) -> None:
     site.account("vera", "viewer")
     vera = site.reader("vera")
-    assert vera.get("/runs/new").status_code == 403
-    assert vera.post("/runs/new", {"federation_id": site.federation_id, "name": "mine"}).status_code == 403
+    address = f"/federations/{site.federation_id}/runs/new"
+    assert vera.get(address).status_code == 403
+    assert vera.post(address, {"name": "mine"}).status_code == 403
     site.account("cora", "coordinator")
     other = federations.create(site.store, "other")
-    assert site.reader("cora").get(f"/runs/new?federation_id={other}").status_code == 403
+    assert site.reader("cora").get(f"/federations/{other}/runs/new").status_code == 404
 
 
 def test_the_stream_tells_that_something_changed(site: Site, setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, request, url_for
 from flask_babel import gettext
@@ -13,7 +12,7 @@ from werkzeug import Response as AnyResponse
 from fedflow import web
 from fedflow.plan import Plan
 from fedflow.server.api import current
-from fedflow.server.errors import ApiError, Forbidden
+from fedflow.server.errors import ApiError
 from fedflow.server.pages import places
 from fedflow.server.pages.faults import said
 from fedflow.server.services import estimating, runs
@@ -48,19 +47,19 @@ NO_GROUPS = frozenset({"baselines"})
 IDENTIFIER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-@blueprint.get("/runs/new")
-def form() -> Response:
-    """The form, for the federation that the address names, or the reader's first."""
-    here = _federation(request.args.get("federation_id"))
+@blueprint.get("/federations/<federation_id>/runs/new")
+def form(federation_id: str) -> Response:
+    """The form, with all members and the plan's own settings."""
+    here = _federation(federation_id)
     told = estimating.known(current.store(), here.federation_id)
     start = Plan.model_validate({"data": {"clients": told.members}}) if told.members else Plan()
     return _page(here, told, Reading(start, texts(start)), new_id())
 
 
-@blueprint.post("/runs/new")
-def starts() -> AnyResponse:
+@blueprint.post("/federations/<federation_id>/runs/new")
+def starts(federation_id: str) -> AnyResponse:
     """Start the run, or say beside each field what is wrong."""
-    here = _federation(request.form.get("federation_id"))
+    here = _federation(federation_id)
     told = estimating.known(current.store(), here.federation_id)
     reading, identifier = _reading(), _identifier()
     if reading.settings is None:
@@ -74,10 +73,10 @@ def starts() -> AnyResponse:
     return redirect(url_for("pages.runs.run", run_id=run_id), 303)
 
 
-@blueprint.post("/runs/new/check")
-def check() -> Response:
+@blueprint.post("/federations/<federation_id>/runs/new/check")
+def check(federation_id: str) -> Response:
     """The form again with what is wrong and what it would cost, of which the page takes what has changed."""
-    here = _federation(request.form.get("federation_id"))
+    here = _federation(federation_id)
     told = estimating.known(current.store(), here.federation_id)
     return _page(here, told, _reading(), _identifier(), fragment="plan_form")
 
@@ -121,8 +120,7 @@ def _described() -> list[FormGroup]:
 def _reading() -> Reading[Plan]:
     sent: dict[str, str] = last_values(request.form)
     sent[MEMBERS] = "\n".join(request.form.getlist("member"))
-    known: dict[str, Any] = {name: text for name, text in sent.items() if name not in ("federation_id", "identifier")}
-    return read(Plan, known)
+    return read(Plan, sent)
 
 
 def _identifier() -> str:
@@ -130,10 +128,5 @@ def _identifier() -> str:
     return sent if IDENTIFIER.fullmatch(sent) else new_id()
 
 
-def _federation(wanted: str | None) -> Belonging:
-    """The federation that the run is for. Raises Forbidden where the reader coordinates none of that name."""
-    found = places.belongings("coordinator")
-    for each in found:
-        if wanted in (None, "", each.federation_id):
-            return each
-    raise Forbidden("you coordinate no such federation; ask its administrator")
+def _federation(federation_id: str) -> Belonging:
+    return next(each for each in places.belongings("coordinator") if each.federation_id == federation_id)

@@ -31,13 +31,6 @@ ON_A_PAGE = 50
 MOST_REFUSALS = 50
 NOTHING = "\N{EN DASH}"
 
-ACTIONS: dict[str, Callable[[Store, str, Caller], None]] = {
-    "pause": runs.pause,
-    "resume": runs.resume,
-    "stop": runs.stop,
-    "close-round": runs.close_round,
-}
-
 
 @blueprint.get("/runs")
 def listed() -> Response:
@@ -51,7 +44,7 @@ def listed() -> Response:
         older=older,
         words=run_words,
         moment=_moment,
-        may_start=bool(places.belongings("coordinator")),
+        coordinates=places.belongings("coordinator"),
     )
 
 
@@ -79,15 +72,28 @@ def run(run_id: str) -> Response:
     )
 
 
-@blueprint.post("/runs/<run_id>/<any(pause, resume, stop, 'close-round'):action>")
-def change(run_id: str, action: str) -> AnyResponse:
-    """Pause, go on, stop, or close the round now."""
-    try:
-        ACTIONS[action](current.store(), run_id, current.caller())
-        flash(str(run_words.ACTIONS[action][1]), State.DONE)
-    except ApiError as error:
-        flash(said(str(error)), State.FAILED)
-    return redirect(url_for("pages.runs.run", run_id=run_id), 303)
+@blueprint.post("/runs/<run_id>/pause")
+def pauses(run_id: str) -> AnyResponse:
+    """Hand out no more work."""
+    return _changed(run_id, "pause", runs.pause)
+
+
+@blueprint.post("/runs/<run_id>/resume")
+def goes_on(run_id: str) -> AnyResponse:
+    """Go on with a paused or failed run."""
+    return _changed(run_id, "resume", runs.resume)
+
+
+@blueprint.post("/runs/<run_id>/stop")
+def stops(run_id: str) -> AnyResponse:
+    """End the run for good."""
+    return _changed(run_id, "stop", runs.stop)
+
+
+@blueprint.post("/runs/<run_id>/close-round")
+def closes_round(run_id: str) -> AnyResponse:
+    """Join the updates that are in."""
+    return _changed(run_id, "close-round", runs.close_round)
 
 
 @blueprint.post("/runs/<run_id>/ask-again")
@@ -123,6 +129,16 @@ def picture(sha256: str) -> Response:
     response.cache_control.public = False
     response.cache_control.private = True
     return response
+
+
+def _changed(run_id: str, action: str, act: Callable[[Store, str, Caller], None]) -> AnyResponse:
+    """Do it, and say on the run's page that it is done, or why it cannot be."""
+    try:
+        act(current.store(), run_id, current.caller())
+        flash(str(run_words.ACTIONS[action][1]), State.DONE)
+    except ApiError as error:
+        flash(said(str(error)), State.FAILED)
+    return redirect(url_for("pages.runs.run", run_id=run_id), 303)
 
 
 def _changes(store: Store, federation_id: str, run_id: str, after: int) -> Iterator[str]:

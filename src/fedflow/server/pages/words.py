@@ -51,6 +51,7 @@ ACTIONS: dict[str, LazyString] = {
     "asked again": lazy_gettext("asked for consent once more"),
     "consent accepted": lazy_gettext("consented to a run"),
     "consent declined": lazy_gettext("declined a run"),
+    "description changed": lazy_gettext("changed what is said of a model or adapter"),
     "device joined": lazy_gettext("joined with a device"),
     "device revoked": lazy_gettext("shut a device out"),
     "federation made": lazy_gettext("made the federation"),
@@ -64,6 +65,7 @@ ACTIONS: dict[str, LazyString] = {
     "other browsers signed out": lazy_gettext("signed out all other browsers"),
     "password changed": lazy_gettext("changed the password"),
     "password set by link": lazy_gettext("set the password by a link"),
+    "released": lazy_gettext("gave out a version"),
     "role changed": lazy_gettext("changed a role"),
     "role taken": lazy_gettext("took a role away"),
     "round closed": lazy_gettext("closed a round"),
@@ -77,24 +79,32 @@ ACTIONS: dict[str, LazyString] = {
     "signed out": lazy_gettext("signed out"),
     "token made": lazy_gettext("made an API token"),
     "token revoked": lazy_gettext("revoked an API token"),
+    "version deleted": lazy_gettext("took out a version"),
+    "withdrawn": lazy_gettext("withdrew a release"),
 }
 """What the audit log's actions are called on its page."""
 
 FACTS: dict[str, LazyString] = {
     "agent": lazy_gettext("browser"),
+    "content": lazy_gettext("content"),
     "before": lazy_gettext("before"),
     "days": lazy_gettext("days"),
     "device": lazy_gettext("device"),
     "email": lazy_gettext("address"),
+    "files": lazy_gettext("files"),
     "is_admin": lazy_gettext("administrator of the server"),
+    "licence": lazy_gettext("licence"),
     "max_examples": lazy_gettext("most examples"),
     "member": lazy_gettext("member"),
     "name": lazy_gettext("name"),
     "num_examples": lazy_gettext("examples"),
+    "number": lazy_gettext("number"),
     "reason": lazy_gettext("reason"),
     "role": lazy_gettext("role"),
     "round": lazy_gettext("round"),
     "scopes": lazy_gettext("may"),
     "seconds": lazy_gettext("seconds"),
+    "tag": lazy_gettext("tag"),
+    "visibility": lazy_gettext("seen by"),
 }
 """What the facts of an entry are called."""
