@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from fedflow.cli.server import address, settings_of
+from fedflow.cli.server import address, print_password_link, settings_of
 from fedflow.errors import PlanError, RunError
+from fedflow.server.errors import NotFound
 from fedflow.server.serve import wait_for_address
+from fedflow.server.services import accounts, identity, invitations
+from fedflow.server.store import open_store
 
 
 @pytest.mark.parametrize(
@@ -31,6 +34,29 @@ def test_a_wrong_setting_is_told_by_its_option() -> None:
         settings_of(folder=Path("x"), database_url="mysql://x/y")
     with pytest.raises(PlanError, match=r"^--port: "):
         settings_of(folder=Path("x"), port=70000)
+
+
+@pytest.mark.parametrize("url", ["fedflow.example", "https://fedflow.example/pages", "https://a@b", "https://x?y"])
+def test_a_public_address_is_a_host_alone(url: str) -> None:
+    with pytest.raises(PlanError, match=r"^--public-url: give https://HOST"):
+        settings_of(folder=Path("x"), public_url=url)
+
+
+def test_whoever_runs_the_server_makes_a_link_for_a_new_password(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_of(folder=tmp_path / "data", public_url="https://fedflow.example/")
+    store = open_store(settings)
+    identity.first_coordinator(store)
+    code = invitations.first(store)
+    accounts.register(store, "Ada", "ada@example.org", "violet tram eats seven maps", code, "")
+    print_password_link(settings, "Ada@example.org")
+    address, code = capsys.readouterr().out.strip().split("/password/")
+    assert address == "https://fedflow.example"
+    accounts.reset_password(store, code, "seventeen quiet lamps near rome", "")
+    with pytest.raises(NotFound, match=r"no account has the address eve@example\.org"):
+        print_password_link(settings, "eve@example.org")
+    store.engine.dispose()
 
 
 def test_a_start_waits_for_a_server_that_is_ending(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
