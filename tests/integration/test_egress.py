@@ -11,7 +11,8 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from safetensors.torch import load
 
 from fedflow import __version__
 from fedflow.datasets import read_folder
+from fedflow.federation.protocol import Doing
 from fedflow.models import open_model
 from fedflow.training import cache_latents
 
@@ -41,7 +43,7 @@ ALLOWED: dict[tuple[str, str], tuple[set[str], set[str]]] = {
     ("POST", "join"): ({*EVERY, *SENDS, "idempotency-key"}, {"code", "device_name", "public_key", "version"}),
     ("POST", "devices/challenge"): (SIGNS, {"device_id"}),
     ("POST", "devices/token"): (SIGNS, {"device_id", "nonce", "signature"}),
-    ("GET", "work"): (KNOWN, set()),
+    ("GET", "work"): (KNOWN, {"?doing"}),
     ("GET", "runs/ID"): (KNOWN, set()),
     ("GET", "files/SHA256"): (KNOWN, set()),
     ("POST", "runs/ID/consent"): ({*KNOWN, *SENDS, "idempotency-key"}, {"accept", "num_examples", "reason"}),
@@ -63,7 +65,8 @@ ALLOWED: dict[tuple[str, str], tuple[set[str], set[str]]] = {
         },
     ),
 }
-"""All that participants send: method and path, names of headers, names of the body's JSON fields. Nothing else may."""
+"""All that participants send: method and path, names of headers, names of the body's JSON fields and, after `?`, of the
+question's. Nothing else may."""
 
 
 @dataclass(frozen=True)
@@ -215,6 +218,8 @@ def test_the_values_that_are_sent_are_the_agreed_ones(federation: Federation) ->
         for request in federation.requests(member):
             head = request.head
             assert head.header("user-agent") == f"fedflow/{__version__}"
+            for name, value in parse_qsl(urlsplit(head.target).query, strict_parsing=True):
+                assert re.fullmatch(f"({'|'.join(get_args(Doing))}):{federation.run_id}:[1-{ROUNDS}]", value), name
             if (metadata := head.header("upload-metadata")) != "":
                 pairs = dict(pair.split(" ") for pair in metadata.split(","))
                 told = {key: base64.b64decode(value).decode() for key, value in pairs.items()}
@@ -240,18 +245,19 @@ def test_participants_talk_to_nobody_else(federation: Federation) -> None:
 
 def pattern(target: str) -> str:
     """A request's path with what differs from run to run by its kind."""
-    path = re.sub(r"\b[0-9a-f]{64}\b", "SHA256", target.removeprefix("/api/v1/"))
+    path = re.sub(r"\b[0-9a-f]{64}\b", "SHA256", urlsplit(target).path.removeprefix("/api/v1/"))
     path = re.sub(r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b", "ID", path)
     return re.sub(r"rounds/\d+", "rounds/N", path)
 
 
 def names_in(request: Request) -> set[str]:
     """The names of all fields of a JSON body, nested ones by their path; other bodies by a word for their kind."""
+    asked = {f"?{name}" for name in parse_qs(urlsplit(request.head.target).query)}
     if not request.body:
-        return set()
+        return asked
     if request.head.header("content-type") == "application/offset+octet-stream":
         return {"<update>"}
-    found = set()
+    found = asked
     waiting = [("", json.loads(request.body))]
     while waiting:
         before, value = waiting.pop()
