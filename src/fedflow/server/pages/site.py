@@ -18,6 +18,7 @@ from fedflow.server.pages import (
     overview,
     people,
     places,
+    provider,
     runs,
     security,
     tokens,
@@ -26,7 +27,7 @@ from fedflow.server.pages import (
 from fedflow.web.headers import SWAGGER
 
 HERE = Path(__file__).parent
-MODULES = (entry, overview, new_run, runs, account, security, tokens, people, inviting, audit)
+MODULES = (entry, provider, overview, new_run, runs, account, security, tokens, people, inviting, audit)
 
 
 def set_up(app: Flask) -> None:
