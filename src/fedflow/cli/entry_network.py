@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedflow.cli.sign_in_options import ClientIdOption, ClientSecretOption, IssuerOption, ProviderNameOption
+from fedflow.cli.sign_in_options import (
+    ClientIdOption,
+    ClientSecretOption,
+    IssuerOption,
+    PostOption,
+    ProviderNameOption,
+    ProxiesOption,
+    SenderOption,
+)
 
 if TYPE_CHECKING:
     from fedflow.cli.run import Coordinator
@@ -78,6 +86,9 @@ def _server(
     oidc_client_id: ClientIdOption = None,
     oidc_client_secret: ClientSecretOption = None,
     oidc_name: ProviderNameOption = None,
+    smtp_url: PostOption = None,
+    mail_from: SenderOption = None,
+    proxies: ProxiesOption = None,
 ) -> None:
     """Start FedFlowServer: web process, worker and evaluator, until Ctrl-C."""
     context.obj = {
@@ -93,6 +104,9 @@ def _server(
         "oidc_client_id": oidc_client_id,
         "oidc_client_secret": oidc_client_secret,
         "oidc_name": oidc_name,
+        "smtp_url": smtp_url,
+        "mail_from": mail_from,
+        "proxies": proxies,
     }
     if context.invoked_subcommand is None:
         from fedflow.cli.server import run_server

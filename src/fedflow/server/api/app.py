@@ -9,6 +9,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.info import Info
 from flask_openapi3.models.security_scheme import SecurityScheme
 from flask_openapi3.openapi import OpenAPI
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 import fedflow
 from fedflow.federation.protocol import Problem
@@ -20,6 +21,7 @@ from fedflow.server.api import (
     federations,
     files,
     health,
+    limits,
     logs,
     metrics,
     people,
@@ -69,11 +71,15 @@ def create_app(store: Store, settings: ServerSettings) -> OpenAPI:
     for blueprint in BLUEPRINTS:
         app.register_api(blueprint)
     logs.set_up(app)
+    limits.set_up(app)
     metrics.set_up(app)
     with app.app_context():
         site.set_up(app)
     rights.set_up(app)
     problems.set_up(app)
+    if settings.proxies:
+        hops = {"x_for": settings.proxies, "x_proto": 0, "x_host": 0, "x_port": 0, "x_prefix": 0}
+        app.wsgi_app = ProxyFix(app.wsgi_app, **hops)  # type: ignore[method-assign]
     if settings.public_url is not None:
         app.wsgi_app = _as_seen_outside(app.wsgi_app, settings.public_url)  # type: ignore[assignment]
     return app

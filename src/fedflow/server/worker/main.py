@@ -18,9 +18,10 @@ from fedflow.errors import FedFlowError
 from fedflow.processes import is_alive
 from fedflow.server.database.away import Outage, is_away, reason
 from fedflow.server.database.tables import Job
-from fedflow.server.services import commits, files, idempotency, jobs, runs, scores
+from fedflow.server.services import commits, files, idempotency, jobs, runs, scores, sign_in
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
+from fedflow.server.worker import mailing
 from fedflow.server.worker.queue import DO_JOB, open_queue
 
 SWEEP_S = 0.1
@@ -77,12 +78,17 @@ def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
     ended = threading.Event()
     sweeper = threading.Thread(target=_sweep, args=(store, settings, pool, do_job, ended), daemon=True)
     sweeper.start()
+    post = threading.Thread(target=mailing.mail, args=(store, settings, worker, ended), daemon=True)
+    if pool is ROUNDS and settings.smtp_url is not None:
+        post.start()
     log.info("worker %s of %s has begun", worker, pool.name)
     try:
         queue.create_consumer(workers=1, periodic=False, initial_delay=0.05, max_delay=0.1).run()
     finally:
         ended.set()
         sweeper.join()
+        if post.is_alive():
+            post.join()
 
 
 def _carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, worker: str) -> None:
@@ -171,6 +177,7 @@ def _sweep(store: Store, settings: ServerSettings, pool: Pool, do_job: object, e
                 scores.drop_scratch(store)
                 files.collect(store, upload_ttl_s=settings.upload_ttl_s)
                 idempotency.forget(store)
+                sign_in.forget(store)
             waiting = jobs.waiting(store, pool.kinds)
             now = time.monotonic()
             sent = {job_id: at for job_id, at in sent.items() if job_id in waiting}
