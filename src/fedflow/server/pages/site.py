@@ -13,11 +13,14 @@ from fedflow.server.pages import (
     audit,
     browser,
     entry,
+    federations,
     inviting,
+    joining,
     new_run,
     overview,
     people,
     places,
+    policies,
     runs,
     security,
     tokens,
@@ -26,7 +29,21 @@ from fedflow.server.pages import (
 from fedflow.web.headers import SWAGGER
 
 HERE = Path(__file__).parent
-MODULES = (entry, overview, new_run, runs, account, security, tokens, people, inviting, audit)
+MODULES = (
+    entry,
+    overview,
+    federations,
+    joining,
+    policies,
+    new_run,
+    runs,
+    account,
+    security,
+    tokens,
+    people,
+    inviting,
+    audit,
+)
 
 
 def set_up(app: Flask) -> None:
