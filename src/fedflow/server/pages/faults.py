@@ -193,6 +193,43 @@ SENTENCES: dict[str, str | LazyString] = {
     "this invitation is for another address; sign in or register with the one it was sent to": lazy_gettext(
         "This invitation is for another address. Take the one it was sent to."
     ),
+    "the sign-in provider does not answer as it should; try again in a moment, or sign in another way": lazy_gettext(
+        "The sign-in provider does not answer as it should. Try again in a moment, or sign in another way."
+    ),
+    "the sign-in provider's answer does not hold; begin the sign-in again": lazy_gettext(
+        "The sign-in provider's answer does not hold. Begin the sign-in again."
+    ),
+    "the sign-in provider did not sign you in; begin again, or sign in another way": lazy_gettext(
+        "The sign-in provider did not sign you in. Begin again, or sign in another way."
+    ),
+    "the sign-in provider does not say that it has confirmed an address of yours; confirm it there": lazy_gettext(
+        "The sign-in provider does not say that it has confirmed an address of yours. Confirm it there first."
+    ),
+    "this sign-in was used, took too long, or was begun in another browser; begin it again": lazy_gettext(
+        "This sign-in was used, took too long, or was begun in another browser. Begin it again."
+    ),
+    "this was done in another window already; sign in again": lazy_gettext(
+        "This was done in another window already. Sign in again."
+    ),
+    "an account here has your address and has not confirmed it; sign in with its password, and link the "
+    "provider on your account's page": lazy_gettext(
+        "An account here has your address and has not confirmed it. Sign in with its password, and link the provider "
+        "on your account's page."
+    ),
+    "nobody here has this identity; ask for an invitation, or link it on your account's page": lazy_gettext(
+        "Nobody here has this identity. Ask for an invitation, or sign in with your password and link it on "
+        "your account's page."
+    ),
+    "this identity signs in another account; unlink it there first": lazy_gettext(
+        "This identity signs in another account. Unlink it there first."
+    ),
+    "this is your only way to sign in; set a password first": lazy_gettext(
+        "This is your only way to sign in. Set a password first."
+    ),
+    "there is no such identity of yours": lazy_gettext("This identity was unlinked already."),
+    "you signed in too long ago for this; sign out, sign in with your provider, and do it then": lazy_gettext(
+        "You signed in too long ago for this. Sign out, sign in with your provider, and do it then."
+    ),
     "this link was used, has expired or is incomplete; ask for another": lazy_gettext(
         "This link was used, has expired or is incomplete. Ask for another."
     ),

@@ -21,6 +21,7 @@ from fedflow.server.pages import (
     people,
     places,
     policies,
+    provider,
     runs,
     security,
     tokens,
@@ -31,6 +32,7 @@ from fedflow.web.headers import SWAGGER
 HERE = Path(__file__).parent
 MODULES = (
     entry,
+    provider,
     overview,
     federations,
     joining,
