@@ -1,4 +1,4 @@
-"""Options of `fedflow server` that say how people come in: an OpenID provider, letters, proxies in front."""
+"""Options of `fedflow server` that say how people come in: an OpenID provider, and letters."""
 
 from __future__ import annotations
 
@@ -37,9 +37,3 @@ PostOption = Annotated[
     ),
 ]
 SenderOption = Annotated[str | None, typer.Option(envvar="FEDFLOW_MAIL_FROM", help="Address that letters come from.")]
-ProxiesOption = Annotated[
-    int | None,
-    typer.Option(
-        envvar="FEDFLOW_PROXIES", help="Proxies in front that tell their callers' addresses in X-Forwarded-For; 0."
-    ),
-]

@@ -37,6 +37,9 @@ class ServerSettings(Settings):
         None,
         description="Address that people and devices use, as 'https://fedflow.example', where a proxy is in front.",
     )
+    proxies: int = Field(
+        0, ge=0, le=9, description="Proxies in front that add their client's address to X-Forwarded-For; 0 heeds none."
+    )
     open_registration: bool = Field(False, description="Whether everybody may make an account, without an invitation.")
     smtp_url: str | None = Field(
         None,
@@ -44,12 +47,6 @@ class ServerSettings(Settings):
         "without encryption; without it the server sends none, and shows its links.",
     )
     mail_from: str | None = Field(None, description="The address that letters come from.")
-    proxies: int = Field(
-        0,
-        ge=0,
-        le=5,
-        description="Proxies in front, each of which adds its caller to X-Forwarded-For; 0 believes no such line.",
-    )
     oidc_issuer: str | None = Field(
         None, description="Address of the OpenID provider that people may sign in with, as 'https://login.example'."
     )

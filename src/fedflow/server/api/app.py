@@ -77,11 +77,11 @@ def create_app(store: Store, settings: ServerSettings) -> OpenAPI:
         site.set_up(app)
     rights.set_up(app)
     problems.set_up(app)
-    if settings.proxies:
-        hops = {"x_for": settings.proxies, "x_proto": 0, "x_host": 0, "x_port": 0, "x_prefix": 0}
-        app.wsgi_app = ProxyFix(app.wsgi_app, **hops)  # type: ignore[method-assign]
     if settings.public_url is not None:
         app.wsgi_app = _as_seen_outside(app.wsgi_app, settings.public_url)  # type: ignore[assignment]
+    if settings.proxies:
+        nothing_else = {"x_proto": 0, "x_host": 0, "x_port": 0, "x_prefix": 0}
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, **nothing_else)  # type: ignore[method-assign]
     return app
 
 
