@@ -38,8 +38,11 @@ def add(session: Session, kind: str, run_id: str, round_number: int, now: float,
 
 
 def add_alone(session: Session, kind: str, subject: str, now: float) -> Job:
-    """As `add`, for a job that belongs to no run: `subject` says what it is about."""
-    return _add(session, f"{kind} {subject}", kind, None, 0, now, subject)
+    """As `add`, for a job that belongs to no run: `subject` says what it is about. One that was done is done again."""
+    job = _add(session, f"{kind} {subject}", kind, None, 0, now, subject)
+    if job.status == DONE:
+        job.status, job.attempts, job.errors, job.error = QUEUED, 0, 0, None
+    return job
 
 
 def found(session: Session, kind: str, subject: str) -> Job | None:

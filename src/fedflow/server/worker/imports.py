@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedflow.errors import FedFlowError, ModelError
+from fedflow.errors import FedFlowError, MistakeError, ModelError
 from fedflow.federation.workbench import settle_torch
 from fedflow.models import hub_adapter, hub_folder
 from fedflow.server.database.tables import Import, Job, Version
+from fedflow.server.errors import ApiError
 from fedflow.server.services import files, imports
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
@@ -42,7 +43,7 @@ def take_in(store: Store, settings: ServerSettings, job: Job) -> None:
     """Carry out an import.
 
     Raises ModelError, AdapterError, UpdateError in one line that holds no path of this machine, for what cannot be
-    taken in; Conflict for weights that are here already.
+    taken in, MistakeError for weights that are here already.
     """
     asked = imports.begin(store, job.subject)
     if asked is None:
@@ -61,7 +62,9 @@ def take_in(store: Store, settings: ServerSettings, job: Job) -> None:
             else:
                 _take_adapter(store, row, base, brought, scratch)
         except FedFlowError as error:
-            raise type(error)(_without_places(str(error), store, scratch, row)) from error
+            # What is there already is no reason to try again.
+            kind = MistakeError if isinstance(error, ApiError) else type(error)
+            raise kind(_without_places(str(error), store, scratch, row)) from error
 
 
 def _brought(store: Store, settings: ServerSettings, row: Import, scratch: Path) -> Brought:
