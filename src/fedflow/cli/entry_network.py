@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedflow.cli.sign_in_options import ClientIdOption, ClientSecretOption, IssuerOption, ProviderNameOption
+
 if TYPE_CHECKING:
     from fedflow.cli.run import Coordinator
     from fedflow.server.settings import ServerSettings
@@ -72,6 +74,10 @@ def _server(
     port: PortOption = None,
     public_url: PublicUrlOption = None,
     open_registration: OpenOption = None,
+    oidc_issuer: IssuerOption = None,
+    oidc_client_id: ClientIdOption = None,
+    oidc_client_secret: ClientSecretOption = None,
+    oidc_name: ProviderNameOption = None,
 ) -> None:
     """Start FedFlowServer: web process, worker and evaluator, until Ctrl-C."""
     context.obj = {
@@ -83,6 +89,10 @@ def _server(
         "port": port,
         "public_url": public_url,
         "open_registration": open_registration,
+        "oidc_issuer": oidc_issuer,
+        "oidc_client_id": oidc_client_id,
+        "oidc_client_secret": oidc_client_secret,
+        "oidc_name": oidc_name,
     }
     if context.invoked_subcommand is None:
         from fedflow.cli.server import run_server
