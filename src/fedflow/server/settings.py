@@ -41,6 +41,9 @@ class ServerSettings(Settings):
         None,
         description="Address that people and devices use, as 'https://fedflow.example', where a proxy is in front.",
     )
+    proxies: int = Field(
+        0, ge=0, le=9, description="Proxies in front that add their client's address to X-Forwarded-For; 0 heeds none."
+    )
     open_registration: bool = Field(False, description="Whether everybody may make an account, without an invitation.")
     oidc_issuer: str | None = Field(
         None, description="Address of the OpenID provider that people may sign in with, as 'https://login.example'."
