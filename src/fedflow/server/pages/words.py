@@ -27,16 +27,6 @@ SCOPES: dict[str, LazyString] = {
     "account": lazy_gettext("Your own account"),
 }
 
-STATUSES: dict[str, LazyString] = {
-    "preparing": lazy_gettext("Preparing"),
-    "running": lazy_gettext("Running"),
-    "paused": lazy_gettext("Paused"),
-    "failed": lazy_gettext("Failed"),
-    "stopped": lazy_gettext("Stopped"),
-    "done": lazy_gettext("Done"),
-}
-"""What a run is doing."""
-
 CONSENTS: dict[str, LazyString] = {
     "asked": lazy_gettext("asked"),
     "accepted": lazy_gettext("consented"),
