@@ -24,6 +24,7 @@ SPEAKING = (
     "directory",
     "identities",
     "invitations",
+    "jobs",
     "join_codes",
     "links",
     "member_names",
