@@ -42,6 +42,13 @@ PublicUrlOption = Annotated[
         envvar="FEDFLOW_PUBLIC_URL", help="Address that people use, https://HOST, where a proxy with TLS is in front."
     ),
 ]
+ProxiesOption = Annotated[
+    int | None,
+    typer.Option(
+        envvar="FEDFLOW_PROXIES",
+        help="Proxies in front that write X-Forwarded-For, so that the audit log names people's own addresses.",
+    ),
+]
 OpenOption = Annotated[
     bool | None, typer.Option("--open-registration", help="Let everybody make an account, without an invitation.")
 ]
@@ -73,6 +80,7 @@ def _server(
     host: HostOption = None,
     port: PortOption = None,
     public_url: PublicUrlOption = None,
+    proxies: ProxiesOption = None,
     open_registration: OpenOption = None,
     oidc_issuer: IssuerOption = None,
     oidc_client_id: ClientIdOption = None,
@@ -88,6 +96,7 @@ def _server(
         "host": host,
         "port": port,
         "public_url": public_url,
+        "proxies": proxies,
         "open_registration": open_registration,
         "oidc_issuer": oidc_issuer,
         "oidc_client_id": oidc_client_id,
@@ -98,6 +107,17 @@ def _server(
         from fedflow.cli.server import run_server
 
         raise typer.Exit(run_server(_settings(context)))
+
+
+@server_app.command("prepare")
+def _prepare(context: typer.Context) -> None:
+    """Make what a first start needs, print the link for the first account until somebody has taken it up, and end.
+
+    For servers whose parts are started one by one, before them.
+    """
+    from fedflow.cli.server import prepare
+
+    prepare(_settings(context))
 
 
 @server_app.command("web")
@@ -407,9 +427,10 @@ _change("close-round", "round closed", "Aggregate the updates that are there now
 
 
 def _settings(context: typer.Context) -> ServerSettings:
+    from fedflow.cli.secret_files import with_files
     from fedflow.cli.server import default_folder, settings_of
 
-    return settings_of(**{**context.obj, "folder": context.obj["folder"] or default_folder()})
+    return settings_of(**with_files({**context.obj, "folder": context.obj["folder"] or default_folder()}))
 
 
 def _own(

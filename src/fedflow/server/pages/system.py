@@ -36,6 +36,8 @@ JOBS: dict[str, LazyString] = {
     "merge": lazy_gettext("Merge residuals"),
     "evaluate": lazy_gettext("Draw and measure"),
     "chart": lazy_gettext("Draw charts"),
+    "import": lazy_gettext("Import a model or adapter"),
+    "download": lazy_gettext("Write a model for download"),
 }
 POOLS: dict[str, LazyString] = {
     "rounds": lazy_gettext("Worker: rounds"),
