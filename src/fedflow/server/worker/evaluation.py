@@ -20,7 +20,6 @@ from fedflow.server.services import scores
 from fedflow.server.services.scores import Measured
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
-from fedflow.server.worker.charts import chart
 from fedflow.server.worker.heldout import heldout_folder
 from fedflow.server.worker.tasks import check_base
 
@@ -54,7 +53,7 @@ def evaluate(store: Store, settings: ServerSettings, job: Job) -> None:
         scores.keep(store, job.run_id, asked, measured)
 
 
-TASKS = {"evaluate": evaluate, "chart": chart}
+TASKS = {"evaluate": evaluate}
 
 
 def _bench(store: Store, settings: ServerSettings, run_id: str, plan: Plan) -> Workbench:
