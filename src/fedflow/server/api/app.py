@@ -21,6 +21,8 @@ from fedflow.server.api import (
     federations,
     files,
     health,
+    imports,
+    limits,
     logs,
     metrics,
     people,
@@ -46,6 +48,7 @@ BLUEPRINTS: tuple[APIBlueprint, ...] = (
     people.blueprint,
     catalogue.blueprint,
     registry.blueprint,
+    imports.blueprint,
     runs.blueprint,
     uploads.blueprint,
     work.blueprint,
@@ -70,6 +73,7 @@ def create_app(store: Store, settings: ServerSettings) -> OpenAPI:
     for blueprint in BLUEPRINTS:
         app.register_api(blueprint)
     logs.set_up(app)
+    limits.set_up(app)
     metrics.set_up(app)
     with app.app_context():
         site.set_up(app)

@@ -54,6 +54,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "{most} transfers are under way already, which is all there may be; end one first": lazy_gettext(
         "Too many people are coming in at this moment. Try again in a few seconds."
     ),
+    "too many requests came from you; wait {seconds} seconds, and try again": lazy_gettext(
+        "Too many requests came from you. Wait %(seconds)s seconds, and try again."
+    ),
     "you are signed out; sign in, and send it again": lazy_gettext(
         "Nothing was changed. Sign in, go back, and send it again."
     ),
@@ -177,6 +180,10 @@ SENTENCES: dict[str, str | LazyString] = {
     "ask its coordinator to revoke one or to change the rule": lazy_gettext(
         "The federation's rule allows at most %(most)s devices of one member, and “%(member)s” has %(count)s. Ask its "
         "coordinator to revoke one or to change the rule."
+    ),
+    "the job was not given up; it is done, or will be": lazy_gettext("This job is done, or will be."),
+    "a run waits for this job; go on with the run on its page": lazy_gettext(
+        "A run waits for this job. Go on with the run on its page."
     ),
     "goes with a federation": lazy_gettext("Choose one of the list."),
     "only an administrator of the server may invite another one": lazy_gettext(

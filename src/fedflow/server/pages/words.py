@@ -27,16 +27,6 @@ SCOPES: dict[str, LazyString] = {
     "account": lazy_gettext("Your own account"),
 }
 
-STATUSES: dict[str, LazyString] = {
-    "preparing": lazy_gettext("Preparing"),
-    "running": lazy_gettext("Running"),
-    "paused": lazy_gettext("Paused"),
-    "failed": lazy_gettext("Failed"),
-    "stopped": lazy_gettext("Stopped"),
-    "done": lazy_gettext("Done"),
-}
-"""What a run is doing."""
-
 CONSENTS: dict[str, LazyString] = {
     "asked": lazy_gettext("asked"),
     "accepted": lazy_gettext("consented"),
@@ -62,7 +52,9 @@ ACTIONS: dict[str, LazyString] = {
     "description changed": lazy_gettext("changed what is said of a model or adapter"),
     "device joined": lazy_gettext("joined with a device"),
     "device revoked": lazy_gettext("shut a device out"),
+    "download asked for": lazy_gettext("had a version written for download"),
     "federation made": lazy_gettext("made the federation"),
+    "import asked for": lazy_gettext("brought in a model or adapter"),
     "identity linked": lazy_gettext("linked an identity to sign in with"),
     "identity unlinked": lazy_gettext("unlinked an identity"),
     "invitation taken up": lazy_gettext("took up an invitation"),
@@ -70,6 +62,7 @@ ACTIONS: dict[str, LazyString] = {
     "invited": lazy_gettext("invited somebody"),
     "join code made": lazy_gettext("made a join code"),
     "join code withdrawn": lazy_gettext("withdrew a join code"),
+    "job tried again": lazy_gettext("tried a job of the server again"),
     "link to set address made": lazy_gettext("made a link to confirm an address"),
     "link to set password made": lazy_gettext("made a link to set a password"),
     "member removed": lazy_gettext("removed a member"),
@@ -104,6 +97,10 @@ FACTS: dict[str, LazyString] = {
     "device": lazy_gettext("device"),
     "email": lazy_gettext("address"),
     "files": lazy_gettext("files"),
+    "kind": lazy_gettext("kind"),
+    "layout": lazy_gettext("layout"),
+    "place": lazy_gettext("from where"),
+    "source": lazy_gettext("brought by"),
     "is_admin": lazy_gettext("administrator of the server"),
     "licence": lazy_gettext("licence"),
     "max_examples": lazy_gettext("most examples"),

@@ -8,19 +8,32 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from fedflow import __version__
 from fedflow.errors import FedFlowError
 from fedflow.processes import is_alive
 from fedflow.server.database.away import Outage, is_away, reason
 from fedflow.server.database.tables import Job
-from fedflow.server.services import commits, files, idempotency, jobs, runs, scores
+from fedflow.server.services import (
+    base_models,
+    commits,
+    files,
+    idempotency,
+    imports,
+    jobs,
+    processes,
+    runs,
+    scores,
+    sign_in,
+)
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
+from fedflow.server.worker import mailing
 from fedflow.server.worker.queue import DO_JOB, open_queue
 
 SWEEP_S = 0.1
@@ -64,7 +77,7 @@ class Pool:
 
 
 ROUNDS = Pool("rounds", dict.fromkeys(jobs.ROUNDS, "tasks"))
-EVALUATION = Pool("evaluation", {"evaluate": "evaluation", "chart": "charts"})
+EVALUATION = Pool("evaluation", {"evaluate": "evaluation", "chart": "charts", "import": "imports", "download": "downloads"})
 
 
 def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
@@ -76,17 +89,25 @@ def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
     host = socket.gethostname()
     worker = f"{host}-{os.getpid()}"
     jobs.release(store, host, is_alive)
+    processes.seen(store, worker, pool.name, __version__)
     queue = open_queue(store.folder, settings.queue_url, f"fedflow-{pool.name}")
     do_job = queue.task(name=DO_JOB)(lambda job_id: _carry_out(store, settings, pool, job_id, worker))
     ended = threading.Event()
-    sweeper = threading.Thread(target=_sweep, args=(store, settings, pool, do_job, ended), daemon=True)
+    sweeper = threading.Thread(target=_sweep, args=(store, settings, pool, worker, do_job, ended), daemon=True)
     sweeper.start()
+    post = threading.Thread(target=mailing.mail, args=(store, settings, worker, ended), daemon=True)
+    if pool is ROUNDS and settings.smtp_url is not None:
+        post.start()
     log.info("worker %s of %s has begun", worker, pool.name)
     try:
         queue.create_consumer(workers=1, periodic=False, initial_delay=0.05, max_delay=0.1).run()
     finally:
         ended.set()
         sweeper.join()
+        if post.is_alive():
+            post.join()
+        with suppress(SQLAlchemyError):  # a database that is away: it is forgotten within a day
+            processes.ended(store, worker)
 
 
 def _carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, worker: str) -> None:
@@ -130,10 +151,14 @@ def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, w
 def _failed(store: Store, job: Job, reason: str, *, give_up: bool) -> None:
     if not jobs.fail(store, job.id, job.worker or "", reason, give_up=give_up):
         return
-    if job.kind in NEEDED:
-        runs.fail(store, job.run_id, reason)
+    if job.kind == "import":
+        imports.fail(store, job.subject, reason)
+    elif job.run_id is None:
+        return  # who asked reads the job's error
+    elif job.kind in NEEDED:
+        runs.fail(store, job.run, reason)
     else:
-        runs.note(store, job.run_id, f"{job.kind} failed", round=job.round, model=job.subject, message=reason)
+        runs.note(store, job.run, f"{job.kind} failed", round=job.round, model=job.subject, message=reason)
 
 
 @contextmanager
@@ -160,10 +185,12 @@ def _lease(store: Store, job_id: str, worker: str) -> Iterator[None]:
         thread.join()
 
 
-def _sweep(store: Store, settings: ServerSettings, pool: Pool, do_job: object, ended: threading.Event) -> None:
-    """Close what the clock closes, and put every job that nobody is at into the queue."""
+def _sweep(
+    store: Store, settings: ServerSettings, pool: Pool, worker: str, do_job: object, ended: threading.Event
+) -> None:
+    """Close what the clock closes, put every job that nobody is at into the queue, and give a sign of life."""
     sent: dict[str, float] = {}
-    collected = time.monotonic()
+    collected = seen = time.monotonic()
     outage = Outage(log, f"the sweep of {pool.name}")
     pause_s = SWEEP_S
     while not ended.wait(pause_s):
@@ -173,8 +200,13 @@ def _sweep(store: Store, settings: ServerSettings, pool: Pool, do_job: object, e
             if pool is ROUNDS and time.monotonic() - collected >= COLLECT_S:
                 collected = time.monotonic()
                 scores.drop_scratch(store)
+                base_models.drop_unused(store)
                 files.collect(store, upload_ttl_s=settings.upload_ttl_s)
                 idempotency.forget(store)
+                sign_in.forget(store)
+            if time.monotonic() - seen >= processes.SEEN_EVERY_S:
+                seen = time.monotonic()
+                processes.seen(store, worker, pool.name, __version__)
             waiting = jobs.waiting(store, pool.kinds)
             now = time.monotonic()
             sent = {job_id: at for job_id, at in sent.items() if job_id in waiting}
