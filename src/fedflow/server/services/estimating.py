@@ -88,4 +88,4 @@ def _shapes(session: Session, store: Store, federation_id: str, model: str) -> B
     if content is None:
         return None
     listed = json.loads(store.blobs.get(content).read_bytes())
-    return shapes_of_files({each["path"]: store.blobs.place(each["sha256"]) for each in listed})
+    return shapes_of_files({each["path"]: store.blobs.local(each["sha256"]) for each in listed})
