@@ -20,6 +20,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 from fedflow.plan import Plan
+from fedflow.server.services.policies import Policies
 from fedflow.web.forms import UNITS, messages
 from fedflow.web.languages import LANGUAGES
 
@@ -35,6 +36,11 @@ def of_the_plan() -> Iterator[str]:
     yield from UNITS.values()
 
 
+def of_the_rules() -> Iterator[str]:
+    """Labels and help of the form that is made from a federation's rules."""
+    yield from messages(Policies)
+
+
 @dataclass(frozen=True)
 class Room:
     """A part of the package with texts of its own, in `folder`/translations."""
@@ -45,7 +51,7 @@ class Room:
 
 ROOMS = (
     Room(ROOT / "src" / "fedflow" / "web", of_the_plan),
-    Room(ROOT / "src" / "fedflow" / "server" / "pages"),
+    Room(ROOT / "src" / "fedflow" / "server" / "pages", of_the_rules),
 )
 
 

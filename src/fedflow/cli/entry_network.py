@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedflow.cli.sign_in_options import ClientIdOption, ClientSecretOption, IssuerOption, ProviderNameOption
+
 if TYPE_CHECKING:
     from fedflow.cli.run import Coordinator
     from fedflow.server.settings import ServerSettings
@@ -47,6 +49,13 @@ PublicUrlOption = Annotated[
         envvar="FEDFLOW_PUBLIC_URL", help="Address that people use, https://HOST, where a proxy with TLS is in front."
     ),
 ]
+ProxiesOption = Annotated[
+    int | None,
+    typer.Option(
+        envvar="FEDFLOW_PROXIES",
+        help="Proxies in front that write X-Forwarded-For, so that the audit log names people's own addresses.",
+    ),
+]
 OpenOption = Annotated[
     bool | None, typer.Option("--open-registration", help="Let everybody make an account, without an invitation.")
 ]
@@ -79,7 +88,12 @@ def _server(
     host: HostOption = None,
     port: PortOption = None,
     public_url: PublicUrlOption = None,
+    proxies: ProxiesOption = None,
     open_registration: OpenOption = None,
+    oidc_issuer: IssuerOption = None,
+    oidc_client_id: ClientIdOption = None,
+    oidc_client_secret: ClientSecretOption = None,
+    oidc_name: ProviderNameOption = None,
 ) -> None:
     """Start FedFlowServer: web process, worker and evaluator, until Ctrl-C."""
     context.obj = {
@@ -91,12 +105,28 @@ def _server(
         "host": host,
         "port": port,
         "public_url": public_url,
+        "proxies": proxies,
         "open_registration": open_registration,
+        "oidc_issuer": oidc_issuer,
+        "oidc_client_id": oidc_client_id,
+        "oidc_client_secret": oidc_client_secret,
+        "oidc_name": oidc_name,
     }
     if context.invoked_subcommand is None:
         from fedflow.cli.server import run_server
 
         raise typer.Exit(run_server(_settings(context)))
+
+
+@server_app.command("prepare")
+def _prepare(context: typer.Context) -> None:
+    """Make what a first start needs, print the link for the first account until somebody has taken it up, and end.
+
+    For servers whose parts are started one by one, before them.
+    """
+    from fedflow.cli.server import prepare
+
+    prepare(_settings(context))
 
 
 @server_app.command("web")
@@ -406,9 +436,10 @@ _change("close-round", "round closed", "Aggregate the updates that are there now
 
 
 def _settings(context: typer.Context) -> ServerSettings:
+    from fedflow.cli.secret_files import with_files
     from fedflow.cli.server import default_folder, settings_of
 
-    return settings_of(**{**context.obj, "folder": context.obj["folder"] or default_folder()})
+    return settings_of(**with_files({**context.obj, "folder": context.obj["folder"] or default_folder()}))
 
 
 def _own(

@@ -44,7 +44,7 @@ def run_server(settings: ServerSettings) -> int:
     first = identity.first_coordinator(store)
     invitation = invitations.first(store)
     federation = federations.first_federation(store)
-    url = settings.public_url or address(settings)
+    url = _url(settings)
     print(f"FedFlowServer: {url}   data: {settings.folder.absolute()}")
     print(f"API: {url}/openapi/   stop: Ctrl-C, nothing is lost")
     if settings.host in LOOPBACK and settings.public_url is None:
@@ -64,6 +64,21 @@ def run_server(settings: ServerSettings) -> int:
     sys.stdout.flush()
     store.engine.dispose()
     return supervise(settings)
+
+
+def prepare(settings: ServerSettings) -> None:
+    """Make what a first start needs, and print the link for the first account where nobody has one."""
+    store = open_store(settings)
+    identity.first_coordinator(store)
+    federations.first_federation(store)
+    invitation = invitations.first(store)
+    if invitation is not None:
+        print(f"Set up the first account: {_url(settings)}/invitation/{invitation}   (works once, for a week)")
+    store.engine.dispose()
+
+
+def _url(settings: ServerSettings) -> str:
+    return settings.public_url or address(settings)
 
 
 def address(settings: ServerSettings) -> str:
@@ -100,7 +115,7 @@ def print_password_link(settings: ServerSettings, email: str) -> None:
     """Print a link to set a password for who signs in with `email`. Raises NotFound."""
     store = open_store(settings)
     code = links.make(store, identity.SERVER, directory.person_of(store, email), "password")
-    print(f"{settings.public_url or address(settings)}/password/{code}")
+    print(f"{_url(settings)}/password/{code}")
 
 
 def verify_audit(settings: ServerSettings) -> bool:

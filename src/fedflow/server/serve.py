@@ -18,6 +18,7 @@ from flask import Flask
 from fedflow.errors import RunError
 from fedflow.server.api import logs
 from fedflow.server.api.app import create_app
+from fedflow.server.services import provider
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import reopen_store, try_store
 
@@ -39,12 +40,14 @@ def serve(settings: ServerSettings) -> None:
     The caller must hold no open connection to the database, since gunicorn forks.
 
     Raises:
-        MistakeError: the database's schema is another version's.
+        MistakeError: the database's schema is another version's, or a library lacks that the settings need.
         DatabaseAway, StoreAway: the database or the S3-compatible store does not answer.
         StorageError: the data folder cannot be used.
         RunError: the address cannot be listened on.
     """
     logging.config.dictConfig(logs.configuration())
+    if settings.oidc_issuer is not None:
+        provider.check_installed()
     try_store(settings)  # what is wrong with the folder or the schema is told here
     if platform.system() == "Linux":
         _serve_with_gunicorn(settings)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from fedflow.plan import Settings
 from fedflow.storage.objects import URL as S3_URL
@@ -13,6 +14,7 @@ from fedflow.storage.objects import URL as S3_URL
 DAY_S = 86_400
 ADDRESS = re.compile(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 DATABASES = ("sqlite", "postgresql+psycopg")
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 QUEUES = ("redis", "rediss", "unix", "postgresql+psycopg")
 
 
@@ -42,7 +44,20 @@ class ServerSettings(Settings):
         None,
         description="Address that people and devices use, as 'https://fedflow.example', where a proxy is in front.",
     )
+    proxies: int = Field(
+        0, ge=0, le=9, description="Proxies in front that add their client's address to X-Forwarded-For; 0 heeds none."
+    )
     open_registration: bool = Field(False, description="Whether everybody may make an account, without an invitation.")
+    oidc_issuer: str | None = Field(
+        None, description="Address of the OpenID provider that people may sign in with, as 'https://login.example'."
+    )
+    oidc_client_id: str | None = Field(None, description="What the provider knows this server as.")
+    oidc_client_secret: str | None = Field(
+        None, description="The secret that the provider gave this server; none for a public client."
+    )
+    oidc_name: str | None = Field(
+        None, max_length=40, description="What the provider is called on the sign-in page; its host where not given."
+    )
     token_ttl_s: float = Field(900, strict=False, gt=0, description="Life of a device's access token.")
     challenge_ttl_s: float = Field(60, strict=False, gt=0, description="Time that a device has to sign a challenge.")
     code_ttl_s: float = Field(7 * DAY_S, strict=False, gt=0, description="Life of a join code that nobody uses.")
@@ -84,7 +99,31 @@ class ServerSettings(Settings):
             raise ValueError("give https://HOST, as people write it in their browser, and nothing behind the host")
         return None if url is None else url.rstrip("/")
 
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _is_issuer(cls, url: str | None) -> str | None:
+        if url is not None and not is_guarded(url):
+            raise ValueError("give https://HOST..., exactly as the provider names itself")
+        return url
+
+    @model_validator(mode="after")
+    def _provider_is_whole(self) -> ServerSettings:
+        if self.oidc_issuer is not None and (self.oidc_client_id is None or self.public_url is None):
+            raise ValueError("--oidc-issuer: goes with --oidc-client-id and --public-url; give these too")
+        return self
+
+    @property
+    def provider_name(self) -> str | None:
+        """What people call the provider that they may sign in with; None where there is none."""
+        return self.oidc_issuer and (self.oidc_name or urlsplit(self.oidc_issuer).hostname)
+
     @property
     def url(self) -> str:
         """The database's URL, of SQLite in the folder where none was given."""
         return self.database_url or f"sqlite:///{self.folder.absolute() / 'server.db'}"
+
+
+def is_guarded(url: str) -> bool:
+    """Whether what is sent to `url` can be read by nobody on the way: https, or this machine."""
+    parts = urlsplit(url)
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK))

@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 SPELLED = {"lora": "LoRA", "snr": "SNR", "heldout": "held-out pictures", "warmup": "warm-up"}
 """Words of names that are written otherwise in a label."""
 
-UNITS = {"s": "s", "bytes": "B", "mb": "MB", "pixels": "px", "percent": "%"}
+UNITS = {"s": "s", "hours": "h", "bytes": "B", "mb": "MB", "pixels": "px", "percent": "%"}
 """The end of a field's name, and the unit that it means."""
 
 
@@ -31,6 +31,7 @@ class Kind(StrEnum):
     INTEGER = "integer"
     NUMBER = "number"
     CHOICE = "choice"
+    CHOICES = "choices"
     SWITCH = "switch"
     LINES = "lines"
     INTEGERS = "integers"
@@ -107,7 +108,9 @@ def kind_of(info: FieldInfo) -> Kind:
         return Kind.CHOICE
     if typing.get_origin(kind) is tuple:
         kinds = {str: Kind.LINES, int: Kind.INTEGERS}
-        kind = typing.get_args(kind)[0]
+        kind = _plain(typing.get_args(kind)[0])
+        if typing.get_origin(kind) is Literal:
+            return Kind.CHOICES
     else:
         kinds = {str: Kind.TEXT, bool: Kind.SWITCH, int: Kind.INTEGER, float: Kind.NUMBER}
     if kind not in kinds:
@@ -184,7 +187,10 @@ def _field(name: str, info: FieldInfo, began: Mapping[str, str]) -> FormField:
     kind = kind_of(info)
     limits = _limits(info)
     unit = UNITS.get(name.rpartition("_")[2], "") if "_" in name else ""
-    choices = typing.get_args(_plain(info.annotation)) if kind is Kind.CHOICE else ()
+    plain = _plain(info.annotation)
+    if kind is Kind.CHOICES:
+        plain = _plain(typing.get_args(plain)[0])
+    choices = typing.get_args(plain) if kind in (Kind.CHOICE, Kind.CHOICES) else ()
     default = "" if info.is_required() else as_text(info.get_default(call_default_factory=True))
     optional = may_be_none(info)
     whole = kind is Kind.INTEGER

@@ -90,6 +90,13 @@ def last_values(form: Any) -> dict[str, str]:
     return {name: sent[-1] for name, sent in form.lists()}
 
 
+def all_values(model: type[BaseModel], form: Any) -> dict[str, str]:
+    """As `last_values`, for a form of `model` that has fields of several choices: all that were ticked, one a line."""
+    several = {name for name, info in places(model) if kind_of(info) is Kind.CHOICES}
+    ticked = {name: "\n".join(filter(None, form.getlist(name))) for name in several if name in form}
+    return {**last_values(form), **ticked}
+
+
 def _value(kind: Kind, text: str) -> Any:
     """A field's text as pydantic takes it; what cannot be read stays text, and pydantic says what is wrong."""
     if kind is Kind.INTEGER:
@@ -98,7 +105,7 @@ def _value(kind: Kind, text: str) -> Any:
         return float(text) if NUMBER.fullmatch(text.strip()) else text
     if kind is Kind.SWITCH:
         return {"on": True, "off": False}.get(text, text)
-    if kind is Kind.LINES:
+    if kind in (Kind.LINES, Kind.CHOICES):
         return tuple(line for line in text.split("\n") if line.strip())
     if kind is Kind.INTEGERS:
         return tuple(int(one) if WHOLE.fullmatch(one) else one for one in re.split(r"[\s,;]+", text.strip()) if one)

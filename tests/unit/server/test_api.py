@@ -24,7 +24,7 @@ from fedflow.server.api.app import create_app
 from fedflow.server.api.logs import JsonLines
 from fedflow.server.database.tables import Job, Run, RunMember
 from fedflow.server.errors import ApiError, Conflict
-from fedflow.server.services import devices, events, federations, files, idempotency, runs
+from fedflow.server.services import audit, devices, events, federations, files, idempotency, runs
 from fedflow.server.services.identity import Caller
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
@@ -461,3 +461,16 @@ def test_the_web_process_imports_no_torch() -> None:
     program = f"import sys, fedflow.server.serve; print(sorted({heavy}))"
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert told.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("proxies", "address"), [(0, "127.0.0.1"), (1, "192.0.2.9"), (2, "203.0.113.5")])
+def test_an_address_is_what_the_proxies_in_front_say_and_no_client(
+    store: Store, settings: ServerSettings, proxies: int, address: str
+) -> None:
+    app = create_app(store, settings.model_copy(update={"proxies": proxies}))
+    code = devices.new_code(store, federations.first_federation(store), "later", 5, ttl_s=60)
+    body = {"code": code, "device_name": "x", "public_key": Machine(store).public_key, "version": "0.1.0"}
+    written = {"X-Forwarded-For": "198.51.100.1, 203.0.113.5, 192.0.2.9", "X-Forwarded-Host": "evil.example"}
+    assert app.test_client().post("/api/v1/join", json=body, headers=written).status_code == 201
+    [entry] = audit.listed(store, action="device joined", before=1_000, limit=1)
+    assert entry.address == address

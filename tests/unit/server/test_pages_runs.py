@@ -9,14 +9,16 @@ import pytest
 from flask import Flask
 from sqlalchemy.orm import Session
 from tests.unit.server.page_setting import Site
+from tests.unit.server.reader import faults, value_of
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter, plan_of
 from tests.unit.server.test_run_view import counted
 
 from fedflow.federation.protocol import Told
 from fedflow.server.api import events as streams
 from fedflow.server.database.tables import Job, Run
-from fedflow.server.services import federations, jobs, run_list, runs, scores
+from fedflow.server.services import federations, jobs, policies, run_list, runs, scores
 from fedflow.server.services.identity import SERVER
+from fedflow.server.services.policies import Policies
 from fedflow.server.services.scores import Measured
 from fedflow.server.services.work import work_for
 from fedflow.server.settings import ServerSettings
@@ -164,6 +166,28 @@ def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting
     named = [line for line in run_list.newest(site.store, SERVER) if line.name == "autumn"]
     assert [(line.rounds, line.status) for line in named] == [(4, "preparing")]
     assert "Being prepared" in cora.get(first.headers["Location"]).text
+
+
+def test_a_new_run_keeps_to_the_federations_rules(site: Site, setting: Setting) -> None:
+    assert setting.run
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    address = f"/federations/{site.federation_id}/runs/new"
+    rules = {"allowed_models": ["sdxl"], "allowed_methods": ["fedit"], "most_rounds": 2, "least_updates": 3}
+    policies.change(
+        site.store,
+        site.federation_id,
+        Policies.model_validate({"runs": rules, "visibility": {"member_galleries": False}}),
+    )
+    page = cora.get(address)
+    begun = {name: value_of(page, name) for name in ("model", "rounds", "network.quorum")}
+    assert begun == {"model": "sdxl", "rounds": "2", "network.quorum": "3"}
+    sent = {"member": ["a", "b", "c"], "model": "sdxl", "method": "fedit", "evaluation.clients": "off"}
+    within = {**sent, "rounds": "2", "network.quorum": "3"}
+    against = cora.post(f"{address}/check", {**within, "rounds": "3"})
+    assert "The federation's rule allows at most 2 rounds, and the plan has 3." in faults(against)["rounds"]
+    assert cora.post(address, {**within, "rounds": "3"}).status_code == 422
+    assert cora.post(address, within).status_code == 303
 
 
 def test_who_coordinates_nothing_starts_nothing(site: Site) -> None:

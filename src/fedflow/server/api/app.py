@@ -9,6 +9,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.info import Info
 from flask_openapi3.models.security_scheme import SecurityScheme
 from flask_openapi3.openapi import OpenAPI
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 import fedflow
 from fedflow.federation.protocol import Problem
@@ -76,6 +77,9 @@ def create_app(store: Store, settings: ServerSettings) -> OpenAPI:
     problems.set_up(app)
     if settings.public_url is not None:
         app.wsgi_app = _as_seen_outside(app.wsgi_app, settings.public_url)  # type: ignore[assignment]
+    if settings.proxies:
+        nothing_else = {"x_proto": 0, "x_host": 0, "x_port": 0, "x_prefix": 0}
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, **nothing_else)  # type: ignore[method-assign]
     return app
 
 

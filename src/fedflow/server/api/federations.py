@@ -11,8 +11,12 @@ from fedflow.server.api import current
 from fedflow.server.api.current import answer
 from fedflow.server.api.idempotency import idempotent, identifier
 from fedflow.server.api.messages import (
+    CapRequest,
     Code,
+    CodeLine,
+    CodePath,
     CodeRequest,
+    Codes,
     FederationFacts,
     FederationPath,
     FederationRequest,
@@ -23,7 +27,9 @@ from fedflow.server.api.messages import (
     Page,
 )
 from fedflow.server.api.problems import PROBLEMS
-from fedflow.server.services import devices, federations
+from fedflow.server.services import federations, join_codes, policies
+from fedflow.server.services import members as members_service
+from fedflow.server.services.policies import Policies
 
 blueprint = APIBlueprint(
     "federations",
@@ -63,11 +69,56 @@ def members(path: FederationPath, query: Page) -> Response:
 @idempotent
 def new_code(path: FederationPath, body: CodeRequest) -> Response:
     """A one-time code with which one device joins as a member."""
-    ttl_s = current.settings().code_ttl_s
-    code = devices.new_code(
-        current.store(), path.federation_id, body.member, body.max_examples, ttl_s=ttl_s, by=current.caller()
+    made = join_codes.make(
+        current.store(),
+        path.federation_id,
+        body.member,
+        body.max_examples,
+        longest_s=current.settings().code_ttl_s,
+        by=current.caller(),
     )
-    return answer(Code(code=code, expires_in_s=ttl_s), 201)
+    return answer(Code(code=made.code, expires_in_s=made.expires_in_s), 201)
+
+
+@blueprint.get("/federations/<federation_id>/codes", responses={200: Codes})
+def open_codes(path: FederationPath) -> Response:
+    """Join codes that nobody has used and that still hold."""
+    store = current.store()
+    now = store.clock()
+    items = tuple(
+        CodeLine(
+            id=each.id, member=each.member, max_examples=each.max_examples, expires_in_s=max(0, each.expires_at - now)
+        )
+        for each in join_codes.open_codes(store, path.federation_id)
+    )
+    return answer(Codes(items=items))
+
+
+@blueprint.delete("/federations/<federation_id>/codes/<code_id>", responses={204: None})
+def withdraw_code(path: CodePath) -> Response:
+    """Make an open join code worth nothing."""
+    join_codes.withdraw(current.store(), path.federation_id, path.code_id, current.caller())
+    return Response(status=204)
+
+
+@blueprint.get("/federations/<federation_id>/policies", responses={200: Policies})
+def read_policies(path: FederationPath) -> Response:
+    """The federation's rules for its runs and members."""
+    return answer(policies.read(current.store(), path.federation_id))
+
+
+@blueprint.put("/federations/<federation_id>/policies", responses={200: Policies})
+def set_policies(path: FederationPath, body: Policies) -> Response:
+    """Set all rules of the federation; one that is left out forbids nothing from then on."""
+    policies.change(current.store(), path.federation_id, body, current.caller())
+    return answer(policies.read(current.store(), path.federation_id))
+
+
+@blueprint.patch("/members/<member_id>", responses={204: None})
+def set_cap(path: MemberPath, body: CapRequest) -> Response:
+    """Let a member's updates count for so many examples at most, from the next one on."""
+    members_service.set_cap(current.store(), path.member_id, body.max_examples, current.caller())
+    return Response(status=204)
 
 
 @blueprint.delete("/members/<member_id>", responses={204: None})

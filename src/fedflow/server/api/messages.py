@@ -89,7 +89,7 @@ class Members(Message):
 class CodeRequest(Message):
     """A join code for one device of a member. `max_examples` caps the example count that its updates may claim.
 
-    Without it a member that is there keeps its cap, and a new one gets 100,000.
+    Without it a member that is there keeps its cap, and a new one gets what the federation's rules say.
     """
 
     member: MemberName
@@ -110,6 +110,27 @@ class Code(Message):
 
     code: str
     expires_in_s: Seconds
+
+
+class CodeLine(Message):
+    """A join code that nobody has used; its text is told to nobody."""
+
+    id: str
+    member: str
+    max_examples: int
+    expires_in_s: Seconds
+
+
+class Codes(Message):
+    """A federation's open join codes, newest first."""
+
+    items: tuple[CodeLine, ...]
+
+
+class CapRequest(Message):
+    """For how many examples an update of a member may count."""
+
+    max_examples: int = Field(ge=1, le=2**53)
 
 
 class EventLine(Message):
@@ -145,6 +166,13 @@ class FederationPath(Message):
     """Part of an address."""
 
     federation_id: Identifier
+
+
+class CodePath(Message):
+    """Part of an address."""
+
+    federation_id: Identifier
+    code_id: Sha256
 
 
 class MemberPath(Message):

@@ -127,6 +127,37 @@ class Link(Table):
     expires_at: Mapped[float]
 
 
+class Identity(Table):
+    """Who somebody is at the OpenID provider: its `issuer` and `subject` there, by which they may sign in here.
+
+    `email` is what the provider called theirs when it was linked.
+    """
+
+    __tablename__ = "identity"
+    issuer: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    person_id: Mapped[str] = mapped_column(ForeignKey("person.id"), index=True)
+    email: Mapped[str | None]
+    linked_at: Mapped[float]
+    used_at: Mapped[float | None]
+
+
+class Departure(Table):
+    """A browser that was sent to the provider and is expected back, by the SHA-256 of the state that it brings.
+
+    `browser` is a hash of its guard, `person_id` who wants to link an identity, none where somebody signs in. `kept` is
+    what is needed then (nonce, PKCE verifier, where to go), encrypted with the server's key.
+    """
+
+    __tablename__ = "departure"
+    hash: Mapped[str] = mapped_column(primary_key=True)
+    browser: Mapped[str]
+    person_id: Mapped[str | None] = mapped_column(ForeignKey("person.id"))
+    kept: Mapped[str]
+    expires_at: Mapped[float]
+
+
 class AuditEntry(Table):
     """Who did what, when and from where, chained: `hash` is a keyed hash of the row and of the hash before it.
 

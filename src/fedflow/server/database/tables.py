@@ -15,11 +15,12 @@ from fedflow.server.database.base import NUMBER, Table
 
 
 class Federation(Table):
-    """Organisations that train together."""
+    """Organisations that train together. `policies` are its rules, as far as they differ from the defaults."""
 
     __tablename__ = "federation"
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
+    policies: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}", deferred=True)
     created_at: Mapped[float]
 
 

@@ -41,6 +41,7 @@ def set_up(app: Flask) -> None:
     app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
     app.session_interface = FlashCookie()
     app.jinja_env.globals["csrf_token"] = guard
+    app.jinja_env.globals["asks_password"] = lambda: sign_in.has_password(current.store(), current.caller())
     app.after_request(_keep_guard)
 
 

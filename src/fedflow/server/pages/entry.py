@@ -35,30 +35,38 @@ HASHING, MOST_AT_ONCE = "passwords", 16
 def sign_in_page() -> AnyResponse:
     """The form; who is signed in already goes on."""
     if browser.signed_in() is not None:
-        return redirect(_next(), 303)
+        return redirect(wanted(), 303)
     return _sign_in_form()
 
 
 @blueprint.post("/sign-in")
 def signs_in() -> AnyResponse:
     """Sign this browser in, or say in one sentence that it cannot be."""
-    email, password, code = (request.form.get(name, "") for name in ("email", "password", "code"))
-    step = request.form.get("step", "")
+    email, step = request.form.get("email", ""), request.form.get("step", "")
+    first = {"email": email, "password": request.form.get("password", "")}
     if step:
         try:
-            email, password = _stepped(step)
+            first = _stepped(step)
         except InvalidToken:
             return _sign_in_form({"email": email}, gettext("The first step was too long ago. Sign in once more."))
+    return lets_in(first, request.form.get("code", ""), wanted(), is_second=step != "")
+
+
+def lets_in(first: dict[str, str], code: str = "", target: str = "/", *, is_second: bool = False) -> AnyResponse:
+    """Sign this browser in, or the form for what is wrong or still to come.
+
+    `first` is what the first step brought: address and password, or person and provider.
+    """
     try:
-        cookie = _signed_in(email, password, code)
+        cookie = _signed_in(first, code)
     except NeedsCode:
-        fault = said(sign_in.NEEDS_CODE) if step else ""
-        return _code_form(email, password, fault)
+        return _code_form(first, target, said(sign_in.NEEDS_CODE) if is_second else "")
     except Unauthorised as error:
+        fault = said(str(error))
         return (
-            _code_form(email, password, said(str(error))) if step else _sign_in_form({"email": email}, said(str(error)))
+            _code_form(first, target, fault) if is_second else _sign_in_form({"email": first.get("email", "")}, fault)
         )
-    return browser.let_in(redirect(_next(), 303), cookie)
+    return browser.let_in(redirect(target, 303), cookie)
 
 
 @blueprint.post("/sign-out")
@@ -146,43 +154,46 @@ def _sign_in_form(values: dict[str, str] | None = None, fault: str = "") -> Resp
     return web.page(
         "pages/sign_in.html",
         status=422 if fault else 200,
-        next=_next(),
+        next=wanted(),
         values=values or {},
         faults={"password": [fault]} if fault else {},
         is_open=current.settings().open_registration,
+        provider=current.settings().provider_name,
     )
 
 
-def _code_form(email: str, password: str, fault: str) -> Response:
+def _code_form(first: dict[str, str], target: str, fault: str) -> Response:
     """The second step. The first one's answers go with it, in a text that only this server reads, for this browser."""
-    told = json.dumps([email, password, secret_hash(browser.guard())])
+    told = json.dumps({**first, "guard": secret_hash(browser.guard())})
     step = _cipher().encrypt_at_time(told.encode(), int(current.store().clock())).decode()
     return web.page(
         "pages/sign_in_code.html",
         status=422 if fault else 200,
-        next=_next(),
+        next=target,
         step=step,
         faults={"code": [fault]} if fault else {},
     )
 
 
-def _stepped(step: str) -> tuple[str, str]:
-    """Address and password of the first step. Raises InvalidToken."""
+def _stepped(step: str) -> dict[str, str]:
+    """What the first step brought. Raises InvalidToken."""
     told = _cipher().decrypt_at_time(step.encode(), ttl=STEP_S, current_time=int(current.store().clock()))
-    email, password, guard = json.loads(told)
-    if guard != secret_hash(browser.guard()):
+    first: dict[str, str] = json.loads(told)
+    if first.pop("guard") != secret_hash(browser.guard()):
         raise InvalidToken
-    return email, password
+    return first
 
 
 def _cipher() -> Fernet:
     return Fernet(base64.urlsafe_b64encode(current.store().key("sign-in step")))
 
 
-def _signed_in(email: str, password: str, code: str = "") -> str:
-    agent = request.headers.get("User-Agent", "")
+def _signed_in(first: dict[str, str], code: str = "") -> str:
+    store, address, agent = current.store(), request.remote_addr or "", request.headers.get("User-Agent", "")
+    if "person" in first:
+        return sign_in.enter(store, first["person"], code, agent, address, first["provider"])
     with TRANSFERS.held(HASHING, MOST_AT_ONCE):
-        return sign_in.sign_in(current.store(), email, password, code, agent, request.remote_addr or "")
+        return sign_in.sign_in(store, first["email"], first["password"], code, agent, address)
 
 
 def _made(code: str | None) -> AnyResponse:
@@ -196,7 +207,7 @@ def _made(code: str | None) -> AnyResponse:
         faults = beside(error, "email")
         return _register_form(sent, faults) if code is None else _invitation_form(code, sent, faults)
     flash(gettext("Welcome to FedFlow, %(name)s.", name=" ".join(sent["name"].split())), State.DONE)
-    return browser.let_in(redirect("/", 303), _signed_in(sent["email"], sent["password"]))
+    return browser.let_in(redirect("/", 303), _signed_in(sent))
 
 
 def _register_form(values: dict[str, str], faults: dict[str, list[str]]) -> Response:
@@ -224,6 +235,7 @@ def _invitation_form(
         faults=faults or {},
         fewest=passwords.FEWEST,
         come_in=url_for("pages.entry.sign_in_page", next=request.path),
+        provider=current.settings().provider_name,
     )
 
 
@@ -237,7 +249,7 @@ def _check_open() -> None:
         raise NotFound("there is nothing at this address; see /openapi for what there is")
 
 
-def _next() -> str:
+def wanted() -> str:
     """Where to go after the sign-in: a page of this server, whatever the address says."""
     target = request.values.get("next", "/")
     return target if is_own_path(target) else "/"

@@ -13,7 +13,7 @@ from fedflow.server.pages.words import ROLES
 PAGES = ("pages.", "web.")
 """How the endpoints of pages begin."""
 
-FIELDS = frozenset({"name", "email", "password", "code", "member", "role", "life", "scopes", "locale"})
+FIELDS = frozenset({"name", "email", "password", "code", "member", "role", "life", "max_examples", "scopes", "locale"})
 """What a service names in front of its sentence where the fault is one field's."""
 
 TITLES = {
@@ -131,6 +131,56 @@ SENTENCES: dict[str, str | LazyString] = {
     "give 1 to 80 letters without slashes, and no dot at the beginning": lazy_gettext(
         "Write 1 to 80 letters without slashes, and no dot at the beginning."
     ),
+    "'{name}' is what a run's table calls one of its own rows; choose another name": lazy_gettext(
+        "“%(name)s” is what a run's table calls one of its own rows. Choose another name."
+    ),
+    "'{given}' is no whole number from 1 on": lazy_gettext("“%(given)s” is no whole number from 1 on."),
+    "there is no such join code, or it was used": lazy_gettext("This join code was used or withdrawn already."),
+    "there is a federation '{name}' already; choose another name": lazy_gettext(
+        "There is a federation “%(name)s” already. Choose another name."
+    ),
+    "give 1 to {most} letters in one line": lazy_gettext("Write 1 to %(most)s letters in one line."),
+    "{given} is out of range; give 1 to {most}": lazy_gettext("Give a whole number from 1 to %(most)s."),
+    "the federation's rule allows the base models {allowed}, not '{model}'; choose one of them, "
+    "or have a coordinator change the rule": lazy_gettext(
+        "The federation's rule allows the base models %(allowed)s, not “%(model)s”. Choose one of them, or have a "
+        "coordinator change the rule."
+    ),
+    "the federation's rule allows the methods {allowed}, not '{method}'; choose one of them, "
+    "or have a coordinator change the rule": lazy_gettext(
+        "The federation's rule allows the methods %(allowed)s, not “%(method)s”. Choose one of them, or have a "
+        "coordinator change the rule."
+    ),
+    "the federation's rule allows at most {most} rounds, and the plan has {planned}; "
+    "plan fewer, or have a coordinator change the rule": lazy_gettext(
+        "The federation's rule allows at most %(most)s rounds, and the plan has %(planned)s. Plan fewer, or have a "
+        "coordinator change the rule."
+    ),
+    "the federation's rule wants at least {least} members in a run, and the plan has {planned}; "
+    "choose more, or have a coordinator change the rule": lazy_gettext(
+        "The federation's rule wants at least %(least)s members in a run, and the plan has %(planned)s. Choose more, "
+        "or have a coordinator change the rule."
+    ),
+    "the federation's rule wants at least {least} updates in a round, and this plan joins {planned}; "
+    "raise the quorum, or have a coordinator change the rule": lazy_gettext(
+        "The federation's rule wants at least %(least)s updates in a round, and this plan joins %(planned)s. Raise the "
+        "quorum, or have a coordinator change the rule."
+    ),
+    "the federation's rule lets nothing be drawn with one member's update alone; switch this off, "
+    "or have a coordinator change the rule": lazy_gettext(
+        "The federation's rule lets nothing be drawn with one member's update alone. Switch this off, or have a "
+        "coordinator change the rule."
+    ),
+    "the federation's rule allows at most {most} members, and it has {count}; "
+    "ask its coordinator to remove one or to change the rule": lazy_gettext(
+        "The federation's rule allows at most %(most)s members, and it has %(count)s. Ask its coordinator to remove "
+        "one or to change the rule."
+    ),
+    "the federation's rule allows at most {most} devices of one member, and '{member}' has {count}; "
+    "ask its coordinator to revoke one or to change the rule": lazy_gettext(
+        "The federation's rule allows at most %(most)s devices of one member, and “%(member)s” has %(count)s. Ask its "
+        "coordinator to revoke one or to change the rule."
+    ),
     "goes with a federation": lazy_gettext("Choose one of the list."),
     "only an administrator of the server may invite another one": lazy_gettext(
         "Only an administrator of the server may invite another one."
@@ -145,6 +195,43 @@ SENTENCES: dict[str, str | LazyString] = {
     "this invitation has expired; ask for another": lazy_gettext("This invitation has expired. Ask for another."),
     "this invitation is for another address; sign in or register with the one it was sent to": lazy_gettext(
         "This invitation is for another address. Take the one it was sent to."
+    ),
+    "the sign-in provider does not answer as it should; try again in a moment, or sign in another way": lazy_gettext(
+        "The sign-in provider does not answer as it should. Try again in a moment, or sign in another way."
+    ),
+    "the sign-in provider's answer does not hold; begin the sign-in again": lazy_gettext(
+        "The sign-in provider's answer does not hold. Begin the sign-in again."
+    ),
+    "the sign-in provider did not sign you in; begin again, or sign in another way": lazy_gettext(
+        "The sign-in provider did not sign you in. Begin again, or sign in another way."
+    ),
+    "the sign-in provider does not say that it has confirmed an address of yours; confirm it there": lazy_gettext(
+        "The sign-in provider does not say that it has confirmed an address of yours. Confirm it there first."
+    ),
+    "this sign-in was used, took too long, or was begun in another browser; begin it again": lazy_gettext(
+        "This sign-in was used, took too long, or was begun in another browser. Begin it again."
+    ),
+    "this was done in another window already; sign in again": lazy_gettext(
+        "This was done in another window already. Sign in again."
+    ),
+    "an account here has your address and has not confirmed it; sign in with its password, and link the "
+    "provider on your account's page": lazy_gettext(
+        "An account here has your address and has not confirmed it. Sign in with its password, and link the provider "
+        "on your account's page."
+    ),
+    "nobody here has this identity; ask for an invitation, or link it on your account's page": lazy_gettext(
+        "Nobody here has this identity. Ask for an invitation, or sign in with your password and link it on "
+        "your account's page."
+    ),
+    "this identity signs in another account; unlink it there first": lazy_gettext(
+        "This identity signs in another account. Unlink it there first."
+    ),
+    "this is your only way to sign in; set a password first": lazy_gettext(
+        "This is your only way to sign in. Set a password first."
+    ),
+    "there is no such identity of yours": lazy_gettext("This identity was unlinked already."),
+    "you signed in too long ago for this; sign out, sign in with your provider, and do it then": lazy_gettext(
+        "You signed in too long ago for this. Sign out, sign in with your provider, and do it then."
     ),
     "this link was used, has expired or is incomplete; ask for another": lazy_gettext(
         "This link was used, has expired or is incomplete. Ask for another."

@@ -15,9 +15,10 @@ from fedflow.server.api import current
 from fedflow.server.errors import ApiError
 from fedflow.server.pages import places
 from fedflow.server.pages.faults import said
-from fedflow.server.services import estimating, runs
+from fedflow.server.services import estimating, policies, runs
 from fedflow.server.services.estimating import Known
 from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.policies import Policies
 from fedflow.server.services.roles import Belonging
 from fedflow.web.forms import FormGroup, describe, texts
 from fedflow.web.reading import Reading, last_values, read
@@ -52,7 +53,7 @@ def form(federation_id: str) -> Response:
     """The form, with all members and the plan's own settings."""
     here = _federation(federation_id)
     told = estimating.known(current.store(), here.federation_id)
-    start = Plan.model_validate({"data": {"clients": told.members}}) if told.members else Plan()
+    start = _within(policies.read(current.store(), here.federation_id), told.members)
     return _page(here, told, Reading(start, texts(start)), new_id())
 
 
@@ -61,7 +62,7 @@ def starts(federation_id: str) -> AnyResponse:
     """Start the run, or say beside each field what is wrong."""
     here = _federation(federation_id)
     told = estimating.known(current.store(), here.federation_id)
-    reading, identifier = _reading(), _identifier()
+    reading, identifier = _reading(here), _identifier()
     if reading.settings is None:
         return _page(here, told, reading, identifier)
     try:
@@ -78,7 +79,7 @@ def check(federation_id: str) -> Response:
     """The form again with what is wrong and what it would cost, of which the page takes what has changed."""
     here = _federation(federation_id)
     told = estimating.known(current.store(), here.federation_id)
-    return _page(here, told, _reading(), _identifier(), fragment="plan_form")
+    return _page(here, told, _reading(here), _identifier(), fragment="plan_form")
 
 
 def _page(
@@ -117,10 +118,35 @@ def _described() -> list[FormGroup]:
     return groups
 
 
-def _reading() -> Reading[Plan]:
+def _reading(here: Belonging) -> Reading[Plan]:
+    """What was sent; what the federation's rules forbid is a fault beside its field as well."""
     sent: dict[str, str] = last_values(request.form)
     sent[MEMBERS] = "\n".join(request.form.getlist("member"))
-    return read(Plan, sent)
+    reading = read(Plan, sent)
+    if reading.settings is None:
+        return reading
+    broken = policies.broken(policies.read(current.store(), here.federation_id), reading.settings)
+    if not broken:
+        return reading
+    return Reading(None, reading.values, {field: [said(sentence)] for field, sentence in broken.items()})
+
+
+def _within(rules: Policies, members: tuple[str, ...]) -> Plan:
+    """The plan that the form begins with: its defaults, moved to what the rules allow where these say so."""
+    defaults = Plan()
+    given: dict[str, object] = {
+        "rounds": min(defaults.rounds, rules.runs.most_rounds or defaults.rounds),
+        "evaluation": {"clients": rules.visibility.member_galleries},
+    }
+    if members:
+        given["data"] = {"clients": members}
+    if rules.runs.allowed_models and defaults.model not in rules.runs.allowed_models:
+        given["model"] = rules.runs.allowed_models[0]
+    if rules.runs.allowed_methods and defaults.method not in rules.runs.allowed_methods:
+        given["method"] = rules.runs.allowed_methods[0]
+    if rules.runs.least_updates is not None and rules.runs.least_updates <= len(members):
+        given["network"] = {"quorum": rules.runs.least_updates}
+    return Plan.model_validate(given)
 
 
 def _identifier() -> str:

@@ -26,6 +26,7 @@ def rail() -> list[web.Item]:
     """The places that exist and that the reader may see."""
     items = [
         web.Item(gettext("Overview"), url_for("pages.overview.overview")),
+        web.Item(gettext("Federations"), url_for("pages.federations.listed")),
         web.Item(gettext("Runs"), url_for("pages.runs.listed")),
     ]
     people, audit = (

@@ -16,7 +16,7 @@ from fedflow.server.pages import agents
 from fedflow.server.pages.account import tabs
 from fedflow.server.pages.entry import HASHING, MOST_AT_ONCE
 from fedflow.server.pages.faults import beside
-from fedflow.server.services import accounts, passwords, second_factor, sign_in
+from fedflow.server.services import accounts, identities, passwords, second_factor, sign_in
 from fedflow.web.states import State
 
 blueprint = Blueprint("security", __name__)
@@ -25,7 +25,7 @@ blueprint = Blueprint("security", __name__)
 @blueprint.get("/account/sign-in")
 def overview() -> Response:
     """Password, second factor, browsers."""
-    return _page({})
+    return page({})
 
 
 @blueprint.post("/account/password")
@@ -36,9 +36,9 @@ def changes_password() -> AnyResponse:
         with TRANSFERS.held(HASHING, MOST_AT_ONCE):
             accounts.change_password(current.store(), current.caller(), old, new)
     except Forbidden as error:
-        return _page(beside(error, "old"))
+        return page(beside(error, "old"))
     except Unprocessable as error:
-        return _page({"new": beside(error)["password"]})
+        return page({"new": beside(error)["password"]})
     return _done(gettext("Your password is changed, and your other browsers are signed out."))
 
 
@@ -46,7 +46,7 @@ def changes_password() -> AnyResponse:
 def begins() -> AnyResponse:
     """Make a secret for another device, once the password is given."""
     if (faults := _confirmed()) is not None:
-        return _page(faults)
+        return page(faults)
     second_factor.begin(current.store(), current.caller())
     return redirect(url_for("pages.security.device"), 303)
 
@@ -71,7 +71,7 @@ def confirms() -> AnyResponse:
 def takes_off() -> AnyResponse:
     """Sign in with the password alone again."""
     if (faults := _confirmed()) is not None:
-        return _page(faults)
+        return page(faults)
     caller = current.caller()
     second_factor.take_off(current.store(), caller, caller.id)
     return _done(gettext("The second step is off: your password alone signs you in."))
@@ -101,7 +101,8 @@ def _confirmed() -> dict[str, list[str]] | None:
     return None
 
 
-def _page(faults: dict[str, list[str]]) -> Response:
+def page(faults: dict[str, list[str]]) -> Response:
+    """All of it, with what is wrong beside the fields."""
     store, caller = current.store(), current.caller()
     here = caller.via.removeprefix("sign-in ")
     browsers = [
@@ -122,6 +123,9 @@ def _page(faults: dict[str, list[str]]) -> Response:
         tabs=tabs("pages.security.overview"),
         browsers=browsers,
         is_on=second_factor.is_on(store, caller),
+        has_password=sign_in.has_password(store, caller),
+        provider=current.settings().provider_name,
+        identities=identities.linked(store, caller),
         faults=faults,
         fewest=passwords.FEWEST,
     )

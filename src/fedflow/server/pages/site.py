@@ -13,11 +13,15 @@ from fedflow.server.pages import (
     audit,
     browser,
     entry,
+    federations,
     inviting,
+    joining,
     new_run,
     overview,
     people,
     places,
+    policies,
+    provider,
     runs,
     security,
     tokens,
@@ -26,7 +30,22 @@ from fedflow.server.pages import (
 from fedflow.web.headers import SWAGGER
 
 HERE = Path(__file__).parent
-MODULES = (entry, overview, new_run, runs, account, security, tokens, people, inviting, audit)
+MODULES = (
+    entry,
+    provider,
+    overview,
+    federations,
+    joining,
+    policies,
+    new_run,
+    runs,
+    account,
+    security,
+    tokens,
+    people,
+    inviting,
+    audit,
+)
 
 
 def set_up(app: Flask) -> None:

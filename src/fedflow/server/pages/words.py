@@ -37,6 +37,13 @@ STATUSES: dict[str, LazyString] = {
 }
 """What a run is doing."""
 
+CONSENTS: dict[str, LazyString] = {
+    "asked": lazy_gettext("asked"),
+    "accepted": lazy_gettext("consented"),
+    "declined": lazy_gettext("declined"),
+}
+"""A member's answer to a run."""
+
 ACTIONS: dict[str, LazyString] = {
     "account changed": lazy_gettext("changed the account"),
     "account closed": lazy_gettext("closed the account"),
@@ -49,16 +56,20 @@ ACTIONS: dict[str, LazyString] = {
     "administrator made": lazy_gettext("made somebody an administrator of the server"),
     "administrator unmade": lazy_gettext("made somebody no longer an administrator of the server"),
     "asked again": lazy_gettext("asked for consent once more"),
+    "cap changed": lazy_gettext("changed the cap of a member's pictures"),
     "consent accepted": lazy_gettext("consented to a run"),
     "consent declined": lazy_gettext("declined a run"),
     "description changed": lazy_gettext("changed what is said of a model or adapter"),
     "device joined": lazy_gettext("joined with a device"),
     "device revoked": lazy_gettext("shut a device out"),
     "federation made": lazy_gettext("made the federation"),
+    "identity linked": lazy_gettext("linked an identity to sign in with"),
+    "identity unlinked": lazy_gettext("unlinked an identity"),
     "invitation taken up": lazy_gettext("took up an invitation"),
     "invitation withdrawn": lazy_gettext("withdrew an invitation"),
     "invited": lazy_gettext("invited somebody"),
     "join code made": lazy_gettext("made a join code"),
+    "join code withdrawn": lazy_gettext("withdrew a join code"),
     "link to set address made": lazy_gettext("made a link to confirm an address"),
     "link to set password made": lazy_gettext("made a link to set a password"),
     "member removed": lazy_gettext("removed a member"),
@@ -69,6 +80,7 @@ ACTIONS: dict[str, LazyString] = {
     "role changed": lazy_gettext("changed a role"),
     "role taken": lazy_gettext("took a role away"),
     "round closed": lazy_gettext("closed a round"),
+    "rules changed": lazy_gettext("changed the federation's rules"),
     "run paused": lazy_gettext("paused a run"),
     "run resumed": lazy_gettext("let a run go on"),
     "run started": lazy_gettext("started a run"),
@@ -99,6 +111,7 @@ FACTS: dict[str, LazyString] = {
     "name": lazy_gettext("name"),
     "num_examples": lazy_gettext("examples"),
     "number": lazy_gettext("number"),
+    "provider": lazy_gettext("provider"),
     "reason": lazy_gettext("reason"),
     "role": lazy_gettext("role"),
     "round": lazy_gettext("round"),

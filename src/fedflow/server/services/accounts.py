@@ -9,7 +9,17 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from fedflow.server.database.people import AuditEntry, Invitation, Link, Person, PersonToken, Role, SignIn
+from fedflow.server.database.people import (
+    AuditEntry,
+    Departure,
+    Identity,
+    Invitation,
+    Link,
+    Person,
+    PersonToken,
+    Role,
+    SignIn,
+)
 from fedflow.server.database.tables import Federation
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
 from fedflow.server.services import audit, invitations, links, passwords, sign_in
@@ -37,21 +47,31 @@ def register(store: Store, name: str, email: str, password: str, code: str | Non
     kept = passwords.hashed(password)
     try:
         with store.begin() as session:
-            invitation = None if code is None else invitations.open_(session, store, code, known_as)
-            first = invitation is not None and invitation.is_admin and _is_unclaimed(session)
-            person = session.get_one(Person, FIRST) if first else Person(id=new_id(), created_at=store.clock())
-            person.name, person.email, person.password = shown, known_as, kept
-            if not first:
-                person.is_admin, person.totp_used, person.recovery = False, 0, []
-                session.add(person)
-            session.flush()
-            caller = Caller("person", person.id, name=shown, via="registration", address=address)
-            audit.record(session, store, caller, "account made", "person", person.id)
-            if invitation is not None:
-                invitations.take_up(session, store, caller, invitation, person)
-            return person.id
+            return make(session, store, shown, known_as, kept, code, address).id
     except IntegrityError:
         raise Conflict("this address has an account already; sign in, and open the invitation again") from None
+
+
+def make(
+    session: Session, store: Store, name: str, email: str, password: str | None, code: str | None, address: str
+) -> Person:
+    """A new account in the caller's transaction; `password` is what is kept of it, none for who comes by a provider.
+
+    Raises NotFound, Gone and Forbidden as `invitations.open_`, IntegrityError where the address has an account.
+    """
+    invitation = None if code is None else invitations.open_(session, store, code, email)
+    first = invitation is not None and invitation.is_admin and _is_unclaimed(session)
+    person = session.get_one(Person, FIRST) if first else Person(id=new_id(), created_at=store.clock())
+    person.name, person.email, person.password = name, email, password
+    if not first:
+        person.is_admin, person.totp_used, person.recovery = False, 0, []
+        session.add(person)
+    session.flush()
+    caller = Caller("person", person.id, name=name, via="registration", address=address)
+    audit.record(session, store, caller, "account made", "person", person.id)
+    if invitation is not None:
+        invitations.take_up(session, store, caller, invitation, person)
+    return person
 
 
 def _is_unclaimed(session: Session) -> bool:
@@ -184,7 +204,7 @@ def delete_account(store: Store, caller: Caller, password: str) -> None:
         )
         person.recovery, person.locale = [], None
         sign_in.end_all(session, caller.id)
-        for table in (Role, Link):
+        for table in (Role, Link, Identity, Departure):
             session.execute(delete(table).where(table.person_id == caller.id))
         for token in session.scalars(select(PersonToken).where(PersonToken.person_id == caller.id)):
             token.revoked_at, token.name = token.revoked_at or store.clock(), ""

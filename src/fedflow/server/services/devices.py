@@ -15,17 +15,17 @@ from sqlalchemy.orm import Session
 from fedflow.federation.protocol import Challenged, Joined, JoinRequest, Token, TokenRequest, Told, signed_text
 from fedflow.server.database.tables import Challenge, Device, DeviceToken, Federation, JoinCode, Member
 from fedflow.server.errors import Conflict, Forbidden, Gone, NotFound, Unauthorised, Unprocessable
-from fedflow.server.services import audit, events
+from fedflow.server.services import audit, events, policies
 from fedflow.server.services.federations import locked_federation
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import DEVICE_PREFIX, SERVER, Caller, new_token, secret_hash
+from fedflow.server.services.policies import Policies
 from fedflow.server.store import Sighting, Store
 
 CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O, U
 CODE_GROUPS, GROUP_LETTERS = 4, 4  # 80 bits
 LOOKALIKES = str.maketrans({"O": "0", "I": "1", "L": "1"})
 PUBLIC_KEY_BYTES = 32
-MOST_EXAMPLES = 100_000
 
 
 def new_code(
@@ -34,18 +34,17 @@ def new_code(
     """A code with which one device joins as the member `member_name`, within `ttl_s`. Kept as its hash.
 
     max_examples: cap of the example count that the member's updates may claim, from the joining on; None leaves that of
-        a member that is there, and gives a new one MOST_EXAMPLES.
+        a member that is there, and gives a new one what the federation's rules say.
     Raises NotFound where there is no such federation.
     """
     groups = ("".join(secrets.choice(CODE_LETTERS) for _ in range(GROUP_LETTERS)) for _ in range(CODE_GROUPS))
     code = "-".join(groups)
     now = store.clock()
     with store.begin() as session:
-        if session.get(Federation, federation_id) is None:
-            raise NotFound(f"there is no federation {federation_id}")
+        rules = policies.of(session, federation_id)
         if max_examples is None:
             known = select(Member.max_examples).where(Member.federation_id == federation_id, Member.name == member_name)
-            max_examples = session.scalar(known) or MOST_EXAMPLES
+            max_examples = session.scalar(known) or rules.members.most_examples
         session.add(
             JoinCode(
                 hash=_code_hash(code),
@@ -70,7 +69,7 @@ def join(store: Store, request: JoinRequest, address: str = "") -> Joined:
         Unprocessable: the public key is none.
         NotFound: no such code.
         Gone: the code was used by another device, or has expired.
-        Conflict: the key belongs to a device that has joined already.
+        Conflict: the key belongs to a device that has joined already, or the federation's rules leave no room.
     """
     _public_key(request.public_key)
     now = store.clock()
@@ -93,7 +92,9 @@ def join(store: Store, request: JoinRequest, address: str = "") -> Joined:
         if known is not None:
             raise Conflict(f"this machine's key has joined as '{known[1].name}' already; start it without a code")
         code.used_at = now
-        member = _member(session, code, now)
+        rules = policies.of(session, federation.id)
+        member = _member(session, code, now, rules)
+        policies.check_devices(session, member, rules)
         device = Device(
             id=new_id(),
             member_id=member.id,
@@ -207,11 +208,13 @@ def _active(session: Session, device_id: str) -> Device:
     return device
 
 
-def _member(session: Session, code: JoinCode, now: float) -> Member:
+def _member(session: Session, code: JoinCode, now: float, rules: Policies) -> Member:
     """The member that the code names: made, or found; one that was removed is a member again."""
     member = session.scalar(
         select(Member).where(Member.federation_id == code.federation_id, Member.name == code.member_name)
     )
+    if member is None or member.removed_at is not None:
+        policies.check_room(session, code.federation_id, rules)
     if member is None:
         member = Member(id=new_id(), federation_id=code.federation_id, name=code.member_name, created_at=now)
         session.add(member)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from fedflow.federation.rounds import Status
 from fedflow.server.database.tables import Challenge, Device, Federation, JoinCode, Member, Run, RunMember
-from fedflow.server.errors import Conflict, NotFound
+from fedflow.server.errors import Conflict, NotFound, Unprocessable
 from fedflow.server.services import audit, events, roles, runs
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SERVER, Caller
@@ -18,6 +18,7 @@ from fedflow.server.services.run_rows import locked_run
 from fedflow.server.store import Store
 
 DEFAULT = "federation"
+LONGEST_NAME = 80
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,13 @@ def create(store: Store, name: str, identifier: str | None = None, by: Caller = 
     except IntegrityError:
         raise Conflict(f"there is a federation '{name}' already; choose another name") from None
     return federation.id
+
+
+def checked_name(name: str) -> str:
+    """`name` where it can be a federation's. Raises Unprocessable."""
+    if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
+        raise Unprocessable(f"name: give 1 to {LONGEST_NAME} letters in one line")
+    return name
 
 
 def first_federation(store: Store) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from dataclasses import dataclass
 
@@ -12,15 +11,12 @@ from sqlalchemy.orm import Session
 from fedflow.server.database.people import Invitation, Person, RoleName
 from fedflow.server.database.tables import Federation, Member
 from fedflow.server.errors import Forbidden, Gone, NotFound, Unprocessable
-from fedflow.server.services import audit, devices, roles
+from fedflow.server.services import audit, member_names, policies, roles
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SERVER, Caller, secret_hash
 from fedflow.server.store import Store
 
 LIFE_S = 7 * 86_400.0
-
-MEMBER = re.compile(r"(?![. ])[^/\\\x00-\x1f\x7f-\x9f]{1,80}")
-"""A member's name is the name of a folder on every machine."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +49,8 @@ def make(
     """
     if (role == "participant") != (member is not None):
         raise Unprocessable("member: a participant's invitation names the member they act for, and no other's does")
-    if member is not None and not MEMBER.fullmatch(member):
-        raise Unprocessable("member: give 1 to 80 letters without slashes, and no dot at the beginning")
+    if member is not None:
+        member_names.check(member)
     if (federation_id is None) != (role is None):
         raise Unprocessable("role: goes with a federation")
     if is_admin and not (caller.is_admin or caller.kind == "server"):
@@ -162,8 +158,10 @@ def _member(session: Session, store: Store, federation_id: str, name: str) -> Me
     query = select(Member).where(Member.federation_id == federation_id, Member.name == name)
     found = session.scalar(query)
     if found is None:
+        rules = policies.of(session, federation_id)
+        policies.check_room(session, federation_id, rules)
         found = Member(id=new_id(), federation_id=federation_id, name=name, created_at=store.clock())
-        found.max_examples = devices.MOST_EXAMPLES
+        found.max_examples = rules.members.most_examples
         session.add(found)
         session.flush()
     return found

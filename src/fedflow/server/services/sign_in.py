@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
-from fedflow.server.database.people import Attempts, Person, SignIn
+from fedflow.server.database.people import Attempts, Departure, Link, Person, SignIn
 from fedflow.server.errors import ApiError, Forbidden, NotFound, Unauthorised
 from fedflow.server.services import audit, passwords, second_factor
 from fedflow.server.services.identifiers import new_id
@@ -92,21 +92,47 @@ def sign_in(store: Store, email: str, password: str, code: str, agent: str, addr
         tries = _tries(session, address_given)
         person = None if found is None else session.get(Person, found.id, with_for_update=True)
         right = right and person is not None and found is not None and person.password == found.password
-        right = right and tries.locked_until <= store.clock()
-        if person is None or not right or person.disabled_at is not None or person.deleted_at is not None:
-            outcome = WRONG
-        elif person.totp_at is not None and not code:
-            outcome = NEEDS_CODE
-        elif not second_factor.is_right(store, person, code):
-            outcome = WRONG
-        else:
-            outcome = ""
+        outcome = _outcome(store, tries, person, code) if right else WRONG
+        if not outcome and person is not None:
             if passwords.is_outdated(person.password or ""):
                 person.password = passwords.hashed(password)
             session.delete(tries)
             _begin(session, store, person, cookie, agent, address)
         if outcome == WRONG:
             _failed(session, store, tries, person, address)
+    return _told(cookie, outcome)
+
+
+def enter(store: Store, person_id: str, code: str, agent: str, address: str, issuer: str) -> str:
+    """Sign a browser in whose reader the OpenID provider `issuer` has told apart, and return the text of its cookie.
+
+    An account's second factor is asked for here too: what the provider asked for is not known. Raises as `sign_in`.
+    """
+    cookie = secrets.token_urlsafe(32)
+    with store.begin() as session:
+        tries = _tries(session, f"{issuer} {person_id}")  # what strangers try with the password locks nobody out here
+        person = session.get(Person, person_id, with_for_update=True)
+        outcome = _outcome(store, tries, person, code)
+        if not outcome and person is not None:
+            session.delete(tries)
+            _begin(session, store, person, cookie, agent, address, provider=issuer)
+        if outcome == WRONG:
+            _failed(session, store, tries, person, address)
+    return _told(cookie, outcome)
+
+
+def _outcome(store: Store, tries: Attempts, person: Person | None, code: str) -> str:
+    """What keeps a person out whose password or provider is right: '' where nothing does."""
+    if person is None or tries.locked_until > store.clock():
+        return WRONG
+    if person.disabled_at is not None or person.deleted_at is not None:
+        return WRONG
+    if person.totp_at is not None and not code:
+        return NEEDS_CODE
+    return "" if second_factor.is_right(store, person, code) else WRONG
+
+
+def _told(cookie: str, outcome: str) -> str:
     if outcome == NEEDS_CODE:
         raise NeedsCode(NEEDS_CODE)
     if outcome:
@@ -125,14 +151,14 @@ def _tries(session: Session, email: str) -> Attempts:
     return found
 
 
-def _begin(session: Session, store: Store, person: Person, cookie: str, agent: str, address: str) -> None:
+def _begin(session: Session, store: Store, person: Person, cookie: str, agent: str, address: str, **told: str) -> None:
     now = store.clock()
     row = SignIn(hash=secret_hash(cookie), id=new_id(), person_id=person.id, agent=agent[:LONGEST_AGENT])
     row.address, row.created_at, row.seen_at, row.fresh_at = address, now, now, now
     session.add(row)
     session.flush()
     caller = Caller("person", person.id, name=person.name, via=f"sign-in {row.id}", address=address)
-    audit.record(session, store, caller, "signed in", "person", person.id, None, agent=row.agent)
+    audit.record(session, store, caller, "signed in", "person", person.id, None, agent=row.agent, **told)
 
 
 def _failed(session: Session, store: Store, tries: Attempts, person: Person | None, address: str) -> None:
@@ -189,21 +215,39 @@ def browsers(store: Store, caller: Caller) -> list[Browser]:
 
 
 def confirm(store: Store, caller: Caller, password: str) -> None:
-    """Make the caller's sign-in fresh again. Raises Forbidden where the password is wrong."""
+    """Make the caller's sign-in fresh again. Raises Forbidden where the password is wrong.
+
+    Who has no password, since a provider signs them in, has confirmed it by signing in a short while ago.
+    """
     with store.read() as session:
         person = session.get_one(Person, caller.id)
+        begun = session.scalar(select(SignIn.fresh_at).where(SignIn.id == _own(caller)))
+    if person.password is None:
+        if begun is None or store.clock() - begun >= FRESH_S:
+            raise Forbidden("you signed in too long ago for this; sign out, sign in with your provider, and do it then")
+        return
     right = passwords.is_right(password, person.password)
     with store.begin() as session:
         tries = _tries(session, person.email or caller.id)
         right = right and tries.locked_until <= store.clock()
         if right:
             session.delete(tries)
-            fresh = update(SignIn).where(SignIn.id == caller.via.removeprefix("sign-in "))
-            session.execute(fresh.values(fresh_at=store.clock()))
+            session.execute(update(SignIn).where(SignIn.id == _own(caller)).values(fresh_at=store.clock()))
         else:
             _failed(session, store, tries, person, caller.address)
     if not right:
         raise Forbidden("the password is wrong, or there were too many tries; wait a while and try again")
+
+
+def has_password(store: Store, caller: Caller) -> bool:
+    """Whether the caller has a password to confirm things with."""
+    with store.read() as session:
+        return session.scalar(select(Person.password.is_not(None)).where(Person.id == caller.id)) or False
+
+
+def _own(caller: Caller) -> str:
+    """The identifier of the caller's own sign-in."""
+    return caller.via.removeprefix("sign-in ")
 
 
 def end(store: Store, caller: Caller, browser_id: str) -> None:
@@ -218,7 +262,7 @@ def end(store: Store, caller: Caller, browser_id: str) -> None:
 def end_others(store: Store, caller: Caller) -> None:
     """Sign all browsers of the caller out but the one that asks."""
     with store.begin() as session:
-        end_all(session, caller.id, caller.via.removeprefix("sign-in "))
+        end_all(session, caller.id, _own(caller))
         audit.record(session, store, caller, "other browsers signed out", "person", caller.id)
 
 
@@ -228,9 +272,11 @@ def end_all(session: Session, person_id: str, but: str = "") -> None:
 
 
 def forget(store: Store) -> None:
-    """Drop the sign-ins that are over, and wrong tries of long ago."""
+    """Drop the sign-ins and links that are over, and wrong tries of long ago."""
     now = store.clock()
     over = (SignIn.created_at <= now - LONGEST_S) | (SignIn.seen_at <= now - IDLE_S)
     with store.begin() as session:
         session.execute(delete(SignIn).where(over))
         session.execute(delete(Attempts).where(Attempts.tried_at <= now - TRIES_KEPT_S))
+        session.execute(delete(Departure).where(Departure.expires_at <= now))
+        session.execute(delete(Link).where(Link.expires_at <= now))

@@ -1,0 +1,54 @@
+"""A federation's rules as a form, which everybody there reads and its coordinators change."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, flash, redirect, request, url_for
+from flask_babel import gettext
+from werkzeug import Response as AnyResponse
+
+from fedflow import web
+from fedflow.server.api import current
+from fedflow.server.pages.federations import head
+from fedflow.server.services import policies
+from fedflow.server.services.policies import Policies
+from fedflow.web.forms import describe, places, texts
+from fedflow.web.reading import Reading, all_values, read
+from fedflow.web.states import State
+
+blueprint = Blueprint("policies", __name__)
+
+
+@blueprint.get("/federations/<federation_id>/rules")
+def rules(federation_id: str) -> Response:
+    """The rules as they are now."""
+    now = policies.read(current.store(), federation_id)
+    return _page(federation_id, Reading(now, texts(now)))
+
+
+@blueprint.post("/federations/<federation_id>/rules")
+def changes(federation_id: str) -> AnyResponse:
+    """Set them, or say beside each field what is wrong."""
+    reading = read(Policies, all_values(Policies, request.form), policies.read(current.store(), federation_id))
+    if reading.settings is None:
+        return _page(federation_id, reading)
+    policies.change(current.store(), federation_id, reading.settings, current.caller())
+    flash(gettext("The rules hold from now on, for what is new."), State.DONE)
+    return redirect(url_for("pages.policies.rules", federation_id=federation_id), 303)
+
+
+@blueprint.post("/federations/<federation_id>/rules/check")
+def check(federation_id: str) -> Response:
+    """The form again with what is wrong, of which the page takes what has changed."""
+    return _page(federation_id, read(Policies, all_values(Policies, request.form)), fragment="rules_form")
+
+
+def _page(federation_id: str, reading: Reading[Policies], fragment: str | None = None) -> Response:
+    return web.page(
+        "pages/rules.html",
+        status=422 if reading.faults and fragment is None else 200,
+        fragment=fragment,
+        **head(federation_id, "pages.policies.rules"),
+        described=describe(Policies, [name for name, _ in places(Policies)]),
+        values=reading.values,
+        faults=reading.faults,
+    )

@@ -1,0 +1,192 @@
+"""Pages of federations: members, devices, join codes and rules, as a browser shows them."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from tests.unit.server.conftest import Machine
+from tests.unit.server.page_setting import Site
+from tests.unit.server.reader import Reader, faults, told, value_of
+from tests.unit.server.run_setting import Setting
+from tests.unit.server.test_run_view import counted
+
+from fedflow.server.errors import Forbidden
+from fedflow.server.services import devices, federations, join_codes, members, policies
+from fedflow.server.services.identity import SERVER
+from fedflow.server.services.policies import Policies
+from fedflow.server.settings import ServerSettings
+from fedflow.server.store import Store
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ServerSettings:
+    """The services are tested on both databases; pages on one."""
+    return ServerSettings(folder=tmp_path / "data", public_url="https://fedflow.example")
+
+
+@pytest.fixture
+def site(app: Flask, store: Store) -> Site:
+    return Site.of(app, store)
+
+
+@pytest.fixture
+def cora(site: Site) -> Reader:
+    """A coordinator."""
+    site.account("cora", "coordinator")
+    return site.reader("cora")
+
+
+def test_an_administrator_makes_a_federation(site: Site) -> None:
+    site.account("boss")
+    boss = site.reader("boss")
+    assert "New federation" in told(boss.get("/federations"))
+    assert "Write 1 to 80 letters" in faults(boss.post("/federations/new", {"name": " "}))["name"]
+    assert (
+        "There is a federation “federation” already."
+        in faults(boss.post("/federations/new", {"name": "federation"}))["name"]
+    )
+    made = boss.post("/federations/new", {"name": " Museums  of the north "})
+    assert made.status_code == 303
+    page = told(boss.get(made.headers["Location"]))
+    assert "Museums of the north 0 members" in page
+    assert "Make the first join code" in page
+    assert "federation administrator 0 0 0 0" in told(boss.get("/federations"))
+
+
+def test_a_code_is_shown_once_with_its_line_and_withdrawn(site: Site, cora: Reader) -> None:
+    path = f"/federations/{site.federation_id}/codes"
+    for member in ("", "a/b", "base"):
+        assert "member" in faults(cora.post(path, {"member": member}))
+    wrong = cora.post(path, {"member": "museum", "max_examples": "many"})
+    assert (wrong.status_code, faults(wrong)["max_examples"]) == (422, "“many” is no whole number from 1 on.")
+    assert value_of(wrong, "member") == "museum"
+    made = cora.post(path, {"member": "Musée d'Art", "max_examples": "40"})
+    line = re.search(r"<code>fedflow join https://fedflow\.example --code ([\w-]+) --data FOLDER</code>", made.text)
+    assert line is not None
+    assert "within 7 days" in told(made)
+    again = cora.get(path)
+    assert line[1] not in again.text
+    assert "Musée d'Art 40" in told(again)
+    withdraw = re.search(r'action="([^"]+/withdraw)"', again.text)
+    assert withdraw is not None
+    assert cora.post(withdraw[1]).status_code == 303
+    assert "0 open join codes" in told(cora.get(path))
+    assert cora.post(withdraw[1]).status_code == 404
+
+
+def test_members_devices_caps_and_removal(site: Site, cora: Reader, machine: Machine) -> None:
+    [studio] = federations.members(site.store, site.federation_id)
+    here, page = f"/federations/{site.federation_id}", f"/members/{studio.id}"
+    assert "studio Joined 1 0 500" in told(cora.get(here))
+    assert "1 device" in told(cora.get(f"{here}/devices"))
+    assert "studio-pc" in told(cora.get(f"{here}/devices"))
+    refused = cora.post(f"{page}/cap", {"max_examples": "0"})
+    assert "is no whole number from 1 on" in faults(refused)["max_examples"]
+    cora.post(f"{page}/cap", {"max_examples": "30"})
+    assert value_of(cora.get(page), "max_examples") == "30"
+    assert "Revoke “studio-pc”?" in told(cora.get(page))
+    assert cora.post(f"/devices/{machine.device_id}/revoke").headers["Location"] == page
+    with pytest.raises(Forbidden):
+        machine.token()
+    assert "No machine yet" in told(cora.get(page))
+    cora.post(f"{page}/remove")
+    after = cora.get(page)
+    assert "Let back in" in told(after)
+    assert "Removed" in told(cora.get(here))
+    back = re.search(r'href="(/federations/[^"]+/codes\?member=studio)"', after.text)
+    assert back is not None
+    assert value_of(cora.get(back[1]), "member") == "studio"
+
+
+def test_a_member_shows_its_runs_and_what_it_answered(site: Site, cora: Reader, setting: Setting) -> None:
+    found = federations.members(site.store, site.federation_id)
+    page = told(cora.get(f"/members/{found[0].id}"))
+    assert "test Running consented" in page
+    assert "a Joined 1 1 50" in told(cora.get(f"/federations/{site.federation_id}"))
+    assert setting.run
+
+
+def test_rules_are_a_form_that_is_checked_and_saved(site: Site, cora: Reader) -> None:
+    path = f"/federations/{site.federation_id}/rules"
+    wrong = cora.post(path, {"runs.most_rounds": "0", "runs.allowed_methods": ["", "fedit", "fedavg"]})
+    assert (wrong.status_code, faults(wrong)["runs.most_rounds"]) == (422, "Must be at least 1.")
+    assert len(re.findall(r'value="fed\w+" checked', wrong.text)) == 2, "nothing is lost"
+    assert "Must be at least 1." in cora.post(f"{path}/check", {"runs.most_rounds": "0"}).text
+    saved = cora.post(
+        path,
+        {
+            "runs.most_rounds": "9",
+            "runs.allowed_methods": ["", "fedit"],
+            "runs.allowed_models": "starter\r\nsdxl",
+            "visibility.member_galleries": "off",
+        },
+    )
+    assert saved.status_code == 303
+    now = policies.read(site.store, site.federation_id)
+    assert (now.runs.most_rounds, now.runs.allowed_methods) == (9, ("fedit",))
+    assert (now.runs.allowed_models, now.visibility.member_galleries) == (("starter", "sdxl"), False)
+    cora.post(path, {"runs.allowed_methods": [""]})
+    assert policies.read(site.store, site.federation_id).runs.allowed_methods == ()
+    site.account("vera", "viewer")
+    seen = told(site.reader("vera").get(path))
+    assert "Most rounds 9" in seen
+    assert "Save rules" not in seen
+
+
+def test_who_may_what(site: Site, machine: Machine) -> None:
+    [studio] = federations.members(site.store, site.federation_id)
+    here = f"/federations/{site.federation_id}"
+    site.account("vera", "viewer")
+    vera = site.reader("vera")
+    assert "Remove member" not in vera.get(f"/members/{studio.id}").text
+    assert "New federation" not in vera.get("/federations").text
+    for path in (f"{here}/codes", "/federations/new"):
+        assert vera.get(path).status_code == 403
+    changes = (f"{here}/codes", f"{here}/rules", f"/members/{studio.id}/remove", f"/members/{studio.id}/cap")
+    for path in (*changes, f"/devices/{machine.device_id}/revoke", "/federations/new"):
+        assert vera.post(path, {"name": "x", "member": "x", "max_examples": "1"}).status_code == 403
+    other = federations.create(site.store, "other")
+    Site(site.app, site.store, other).account("stranger", "administrator")
+    stranger = site.reader("stranger")
+    for path in (here, f"{here}/devices", f"{here}/rules", f"{here}/codes", f"/members/{studio.id}"):
+        assert stranger.get(path).status_code == 404
+    assert "federation viewer" not in told(stranger.get("/federations"))
+    assert machine.token()
+
+
+def test_lists_take_as_many_queries_whatever_their_length(site: Site) -> None:
+    store, federation_id = site.store, site.federation_id
+
+    def joined(name: str) -> None:
+        Machine(store).join(devices.new_code(store, federation_id, name, 9, ttl_s=60))
+
+    def looked() -> int:
+        with counted(store) as sent:
+            members.listed(store, federation_id, 0, 50)
+            members.devices(store, federation_id, 0, 50)
+            members.summaries(store, [each.id for each in federations.listed(store, SERVER, "", 50)])
+            join_codes.open_codes(store, federation_id)
+        return len(sent)
+
+    joined("one")
+    few = looked()
+    for number in range(5):
+        joined(f"member {number}")
+        federations.create(store, f"federation {number}")
+        join_codes.make(store, federation_id, "x", None, longest_s=60.0)
+    assert looked() == few
+    found, total = members.listed(store, federation_id, 2, 3)
+    assert ([line.name for line in found], total) == (["member 2", "member 3", "member 4"], 6)
+
+
+def test_names_are_shown_as_they_are(site: Site, cora: Reader) -> None:
+    Machine(site.store).join(devices.new_code(site.store, site.federation_id, "<b>x&y", 9, ttl_s=60))
+    page = cora.get(f"/federations/{site.federation_id}").text
+    assert "<b>x" not in page
+    assert "<b>x&y" in unescape(page)
+    policies.change(site.store, site.federation_id, Policies.model_validate({"runs": {"allowed_models": ["<i>"]}}))
+    assert "<i>" not in cora.get(f"/federations/{site.federation_id}/rules").text

@@ -1,0 +1,136 @@
+"""What is started with compose or systemd: every name in these files is one that FedFlow, or its tools, know."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from ruamel.yaml import YAML
+from typer.main import get_command
+
+from fedflow.cli.entry_network import server_app
+from fedflow.cli.secret_files import SECRET
+from fedflow.server.api.metrics import Now, Requests
+from fedflow.server.database.people import Person
+from fedflow.server.services import federations
+from fedflow.server.settings import ServerSettings
+from fedflow.server.store import open_store
+
+ROOT = Path(__file__).parents[2]
+OURS = ("setup", "web", "worker", "evaluator")
+
+
+@pytest.fixture
+def compose() -> dict[str, Any]:
+    loaded: dict[str, Any] = YAML(typ="safe").load(ROOT / "compose.yaml")
+    return loaded
+
+
+def variables() -> set[str]:
+    """The environment's names that `fedflow server` reads."""
+    told = {variable for each in get_command(server_app).params for variable in (each.envvar or "",)}
+    return {str(each) for each in told if each} | {f"FEDFLOW_{name.upper()}_FILE" for name in SECRET}
+
+
+def test_compose_starts_commands_with_settings_that_there_are(compose: dict[str, Any]) -> None:
+    group: Any = get_command(server_app)
+    flags = {flag for each in group.params for flag in each.opts}
+    for name in OURS:
+        service = compose["services"][name]
+        *options, command = service["command"]
+        assert command in group.commands, name
+        assert {each for each in options if each.startswith("--")} <= flags, name
+        ours = {each for each in service["environment"] if each.startswith("FEDFLOW_")}
+        assert ours <= variables(), name
+
+
+def test_compose_holds_no_password_and_its_parts_are_contained(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert not service.get("privileged"), name
+        assert ":latest" not in service["image"], name
+        assert ":" in service["image"], name
+        assert name in OURS or service["user"] not in ("root", "0"), name
+        for variable, value in service.get("environment", {}).items():
+            assert not re.search(r"(PASSWORD|SECRET|_KEY|TOKEN)$", variable), (name, variable)
+            assert not re.search(r"://[^/]*:[^/]*@", str(value)), (name, variable)
+        for secret in service.get("secrets", []):
+            assert secret in compose["secrets"], (name, secret)
+        published = [str(port).split(":")[0] for port in service.get("ports", [])]
+        assert name == "proxy" or published == [], name
+    assert re.search(r"^USER (?!0\b|root\b)\S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+
+
+def test_the_secrets_are_made_once_each_its_own(compose: dict[str, Any], tmp_path: Path) -> None:
+    script, folder = ROOT / "deploy" / "make-secrets.sh", tmp_path / "secrets"
+    made = []
+    for target in (folder, folder, tmp_path / "others"):
+        subprocess.run(["sh", script, target], check=True, capture_output=True)
+        made.append({path.name: path.read_text() for path in target.iterdir()})
+    assert made[0] == made[1]
+    assert {Path(each["file"]).name for each in compose["secrets"].values()} == set(made[0])
+    password = made[0]["database_password"]
+    assert re.fullmatch(r"[0-9a-f]{64}", password)
+    assert password != made[2]["database_password"]
+    url = ServerSettings(folder=tmp_path, database_url=made[0]["database_url"]).url
+    assert url == f"postgresql+psycopg://fedflow:{password}@database/fedflow"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed; install systemd to have the unit checked")
+    text = (ROOT / "deploy" / "fedflow-server.service").read_text()
+    unit = tmp_path / "fedflow-server.service"
+    unit.write_text(text.replace("/opt/fedflow/bin/fedflow", sys.executable))
+    checked = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+    unit.write_text(unit.read_text().replace("ProtectHome=yes", "ProtectHouse=yes"))
+    checked = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    assert "ProtectHouse" in checked.stderr
+
+
+def test_alerts_ask_for_figures_that_are_told(tmp_path: Path) -> None:
+    store = open_store(ServerSettings(folder=tmp_path / "data"))
+    federations.first_federation(store)
+    registry = CollectorRegistry()
+    Requests(registry).note("pages.overview.overview", "GET", 200, 0.01)
+    registry.register(Now(store))
+    told = {family.name for family in registry.collect()}
+    store.engine.dispose()
+    rules = (ROOT / "deploy" / "alerts.yaml").read_text()
+    asked = set(re.findall(r"fedflow_\w+", rules))
+    assert len(asked) >= 5
+    assert {re.sub(r"_(total|bucket)$", "", name) for name in asked} <= told
+
+
+def test_parts_find_what_the_preparation_has_made(tmp_path: Path) -> None:
+    """`prepare` as compose starts it: its database's address in a file, its link for the first account told again."""
+    url = tmp_path / "database_url"
+    url.write_text(f"sqlite:///{tmp_path / 'elsewhere.db'}\n")
+    environment = os.environ | {"FEDFLOW_DATABASE_URL_FILE": str(url), "FEDFLOW_PUBLIC_URL": "https://fedflow.example"}
+    command = [sys.executable, "-m", "fedflow", "server", "--folder", str(tmp_path / "data"), "prepare"]
+    told = [
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout for _ in range(2)
+    ]
+    links = [re.search(r"https://fedflow\.example/invitation/(\S+)", text) for text in told]
+    assert all(links)
+    assert links[0] != links[1]
+    store = open_store(ServerSettings(folder=tmp_path / "data", database_url=url.read_text().strip()))
+    with store.read() as session:
+        assert session.query(Person).count() == 1
+    store.engine.dispose()
+    url.unlink()
+    failed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert failed.returncode == 2
+    assert f"FEDFLOW_DATABASE_URL_FILE={url}: cannot be read" in failed.stderr
