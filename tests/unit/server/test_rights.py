@@ -14,7 +14,7 @@ from tests.unit.server.run_setting import Setting
 from fedflow.errors import RunError
 from fedflow.server.api import rights
 from fedflow.server.database.people import RoleName
-from fedflow.server.database.tables import Version
+from fedflow.server.database.tables import Import, Version
 from fedflow.server.services import (
     accounts,
     devices,
@@ -26,6 +26,7 @@ from fedflow.server.services import (
     roles,
     tokens,
 )
+from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SCOPES, SERVER, Caller
 from fedflow.server.services.roles import ROLES
 from fedflow.server.settings import ServerSettings
@@ -79,11 +80,22 @@ class Walk:
         if "<sha256>" in rule or "<artifact_id>" in rule or "<version_id>" in rule:
             version = self.version()
             parts |= {"sha256": version.content, "artifact_id": version.artifact_id, "version_id": version.id}
+        if "<import_id>" in rule:
+            parts["import_id"] = self.brought(caller)
         if "<release_id>" in rule:
             parts |= {"release_id": self.release(), "layout": "kohya"}
         if endpoint == "uploads.options":
             parts["upload_id"] = "x"
         return re.sub(r"<(?:\w+:)?(\w+)>", lambda match: parts.get(match[1], "x"), rule)
+
+    def brought(self, caller: Caller | None) -> str:
+        """An import that the caller has asked for, or the server."""
+        with self.store.begin() as session:
+            row = Import(id=new_id(), federation_id=self.federation_id, kind="adapter", name="x", source="upload")
+            row.asked_by = caller.id if caller is not None and caller.kind == "person" else None
+            row.place, row.phase, row.message, row.created_at = "x", "failed", "", 0.0
+            session.add(row)
+            return row.id
 
     def release(self) -> str:
         """A new one, since its version may be gone by now."""

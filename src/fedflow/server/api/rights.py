@@ -38,6 +38,9 @@ class Right:
 
 
 ANYONE, DEVICE = Right("anyone"), Right("device")
+UPLOADS = Right("caller", scope="registry")
+"""A device sends its update, a person a model or adapter; no other's upload is to be seen."""
+
 SEES = Right("caller", "viewer")
 LISTS = Right("caller")
 """A list of what the caller may see, whatever that is."""
@@ -186,6 +189,13 @@ RIGHTS: dict[str, Right] = {
     "catalogue.released": SEES_ARTIFACT,
     "catalogue.released_file": SEES_ARTIFACT,
     "catalogue.withdraw": CHANGES_ARTIFACT,
+    "imports.ask": Right("person", "participant", "registry"),
+    "imports.listed": Right("person", "participant"),
+    "imports.one": Right("person", "participant"),
+    "imports.retry": Right("person", "participant", "registry"),
+    "imports.layouts": SEES_ARTIFACT,
+    "imports.download": Right("person", "participant", "registry", artifact=True),
+    "imports.content": SEES_ARTIFACT,
     "registry.models": LISTS,
     "registry.adapters": LISTS,
     "registry.versions": SEES_ARTIFACT,
@@ -204,11 +214,11 @@ RIGHTS: dict[str, Right] = {
     "runs.stop": PLANS,
     "runs.close_round": PLANS,
     "uploads.options": ANYONE,
-    "uploads.create": DEVICE,
-    "uploads.offset": DEVICE,
-    "uploads.append": DEVICE,
-    "uploads.terminate": DEVICE,
-    "uploads.overridden": DEVICE,
+    "uploads.create": UPLOADS,
+    "uploads.offset": UPLOADS,
+    "uploads.append": UPLOADS,
+    "uploads.terminate": UPLOADS,
+    "uploads.overridden": UPLOADS,
     "work.current_work": DEVICE,
     "work.consent": DEVICE,
     "work.hand_in": DEVICE,

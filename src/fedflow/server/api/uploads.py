@@ -28,7 +28,7 @@ from fedflow.server.api.idempotency import idempotent, identifier
 from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.api.slots import MOST_OF_A_DEVICE, TRANSFERS
 from fedflow.server.errors import ApiError
-from fedflow.server.services import updates, uploads
+from fedflow.server.services import imports, updates, uploads
 from fedflow.server.services.upload_writing import CHECKSUMS, TAKING_IN, Body, Checksum, CutOff
 
 VERSION = "1.0.0"
@@ -116,21 +116,17 @@ def create() -> Response:
             f"Upload-Metadata is not a list of 'key base64' in at most {MAX_METADATA_CHARACTERS} characters"
         )
     checksum = _checksum()
-    updates.check_size(current.store(), current.caller(), length, settings.max_upload_bytes)
-    progress = uploads.create(
-        current.store(),
-        current.caller(),
-        length,
-        metadata,
-        settings.max_upload_bytes,
-        settings.upload_ttl_s,
-        identifier(),
-    )
+    store, caller = current.store(), current.caller()
+    if caller.kind == "device":
+        most_bytes = settings.max_upload_bytes
+        updates.check_size(store, caller, length, most_bytes)
+    else:
+        most_bytes = settings.max_import_bytes
+        imports.check_may_upload(store, caller)
+    progress = uploads.create(store, caller, length, metadata, most_bytes, settings.upload_ttl_s, identifier())
     if request.mimetype == OFFSET_TYPE and progress.offset_bytes == 0:
         with _body() as body:
-            progress = uploads.append(
-                current.store(), current.caller(), progress.id, 0, body, checksum, settings.upload_ttl_s
-            )
+            progress = uploads.append(store, caller, progress.id, 0, body, checksum, settings.upload_ttl_s)
     # Relative, so that it holds behind every proxy.
     location = url_for("uploads.append", upload_id=progress.id)
     return _told(progress, 201, {"Location": location})
@@ -267,7 +263,7 @@ def _body() -> Iterator[Body]:
     if connection is not None:  # waitress has read the whole body already
         threading.Thread(target=incoming.watch, args=(connection,), daemon=True).start()
     try:
-        with TRANSFERS.held(f"device {current.caller().id}", MOST_OF_A_DEVICE):
+        with TRANSFERS.held(f"{current.caller().kind} {current.caller().id}", MOST_OF_A_DEVICE):
             yield Body(incoming.read, request.content_length)
     finally:
         incoming.over.set()

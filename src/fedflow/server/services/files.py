@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -17,6 +17,7 @@ from fedflow.server.database.base import Table
 from fedflow.server.database.tables import (
     Artifact,
     File,
+    Import,
     Receipt,
     Refusal,
     Release,
@@ -158,8 +159,12 @@ def _used(session: Session, store: Store) -> Iterator[str]:
             yield from listed(store.blobs, base)
     for row in session.execute(select(Round.adapter, Round.residual, Round.merged)):
         yield from _present(row)
-    for content, exports in session.execute(select(Version.content, Version.files)):
+    for content, content_hash, exports in session.execute(select(Version.content, Version.content_hash, Version.files)):
         yield from (content, *exports.values())
+        if content_hash is not None:
+            yield from listed(store.blobs, content)
+    kept = or_(Import.phase != "failed", Import.finished_at > store.clock() - UNUSED_S)
+    yield from _present(session.scalars(select(Import.content).where(kept)))
     for examples in session.scalars(select(Artifact.examples)):
         yield from examples
     for provenance, given_out in session.execute(select(Release.provenance, Release.files)):

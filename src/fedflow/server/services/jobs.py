@@ -18,8 +18,8 @@ from fedflow.server.store import Store
 ROUNDS = ("prepare", "aggregate", "export", "merge")
 """Kinds of jobs that a federation's rounds are made of."""
 
-EVALUATION = ("evaluate", "chart")
-"""Kinds of jobs that may take longer, and that nobody waits for."""
+EVALUATION = ("evaluate", "chart", "import", "download")
+"""Kinds of jobs that may take longer, and that no round waits for."""
 
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
 LEASE_S = 10.0
@@ -34,6 +34,23 @@ def add(session: Session, kind: str, run_id: str, round_number: int, now: float,
     `subject` is whose model an evaluation is of.
     """
     key = " ".join(filter(None, (kind, run_id, str(round_number), subject)))
+    return _add(session, key, kind, run_id, round_number, now, subject)
+
+
+def add_alone(session: Session, kind: str, subject: str, now: float) -> Job:
+    """As `add`, for a job that belongs to no run: `subject` says what it is about. One that was done is done again."""
+    job = _add(session, f"{kind} {subject}", kind, None, 0, now, subject)
+    if job.status == DONE:
+        job.status, job.attempts, job.errors, job.error = QUEUED, 0, 0, None
+    return job
+
+
+def found(session: Session, kind: str, subject: str) -> Job | None:
+    """The job that `add_alone` has made."""
+    return session.scalar(select(Job).where(Job.key == f"{kind} {subject}"))
+
+
+def _add(session: Session, key: str, kind: str, run_id: str | None, round_number: int, now: float, subject: str) -> Job:
     job = session.scalar(select(Job).where(Job.key == key))
     if job is None:
         job = Job(id=new_id(), key=key, kind=kind, run_id=run_id, round=round_number, subject=subject, created_at=now)
@@ -42,6 +59,11 @@ def add(session: Session, kind: str, run_id: str, round_number: int, now: float,
     elif job.status == FAILED:
         job.status, job.attempts, job.errors, job.error = QUEUED, 0, 0, None
     return job
+
+
+def lease(job: Job, worker: str, now: float) -> None:
+    """Give a job that was just added to `worker` before any other can take it; in the caller's transaction."""
+    job.status, job.worker, job.leased_until = RUNNING, worker, now + LEASE_S
 
 
 def claim(store: Store, job_id: str, worker: str) -> Job | None:

@@ -33,8 +33,8 @@ def add_base(session: Session, store: Store, run: Run, base: str, base_hash: str
         return known
     named = plan_of(run).model
     name = PurePath(named).name if PurePath(named).is_absolute() else named  # folders are nobody else's business
-    artifact = _artifact(session, store, run.federation_id, MODEL, name)
-    return _add(session, store, artifact, content=base, content_hash=base_hash, facts={"from": name})
+    artifact = artifact_of(session, store, run.federation_id, MODEL, name)
+    return add(session, store, artifact, content=base, content_hash=base_hash, facts={"from": name})
 
 
 def add_round(
@@ -52,9 +52,9 @@ def add_round(
         "members": {receipt.client: receipt.num_examples for receipt in receipts},
         **_shape(plan),
     }
-    artifact = _artifact(session, store, run.federation_id, ADAPTER if plan.trains_adapter else MODEL, run.name)
+    artifact = artifact_of(session, store, run.federation_id, ADAPTER if plan.trains_adapter else MODEL, run.name)
     parent = before or base
-    version = _add(session, store, artifact, content=committed.adapter, facts=facts, run_id=run.id, round=number)
+    version = add(session, store, artifact, content=committed.adapter, facts=facts, run_id=run.id, round=number)
     version.parent_id = None if parent is None else parent.id
     version.base_id = None if base is None else base.id
     return version
@@ -145,7 +145,7 @@ def _base_of(session: Session, federation_id: str, base_hash: str) -> Version | 
     return session.scalar(query.limit(1))
 
 
-def _artifact(session: Session, store: Store, federation_id: str, kind: str, name: str) -> Artifact:
+def artifact_of(session: Session, store: Store, federation_id: str, kind: str, name: str) -> Artifact:
     """The artifact of that name, made where there is none, and locked until the transaction ends."""
     events.lock(session, federation_id)  # two runs of one name would make it twice
     query = select(Artifact).where(
@@ -159,17 +159,18 @@ def _artifact(session: Session, store: Store, federation_id: str, kind: str, nam
     return found
 
 
-def _add(
+def add(
     session: Session,
     store: Store,
     artifact: Artifact,
     *,
     content: str,
-    facts: dict[str, object],
+    facts: Mapping[str, object],
     content_hash: str | None = None,
     run_id: str | None = None,
     round: int | None = None,  # noqa: A002 - the column's name
 ) -> Version:
+    """The artifact's next version, in the caller's transaction, which holds the artifact (`artifact_of`)."""
     last = session.scalar(select(func.max(Version.number)).where(Version.artifact_id == artifact.id))
     version = Version(
         id=new_id(),
@@ -179,7 +180,7 @@ def _add(
         content_hash=content_hash,
         run_id=run_id,
         round=round,
-        facts=facts,
+        facts=dict(facts),
         files={},
         created_at=store.clock(),
     )

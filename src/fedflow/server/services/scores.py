@@ -68,7 +68,7 @@ def ask(session: Session, store: Store, run: Run, number: int, clients: tuple[st
 def to_score(store: Store, job: Job) -> ToScore | None:
     """What an evaluation is of; None where it was measured already or its run was stopped."""
     with store.read() as session:
-        run = session.get(Run, job.run_id)
+        run = session.get(Run, job.run)
         if run is None or run.status == Status.STOPPED or _scored(session, run.id, job.round, job.subject):
             return None
         plan = plan_of(run)

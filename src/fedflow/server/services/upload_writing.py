@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, or_, select, update
 
+from fedflow.server.database.people import Person
 from fedflow.server.database.tables import Device, Upload
 from fedflow.server.errors import ApiError, Gone, TooLarge, Unauthorised
 from fedflow.server.store import Store
@@ -34,11 +35,16 @@ MOVE = (
     update(Upload)
     .where(
         Upload.id == bindparam("upload"),
-        select(Device.id).where(Device.id == Upload.device_id, Device.revoked_at.is_(None)).exists(),
+        or_(
+            select(Device.id).where(Device.id == Upload.device_id, Device.revoked_at.is_(None)).exists(),
+            select(Person.id)
+            .where(Person.id == Upload.person_id, Person.disabled_at.is_(None), Person.deleted_at.is_(None))
+            .exists(),
+        ),
     )
     .returning(Upload.id)
 )
-"""What an upload's row becomes, unless it is gone or its device was revoked."""
+"""What an upload's row becomes, unless it is gone, its device was revoked or its person's account was closed."""
 
 EXPIRED = "the upload has expired; start it anew"
 
@@ -128,11 +134,18 @@ class Writing:
         with self.store.begin() as session:
             moved = session.scalar(MOVE.values(values), {"upload": self.row.id})
         if moved is None:
-            with self.store.read() as session:
-                if session.get_one(Device, self.row.device_id).revoked_at is not None:
-                    raise Unauthorised("the device was revoked; ask the coordinator for a new join code")
+            self._refuse_the_shut_out()
             raise Gone(EXPIRED)
         self.kept_at = time.monotonic()
+
+    def _refuse_the_shut_out(self) -> None:
+        with self.store.read() as session:
+            if self.row.device_id is None:
+                person = session.get_one(Person, self.row.person_id)
+                if person.disabled_at is not None or person.deleted_at is not None:
+                    raise Unauthorised("the account of this token was closed; ask an administrator")
+            elif session.get_one(Device, self.row.device_id).revoked_at is not None:
+                raise Unauthorised("the device was revoked; ask the coordinator for a new join code")
 
     def _write(self, chunk: bytes) -> None:
         left = memoryview(chunk)

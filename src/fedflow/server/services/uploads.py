@@ -29,7 +29,7 @@ from fedflow.server.services.upload_writing import EXPIRED, Body, Checksum, Writ
 from fedflow.server.store import Store
 
 MAX_OPEN = 8
-"""Uploads that a device may have at once, complete ones included until they are handed in."""
+"""Uploads that a device or a person may have at once, complete ones included until they are handed in."""
 
 # A device at its limit loses the upload that has got no byte for longest, if for so long: its client knows it no more.
 IDLE_S = 60.0
@@ -100,7 +100,8 @@ def create(
             return _progress(known, ttl_s)
     row = Upload(
         id=identifier or new_id(),
-        device_id=caller.id,
+        device_id=caller.id if caller.kind == "device" else None,
+        person_id=caller.id if caller.kind == "person" else None,
         length_bytes=length_bytes,
         offset_bytes=0,
         sha256=hashlib.sha256().hexdigest() if length_bytes == 0 else None,
@@ -116,7 +117,7 @@ def create(
         raise _disk_error(store, error) from error
     try:
         with store.begin() as session:
-            _make_room(store, session, caller.id, now, ttl_s)
+            _make_room(store, session, caller, now, ttl_s)
             session.add(row)
     except BaseException:
         path.unlink(missing_ok=True)
@@ -258,17 +259,16 @@ def _locked(path: Path, wait_s: float = 0.0) -> Iterator[FileIO]:
 
 def _owned(session: Session, caller: Caller, upload_id: str) -> Upload:
     row = session.get(Upload, upload_id)
-    if row is None or row.device_id != caller.id:
-        raise NotFound("this device has no such upload; start it anew")
+    if row is None or caller.id != (row.device_id if caller.kind == "device" else row.person_id):
+        raise NotFound(f"this {caller.kind} has no such upload; start it anew")
     return row
 
 
-def _make_room(store: Store, session: Session, device_id: str, now: float, ttl_s: float) -> None:
-    """See that the device has fewer than MAX_OPEN uploads; rows whose bytes were handed in meanwhile go."""
+def _make_room(store: Store, session: Session, caller: Caller, now: float, ttl_s: float) -> None:
+    """See that the caller has fewer than MAX_OPEN uploads; rows whose bytes were handed in meanwhile go."""
     lying = []
-    for row in session.scalars(
-        select(Upload).where(Upload.device_id == device_id).order_by(Upload.touched_at, Upload.id)
-    ):
+    whose = Upload.device_id if caller.kind == "device" else Upload.person_id
+    for row in session.scalars(select(Upload).where(whose == caller.id).order_by(Upload.touched_at, Upload.id)):
         if row.sha256 is not None and not path_of(store, row.id).is_file():
             session.delete(row)
         elif row.touched_at + ttl_s >= now:
@@ -281,7 +281,7 @@ def _make_room(store: Store, session: Session, device_id: str, now: float, ttl_s
             session.delete(row)
             path.unlink(missing_ok=True)
             return
-    raise TooMany(f"this device has {MAX_OPEN} uploads already; hand them in or delete one")
+    raise TooMany(f"this {caller.kind} has {MAX_OPEN} uploads already; hand them in or delete one")
 
 
 def _is_free(path: Path) -> bool:

@@ -20,8 +20,11 @@ from fedflow.server.services import scores
 from fedflow.server.services.scores import Measured
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
+from fedflow.server.worker.base_folders import place_of
 from fedflow.server.worker.charts import chart
+from fedflow.server.worker.downloads import write
 from fedflow.server.worker.heldout import heldout_folder
+from fedflow.server.worker.imports import take_in
 from fedflow.server.worker.tasks import check_base
 
 
@@ -33,7 +36,7 @@ def evaluate(store: Store, settings: ServerSettings, job: Job) -> None:
     """
     asked = scores.to_score(store, job)
     if asked is not None:
-        bench = _bench(store, settings, job.run_id, asked.plan)
+        bench = _bench(store, settings, job.run, asked.plan)
         out = bench.folder.out
         drawn = bench.draw(asked.drawing)
         real, features = (np.load(out / name, allow_pickle=False) for name in (bench.measured_heldout, drawn.features))
@@ -51,10 +54,10 @@ def evaluate(store: Store, settings: ServerSettings, job: Job) -> None:
             gallery=[store.blobs.put(path.read_bytes()) for path in sorted((out / drawn.gallery).glob("*.png"))],
             seconds=drawn.seconds,
         )
-        scores.keep(store, job.run_id, asked, measured)
+        scores.keep(store, job.run, asked, measured)
 
 
-TASKS = {"evaluate": evaluate, "chart": chart}
+TASKS = {"evaluate": evaluate, "chart": chart, "import": take_in, "download": write}
 
 
 def _bench(store: Store, settings: ServerSettings, run_id: str, plan: Plan) -> Workbench:
@@ -71,4 +74,12 @@ def _bench(store: Store, settings: ServerSettings, run_id: str, plan: Plan) -> W
 @lru_cache(maxsize=1)
 def _opened(store: Store, run_id: str, plan: Plan, heldout: Path | None) -> Workbench:
     folders = {} if heldout is None else {plan.data.heldout: heldout}
-    return Workbench(plan, store.folder / scores.SCRATCH / run_id, folders, "auto", None, blobs=store.blobs)
+    return Workbench(
+        plan,
+        store.folder / scores.SCRATCH / run_id,
+        folders,
+        "auto",
+        None,
+        base=place_of(store, run_id),
+        blobs=store.blobs,
+    )

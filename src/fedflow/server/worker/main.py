@@ -18,7 +18,7 @@ from fedflow.errors import FedFlowError
 from fedflow.processes import is_alive
 from fedflow.server.database.away import Outage, is_away, reason, who
 from fedflow.server.database.tables import Job
-from fedflow.server.services import commits, files, idempotency, jobs, runs, scores
+from fedflow.server.services import base_models, commits, files, idempotency, imports, jobs, runs, scores
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.server.worker.queue import DO_JOB, open_queue
@@ -126,10 +126,14 @@ def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, w
 def _failed(store: Store, job: Job, reason: str, *, give_up: bool) -> None:
     if not jobs.fail(store, job.id, job.worker or "", reason, give_up=give_up):
         return
-    if job.kind in NEEDED:
-        runs.fail(store, job.run_id, reason)
+    if job.kind == "import":
+        imports.fail(store, job.subject, reason)
+    elif job.run_id is None:
+        return  # who asked reads the job's error
+    elif job.kind in NEEDED:
+        runs.fail(store, job.run, reason)
     else:
-        runs.note(store, job.run_id, f"{job.kind} failed", round=job.round, model=job.subject, message=reason)
+        runs.note(store, job.run, f"{job.kind} failed", round=job.round, model=job.subject, message=reason)
 
 
 @contextmanager
@@ -168,7 +172,8 @@ def _sweep(store: Store, settings: ServerSettings, pool: Pool, do_job: object, e
                 commits.tick(store)
             if time.monotonic() - collected >= COLLECT_S:
                 collected = time.monotonic()
-                scores.drop_scratch(store)  # each machine's own
+                scores.drop_scratch(store)  # of this machine, as the next
+                base_models.drop_unused(store)
                 if pool is ROUNDS:
                     files.collect(store, upload_ttl_s=settings.upload_ttl_s)
                     idempotency.forget(store)
