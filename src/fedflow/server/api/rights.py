@@ -143,6 +143,8 @@ RIGHTS: dict[str, Right] = {
     "pages.runs.run": Right("reader", "viewer"),
     "pages.runs.stops": Right("reader", "coordinator"),
     "pages.runs.stream": Right("reader", "viewer"),
+    "pages.system.system": ADMIN,
+    "pages.system.tries_again": ADMIN,
     "pages.people.everybody": ADMIN,
     "pages.people.account": ADMIN,
     "pages.people.shuts": ADMIN,

@@ -368,6 +368,17 @@ class Job(Table):
         return self.run_id
 
 
+class Process(Table):
+    """A worker or evaluator, called HOST-PROCESS as in its jobs, and when it was seen last. `pool` is what it does."""
+
+    __tablename__ = "process"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    pool: Mapped[str]
+    version: Mapped[str]
+    started_at: Mapped[float]
+    seen_at: Mapped[float]
+
+
 class Event(Table):
     """Something that happened in a federation, in order; what the event stream and `explain` read."""
 

@@ -181,6 +181,10 @@ SENTENCES: dict[str, str | LazyString] = {
         "The federation's rule allows at most %(most)s devices of one member, and “%(member)s” has %(count)s. Ask its "
         "coordinator to revoke one or to change the rule."
     ),
+    "the job was not given up; it is done, or will be": lazy_gettext("This job is done, or will be."),
+    "a run waits for this job; go on with the run on its page": lazy_gettext(
+        "A run waits for this job. Go on with the run on its page."
+    ),
     "goes with a federation": lazy_gettext("Choose one of the list."),
     "only an administrator of the server may invite another one": lazy_gettext(
         "Only an administrator of the server may invite another one."

@@ -37,6 +37,8 @@ def rail() -> list[web.Item]:
         items.append(web.Item(gettext("People"), people))
     if audit is not None:
         items.append(web.Item(gettext("Audit"), audit))
+    if current.caller().is_admin:
+        items.append(web.Item(gettext("System"), url_for("pages.system.system")))
     return items
 
 

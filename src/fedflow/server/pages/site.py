@@ -24,6 +24,7 @@ from fedflow.server.pages import (
     provider,
     runs,
     security,
+    system,
     tokens,
     words,
 )
@@ -41,6 +42,7 @@ MODULES = (
     runs,
     account,
     security,
+    system,
     tokens,
     people,
     inviting,

@@ -27,16 +27,6 @@ SCOPES: dict[str, LazyString] = {
     "account": lazy_gettext("Your own account"),
 }
 
-STATUSES: dict[str, LazyString] = {
-    "preparing": lazy_gettext("Preparing"),
-    "running": lazy_gettext("Running"),
-    "paused": lazy_gettext("Paused"),
-    "failed": lazy_gettext("Failed"),
-    "stopped": lazy_gettext("Stopped"),
-    "done": lazy_gettext("Done"),
-}
-"""What a run is doing."""
-
 CONSENTS: dict[str, LazyString] = {
     "asked": lazy_gettext("asked"),
     "accepted": lazy_gettext("consented"),
@@ -72,6 +62,7 @@ ACTIONS: dict[str, LazyString] = {
     "invited": lazy_gettext("invited somebody"),
     "join code made": lazy_gettext("made a join code"),
     "join code withdrawn": lazy_gettext("withdrew a join code"),
+    "job tried again": lazy_gettext("tried a job of the server again"),
     "link to set address made": lazy_gettext("made a link to confirm an address"),
     "link to set password made": lazy_gettext("made a link to set a password"),
     "member removed": lazy_gettext("removed a member"),

@@ -8,17 +8,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from fedflow import __version__
 from fedflow.errors import FedFlowError
 from fedflow.processes import is_alive
 from fedflow.server.database.away import Outage, is_away, reason, who
 from fedflow.server.database.tables import Job
-from fedflow.server.services import base_models, commits, files, idempotency, imports, jobs, runs, scores
+from fedflow.server.services import base_models, commits, files, idempotency, imports, jobs, processes, runs, scores
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.server.worker.queue import DO_JOB, open_queue
@@ -72,10 +73,11 @@ def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
     host = socket.gethostname()
     worker = f"{host}-{os.getpid()}"
     jobs.release(store, host, is_alive)
+    processes.seen(store, worker, pool.name, __version__)
     queue = open_queue(store.folder, settings.queue_url, f"fedflow-{pool.name}")
     do_job = queue.task(name=DO_JOB)(lambda job_id: _carry_out(store, settings, pool, job_id, worker))
     ended = threading.Event()
-    sweeper = threading.Thread(target=_sweep, args=(store, settings, pool, do_job, ended), daemon=True)
+    sweeper = threading.Thread(target=_sweep, args=(store, settings, pool, worker, do_job, ended), daemon=True)
     sweeper.start()
     log.info("worker %s of %s has begun", worker, pool.name)
     try:
@@ -83,6 +85,8 @@ def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
     finally:
         ended.set()
         sweeper.join()
+        with suppress(SQLAlchemyError):  # a database that is away: it is forgotten within a day
+            processes.ended(store, worker)
 
 
 def _carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, worker: str) -> None:
@@ -160,10 +164,12 @@ def _lease(store: Store, job_id: str, worker: str) -> Iterator[None]:
         thread.join()
 
 
-def _sweep(store: Store, settings: ServerSettings, pool: Pool, do_job: object, ended: threading.Event) -> None:
-    """Close what the clock closes, and put every job that nobody is at into the queue."""
+def _sweep(
+    store: Store, settings: ServerSettings, pool: Pool, worker: str, do_job: object, ended: threading.Event
+) -> None:
+    """Close what the clock closes, put every job that nobody is at into the queue, and give a sign of life."""
     sent: dict[str, float] = {}
-    collected = time.monotonic()
+    collected = seen = time.monotonic()
     outage = Outage(log, f"the sweep of {pool.name}")
     pause_s = SWEEP_S
     while not ended.wait(pause_s):
@@ -177,6 +183,9 @@ def _sweep(store: Store, settings: ServerSettings, pool: Pool, do_job: object, e
                 if pool is ROUNDS:
                     files.collect(store, upload_ttl_s=settings.upload_ttl_s)
                     idempotency.forget(store)
+            if time.monotonic() - seen >= processes.SEEN_EVERY_S:
+                seen = time.monotonic()
+                processes.seen(store, worker, pool.name, __version__)
             waiting = jobs.waiting(store, pool.kinds)
             now = time.monotonic()
             sent = {job_id: at for job_id, at in sent.items() if job_id in waiting}
