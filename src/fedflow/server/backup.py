@@ -2,9 +2,10 @@
 
 A tar archive without compression (weights do not shrink): `backup.json` with the schema's version, one file of JSON
 lines for each table, blobs and refused updates by their names, and the server's secrets. Rows are read in one
-transaction, so that the server may run meanwhile; blobs never change. Neither half uploads, nor the queue, nor which
-processes there were are in it: participants begin those anew, and the worker's sweep finds what is to be done. The rows
-say nothing of the database that they come from: a server may move from SQLite to PostgreSQL with it, and back.
+transaction, so that the server may run meanwhile; blobs never change. Half uploads, the queue, letters and sign-ins
+that are under way, and which processes there were are not in it: participants begin those anew, and the worker's
+sweep finds what is to be done. The rows say nothing of the database that they come from: a server may move from
+SQLite to PostgreSQL with it, and back.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from fedflow.storage.blobs import SHA256
 
 FORMAT = 1
 ABOUT = "backup.json"
-LEFT_OUT = frozenset({"upload", "process"})
+LEFT_OUT = frozenset({"departure", "letter", "process", "upload"})
 SECRETS = (keys.FILE, identity.TOKEN_FILE)
 ROWS_AT_ONCE = 500
 CHUNK_BYTES = 1024 * 1024

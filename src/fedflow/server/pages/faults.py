@@ -57,6 +57,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "{most} transfers are under way already, which is all there may be; end one first": lazy_gettext(
         "Too many people are coming in at this moment. Try again in a few seconds."
     ),
+    "too many requests came from you; wait {seconds} seconds, and try again": lazy_gettext(
+        "Too many requests came from you. Wait %(seconds)s seconds, and try again."
+    ),
     "you are signed out; sign in, and send it again": lazy_gettext(
         "Nothing was changed. Sign in, go back, and send it again."
     ),

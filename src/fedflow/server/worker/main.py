@@ -19,9 +19,21 @@ from fedflow.errors import FedFlowError
 from fedflow.processes import is_alive
 from fedflow.server.database.away import Outage, is_away, reason, who
 from fedflow.server.database.tables import Job
-from fedflow.server.services import base_models, commits, files, idempotency, imports, jobs, processes, runs, scores
+from fedflow.server.services import (
+    base_models,
+    commits,
+    files,
+    idempotency,
+    imports,
+    jobs,
+    processes,
+    runs,
+    scores,
+    sign_in,
+)
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
+from fedflow.server.worker import mailing
 from fedflow.server.worker.queue import DO_JOB, open_queue
 
 SWEEP_S = 0.1
@@ -79,12 +91,17 @@ def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
     ended = threading.Event()
     sweeper = threading.Thread(target=_sweep, args=(store, settings, pool, worker, do_job, ended), daemon=True)
     sweeper.start()
+    post = threading.Thread(target=mailing.mail, args=(store, settings, worker, ended), daemon=True)
+    if pool is ROUNDS and settings.smtp_url is not None:
+        post.start()
     log.info("worker %s of %s has begun", worker, pool.name)
     try:
         queue.create_consumer(workers=1, periodic=False, initial_delay=0.05, max_delay=0.1).run()
     finally:
         ended.set()
         sweeper.join()
+        if post.is_alive():
+            post.join()
         with suppress(SQLAlchemyError):  # a database that is away: it is forgotten within a day
             processes.ended(store, worker)
 
@@ -183,6 +200,7 @@ def _sweep(
                 if pool is ROUNDS:
                     files.collect(store, upload_ttl_s=settings.upload_ttl_s)
                     idempotency.forget(store)
+                    sign_in.forget(store)
             if time.monotonic() - seen >= processes.SEEN_EVERY_S:
                 seen = time.monotonic()
                 processes.seen(store, worker, pool.name, __version__)
