@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from fedflow import __version__
 from fedflow.errors import FedFlowError
 from fedflow.processes import is_alive
-from fedflow.server.database.away import Outage, is_away, reason
+from fedflow.server.database.away import Outage, is_away, reason, who
 from fedflow.server.database.tables import Job
 from fedflow.server.services import (
     base_models,
@@ -116,13 +116,13 @@ def _carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, 
     except Exception as error:
         if not is_away(error):
             raise
-        log.warning("job %s: the database does not answer (%s); done again when it does", job_id, reason(error))
+        log.warning("job %s: %s does not answer (%s); done again when it does", job_id, who(error), reason(error))
 
 
 def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, worker: str) -> None:
     """Do one job, unless it is done or another worker's. What fails is noted and tried again.
 
-    Raises SQLAlchemy's errors where the database is away.
+    Raises SQLAlchemy's errors where the database is away, StoreAway where the files are.
     """
     job = jobs.claim(store, job_id, worker)
     if job is None:
@@ -135,12 +135,12 @@ def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, w
     try:
         with _lease(store, job_id, worker):
             pool.task(job.kind)(store, settings, job)
-    except FedFlowError as error:
-        _failed(store, job, str(error), give_up=error.exit_status == 2)
-        return
     except Exception as error:
         if is_away(error):
-            raise  # nothing can be noted; the lease ends, and the sweep sends the job again
+            raise  # it is no fault of the job; the lease ends, and the sweep sends it again
+        if isinstance(error, FedFlowError):
+            _failed(store, job, str(error), give_up=error.exit_status == 2)
+            return
         log.exception("job %s failed", job.key)
         _failed(store, job, f"{type(error).__name__}: {error}", give_up=False)
         return
@@ -197,13 +197,14 @@ def _sweep(
         try:
             if pool is ROUNDS:
                 commits.tick(store)
-            if pool is ROUNDS and time.monotonic() - collected >= COLLECT_S:
+            if time.monotonic() - collected >= COLLECT_S:
                 collected = time.monotonic()
-                scores.drop_scratch(store)
+                scores.drop_scratch(store)  # of this machine, as the next
                 base_models.drop_unused(store)
-                files.collect(store, upload_ttl_s=settings.upload_ttl_s)
-                idempotency.forget(store)
-                sign_in.forget(store)
+                if pool is ROUNDS:
+                    files.collect(store, upload_ttl_s=settings.upload_ttl_s)
+                    idempotency.forget(store)
+                    sign_in.forget(store)
             if time.monotonic() - seen >= processes.SEEN_EVERY_S:
                 seen = time.monotonic()
                 processes.seen(store, worker, pool.name, __version__)
