@@ -37,6 +37,13 @@ QueueOption = Annotated[
     str | None,
     typer.Option(envvar="FEDFLOW_QUEUE_URL", help="redis:// or postgresql+psycopg://...; a file where not given."),
 ]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar="FEDFLOW_STORE_URL",
+        help="s3://BUCKET/PREFIX, with AWS_ENDPOINT_URL and the other AWS_... variables; the folder where not given.",
+    ),
+]
 PicturesOption = Annotated[
     Path | None,
     typer.Option(help="Folder with folders of held-out pictures, which rounds are scored against (data.heldout)."),
@@ -83,6 +90,7 @@ def _server(
     folder: FolderOption = None,
     database_url: DatabaseOption = None,
     queue_url: QueueOption = None,
+    store_url: StoreOption = None,
     pictures: PicturesOption = None,
     host: HostOption = None,
     port: PortOption = None,
@@ -102,6 +110,7 @@ def _server(
         "pictures": pictures,
         "database_url": database_url,
         "queue_url": queue_url,
+        "store_url": store_url,
         "host": host,
         "port": port,
         "public_url": public_url,

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from fedflow.plan import Settings
+from fedflow.storage.objects import URL as S3_URL
 
 DAY_S = 86_400
 ADDRESS = re.compile(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
@@ -27,6 +28,13 @@ class ServerSettings(Settings):
     )
     queue_url: str | None = Field(
         None, description="'redis://host:port/number' for the queue of jobs; without it, a file in the folder."
+    )
+    store_url: str | None = Field(
+        None,
+        description="'s3://bucket/prefix' for files in an S3-compatible store; without it, they are in the folder.",
+    )
+    cache_bytes: int = Field(
+        20_000_000_000, ge=1, description="Room in the folder for copies of files that are in an S3-compatible store."
     )
     pictures: Path | None = Field(
         None, description="Folder with folders of held-out pictures that rounds are scored against."
@@ -87,6 +95,13 @@ class ServerSettings(Settings):
                 "give redis://HOST:PORT/N or postgresql+psycopg://USER@HOST/NAME, or leave it out for a queue in the "
                 "data folder"
             )
+        return url
+
+    @field_validator("store_url")
+    @classmethod
+    def _known_store(cls, url: str | None) -> str | None:
+        if url is not None and not S3_URL.fullmatch(url):
+            raise ValueError("give s3://BUCKET or s3://BUCKET/PREFIX; keys and endpoint come from AWS_... variables")
         return url
 
     @field_validator("public_url")

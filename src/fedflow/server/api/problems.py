@@ -13,7 +13,7 @@ from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from fedflow.errors import MistakeError, StorageError
+from fedflow.errors import MistakeError, StorageError, StoreAway
 from fedflow.federation.protocol import PROTOCOL, Fault, Problem
 from fedflow.server.api.current import answer
 from fedflow.server.api.limits import TooOften
@@ -103,6 +103,8 @@ def _api_error(error: ApiError) -> Response:
 
 def _storage_error(error: StorageError) -> Response:
     log.error("%s", error, extra={"request_id": g.get("request_id", "")})
+    if isinstance(error, StoreAway):
+        return _api_error(Unavailable("the server's store does not answer; try again in a moment"))
     cause = error.__cause__
     if isinstance(cause, OSError) and cause.errno in DISK_FULL:
         return problem(507, "disk_full", FULL)

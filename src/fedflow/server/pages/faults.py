@@ -44,6 +44,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "the server's database does not answer; try again in a moment": lazy_gettext(
         "The server's database does not answer. Try again in a moment."
     ),
+    "the server's store does not answer; try again in a moment": lazy_gettext(
+        "The server's store of files does not answer. Try again in a moment."
+    ),
     "the server's disk is full; its coordinator must free space, then try again": lazy_gettext(
         "The server's disk is full. An administrator has to free space; then try again."
     ),

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from fedflow import __version__
 from fedflow.errors import FedFlowError
 from fedflow.processes import is_alive
-from fedflow.server.database.away import Outage, is_away, reason
+from fedflow.server.database.away import Outage, is_away, reason, who
 from fedflow.server.database.tables import Job
 from fedflow.server.services import (
     base_models,
@@ -57,29 +57,33 @@ log = logging.getLogger("fedflow.worker")
 
 @dataclass(frozen=True)
 class Pool:
-    """Workers of one sort: the kinds of jobs that they do, and the module that has a function `TASKS` for each.
+    """Workers of one sort: the kinds of jobs that they do, each with the module here whose `TASKS` has its function.
 
-    It brings torch along, and so is imported with the first job where a start need not be quick.
+    Most modules bring torch along, and so each is imported with the first job that wants it.
     """
 
     name: str
-    kinds: tuple[str, ...]
-    module: str
+    modules: dict[str, str]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of jobs that these workers do."""
+        return tuple(self.modules)
 
     def task(self, kind: str) -> Task:
         """The function that does jobs of this kind."""
-        tasks: dict[str, Task] = import_module(self.module).TASKS
+        tasks: dict[str, Task] = import_module(f"fedflow.server.worker.{self.modules[kind]}").TASKS
         return tasks[kind]
 
 
-ROUNDS = Pool("rounds", jobs.ROUNDS, "fedflow.server.worker.tasks")
-EVALUATION = Pool("evaluation", jobs.EVALUATION, "fedflow.server.worker.evaluation")
+ROUNDS = Pool("rounds", dict.fromkeys(jobs.ROUNDS, "tasks"))
+EVALUATION = Pool("evaluation", {"evaluate": "evaluation", "chart": "charts", "import": "imports", "download": "downloads"})
 
 
 def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
     """Do the jobs of `pool` until the process is told to end. Several workers may share one database and folder."""
     if pool is ROUNDS:
-        import_module(pool.module)  # the first round waits for nothing
+        pool.task(jobs.ROUNDS[0])  # the first round waits for no import
     else:
         os.nice(EVALUATION_NICENESS)
     host = socket.gethostname()
@@ -112,13 +116,13 @@ def _carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, 
     except Exception as error:
         if not is_away(error):
             raise
-        log.warning("job %s: the database does not answer (%s); done again when it does", job_id, reason(error))
+        log.warning("job %s: %s does not answer (%s); done again when it does", job_id, who(error), reason(error))
 
 
 def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, worker: str) -> None:
     """Do one job, unless it is done or another worker's. What fails is noted and tried again.
 
-    Raises SQLAlchemy's errors where the database is away.
+    Raises SQLAlchemy's errors where the database is away, StoreAway where the files are.
     """
     job = jobs.claim(store, job_id, worker)
     if job is None:
@@ -131,12 +135,12 @@ def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, w
     try:
         with _lease(store, job_id, worker):
             pool.task(job.kind)(store, settings, job)
-    except FedFlowError as error:
-        _failed(store, job, str(error), give_up=error.exit_status == 2)
-        return
     except Exception as error:
         if is_away(error):
-            raise  # nothing can be noted; the lease ends, and the sweep sends the job again
+            raise  # it is no fault of the job; the lease ends, and the sweep sends it again
+        if isinstance(error, FedFlowError):
+            _failed(store, job, str(error), give_up=error.exit_status == 2)
+            return
         log.exception("job %s failed", job.key)
         _failed(store, job, f"{type(error).__name__}: {error}", give_up=False)
         return
@@ -193,13 +197,14 @@ def _sweep(
         try:
             if pool is ROUNDS:
                 commits.tick(store)
-            if pool is ROUNDS and time.monotonic() - collected >= COLLECT_S:
+            if time.monotonic() - collected >= COLLECT_S:
                 collected = time.monotonic()
-                scores.drop_scratch(store)
+                scores.drop_scratch(store)  # of this machine, as the next
                 base_models.drop_unused(store)
-                files.collect(store, upload_ttl_s=settings.upload_ttl_s)
-                idempotency.forget(store)
-                sign_in.forget(store)
+                if pool is ROUNDS:
+                    files.collect(store, upload_ttl_s=settings.upload_ttl_s)
+                    idempotency.forget(store)
+                    sign_in.forget(store)
             if time.monotonic() - seen >= processes.SEEN_EVERY_S:
                 seen = time.monotonic()
                 processes.seen(store, worker, pool.name, __version__)
