@@ -77,7 +77,9 @@ class Pool:
 
 
 ROUNDS = Pool("rounds", dict.fromkeys(jobs.ROUNDS, "tasks"))
-EVALUATION = Pool("evaluation", {"evaluate": "evaluation", "chart": "charts", "import": "imports", "download": "downloads"})
+EVALUATION = Pool(
+    "evaluation", {"evaluate": "evaluation", "chart": "charts", "import": "imports", "download": "downloads"}
+)
 
 
 def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
