@@ -15,7 +15,7 @@ from importlib import import_module
 from sqlalchemy.exc import SQLAlchemyError
 
 from fedflow import __version__
-from fedflow.errors import FedFlowError
+from fedflow.errors import FedFlowError, StoreAway
 from fedflow.processes import is_alive
 from fedflow.server.database.away import Outage, is_away, reason, who
 from fedflow.server.database.tables import Job
@@ -138,8 +138,10 @@ def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, w
         with _lease(store, job_id, worker):
             pool.task(job.kind)(store, settings, job)
     except Exception as error:
+        if isinstance(error, StoreAway):
+            jobs.put_back(store, job_id, worker)
         if is_away(error):
-            raise  # it is no fault of the job; the lease ends, and the sweep sends it again
+            raise  # it is no fault of the job: the sweep sends it again, when its lease has ended
         if isinstance(error, FedFlowError):
             _failed(store, job, str(error), give_up=error.exit_status == 2)
             return
