@@ -199,45 +199,45 @@ def test_pieces_that_nobody_wants_any_more_are_removed(
         assert {piece.upload_id for piece in session.query(UploadPiece)} == {young.rpartition("/")[2]}
 
 
+@pytest.fixture
+def away(store: Store, settings: ServerSettings, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The same server when nobody answers at its S3 store's address."""
+    with monkeypatch.context() as patched:
+        patched.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        return Store(store.engine, store.folder, blobs_of(settings), store.clock)
+
+
 def test_a_store_that_is_away_is_told_and_costs_nothing(
-    device: Api, store: Store, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+    device: Api, store: Store, away: Store, settings: ServerSettings
 ) -> None:
     location = new_upload(device)
     patch(device, location, 0, CONTENT[:1000])
-
-    def away(*_args: object, **_kwargs: object) -> None:
-        raise StoreAway("s3://…: the store does not answer (…)")
-
-    with monkeypatch.context() as patched:
-        for name in ("put", "size"):
-            patched.setattr(store.objects, name, away)
-        refused = patch(device, location, 1000, CONTENT[1000:])
-        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
-        assert refused.get_json()["error"]["message"] == "the server's store does not answer; try again in a moment"
-        ready = device("GET", "/readyz")
-        assert ready.status_code == 503
-        assert ready.get_json()["error"]["message"] == "the server's store does not answer; its log tells why"
+    without = Api(create_app(away, settings).test_client(), device.token)
+    refused = patch(without, location, 1000, CONTENT[1000:])
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+    assert refused.get_json()["error"]["message"] == "the server's store does not answer; try again in a moment"
+    ready = without("GET", "/readyz")
+    assert ready.status_code == 503
+    assert ready.get_json()["error"]["message"] == "the server's store does not answer; its log tells why"
     assert device("GET", "/readyz").status_code == 200
     assert offset_of(device, location) == 1000
     assert patch(device, location, 1000, CONTENT[1000:]).status_code == 204
 
 
-def test_a_worker_waits_for_a_store_that_is_away(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = setting.store
+def test_a_worker_waits_for_a_store_that_is_away(
+    setting: Setting, away: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "MOST_DEATHS", 1)
     for seed, member in enumerate(MEMBERS):
         setting.hand_in(member, 1, adapter(seed + 1))
-    job_id = jobs.waiting(store, ("aggregate",))[0]
-
-    def away(*_args: object) -> None:
-        raise StoreAway("s3://…: the store does not answer (…)")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(store.objects, "put", away)
-        for _ in range(jobs.MOST_DEATHS + 1):
-            with pytest.raises(StoreAway):
-                carry_out(store, ServerSettings(folder=store.folder), ROUNDS, job_id, "worker")
-    with store.read() as session:
-        assert session.get_one(Job, job_id).errors == 0
+    job_id = jobs.waiting(setting.store, ("aggregate",))[0]
+    for _ in range(3):
+        with pytest.raises(StoreAway):
+            carry_out(away, ServerSettings(folder=away.folder), ROUNDS, job_id, "worker")
+        assert jobs.waiting(setting.store, ("aggregate",)) == [job_id]
+    with setting.store.read() as session:
+        job = session.get_one(Job, job_id)
+        assert (job.errors, job.attempts) == (0, 0)
     setting.aggregate()
     assert setting.work("a").round == 2
 
