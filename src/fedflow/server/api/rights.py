@@ -55,6 +55,9 @@ READER = Right("reader")
 INVITES = Right("reader", "coordinator")
 RULES = Right("reader", "administrator")
 ADMIN = Right("reader", admin=True)
+BRINGS_IN = Right("reader", "participant")
+READS_ARTIFACT = Right("reader", "viewer", artifact=True)
+EDITS = Right("reader", "coordinator", artifact=True)
 
 RIGHTS: dict[str, Right] = {
     "health.healthz": ANYONE,
@@ -133,6 +136,29 @@ RIGHTS: dict[str, Right] = {
     "pages.inviting.invites": INVITES,
     "pages.inviting.withdraws": INVITES,
     "pages.overview.overview": READER,
+    "pages.imports.again": BRINGS_IN,
+    "pages.imports.appends": BRINGS_IN,
+    "pages.imports.asks": BRINGS_IN,
+    "pages.imports.begins": BRINGS_IN,
+    "pages.imports.form": BRINGS_IN,
+    "pages.imports.listed": BRINGS_IN,
+    "pages.imports.progress": BRINGS_IN,
+    "pages.models.describes": EDITS,
+    "pages.models.form": EDITS,
+    "pages.models.listed": READER,
+    "pages.models.one": READS_ARTIFACT,
+    "pages.models.preview": EDITS,
+    "pages.releases.content": READS_ARTIFACT,
+    "pages.releases.form": EDITS,
+    "pages.releases.listed": READER,
+    "pages.releases.makes": EDITS,
+    "pages.releases.one": READS_ARTIFACT,
+    "pages.releases.provenance": READS_ARTIFACT,
+    "pages.releases.withdraws": EDITS,
+    "pages.versions.asks": Right("reader", "participant", artifact=True),
+    "pages.versions.content": READS_ARTIFACT,
+    "pages.versions.deletes": EDITS,
+    "pages.versions.one": READS_ARTIFACT,
     "pages.new_run.check": Right("reader", "coordinator"),
     "pages.new_run.form": Right("reader", "coordinator"),
     "pages.new_run.starts": Right("reader", "coordinator"),

@@ -13,7 +13,24 @@ from fedflow.server.pages.words import ROLES
 PAGES = ("pages.", "web.")
 """How the endpoints of pages begin."""
 
-FIELDS = frozenset({"name", "email", "password", "code", "member", "role", "life", "max_examples", "scopes", "locale"})
+FIELDS = frozenset(
+    {
+        "name",
+        "email",
+        "password",
+        "code",
+        "member",
+        "role",
+        "life",
+        "max_examples",
+        "scopes",
+        "locale",
+        "tag",
+        "place",
+        "kind",
+        "base",
+    }
+)
 """What a service names in front of its sentence where the fault is one field's."""
 
 TITLES = {

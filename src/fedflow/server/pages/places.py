@@ -28,6 +28,7 @@ def rail() -> list[web.Item]:
         web.Item(gettext("Overview"), url_for("pages.overview.overview")),
         web.Item(gettext("Federations"), url_for("pages.federations.listed")),
         web.Item(gettext("Runs"), url_for("pages.runs.listed")),
+        web.Item(gettext("Models"), url_for("pages.models.listed")),
     ]
     people, audit = (
         _first("pages.people.everybody", "pages.people.team", "viewer"),

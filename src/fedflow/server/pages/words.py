@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from flask_babel import LazyString, lazy_gettext
 
+from fedflow.web.states import State
+
 ROLES: dict[str, LazyString] = {
     "viewer": lazy_gettext("viewer"),
     "participant": lazy_gettext("participant"),
@@ -26,6 +28,42 @@ SCOPES: dict[str, LazyString] = {
     "members": lazy_gettext("Members, people and invitations"),
     "account": lazy_gettext("Your own account"),
 }
+
+KINDS: dict[str, LazyString] = {"model": lazy_gettext("model"), "adapter": lazy_gettext("adapter")}
+
+VISIBILITIES: dict[str, LazyString] = {
+    "private": lazy_gettext("its owner alone"),
+    "federation": lazy_gettext("its federation"),
+    "public": lazy_gettext("everybody on this server"),
+}
+"""Who sees a model or adapter."""
+
+LAYOUTS: dict[str, tuple[LazyString, LazyString]] = {
+    "diffusers": (lazy_gettext("Adapter for diffusers"), lazy_gettext("For diffusers and PEFT.")),
+    "kohya": (lazy_gettext("Adapter for ComfyUI"), lazy_gettext("For ComfyUI, A1111 and InvokeAI.")),
+    "unet": (lazy_gettext("Weights of the UNet"), lazy_gettext("For diffusers, on the same base model.")),
+    "merged": (lazy_gettext("Whole model, a folder"), lazy_gettext("For diffusers, as .zip.")),
+    "checkpoint": (lazy_gettext("Whole model, one file"), lazy_gettext("For ComfyUI, A1111 and InvokeAI.")),
+}
+"""What a file's layout is called, and what opens it."""
+
+SOURCES: dict[str, LazyString] = {
+    "upload": lazy_gettext("a file"),
+    "hub": lazy_gettext("the model hub"),
+    "folder": lazy_gettext("the server's folder"),
+    "machine": lazy_gettext("the server's machine"),
+}
+"""Where an import comes from."""
+
+PHASES: dict[str, tuple[LazyString, State]] = {
+    "waiting": (lazy_gettext("Waits for a worker"), State.WAITING),
+    "fetching": (lazy_gettext("Being fetched"), State.RUNNING),
+    "checking": (lazy_gettext("Being checked"), State.RUNNING),
+    "storing": (lazy_gettext("Being stored"), State.RUNNING),
+    "done": (lazy_gettext("Here"), State.DONE),
+    "failed": (lazy_gettext("Failed"), State.FAILED),
+}
+"""How far an import is."""
 
 CONSENTS: dict[str, LazyString] = {
     "asked": lazy_gettext("asked"),

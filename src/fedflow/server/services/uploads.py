@@ -66,13 +66,14 @@ class Interrupted(ApiError):  # noqa: N818 - what happened
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an upload is. `expires_at`: seconds since 1970, moved on by each byte that comes."""
+    """How far an upload is; `sha256` of a whole one. `expires_at`: seconds since 1970, moved on by each byte."""
 
     id: str
     offset_bytes: int
     length_bytes: int
     upload_metadata: str
     expires_at: float
+    sha256: str | None
 
 
 def create(
@@ -351,7 +352,7 @@ def _forget(store: Store, upload_id: str) -> None:
 
 
 def _progress(row: Upload, ttl_s: float) -> Progress:
-    return Progress(row.id, row.offset_bytes, row.length_bytes, row.upload_metadata, row.touched_at + ttl_s)
+    return Progress(row.id, row.offset_bytes, row.length_bytes, row.upload_metadata, row.touched_at + ttl_s, row.sha256)
 
 
 def _disk_error(store: Store, error: OSError) -> StorageError:
