@@ -29,6 +29,7 @@ from fedflow.server.api import (
     registry,
     rights,
     runs,
+    tryouts,
     uploads,
     work,
 )
@@ -49,6 +50,7 @@ BLUEPRINTS: tuple[APIBlueprint, ...] = (
     registry.blueprint,
     imports.blueprint,
     runs.blueprint,
+    tryouts.blueprint,
     uploads.blueprint,
     work.blueprint,
 )

@@ -26,6 +26,7 @@ from fedflow.server.pages import (
     security,
     system,
     tokens,
+    tryouts,
     words,
 )
 from fedflow.web.headers import SWAGGER
@@ -40,6 +41,7 @@ MODULES = (
     policies,
     new_run,
     runs,
+    tryouts,
     account,
     security,
     system,

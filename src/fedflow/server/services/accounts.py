@@ -22,7 +22,7 @@ from fedflow.server.database.people import (
 )
 from fedflow.server.database.tables import Federation
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
-from fedflow.server.services import audit, invitations, links, passwords, sign_in
+from fedflow.server.services import audit, invitations, links, passwords, sign_in, tryouts
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import FIRST, Caller
 from fedflow.server.store import Store
@@ -206,6 +206,7 @@ def delete_account(store: Store, caller: Caller, password: str) -> None:
         sign_in.end_all(session, caller.id)
         for table in (Role, Link, Identity, Departure):
             session.execute(delete(table).where(table.person_id == caller.id))
+        tryouts.forget(session, caller.id)
         for token in session.scalars(select(PersonToken).where(PersonToken.person_id == caller.id)):
             token.revoked_at, token.name = token.revoked_at or store.clock(), ""
         audit.record(session, store, caller, "account closed", "person", caller.id)
@@ -265,6 +266,7 @@ def export(store: Store, caller: Caller) -> dict[str, Any]:
                 for row in tokens
             ],
             "invitations": [{"email": row.email, "role": row.role, "made_at": row.created_at} for row in sent],
+            "tryouts": tryouts.told(session, caller.id),
             "actions": [
                 {"at": row.at, "action": row.action, "from": row.address, "facts": row.facts}
                 for row in session.scalars(done.limit(MOST_ENTRIES))

@@ -14,7 +14,7 @@ class TryoutRequest(Settings):
     """Pictures to be drawn with a release. The server's settings may allow less than is allowed here."""
 
     prompt: str = Field(min_length=1, max_length=500, description="What the pictures shall show.")
-    negative: str = Field("", max_length=500, description="What they shall not show.")
+    negative_prompt: str = Field("", max_length=500, description="What they shall not show.")
     pictures: int = Field(2, ge=1, le=MOST_PICTURES, description="Each is drawn from a seed of its own.")
     strength: float = Field(
         1.0, ge=0.0, le=2.0, strict=False, description="How strongly the adapter acts: 1 as it was trained, 0 not."
@@ -28,7 +28,7 @@ class TryoutRequest(Settings):
     )
     size_pixels: int | None = Field(None, ge=16, le=4096, description="Width and height; empty takes the model's own.")
 
-    @field_validator("prompt", "negative")
+    @field_validator("prompt", "negative_prompt")
     @classmethod
     def _in_one_line(cls, text: str) -> str:
         line = " ".join(text.split())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from fedflow.server.database.tables import Artifact, Job, Release
@@ -90,11 +90,6 @@ def fail(store: Store, about: str, message: str) -> None:
             end(store, row, FAILED, message)
 
 
-def forget(session: Session, person_id: str) -> None:
-    """Remove all try-outs of a person, in the caller's transaction; jobs that are left find nothing to do."""
-    session.execute(delete(Tryout).where(Tryout.person_id == person_id))
-
-
 def collect(store: Store, ttl_s: float) -> int:
     """Remove try-outs that are over for longer than `ttl_s`, and deleted ones that no longer count; returns how many.
 
@@ -108,8 +103,8 @@ def collect(store: Store, ttl_s: float) -> int:
             job = jobs.found(session, KIND, subject(row))
             if job is not None and job.status == jobs.FAILED:
                 end(store, row, FAILED, job.error or "the worker gave up; its log says more")
-        gone = session.scalars(delete(Tryout).where(*old, uncounted).returning(Tryout.id)).all()
-        gone += session.scalars(delete(Tryout).where(Tryout.status == DELETED, uncounted).returning(Tryout.id)).all()
+        removed = delete(Tryout).where(or_(and_(*old), Tryout.status == DELETED), uncounted).returning(Tryout.id)
+        gone = session.scalars(removed).all()
         over = Job.kind == KIND, Job.status.in_((jobs.DONE, jobs.FAILED)), Job.created_at < now - max(ttl_s, DAY_S)
         session.execute(delete(Job).where(*over))
         return len(gone)

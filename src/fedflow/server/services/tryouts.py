@@ -8,8 +8,9 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session, aliased
 
 from fedflow.server.database.people import Person
@@ -62,6 +63,16 @@ class View:
     rounds_first: bool
 
 
+@dataclass(frozen=True)
+class Shown:
+    """One try-out with its release; `rounds_first` as in View."""
+
+    line: Line
+    release: Release
+    artifact: Artifact
+    rounds_first: bool
+
+
 def view(
     store: Store, settings: ServerSettings, caller: Caller, release_id: str, before: str = "", limit: int = 50
 ) -> View:
@@ -82,13 +93,14 @@ def view(
         return View(release, artifact, drawn_with, impossible, lines, allowance, rounds_come_first(session))
 
 
-def one(store: Store, caller: Caller, tryout_id: str) -> tuple[Line, Release, Artifact]:
+def one(store: Store, caller: Caller, tryout_id: str) -> Shown:
     """A try-out of the caller's with its release. Raises NotFound, for another's too."""
     with store.read() as session:
         row, ahead = session.execute(_lines().where(Tryout.id == tryout_id)).one_or_none() or (None, 0)
         row = _own(row, caller, tryout_id)
         release = session.get_one(Release, row.release_id)
-        return Line(row, ahead), release, session.get_one(Artifact, release.artifact_id)
+        artifact = session.get_one(Artifact, release.artifact_id)
+        return Shown(Line(row, ahead), release, artifact, rounds_come_first(session))
 
 
 def picture(store: Store, caller: Caller, tryout_id: str, number: int) -> tuple[Path, str]:
@@ -129,7 +141,7 @@ def ask(
             person_id=caller.id,
             release_id=release_id,
             prompt=wanted.prompt,
-            negative=wanted.negative,
+            negative=wanted.negative_prompt,
             count=wanted.pictures,
             strength=wanted.strength,
             steps=wanted.steps,
@@ -170,7 +182,7 @@ def cancel(store: Store, caller: Caller, tryout_id: str) -> None:
         _note(session, store, caller, row, "try-out cancelled")
 
 
-def delete(store: Store, caller: Caller, tryout_id: str) -> None:
+def remove(store: Store, caller: Caller, tryout_id: str) -> None:
     """Take a try-out out, prompt and pictures; one that is under way is cancelled. Raises NotFound.
 
     The blobs of its pictures go with the next collection that finds them older than a day.
@@ -182,6 +194,39 @@ def delete(store: Store, caller: Caller, tryout_id: str) -> None:
         row.status, row.prompt, row.negative, row.message, row.pictures = DELETED, "", "", "", []
         session.flush()
         _note(session, store, caller, row, "try-out deleted")
+
+
+def forget(session: Session, person_id: str) -> None:
+    """Remove all try-outs of a person, in the caller's transaction; jobs that are left find nothing to do."""
+    session.execute(delete(Tryout).where(Tryout.person_id == person_id))
+
+
+def told(session: Session, person_id: str) -> list[dict[str, Any]]:
+    """Everything that is kept of a person's try-outs, as JSON, newest first."""
+    query = (
+        select(Tryout, Artifact.name, Release.tag)
+        .join(Release, Release.id == Tryout.release_id)
+        .join(Artifact, Artifact.id == Release.artifact_id)
+        .where(Tryout.person_id == person_id)
+        .order_by(Tryout.id.desc())
+    )
+    return [
+        {
+            "release": f"{name} {tag}",
+            "prompt": row.prompt,
+            "negative": row.negative,
+            "pictures": row.pictures,
+            "asked_for": row.count,
+            "strength": row.strength,
+            "steps": row.steps,
+            "guidance": row.guidance,
+            "seed": row.seed,
+            "size_pixels": row.size_pixels,
+            "status": row.status,
+            "asked_at": row.asked_at,
+        }
+        for row, name, tag in session.execute(query)
+    ]
 
 
 def end(store: Store, row: Tryout, status: str, message: str = "") -> None:

@@ -19,7 +19,18 @@ from fedflow.errors import FedFlowError
 from fedflow.processes import is_alive
 from fedflow.server.database.away import Outage, is_away, reason
 from fedflow.server.database.tables import Job
-from fedflow.server.services import base_models, commits, files, idempotency, imports, jobs, processes, runs, scores
+from fedflow.server.services import (
+    base_models,
+    commits,
+    files,
+    idempotency,
+    imports,
+    jobs,
+    processes,
+    runs,
+    scores,
+    tryout_work,
+)
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.server.worker.queue import DO_JOB, open_queue
@@ -106,14 +117,18 @@ def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, w
     job = jobs.claim(store, job_id, worker)
     if job is None:
         return
-    if job.attempts - job.errors > jobs.MOST_DEATHS:
-        died = f"the worker died at it {jobs.MOST_DEATHS} times, perhaps for want of memory; its log says more"
+    if jobs.has_died_too_often(job):
+        times = job.attempts - job.errors - 1
+        died = f"the worker died at it {times} times, perhaps for want of memory; its log says more"
         _failed(store, job, died, give_up=True)
         return
     began = time.monotonic()
     try:
         with _lease(store, job_id, worker):
             pool.task(job.kind)(store, settings, job)
+    except jobs.GivesWay:
+        jobs.put_back(store, job_id, worker)
+        return
     except FedFlowError as error:
         _failed(store, job, str(error), give_up=error.exit_status == 2)
         return
@@ -132,6 +147,8 @@ def _failed(store: Store, job: Job, reason: str, *, give_up: bool) -> None:
         return
     if job.kind == "import":
         imports.fail(store, job.subject, reason)
+    elif job.kind == tryout_work.KIND:
+        tryout_work.fail(store, job.subject, reason)
     elif job.run_id is None:
         return  # who asked reads the job's error
     elif job.kind in NEEDED:
@@ -180,6 +197,7 @@ def _sweep(
                 collected = time.monotonic()
                 scores.drop_scratch(store)
                 base_models.drop_unused(store)
+                tryout_work.collect(store, settings.tryout_ttl_s)
                 files.collect(store, upload_ttl_s=settings.upload_ttl_s)
                 idempotency.forget(store)
             if time.monotonic() - seen >= processes.SEEN_EVERY_S:
