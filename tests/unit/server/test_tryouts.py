@@ -32,6 +32,7 @@ def release_id(made: Setting) -> str:
 @pytest.fixture
 def vera(release_id: str, store: Store, federation_id: str) -> Caller:
     assert release_id
+    first_coordinator(store)  # so that somebody is left where an account is closed
     return person(store, "vera", federation_id, "viewer")
 
 
@@ -205,7 +206,6 @@ def test_pictures_are_kept_for_their_time_and_then_collected(
 
 
 def test_an_account_takes_its_try_outs_along(store: Store, vera: Caller, release_id: str) -> None:
-    first_coordinator(store)
     tryout_id = ask(store, vera, release_id, prompt="my own fox")
     told = accounts.export(store, vera)["tryouts"]
     assert [(each["release"], each["prompt"]) for each in told] == [("test v1", "my own fox")]

@@ -179,7 +179,8 @@ def cancel(store: Store, caller: Caller, tryout_id: str) -> None:
             raise Conflict("this try-out is over already; there is nothing to cancel")
         end(store, row, CANCELLED)
         session.flush()
-        _note(session, store, caller, row, "try-out cancelled")
+        where, told = _about(session, row)
+        audit.record(session, store, caller, "try-out cancelled", "tryout", row.id, where, **told)
 
 
 def remove(store: Store, caller: Caller, tryout_id: str) -> None:
@@ -193,7 +194,8 @@ def remove(store: Store, caller: Caller, tryout_id: str) -> None:
             end(store, row, CANCELLED)
         row.status, row.prompt, row.negative, row.message, row.pictures = DELETED, "", "", "", []
         session.flush()
-        _note(session, store, caller, row, "try-out deleted")
+        where, told = _about(session, row)
+        audit.record(session, store, caller, "try-out deleted", "tryout", row.id, where, **told)
 
 
 def forget(session: Session, person_id: str) -> None:
@@ -313,8 +315,8 @@ def _allowance(session: Session, store: Store, settings: ServerSettings, person_
     )
 
 
-def _note(session: Session, store: Store, caller: Caller, row: Tryout, action: str) -> None:
+def _about(session: Session, row: Tryout) -> tuple[str, dict[str, str]]:
+    """The federation whose release it is of, and the release's name and tag, for the audit log."""
     release = session.get_one(Release, row.release_id)
     artifact = session.get_one(Artifact, release.artifact_id)
-    told = {"name": artifact.name, "tag": release.tag}
-    audit.record(session, store, caller, action, "tryout", row.id, artifact.federation_id, **told)
+    return artifact.federation_id, {"name": artifact.name, "tag": release.tag}
