@@ -51,6 +51,8 @@ def run_server(settings: ServerSettings) -> int:
         print(
             "Only this machine reaches it: for others give --host 0.0.0.0, and put a proxy with TLS (https) in front."
         )
+    if settings.public_url is not None and not settings.proxies:
+        print("Behind a proxy that tells its callers' addresses in X-Forwarded-For give --proxies 1; else all are one.")
     if invitation is not None:
         print(f"Set up the first account: {url}/invitation/{invitation}   (works once, for a week)")
     if first is not None:

@@ -44,7 +44,7 @@ from fedflow.models import (
     set_weights,
 )
 from fedflow.plan import Plan
-from fedflow.storage import Blobs, read_json, write_atomic, write_json
+from fedflow.storage import BlobStore, read_json, write_atomic, write_json
 from fedflow.tensors import load_tensors, to_bytes
 from fedflow.training import (
     CaptionCache,
@@ -87,7 +87,7 @@ class Workbench:
         inception: Path | None,
         *,
         base: str | None = None,
-        blobs: Blobs | None = None,
+        blobs: BlobStore | None = None,
     ) -> None:
         """`folders` says where the pictures of each name are that the plan's data speaks of, as far as they are here.
 

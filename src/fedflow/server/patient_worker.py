@@ -181,6 +181,8 @@ def _answered(application: Any, environ: dict[str, Any], start_response: Any) ->
 class PatientWorker(ThreadWorker):  # type: ignore[misc]
     """See the module."""
 
+    wsgi: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._gathering: dict[Any, _Gathering] = {}

@@ -22,6 +22,7 @@ from fedflow.server.api import (
     files,
     health,
     imports,
+    limits,
     logs,
     metrics,
     people,
@@ -74,6 +75,7 @@ def create_app(store: Store, settings: ServerSettings) -> OpenAPI:
     for blueprint in BLUEPRINTS:
         app.register_api(blueprint)
     logs.set_up(app)
+    limits.set_up(app)
     metrics.set_up(app)
     with app.app_context():
         site.set_up(app)

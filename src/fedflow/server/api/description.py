@@ -47,7 +47,7 @@ ANSWER_HEADERS = {
     (UPLOAD, "post", "204"): {**AT, **EXPIRES},
 }
 
-ALWAYS = frozenset({"426", "500", "503"})
+ALWAYS = frozenset({"426", "429", "500", "503"})
 WITH_A_TOKEN = frozenset({"401", "403"})
 WITH_JSON = frozenset({"400", "411", "413", "415", "422"})
 OF_UPLOADS = frozenset({"400", "408", "409", "410", "413", "415", "429"})

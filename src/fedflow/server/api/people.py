@@ -206,9 +206,13 @@ def take_role(path: PersonPath) -> Response:
 @blueprint.post("/federations/<federation_id>/invitations", responses={201: InvitationCode})
 @idempotent
 def invite(path: FederationPath, body: InvitationRequest) -> Response:
-    """Invite somebody, to no more than the caller is."""
+    """Invite somebody, to no more than the caller is; where the server sends letters, one goes to the address."""
     store, caller = current.store(), current.caller()
-    code = invitations.make(store, caller, path.federation_id, body.role, email=body.email, member=body.member)
+    email = None if body.email is None else accounts.checked_email(body.email)
+    letter_in = "en" if current.settings().sends_letters else None
+    code = invitations.make(
+        store, caller, path.federation_id, body.role, email=email, member=body.member, letter_in=letter_in
+    )
     return answer(InvitationCode(code=code, expires_in_s=invitations.LIFE_S), 201)
 
 

@@ -10,7 +10,7 @@ from werkzeug import Response as AnyResponse
 
 from fedflow.errors import RunError
 from fedflow.federation.protocol import PROTOCOL, PROTOCOL_HEADER
-from fedflow.server.api import current
+from fedflow.server.api import current, limits
 from fedflow.server.api.slots import MOST_PAGES, PAGES, TRANSFERS, until_sent
 from fedflow.server.database.people import RoleName
 from fedflow.server.errors import Forbidden, LengthRequired, OtherProtocol, Unauthorised, Unprocessable
@@ -90,6 +90,7 @@ RIGHTS: dict[str, Right] = {
     "pages.entry.signs_in": ANYONE,
     "pages.entry.signs_out": READER,
     "pages.entry.forgotten": ANYONE,
+    "pages.entry.asks_for_link": ANYONE,
     "pages.entry.registration": ANYONE,
     "pages.entry.registers": ANYONE,
     "pages.entry.invitation": ANYONE,
@@ -104,6 +105,7 @@ RIGHTS: dict[str, Right] = {
     "pages.provider.unlinks": READER,
     "pages.account.profile": READER,
     "pages.account.saves": READER,
+    "pages.account.asks_for_letter": READER,
     "pages.account.changes_address": READER,
     "pages.account.data": READER,
     "pages.account.exported": READER,
@@ -278,6 +280,7 @@ def _check() -> AnyResponse | None:
         _limit_content(SMALL_BYTES)
         if request.endpoint.startswith(faults.PAGES) and request.method not in browser.SAFE:
             browser.check_guard()
+        limits.check_address()
         if request.endpoint in PAGES_OF_SIZE:
             g.leave = TRANSFERS.enter(PAGES, MOST_PAGES)
         return _check_reader(right) if right.who == "reader" else None
@@ -285,6 +288,7 @@ def _check() -> AnyResponse | None:
     if authorization is None or authorization.type != "bearer" or not authorization.token:
         raise Unauthorised("the request has no token; send 'Authorization: Bearer TOKEN'")
     g.caller = authenticate(current.store(), authorization.token, request.remote_addr or "")
+    limits.limits().take(limits.CALLS, f"{g.caller.kind} {g.caller.id}")
     if right.who not in ("caller", g.caller.kind):
         raise Forbidden(f"this is for a {right.who}, and the token is a {g.caller.kind}'s")
     if g.caller.kind == "device":
@@ -304,6 +308,7 @@ def _check_reader(right: Right) -> AnyResponse | None:
         wanted = request.full_path.rstrip("?")
         return redirect(url_for("pages.entry.sign_in_page", next=None if wanted == "/" else wanted), 303)
     g.caller = found.caller
+    limits.limits().take(limits.CALLS, f"person {g.caller.id}")
     check_person(g.caller, right)
     return None
 

@@ -48,6 +48,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "the server's database does not answer; try again in a moment": lazy_gettext(
         "The server's database does not answer. Try again in a moment."
     ),
+    "the server's store does not answer; try again in a moment": lazy_gettext(
+        "The server's store of files does not answer. Try again in a moment."
+    ),
     "the server's disk is full; its coordinator must free space, then try again": lazy_gettext(
         "The server's disk is full. An administrator has to free space; then try again."
     ),
@@ -57,6 +60,9 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "{most} transfers are under way already, which is all there may be; end one first": lazy_gettext(
         "Too many people are coming in at this moment. Try again in a few seconds."
+    ),
+    "too many requests came from you; wait {seconds} seconds, and try again": lazy_gettext(
+        "Too many requests came from you. Wait %(seconds)s seconds, and try again."
     ),
     "you are signed out; sign in, and send it again": lazy_gettext(
         "Nothing was changed. Sign in, go back, and send it again."

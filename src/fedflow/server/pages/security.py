@@ -12,7 +12,7 @@ from fedflow import web
 from fedflow.server.api import current
 from fedflow.server.api.slots import TRANSFERS
 from fedflow.server.errors import Forbidden, Unprocessable
-from fedflow.server.pages import agents
+from fedflow.server.pages import agents, browser
 from fedflow.server.pages.account import tabs
 from fedflow.server.pages.entry import HASHING, MOST_AT_ONCE
 from fedflow.server.pages.faults import beside
@@ -123,7 +123,7 @@ def page(faults: dict[str, list[str]]) -> Response:
         tabs=tabs("pages.security.overview"),
         browsers=browsers,
         is_on=second_factor.is_on(store, caller),
-        has_password=sign_in.has_password(store, caller),
+        has_password=browser.asks_password(),
         provider=current.settings().provider_name,
         identities=identities.linked(store, caller),
         faults=faults,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -14,6 +14,7 @@ from fedflow.server.database.people import (
     Departure,
     Identity,
     Invitation,
+    Letter,
     Link,
     Person,
     PersonToken,
@@ -22,7 +23,7 @@ from fedflow.server.database.people import (
 )
 from fedflow.server.database.tables import Federation
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
-from fedflow.server.services import audit, invitations, links, passwords, sign_in, tryouts
+from fedflow.server.services import audit, invitations, letters, links, passwords, sign_in, tryouts
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import FIRST, Caller
 from fedflow.server.store import Store
@@ -103,6 +104,9 @@ def change_password(store: Store, caller: Caller, old: str, new: str) -> None:
 def reset_password(store: Store, code: str, new: str, address: str) -> None:
     """Set a password by a link that an administrator, or the server by e-mail, gave; all browsers are signed out.
 
+    A link that came by e-mail confirms the address. Where nobody had confirmed it before, somebody else may have made
+    the account: what else lets them in (identities, tokens, a second factor) ends too.
+
     Raises NotFound for a link that is unknown, used or over.
     """
     with store.begin() as session:
@@ -110,12 +114,20 @@ def reset_password(store: Store, code: str, new: str, address: str) -> None:
         person = session.get_one(Person, link.person_id, with_for_update=True)
         _set_password(session, person, new)
         sign_in.end_all(session, person.id)
+        if link.about and link.about == person.email and person.confirmed_at is None:
+            person.confirmed_at = store.clock()
+            person.totp, person.totp_at, person.recovery = None, None, []
+            session.execute(delete(Identity).where(Identity.person_id == person.id))
+            own = (PersonToken.person_id == person.id, PersonToken.revoked_at.is_(None))
+            session.execute(update(PersonToken).where(*own).values(revoked_at=store.clock()))
         caller = Caller("person", person.id, name=person.name, via="link", address=address)
         audit.record(session, store, caller, "password set by link", "person", person.id)
 
 
-def change_email(store: Store, caller: Caller, password: str, email: str) -> None:
+def change_email(store: Store, caller: Caller, password: str, email: str, letter_in: str | None = None) -> None:
     """Sign in with another address from now on; it is not confirmed yet.
+
+    letter_in: language of the letter with which it is confirmed; None writes none.
 
     Raises Unprocessable where it is none, Forbidden where the password is wrong, Conflict where it has an account.
     """
@@ -127,6 +139,8 @@ def change_email(store: Store, caller: Caller, password: str, email: str) -> Non
             person.email, person.confirmed_at = known_as, None
             session.execute(delete(Link).where(Link.person_id == caller.id))
             session.flush()
+            if letter_in is not None:
+                letters.write(session, store, "address", known_as, letter_in, caller.id)
             audit.record(session, store, caller, "address changed", "person", caller.id)
     except IntegrityError:
         raise Conflict("email: another account has this address") from None
@@ -204,7 +218,7 @@ def delete_account(store: Store, caller: Caller, password: str) -> None:
         )
         person.recovery, person.locale = [], None
         sign_in.end_all(session, caller.id)
-        for table in (Role, Link, Identity, Departure):
+        for table in (Role, Link, Identity, Departure, Letter):
             session.execute(delete(table).where(table.person_id == caller.id))
         tryouts.forget(session, caller.id)
         for token in session.scalars(select(PersonToken).where(PersonToken.person_id == caller.id)):

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from fedflow import __version__
 from fedflow.errors import FedFlowError
 from fedflow.processes import is_alive
-from fedflow.server.database.away import Outage, is_away, reason
+from fedflow.server.database.away import Outage, is_away, reason, who
 from fedflow.server.database.tables import Job
 from fedflow.server.services import (
     base_models,
@@ -29,10 +29,12 @@ from fedflow.server.services import (
     processes,
     runs,
     scores,
+    sign_in,
     tryout_work,
 )
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
+from fedflow.server.worker import mailing
 from fedflow.server.worker.queue import DO_JOB, open_queue
 
 SWEEP_S = 0.1
@@ -90,12 +92,17 @@ def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
     ended = threading.Event()
     sweeper = threading.Thread(target=_sweep, args=(store, settings, pool, worker, do_job, ended), daemon=True)
     sweeper.start()
+    post = threading.Thread(target=mailing.mail, args=(store, settings, worker, ended), daemon=True)
+    if pool is ROUNDS and settings.smtp_url is not None:
+        post.start()
     log.info("worker %s of %s has begun", worker, pool.name)
     try:
         queue.create_consumer(workers=1, periodic=False, initial_delay=0.05, max_delay=0.1).run()
     finally:
         ended.set()
         sweeper.join()
+        if post.is_alive():
+            post.join()
         with suppress(SQLAlchemyError):  # a database that is away: it is forgotten within a day
             processes.ended(store, worker)
 
@@ -106,13 +113,13 @@ def _carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, 
     except Exception as error:
         if not is_away(error):
             raise
-        log.warning("job %s: the database does not answer (%s); done again when it does", job_id, reason(error))
+        log.warning("job %s: %s does not answer (%s); done again when it does", job_id, who(error), reason(error))
 
 
 def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, worker: str) -> None:
     """Do one job, unless it is done or another worker's. What fails is noted and tried again.
 
-    Raises SQLAlchemy's errors where the database is away.
+    Raises SQLAlchemy's errors where the database is away, StoreAway where the files are.
     """
     job = jobs.claim(store, job_id, worker)
     if job is None:
@@ -129,12 +136,12 @@ def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, w
     except jobs.GivesWay:
         jobs.put_back(store, job_id, worker)
         return
-    except FedFlowError as error:
-        _failed(store, job, str(error), give_up=error.exit_status == 2)
-        return
     except Exception as error:
         if is_away(error):
-            raise  # nothing can be noted; the lease ends, and the sweep sends the job again
+            raise  # it is no fault of the job; the lease ends, and the sweep sends it again
+        if isinstance(error, FedFlowError):
+            _failed(store, job, str(error), give_up=error.exit_status == 2)
+            return
         log.exception("job %s failed", job.key)
         _failed(store, job, f"{type(error).__name__}: {error}", give_up=False)
         return
@@ -193,13 +200,15 @@ def _sweep(
         try:
             if pool is ROUNDS:
                 commits.tick(store)
-            if pool is ROUNDS and time.monotonic() - collected >= COLLECT_S:
+            if time.monotonic() - collected >= COLLECT_S:
                 collected = time.monotonic()
-                scores.drop_scratch(store)
+                scores.drop_scratch(store)  # of this machine, as the next
                 base_models.drop_unused(store)
-                tryout_work.collect(store, settings.tryout_ttl_s)
-                files.collect(store, upload_ttl_s=settings.upload_ttl_s)
-                idempotency.forget(store)
+                if pool is ROUNDS:
+                    tryout_work.collect(store, settings.tryout_ttl_s)
+                    files.collect(store, upload_ttl_s=settings.upload_ttl_s)
+                    idempotency.forget(store)
+                    sign_in.forget(store)
             if time.monotonic() - seen >= processes.SEEN_EVERY_S:
                 seen = time.monotonic()
                 processes.seen(store, worker, pool.name, __version__)
