@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -50,14 +49,6 @@ class S3Server:
             "AWS_SECRET_ACCESS_KEY": "hush-hush",
             "AWS_REGION": "us-east-1",
         }
-
-    def stop(self) -> None:
-        """Let it answer nobody; what it holds stays."""
-        self.process.send_signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        """Let it answer again."""
-        self.process.send_signal(signal.SIGCONT)
 
     def end(self) -> None:
         """End it for good."""

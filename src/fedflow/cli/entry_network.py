@@ -44,6 +44,10 @@ StoreOption = Annotated[
         help="s3://BUCKET/PREFIX, with AWS_ENDPOINT_URL and the other AWS_... variables; the folder where not given.",
     ),
 ]
+CacheOption = Annotated[
+    int | None,
+    typer.Option(envvar="FEDFLOW_CACHE_BYTES", help="Room for copies of the S3 store's files; 20 GB where not given."),
+]
 PicturesOption = Annotated[
     Path | None,
     typer.Option(help="Folder with folders of held-out pictures, which rounds are scored against (data.heldout)."),
@@ -91,6 +95,7 @@ def _server(
     database_url: DatabaseOption = None,
     queue_url: QueueOption = None,
     store_url: StoreOption = None,
+    cache_bytes: CacheOption = None,
     pictures: PicturesOption = None,
     host: HostOption = None,
     port: PortOption = None,
@@ -111,6 +116,7 @@ def _server(
         "database_url": database_url,
         "queue_url": queue_url,
         "store_url": store_url,
+        "cache_bytes": cache_bytes,
         "host": host,
         "port": port,
         "public_url": public_url,

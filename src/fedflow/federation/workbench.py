@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from fedflow.datasets import Dataset, Picture, load_pixels, read_folder
 from fedflow.errors import DatasetError, RunError
-from fedflow.evaluation import Extractor, choose_extractor
+from fedflow.evaluation.choice import choose_extractor
+from fedflow.evaluation.extractor import Extractor
 from fedflow.evaluation.table import is_client
 from fedflow.federation.jobs import DrawJob, Drawn, Real, Trained, TrainJob, derived_seed, gallery_prompts
 from fedflow.federation.participant import bring_up_to_date, take_part

@@ -38,7 +38,7 @@ from fedflow.storage.blobs import SHA256
 
 FORMAT = 1
 ABOUT = "backup.json"
-LEFT_OUT = frozenset({"departure", "letter", "process", "upload"})
+LEFT_OUT = frozenset({"departure", "letter", "process", "upload", "upload_piece"})
 SECRETS = (keys.FILE, identity.TOKEN_FILE)
 ROWS_AT_ONCE = 500
 CHUNK_BYTES = 1024 * 1024

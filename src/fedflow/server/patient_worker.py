@@ -199,8 +199,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
     def load_wsgi(self) -> None:
         """Load the application; each answer of it says whether the connection is closed after it."""
-        super().load_wsgi()
-        self.wsgi = partial(_answered, self.wsgi)
+        self.wsgi: Any = partial(_answered, self.app.wsgi())
 
     def accept(self, listener: socket.socket) -> None:
         """Take a connection; it waits in the loop until its request is there."""

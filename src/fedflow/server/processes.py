@@ -130,7 +130,7 @@ def set_up_logs() -> None:
 def _wait_for_store(settings: ServerSettings, kind: str) -> None:
     """Return when the store can be opened; a database or files that are away end no process, as they come back."""
     from fedflow.server.database.away import DatabaseAway, Outage  # noqa: PLC0415
-    from fedflow.server.store import try_store  # noqa: PLC0415
+    from fedflow.server.opening import try_store  # noqa: PLC0415
 
     outage = Outage(log, f"the start of the {kind} process")
     while True:

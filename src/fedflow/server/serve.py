@@ -18,9 +18,10 @@ from flask import Flask
 from fedflow.errors import RunError
 from fedflow.server.api import logs
 from fedflow.server.api.app import create_app
+from fedflow.server.opening import try_store
 from fedflow.server.services import provider
 from fedflow.server.settings import ServerSettings
-from fedflow.server.store import reopen_store, try_store
+from fedflow.server.store import reopen_store
 
 KEEP_ALIVE_S = 30
 ENDING_S = 12.0

@@ -6,10 +6,8 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,9 @@ from fedflow.storage import Blobs, BlobStore, CachedBlobs, Objects
 
 NEWEST = 10  # files by which a folder is known to be the database's
 WRITERS = 3  # on PostgreSQL; more that wait for each other's rows would hold up the readers
+MOST_SKEW_S = 5.0
+"""So far apart the clocks of two machines may be; what is further in the future is of a clock that went back."""
+
 SEEN_EVERY_S = 5.0  # how often it is written down who has called
 
 
@@ -144,19 +145,6 @@ def open_store(settings: ServerSettings) -> Store:
         store.engine.dispose()
         raise
     return store
-
-
-def try_store(settings: ServerSettings) -> None:
-    """Open the store in a process of its own, and raise what is wrong with it, as `open_store` does.
-
-    For who forks afterwards: neither connections nor a library's threads live through that.
-    """
-    with ProcessPoolExecutor(1, get_context("fork")) as once:
-        once.submit(_open_and_close, settings).result()
-
-
-def _open_and_close(settings: ServerSettings) -> None:
-    open_store(settings).engine.dispose()
 
 
 def reopen_store(settings: ServerSettings) -> Store:

@@ -109,7 +109,9 @@ class Objects:
                 "and the bucket's rights"
             ) from error
         except self._errors.BaseError as error:
-            raise StoreAway(f"{self.url}: the store does not answer ({_first_line(error)})") from error
+            raise StoreAway(
+                f"{self.url}: the store does not answer ({_first_line(error)}); start it, or check AWS_ENDPOINT_URL"
+            ) from error
 
 
 def _connected(url: str) -> tuple[Any, Any, Any]:

@@ -474,3 +474,10 @@ def test_an_address_is_what_the_proxies_in_front_say_and_no_client(
     assert app.test_client().post("/api/v1/join", json=body, headers=written).status_code == 201
     [entry] = audit.listed(store, action="device joined", before=1_000, limit=1)
     assert entry.address == address
+
+
+def test_charts_are_drawn_without_torch() -> None:
+    """The evaluator of runs that nobody scores stays small."""
+    program = "import sys, fedflow.server.worker.charts; print('torch' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert told.stdout == "False\n"

@@ -14,7 +14,18 @@ from fedflow.server.database.people import AuditEntry
 from fedflow.server.database.tables import Job
 from fedflow.server.database.tryouts import Tryout
 from fedflow.server.errors import Conflict, NotFound, Unprocessable
-from fedflow.server.services import accounts, audit, federations, files, jobs, releases, tokens, tryout_work, tryouts
+from fedflow.server.services import (
+    accounts,
+    audit,
+    federations,
+    files,
+    jobs,
+    own_data,
+    releases,
+    tokens,
+    tryout_work,
+    tryouts,
+)
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SCOPES, SERVER, Caller, first_coordinator
 from fedflow.server.services.tryout_request import TryoutRequest
@@ -207,7 +218,7 @@ def test_pictures_are_kept_for_their_time_and_then_collected(
 
 def test_an_account_takes_its_try_outs_along(store: Store, vera: Caller, release_id: str) -> None:
     tryout_id = ask(store, vera, release_id, prompt="my own fox")
-    told = accounts.export(store, vera)["tryouts"]
+    told = own_data.export(store, vera)["tryouts"]
     assert [(each["release"], each["prompt"]) for each in told] == [("test v1", "my own fox")]
     accounts.delete_account(store, vera, PASSWORD)
     with store.read() as session:

@@ -55,6 +55,8 @@ OF_SOME = {
     ("/join", "post"): ("404", "410"),
     ("/devices/challenge", "post"): ("403", "404"),
     ("/devices/token", "post"): ("401", "403", "404"),
+    ("/me/invitations", "post"): ("404", "410"),
+    ("/me/tokens", "post"): ("404",),
     ("/runs", "post"): ("404",),
     ("/uploads", "post"): ("422",),
     ("/files/{sha256}", "get"): ("416", "429"),

@@ -51,7 +51,7 @@ class Allowance:
     a_minute: float
 
 
-COMING_IN = Allowance("coming in", 120, 60)
+COMING_IN = Allowance("coming in", 300, 120)
 """Signing in, registering, links, the OpenID provider: of one address, behind which may be a whole organisation."""
 
 JOINING = Allowance("joining", 1200, 1200)

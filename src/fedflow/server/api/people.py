@@ -16,7 +16,7 @@ from fedflow.server.api.idempotency import idempotent
 from fedflow.server.api.messages import FederationPath, Identifier, MemberName
 from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.database.people import AuditEntry, RoleName
-from fedflow.server.services import accounts, audit, invitations, roles, tokens
+from fedflow.server.services import accounts, audit, invitations, own_data, roles, tokens
 from fedflow.server.services.identity import Scope
 
 blueprint = APIBlueprint(
@@ -290,7 +290,7 @@ def revoke_token(path: TokenPath) -> Response:
 @blueprint.get("/me/data", responses={200: DATA})
 def exported() -> Response:
     """Everything that the server holds of the caller."""
-    return jsonify(accounts.export(current.store(), current.caller()))
+    return jsonify(own_data.export(current.store(), current.caller()))
 
 
 def _log(federation_id: str | None, query: AuditPage) -> Response:

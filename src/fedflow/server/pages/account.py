@@ -15,7 +15,7 @@ from fedflow.server.errors import Conflict, Forbidden, Unprocessable
 from fedflow.server.pages import browser
 from fedflow.server.pages.entry import HASHING, MOST_AT_ONCE
 from fedflow.server.pages.faults import beside
-from fedflow.server.services import accounts, directory, letters
+from fedflow.server.services import accounts, directory, letters, own_data
 from fedflow.web import languages
 from fedflow.web.states import State
 
@@ -85,7 +85,7 @@ def data() -> Response:
 @blueprint.get("/account/data.json")
 def exported() -> Response:
     """All of it as a file."""
-    told = accounts.export(current.store(), current.caller())
+    told = own_data.export(current.store(), current.caller())
     answer = Response(json.dumps(told, indent=2, ensure_ascii=False, default=str) + "\n", mimetype="application/json")
     answer.headers["Content-Disposition"] = 'attachment; filename="fedflow-account.json"'
     answer.headers["Cache-Control"] = "no-store"

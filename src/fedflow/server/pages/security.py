@@ -39,7 +39,8 @@ def changes_password() -> AnyResponse:
         return page(beside(error, "old"))
     except Unprocessable as error:
         return page({"new": beside(error)["password"]})
-    return _done(gettext("Your password is changed, and your other browsers are signed out."))
+    answer = _done(gettext("Your password is changed, and your other browsers are signed out."))
+    return browser.let_in(answer, sign_in.renew(current.store(), current.caller()))
 
 
 @blueprint.post("/account/second-factor")
@@ -64,7 +65,8 @@ def confirms() -> AnyResponse:
         codes = second_factor.confirm(current.store(), current.caller(), request.form.get("code", ""))
     except Unprocessable as error:
         return _device(beside(error))
-    return web.page("pages/recovery.html", codes=codes)
+    answer = web.page("pages/recovery.html", codes=codes)
+    return browser.let_in(answer, sign_in.renew(current.store(), current.caller()))
 
 
 @blueprint.post("/account/second-factor/off")

@@ -1,4 +1,4 @@
-"""People's accounts: made by invitation or registration, changed, exported, closed."""
+"""People's accounts: made by invitation or registration, changed, closed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from fedflow.server.database.people import (
-    AuditEntry,
     Departure,
     Identity,
     Invitation,
@@ -19,7 +18,6 @@ from fedflow.server.database.people import (
     Person,
     PersonToken,
     Role,
-    SignIn,
 )
 from fedflow.server.database.tables import Federation
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
@@ -30,7 +28,6 @@ from fedflow.server.store import Store
 
 LONGEST_NAME = 80
 LOCALES = ("en", "uk")
-MOST_ENTRIES = 10_000
 
 
 def register(store: Store, name: str, email: str, password: str, code: str | None, address: str) -> str:
@@ -193,7 +190,7 @@ def make_admin(store: Store, caller: Caller, person_id: str, *, is_admin: bool) 
 
 
 def delete_account(store: Store, caller: Caller, password: str) -> None:
-    """Close the caller's account for good: name, address, password, roles, browsers and tokens go.
+    """Close the caller's account for good: name, address, password, roles, browsers, tokens, open invitations go.
 
     What they did stays in the audit log under their identifier, and what their federations made stays with these.
 
@@ -221,6 +218,9 @@ def delete_account(store: Store, caller: Caller, password: str) -> None:
         for table in (Role, Link, Identity, Departure, Letter):
             session.execute(delete(table).where(table.person_id == caller.id))
         tryouts.forget(session, caller.id)
+        sent = (Invitation.created_by == caller.id, Invitation.used_at.is_(None))
+        session.execute(delete(Invitation).where(*sent))
+        session.execute(update(Invitation).where(Invitation.used_by == caller.id).values(email=None))
         for token in session.scalars(select(PersonToken).where(PersonToken.person_id == caller.id)):
             token.revoked_at, token.name = token.revoked_at or store.clock(), ""
         audit.record(session, store, caller, "account closed", "person", caller.id)
@@ -245,47 +245,6 @@ def _check_admins(session: Session) -> None:
     query = select(Person.id).where(Person.is_admin, Person.deleted_at.is_(None), Person.disabled_at.is_(None))
     if session.scalar(query.limit(1)) is None:
         raise Conflict("the server would be left without an administrator; make somebody else one first")
-
-
-def export(store: Store, caller: Caller) -> dict[str, Any]:
-    """Everything that the server holds of the caller, as JSON: account, roles, browsers, tokens, what they did."""
-    with store.read() as session:
-        person = session.get_one(Person, caller.id)
-        roles = session.execute(
-            select(Federation.name, Role.role, Role.created_at)
-            .join(Federation, Federation.id == Role.federation_id)
-            .where(Role.person_id == caller.id)
-        )
-        browsers = session.scalars(select(SignIn).where(SignIn.person_id == caller.id))
-        tokens = session.scalars(select(PersonToken).where(PersonToken.person_id == caller.id))
-        sent = session.scalars(select(Invitation).where(Invitation.created_by == caller.id))
-        done = select(AuditEntry).where(AuditEntry.actor_id == caller.id).order_by(AuditEntry.number.desc())
-        return {
-            "account": {
-                "id": person.id,
-                "name": person.name,
-                "email": person.email,
-                "language": person.locale,
-                "made_at": person.created_at,
-                "second_factor": person.totp_at is not None,
-                "administrator": person.is_admin,
-            },
-            "roles": [{"federation": name, "role": role, "since": since} for name, role, since in roles],
-            "sign_ins": [
-                {"browser": row.agent, "address": row.address, "from": row.created_at, "seen": row.seen_at}
-                for row in browsers
-            ],
-            "tokens": [
-                {"name": row.name, "scopes": row.scopes, "made_at": row.created_at, "expires_at": row.expires_at}
-                for row in tokens
-            ],
-            "invitations": [{"email": row.email, "role": row.role, "made_at": row.created_at} for row in sent],
-            "tryouts": tryouts.told(session, caller.id),
-            "actions": [
-                {"at": row.at, "action": row.action, "from": row.address, "facts": row.facts}
-                for row in session.scalars(done.limit(MOST_ENTRIES))
-            ],
-        }
 
 
 def checked_name(name: str) -> str:

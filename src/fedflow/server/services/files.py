@@ -30,7 +30,7 @@ from fedflow.server.database.tables import (
 )
 from fedflow.server.database.tryouts import Tryout
 from fedflow.server.errors import NotFound
-from fedflow.server.services import roles
+from fedflow.server.services import roles, upload_pieces
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
 from fedflow.storage import BlobStore
@@ -199,6 +199,8 @@ def _collect_uploads(store: Store, before: float) -> None:
     with store.begin() as session:
         session.execute(delete(Upload).where(Upload.touched_at < before))
         kept = set(session.scalars(select(Upload.id)))
+    if store.objects is not None:
+        store.objects.remove(upload_pieces.abandoned(store.objects, kept, before))
     for path in (store.folder / "uploads").iterdir():
         if path.stem not in kept and path.stat().st_mtime < before:
             if path.is_dir():

@@ -17,7 +17,7 @@ from fedflow.server.errors import Conflict, NotFound
 from fedflow.server.services import audit
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import Caller
-from fedflow.server.store import Store
+from fedflow.server.store import MOST_SKEW_S, Store
 
 ROUNDS = ("prepare", "aggregate", "export", "merge")
 """Kinds of jobs that a federation's rounds are made of."""
@@ -116,8 +116,8 @@ def claim(store: Store, job_id: str, worker: str) -> Job | None:
 
 
 def _holds(leased_until: float | None, now: float) -> bool:
-    """Whether a lease holds; one beyond its length was given before the clock went back."""
-    return leased_until is not None and now < leased_until <= now + LEASE_S
+    """Whether a lease holds; one far beyond its length was given before the clock went back."""
+    return leased_until is not None and now < leased_until <= now + LEASE_S + MOST_SKEW_S
 
 
 def renew(store: Store, job_id: str, worker: str) -> None:
@@ -149,6 +149,14 @@ def finish(store: Store, job_id: str) -> None:
         job = session.get(Job, job_id)
         if job is not None:
             job.status, job.finished_at, job.leased_until, job.error = DONE, store.clock(), None, None
+
+
+def put_back(store: Store, job_id: str, worker: str) -> None:
+    """Let the job wait again as if `worker` had not begun it, unless it is another's by now."""
+    with store.begin() as session:
+        job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())
+        if job is not None and job.status == RUNNING and job.worker == worker:
+            job.status, job.leased_until, job.attempts = QUEUED, None, job.attempts - 1
 
 
 def fail(store: Store, job_id: str, worker: str, error: str, *, give_up: bool) -> bool:
@@ -231,7 +239,9 @@ def waiting(store: Store, kinds: Collection[str]) -> list[str]:
     """Identifiers of the jobs of these kinds that nobody is at, oldest first."""
     now = store.clock()
     with store.read() as session:
-        ended = ~Job.leased_until.between(now, now + LEASE_S)  # one of tomorrow's is of a clock that went back
+        ended = ~Job.leased_until.between(
+            now, now + LEASE_S + MOST_SKEW_S
+        )  # one of tomorrow's is of a clock that went back
         query = (
             select(Job.id)
             .where(Job.kind.in_(kinds), or_(Job.status == QUEUED, (Job.status == RUNNING) & ended))

@@ -17,13 +17,14 @@ from sqlalchemy.orm import Session
 
 from fedflow.server.database.people import Letter, Person
 from fedflow.server.services.identifiers import new_id
-from fedflow.server.store import Store
+from fedflow.server.store import MOST_SKEW_S, Store
 
 Kind = Literal["password", "address", "invitation", "register"]
 """To set a new password; to confirm an address; to take an invitation up; to make an account on an open server."""
 
 LIFE_S = 86_400.0
 LEASE_S = 120.0
+LONGEST_LEASE_S = LEASE_S + MOST_SKEW_S
 FIRST_PAUSE_S = 30.0
 MOST_ATTEMPTS = 8
 """Tries of one letter: with pauses that double, they last about an hour."""
@@ -70,7 +71,7 @@ def write(
 def due(store: Store) -> list[str]:
     """Identifiers of the letters that nobody is at and whose time has come, oldest first."""
     now = store.clock()
-    free = or_(Letter.leased_until.is_(None), Letter.leased_until <= now, Letter.leased_until > now + LEASE_S)
+    free = or_(Letter.leased_until.is_(None), Letter.leased_until <= now, Letter.leased_until > now + LONGEST_LEASE_S)
     with store.read() as session:
         return list(session.scalars(select(Letter.id).where(Letter.due_at <= now, free).order_by(Letter.created_at)))
 
@@ -80,7 +81,7 @@ def claim(store: Store, letter_id: str, worker: str) -> Written | None:
     now = store.clock()
     with store.begin() as session:
         row = session.get(Letter, letter_id, with_for_update=True)
-        if row is None or (row.leased_until is not None and now < row.leased_until <= now + LEASE_S):
+        if row is None or (row.leased_until is not None and now < row.leased_until <= now + LONGEST_LEASE_S):
             return None
         if row.expires_at <= now or row.attempts >= MOST_ATTEMPTS:
             session.delete(row)

@@ -15,7 +15,7 @@ from fedflow.federation.rounds import Receipt
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Artifact, Run, Version
 from fedflow.server.errors import Conflict, NotFound
-from fedflow.server.services import catalogue, events, files, jobs
+from fedflow.server.services import catalogue, events, files, jobs, policies
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import plan_of
@@ -102,9 +102,11 @@ def artifacts(store: Store, caller: Caller, kind: str, after: str, limit: int) -
 def versions(store: Store, caller: Caller, artifact_id: str, after: int, limit: int) -> list[Version]:
     """Versions with numbers above `after`, oldest first. Raises NotFound where the caller may see no such artifact."""
     with store.read() as session:
-        catalogue.seen(session, caller, artifact_id)
+        artifact = catalogue.seen(session, caller, artifact_id)
         query = select(Version).where(Version.artifact_id == artifact_id, Version.number > after)
-        return list(session.scalars(query.order_by(Version.number).limit(limit)))
+        found = list(session.scalars(query.order_by(Version.number).limit(limit)))
+        hides = not policies.shows_examples(session, caller, artifact.federation_id)
+    return [_without_examples(version) for version in found] if hides else found
 
 
 def lineage(store: Store, caller: Caller, version_id: str) -> list[Row[Version, Artifact]]:
@@ -121,7 +123,20 @@ def lineage(store: Store, caller: Caller, version_id: str) -> list[Row[Version, 
     )
     with store.read() as session:
         catalogue.seen_version(session, caller, version_id)
-        return list(session.execute(query.where(catalogue.visible(session, caller))).all())
+        found = list(session.execute(query.where(catalogue.visible(session, caller))).all())
+        federations = {artifact.federation_id for _, artifact in found}
+        hidden = {each for each in federations if not policies.shows_examples(session, caller, each)}
+    for version, artifact in found:
+        if artifact.federation_id in hidden:
+            _without_examples(version)
+    return found
+
+
+def _without_examples(version: Version) -> Version:
+    """A row of a session that has ended, with its members and not how many examples each had; nothing is written."""
+    if "members" in version.facts:
+        version.facts = {**version.facts, "members": dict.fromkeys(version.facts["members"])}
+    return version
 
 
 def _shape(plan: Plan) -> dict[str, object]:

@@ -20,13 +20,9 @@ from fedflow.server.services.scores import Measured
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.server.worker.base_folders import place_of
-from fedflow.server.worker.charts import chart
-from fedflow.server.worker.downloads import write
 from fedflow.server.worker.heldout import heldout_folder
-from fedflow.server.worker.imports import take_in
 from fedflow.server.worker.one_model import close, kept_open
 from fedflow.server.worker.tasks import check_base
-from fedflow.server.worker.tryouts import draw
 
 
 def evaluate(store: Store, settings: ServerSettings, job: Job) -> None:
@@ -58,7 +54,7 @@ def evaluate(store: Store, settings: ServerSettings, job: Job) -> None:
         scores.keep(store, job.run, asked, measured)
 
 
-TASKS = {"evaluate": evaluate, "chart": chart, "import": take_in, "download": write, "tryout": draw}
+TASKS = {"evaluate": evaluate}
 
 
 def _bench(store: Store, settings: ServerSettings, run_id: str, plan: Plan) -> Workbench:

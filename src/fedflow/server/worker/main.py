@@ -15,7 +15,7 @@ from importlib import import_module
 from sqlalchemy.exc import SQLAlchemyError
 
 from fedflow import __version__
-from fedflow.errors import FedFlowError
+from fedflow.errors import FedFlowError, StoreAway
 from fedflow.processes import is_alive
 from fedflow.server.database.away import Outage, is_away, reason, who
 from fedflow.server.database.tables import Job
@@ -58,29 +58,42 @@ log = logging.getLogger("fedflow.worker")
 
 @dataclass(frozen=True)
 class Pool:
-    """Workers of one sort: the kinds of jobs that they do, and the module that has a function `TASKS` for each.
+    """Workers of one sort: the kinds of jobs that they do, each with the module here whose `TASKS` has its function.
 
-    It brings torch along, and so is imported with the first job where a start need not be quick.
+    Most modules bring torch along, and so each is imported with the first job that wants it.
     """
 
     name: str
-    kinds: tuple[str, ...]
-    module: str
+    modules: dict[str, str]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of jobs that these workers do."""
+        return tuple(self.modules)
 
     def task(self, kind: str) -> Task:
         """The function that does jobs of this kind."""
-        tasks: dict[str, Task] = import_module(self.module).TASKS
+        tasks: dict[str, Task] = import_module(f"fedflow.server.worker.{self.modules[kind]}").TASKS
         return tasks[kind]
 
 
-ROUNDS = Pool("rounds", jobs.ROUNDS, "fedflow.server.worker.tasks")
-EVALUATION = Pool("evaluation", jobs.EVALUATION, "fedflow.server.worker.evaluation")
+ROUNDS = Pool("rounds", dict.fromkeys(jobs.ROUNDS, "tasks"))
+EVALUATION = Pool(
+    "evaluation",
+    {
+        "evaluate": "evaluation",
+        "chart": "charts",
+        "import": "imports",
+        "download": "downloads",
+        "tryout": "tryouts",
+    },
+)
 
 
 def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
     """Do the jobs of `pool` until the process is told to end. Several workers may share one database and folder."""
     if pool is ROUNDS:
-        import_module(pool.module)  # the first round waits for nothing
+        pool.task(jobs.ROUNDS[0])  # the first round waits for no import
     else:
         os.nice(EVALUATION_NICENESS)
     host = socket.gethostname()
@@ -137,8 +150,10 @@ def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, w
         jobs.put_back(store, job_id, worker)
         return
     except Exception as error:
+        if isinstance(error, StoreAway):
+            jobs.put_back(store, job_id, worker)
         if is_away(error):
-            raise  # it is no fault of the job; the lease ends, and the sweep sends it again
+            raise  # it is no fault of the job: the sweep sends it again, when its lease has ended
         if isinstance(error, FedFlowError):
             _failed(store, job, str(error), give_up=error.exit_status == 2)
             return

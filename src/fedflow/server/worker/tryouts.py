@@ -51,6 +51,9 @@ def draw(store: Store, settings: ServerSettings, job: Job) -> None:
         raise MistakeError(str(error).replace(f"{store.folder}/", "")) from error
 
 
+TASKS = {"tryout": draw}
+
+
 def _draw(store: Store, about: str, asked: ToDraw) -> None:
     row, source = asked.tryout, asked.source
     model = kept_open(("release", source), lambda: _opened(store, source))
