@@ -129,14 +129,6 @@ def renew(store: Store, job_id: str, worker: str) -> None:
         job.leased_until = store.clock() + LEASE_S
 
 
-def put_back(store: Store, job_id: str, worker: str) -> None:
-    """Let a job wait again that has given way to others: nobody died at it, and nothing failed."""
-    with store.begin() as session:
-        job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())
-        if job is not None and job.status == RUNNING and job.worker == worker:
-            job.status, job.leased_until, job.attempts = QUEUED, None, job.attempts - 1
-
-
 def has_died_too_often(job: Job) -> bool:
     """Whether workers died so often at a claimed job that it is given up."""
     most = MOST_DEATHS_ASIDE if job.kind == "tryout" else MOST_DEATHS
