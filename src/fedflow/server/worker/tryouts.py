@@ -110,6 +110,7 @@ def _picture(store: Store, about: str, asked: ToDraw, model: BaseModel, adapter:
 
 def _opened(store: Store, source: Source) -> BaseModel:
     model = open_model(str(folder_of(store, source.base))).to(best_device())
+    model.name = source.base_name  # what people know it by, and not its folder
     if source.weights is not None:
         released = load_tensors(store.blobs.get(source.weights))
         set_weights(model, {f"unet.{name}": tensor for name, tensor in released.items()})
