@@ -77,6 +77,18 @@ class ServerSettings(Settings):
     upload_ttl_s: float = Field(
         2 * DAY_S, strict=False, gt=0, description="Life of an upload that nobody goes on with."
     )
+    tryouts_waiting: int = Field(3, ge=1, description="Try-outs that one person may have waiting or being drawn.")
+    tryout_pictures_a_day: int = Field(
+        60, ge=0, description="Pictures that one person may have drawn in 24 hours; 0 lets nobody try releases out."
+    )
+    tryout_pictures: int = Field(4, ge=1, le=64, description="Most pictures of one try-out.")
+    tryout_steps: int = Field(50, ge=1, le=1000, description="Most denoising steps of a try-out's picture.")
+    tryout_size_pixels: int = Field(
+        768, ge=16, le=4096, description="Largest side that a try-out may ask for; the model's own is always allowed."
+    )
+    tryout_ttl_s: float = Field(
+        7 * DAY_S, strict=False, ge=DAY_S, description="Time that a try-out's pictures are kept after it is over."
+    )
     threads: int = Field(200, ge=2, le=512, description="Requests that the web process answers at once.")
     worker_threads: int = Field(1, ge=1, description="Threads of the process that aggregates.")
 

@@ -36,6 +36,8 @@ SPEAKING = (
     "second_factor",
     "sign_in",
     "tokens",
+    "tryout_source",
+    "tryouts",
 )
 
 

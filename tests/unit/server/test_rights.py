@@ -15,6 +15,7 @@ from fedflow.errors import RunError
 from fedflow.server.api import rights
 from fedflow.server.database.people import RoleName
 from fedflow.server.database.tables import Import, Version
+from fedflow.server.database.tryouts import Tryout
 from fedflow.server.services import (
     accounts,
     devices,
@@ -84,6 +85,8 @@ class Walk:
             parts["import_id"] = self.brought(caller)
         if "<release_id>" in rule:
             parts |= {"release_id": self.release(), "layout": "kohya"}
+        if "<tryout_id>" in rule:
+            parts["tryout_id"] = self.tryout(caller)
         if endpoint == "uploads.options":
             parts["upload_id"] = "x"
         return re.sub(r"<(?:\w+:)?(\w+)>", lambda match: parts.get(match[1], "x"), rule)
@@ -94,6 +97,17 @@ class Walk:
             row = Import(id=new_id(), federation_id=self.federation_id, kind="adapter", name="x", source="upload")
             row.asked_by = caller.id if caller is not None and caller.kind == "person" else None
             row.place, row.phase, row.message, row.created_at = "x", "failed", "", 0.0
+            session.add(row)
+            return row.id
+
+    def tryout(self, caller: Caller | None) -> str:
+        """One of the caller's own, with a picture; of who is no person the server's first coordinator's."""
+        sha256, release_id = self.version().content, self.release()
+        with self.store.begin() as session:
+            row = Tryout(id=new_id(), release_id=release_id, prompt="x", negative="", pictures=[sha256])
+            row.person_id = caller.id if caller is not None and caller.kind == "person" else identity.FIRST
+            row.count, row.steps, row.seed, row.strength, row.guidance, row.attempt = 2, 1, 1, 1.0, 1.0, 1
+            row.status, row.message, row.steps_done, row.spent, row.asked_at = "waiting", "", 1, 2, 0.0
             session.add(row)
             return row.id
 

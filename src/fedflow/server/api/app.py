@@ -30,6 +30,7 @@ from fedflow.server.api import (
     registry,
     rights,
     runs,
+    tryouts,
     uploads,
     work,
 )
@@ -50,6 +51,7 @@ BLUEPRINTS: tuple[APIBlueprint, ...] = (
     registry.blueprint,
     imports.blueprint,
     runs.blueprint,
+    tryouts.blueprint,
     uploads.blueprint,
     work.blueprint,
 )

@@ -51,6 +51,9 @@ CHANGES_ARTIFACT = Right("person", "coordinator", "registry", artifact=True)
 PLANS = Right("person", "coordinator", "runs")
 LETS_IN = Right("person", "coordinator", "members")
 
+OWN_TRYOUT = Right("person")
+"""No other's is to be seen, which the service says."""
+
 READER = Right("reader")
 INVITES = Right("reader", "coordinator")
 RULES = Right("reader", "administrator")
@@ -173,6 +176,13 @@ RIGHTS: dict[str, Right] = {
     "pages.runs.stream": Right("reader", "viewer"),
     "pages.system.system": ADMIN,
     "pages.system.tries_again": ADMIN,
+    "pages.tryouts.page": Right("reader", "viewer", artifact=True),
+    "pages.tryouts.asks": Right("reader", "viewer", artifact=True),
+    "pages.tryouts.one": READER,
+    "pages.tryouts.cancels": READER,
+    "pages.tryouts.tries_again": READER,
+    "pages.tryouts.deletes": READER,
+    "pages.tryouts.picture": READER,
     "pages.people.everybody": ADMIN,
     "pages.people.account": ADMIN,
     "pages.people.shuts": ADMIN,
@@ -243,6 +253,13 @@ RIGHTS: dict[str, Right] = {
     "runs.resume": PLANS,
     "runs.stop": PLANS,
     "runs.close_round": PLANS,
+    "tryouts.ask": Right("person", "viewer", "registry", artifact=True),
+    "tryouts.listed": Right("person", "viewer", artifact=True),
+    "tryouts.one": OWN_TRYOUT,
+    "tryouts.cancel": Right("person", scope="registry"),
+    "tryouts.again": Right("person", scope="registry"),
+    "tryouts.delete": Right("person", scope="registry"),
+    "tryouts.picture": OWN_TRYOUT,
     "uploads.options": ANYONE,
     "uploads.create": UPLOADS,
     "uploads.offset": UPLOADS,

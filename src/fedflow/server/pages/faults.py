@@ -9,6 +9,7 @@ from flask_babel import LazyString, gettext, lazy_gettext
 
 from fedflow import web
 from fedflow.server.pages.words import ROLES
+from fedflow.server.services.tryout_request import TryoutRequest
 
 PAGES = ("pages.", "web.")
 """How the endpoints of pages begin."""
@@ -30,6 +31,7 @@ FIELDS = frozenset(
         "kind",
         "base",
     }
+    | TryoutRequest.model_fields.keys()
 )
 """What a service names in front of its sentence where the fault is one field's."""
 
@@ -259,6 +261,32 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "this link was used, has expired or is incomplete; ask for another": lazy_gettext(
         "This link was used, has expired or is incomplete. Ask for another."
+    ),
+    "release '{tag}' was withdrawn; try a newer one": lazy_gettext(
+        "Release %(tag)s was withdrawn: it shall be used no more. Try a newer one."
+    ),
+    "release '{tag}' names no base model that it could be drawn with": lazy_gettext(
+        "Release %(tag)s names no base model that pictures could be drawn with."
+    ),
+    "release '{tag}' gave out no file that pictures can be drawn with": lazy_gettext(
+        "Release %(tag)s gave out no file that pictures can be drawn with."
+    ),
+    "{asked} are asked for, and at most {most} are allowed on this server": lazy_gettext(
+        "At most %(most)s on this server."
+    ),
+    "you have {most} try-outs waiting or being drawn, which is all that one person may have; wait until one is done, "
+    "or cancel one": lazy_gettext(
+        "You have %(most)s try-outs waiting or being drawn, which is all that one person may have. Wait until one is "
+        "done, or cancel one."
+    ),
+    "{left} pictures are left of the {most} that one person may draw in 24 hours, and {asked} are asked for; ask for "
+    "fewer, or come back later": lazy_gettext(
+        "Of the %(most)s pictures that one person may have in 24 hours, %(left)s are left, and you ask for %(asked)s. "
+        "Ask for fewer, or come back later."
+    ),
+    "this try-out is over already; there is nothing to cancel": lazy_gettext("It is over already."),
+    "this try-out is {status}; only one that failed or was cancelled is drawn again": lazy_gettext(
+        "Only a try-out that failed or was cancelled is drawn again."
     ),
 }
 """What a service says, and what the page says of it. The service's words are the API's, and English."""

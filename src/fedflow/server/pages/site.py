@@ -29,6 +29,7 @@ from fedflow.server.pages import (
     security,
     system,
     tokens,
+    tryouts,
     versions,
     words,
 )
@@ -48,6 +49,7 @@ MODULES = (
     versions,
     releases,
     imports,
+    tryouts,
     account,
     security,
     system,

@@ -122,6 +122,10 @@ ACTIONS: dict[str, LazyString] = {
     "signed out": lazy_gettext("signed out"),
     "token made": lazy_gettext("made an API token"),
     "token revoked": lazy_gettext("revoked an API token"),
+    "try-out asked for": lazy_gettext("asked for a try-out"),
+    "try-out cancelled": lazy_gettext("cancelled a try-out"),
+    "try-out deleted": lazy_gettext("deleted a try-out"),
+    "try-out tried again": lazy_gettext("had a try-out drawn again"),
     "version deleted": lazy_gettext("took out a version"),
     "withdrawn": lazy_gettext("withdrew a release"),
 }
@@ -147,6 +151,7 @@ FACTS: dict[str, LazyString] = {
     "num_examples": lazy_gettext("examples"),
     "number": lazy_gettext("number"),
     "provider": lazy_gettext("provider"),
+    "pictures": lazy_gettext("pictures"),
     "reason": lazy_gettext("reason"),
     "role": lazy_gettext("role"),
     "round": lazy_gettext("round"),

@@ -21,7 +21,7 @@ from fedflow.server.database.people import (
 )
 from fedflow.server.database.tables import Federation
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
-from fedflow.server.services import audit, invitations, letters, links, passwords, sign_in
+from fedflow.server.services import audit, invitations, letters, links, passwords, sign_in, tryouts
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import FIRST, Caller
 from fedflow.server.store import Store
@@ -217,6 +217,7 @@ def delete_account(store: Store, caller: Caller, password: str) -> None:
         sign_in.end_all(session, caller.id)
         for table in (Role, Link, Identity, Departure, Letter):
             session.execute(delete(table).where(table.person_id == caller.id))
+        tryouts.forget(session, caller.id)
         sent = (Invitation.created_by == caller.id, Invitation.used_at.is_(None))
         session.execute(delete(Invitation).where(*sent))
         session.execute(update(Invitation).where(Invitation.used_by == caller.id).values(email=None))

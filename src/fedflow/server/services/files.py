@@ -28,6 +28,7 @@ from fedflow.server.database.tables import (
     Upload,
     Version,
 )
+from fedflow.server.database.tryouts import Tryout
 from fedflow.server.errors import NotFound
 from fedflow.server.services import roles, upload_pieces
 from fedflow.server.services.identity import Caller
@@ -171,6 +172,8 @@ def _used(session: Session, store: Store) -> Iterator[str]:
         yield from (provenance, *(each["sha256"] for each in given_out.values()))
     for features, gallery in session.execute(select(Score.features, Score.gallery)):
         yield from (features, *gallery)
+    for pictures in session.scalars(select(Tryout.pictures)):
+        yield from pictures
     yield from session.scalars(select(Receipt.sha256))
     yield from _present(session.scalars(select(Refusal.sha256)))
 

@@ -22,8 +22,11 @@ from fedflow.server.store import MOST_SKEW_S, Store
 ROUNDS = ("prepare", "aggregate", "export", "merge")
 """Kinds of jobs that a federation's rounds are made of."""
 
-EVALUATION = ("evaluate", "chart", "import", "download")
+EVALUATION = ("evaluate", "chart", "import", "download", "tryout")
 """Kinds of jobs that may take longer, and that no round waits for."""
+
+MEASURING = ("evaluate",)
+"""Kinds of jobs that go before what people have drawn for themselves."""
 
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
 ALONE = ("evaluate", "chart", "export", "merge", "download")
@@ -34,6 +37,13 @@ LEASE_S = 10.0
 MOST_ERRORS = 5
 MOST_DEATHS = 20
 """After so many deaths of workers at one job it is given up: it may want more memory than there is."""
+
+MOST_DEATHS_ASIDE = 3
+"""The same for what one person asked for: each death holds up the rounds' own evaluations."""
+
+
+class GivesWay(Exception):  # noqa: N818 - nothing went wrong
+    """A job stops on its way, so that others go first; it is gone on with afterwards."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,12 @@ def renew(store: Store, job_id: str, worker: str) -> None:
         if job is None or job.worker != worker or job.status != RUNNING:
             return
         job.leased_until = store.clock() + LEASE_S
+
+
+def has_died_too_often(job: Job) -> bool:
+    """Whether workers died so often at a claimed job that it is given up."""
+    most = MOST_DEATHS_ASIDE if job.kind == "tryout" else MOST_DEATHS
+    return job.attempts - job.errors > most
 
 
 def finish(store: Store, job_id: str) -> None:

@@ -20,6 +20,7 @@ from fedflow.server.database.people import (
     SignIn,
 )
 from fedflow.server.database.tables import Artifact, Federation, Import, Upload
+from fedflow.server.services import tryouts
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
 
@@ -87,6 +88,7 @@ def export(store: Store, caller: Caller) -> dict[str, Any]:
             },
             "roles": _roles(session, caller.id),
             **{name: _rows(session, column, told, caller.id) for name, (column, told) in LISTS.items()},
+            "tryouts": tryouts.told(session, caller.id),
             "actions": _actions(session, caller.id),
         }
 

@@ -30,6 +30,7 @@ from fedflow.server.services import (
     runs,
     scores,
     sign_in,
+    tryout_work,
 )
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
@@ -78,7 +79,14 @@ class Pool:
 
 ROUNDS = Pool("rounds", dict.fromkeys(jobs.ROUNDS, "tasks"))
 EVALUATION = Pool(
-    "evaluation", {"evaluate": "evaluation", "chart": "charts", "import": "imports", "download": "downloads"}
+    "evaluation",
+    {
+        "evaluate": "evaluation",
+        "chart": "charts",
+        "import": "imports",
+        "download": "downloads",
+        "tryout": "tryouts",
+    },
 )
 
 
@@ -129,14 +137,18 @@ def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, w
     job = jobs.claim(store, job_id, worker)
     if job is None:
         return
-    if job.attempts - job.errors > jobs.MOST_DEATHS:
-        died = f"the worker died at it {jobs.MOST_DEATHS} times, perhaps for want of memory; its log says more"
+    if jobs.has_died_too_often(job):
+        times = job.attempts - job.errors - 1
+        died = f"the worker died at it {times} times, perhaps for want of memory; its log says more"
         _failed(store, job, died, give_up=True)
         return
     began = time.monotonic()
     try:
         with _lease(store, job_id, worker):
             pool.task(job.kind)(store, settings, job)
+    except jobs.GivesWay:
+        jobs.put_back(store, job_id, worker)
+        return
     except Exception as error:
         if isinstance(error, StoreAway):
             jobs.put_back(store, job_id, worker)
@@ -157,6 +169,8 @@ def _failed(store: Store, job: Job, reason: str, *, give_up: bool) -> None:
         return
     if job.kind == "import":
         imports.fail(store, job.subject, reason)
+    elif job.kind == tryout_work.KIND:
+        tryout_work.fail(store, job.subject, reason)
     elif job.run_id is None:
         return  # who asked reads the job's error
     elif job.kind in NEEDED:
@@ -206,6 +220,7 @@ def _sweep(
                 scores.drop_scratch(store)  # of this machine, as the next
                 base_models.drop_unused(store)
                 if pool is ROUNDS:
+                    tryout_work.collect(store, settings.tryout_ttl_s)
                     files.collect(store, upload_ttl_s=settings.upload_ttl_s)
                     idempotency.forget(store)
                     sign_in.forget(store)
