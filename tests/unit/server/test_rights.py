@@ -79,7 +79,7 @@ class Walk:
             found = federations.members(self.store, self.federation_id)
             parts["member_id"] = next(member.id for member in found if member.name == "victim")
         if "<sha256>" in rule or "<artifact_id>" in rule or "<version_id>" in rule:
-            version = self.version()
+            version = self.spare() if endpoint == "pages.versions.deletes" else self.version()
             parts |= {"sha256": version.content, "artifact_id": version.artifact_id, "version_id": version.id}
         if "<import_id>" in rule:
             parts["import_id"] = self.brought(caller)
@@ -120,8 +120,15 @@ class Walk:
         tag = f"v{len(releases.listed(self.store, SERVER, base.artifact_id))}"
         return releases.release(self.store, SERVER, base.id, tag, "")
 
+    def spare(self) -> Version:
+        """A version that nothing depends on."""
+        known = self.version()
+        with self.store.begin() as session:
+            artifact = registry.artifact_of(session, self.store, self.federation_id, registry.MODEL, "spare")
+            return registry.add(session, self.store, artifact, content=known.content, facts={})
+
     def version(self) -> Version:
-        [artifact] = registry.artifacts(self.store, SERVER, registry.MODEL, "", 1)
+        artifact = registry.artifacts(self.store, SERVER, registry.MODEL, "", 1)[0]
         return registry.versions(self.store, SERVER, artifact.id, 0, 1)[0]
 
 
