@@ -32,10 +32,10 @@ from werkzeug.serving import make_server
 from fedflow.server.database.people import Person
 from fedflow.server.database.tables import Import, Job, Run, Version
 from fedflow.server.errors import Unprocessable
-from fedflow.server.services import accounts, identity, invitations, jobs, registry, runs, scores
+from fedflow.server.services import accounts, identity, invitations, jobs, registry, runs, scores, uploads
 from fedflow.server.services import federations as federations_service
 from fedflow.server.services.identifiers import new_id
-from fedflow.server.services.identity import SERVER
+from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.services.scores import Measured
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
@@ -191,18 +191,20 @@ def plant_models(planted: Planted) -> None:
     said = {"licence": SHORT, "card": "\n\n".join(CORPUS), "trigger_words": [text[:80] for text in CORPUS]}
     planted.sent("PUT", f"/artifacts/{artifact.id}", said)
     with planted.store.begin() as session:
-        session.get_one(Version, version.id).files = {"kohya": version.content}
-    released = planted.sent("POST", f"/versions/{version.id}/releases", {"tag": "v1", "notes": "\n\n".join(CORPUS)})
+        session.get_one(Version, version.id).files = {"checkpoint": version.content}
+    released = planted.sent("POST", f"/versions/{version.id}/releases", {"tag": "first", "notes": "\n\n".join(CORPUS)})
     with planted.store.begin() as session:  # as a worker leaves one that failed
         row = Import(id=new_id(), federation_id=planted.federation_id, kind="adapter", name=SHORT, source="upload")
         row.place, row.phase, row.message, row.created_at = SHORT, "failed", f"'{ALL}': is no adapter", 0.0
         session.add(row)
     planted.parts["import_id"] = row.id
+    boss = Caller("person", _person(planted.store, "boss@example.org"))
     planted.parts |= {
         "artifact_id": artifact.id,
         "version_id": version.id,
         "release_id": released["items"][0]["id"],  # type: ignore[index]
-        "layout": "kohya",
+        "layout": "checkpoint",
+        "upload_id": uploads.create(planted.store, boss, 10, "", 100, 60.0).id,
     }
 
 
@@ -314,5 +316,9 @@ MUST_CARRY = {
     "pages.federations.devices",
     "pages.joining.member",
     "pages.joining.codes",
+    "pages.models.one",
+    "pages.models.form",
+    "pages.imports.listed",
+    "pages.releases.one",
 }
 """Pages that show texts of others: a test that plants none there would see nothing either."""
