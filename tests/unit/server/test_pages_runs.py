@@ -58,6 +58,19 @@ def test_a_run_says_how_it_goes_and_why_it_waits(site: Site, setting: Setting) -
     assert "New run" not in reader.get("/runs").text
 
 
+def test_what_moves_brings_the_pages_head_along(site: Site, setting: Setting) -> None:
+    """The state's badge and the buttons stand outside the part that the page asks for anew."""
+    site.account("cora", "coordinator")
+    reader = site.reader("cora")
+    reader.post(f"/runs/{setting.run}/pause")
+    part = reader.get(f"/runs/{setting.run}", headers={"HX-Request": "true"}).text
+    assert "<html" not in part
+    head = part[part.index('id="page-state" hx-swap-oob="true"') :]
+    assert "Paused" in head
+    assert "Pause run" not in head
+    assert "Go on" in head[head.index('id="page-action" hx-swap-oob="true"') :]
+
+
 def test_nobody_is_led_to_the_sign_in_and_strangers_see_nothing(site: Site, setting: Setting) -> None:
     address = f"/runs/{setting.run}"
     answer = site.reader().get(address)
