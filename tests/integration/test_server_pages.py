@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from browser import Watched, chromium
-from network import SETTINGS, start_command, wait_for
+from page_server import PASSWORD, Server, comes_first, heading, submit
 from playwright.sync_api import Browser, Page, expect
-
-PASSWORD = "violet tram eats seven maps"  # noqa: S105 - a test's
-START_S = 60.0
-
-
-class Server:
-    """`fedflow server` as its own process, and the lines that it prints first."""
-
-    def __init__(self, folder: Path, log: Path) -> None:
-        self.log = log
-        words = ["server", "--folder", str(folder), "--port", "0"]
-        self.process = start_command(words, {**os.environ, **SETTINGS}, log)
-
-    def told(self, pattern: str) -> str:
-        """What the pattern's group finds in the output, once it is there."""
-        return wait_for(lambda: re.search(pattern, self.log.read_text(encoding="utf-8")), START_S, pattern)[1]
-
-    def end(self) -> None:
-        """SIGTERM, as a service manager sends it."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(START_S)
 
 
 @pytest.fixture
@@ -51,29 +27,9 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-def submit(page: Page, name: str) -> None:
-    page.locator("main").get_by_role("button", name=name, exact=True).click()
-
-
-def heading(page: Page, words: str) -> None:
-    expect(page.get_by_role("heading", level=1)).to_have_text(words)
-
-
-def comes_first(page: Page, link: str) -> None:
-    """The first coordinator sets up the account by the link that the server printed."""
-    page.goto(link)
-    heading(page, "Set up your account")
-    page.get_by_label("Your name").fill("Ada Lovelace")
-    page.get_by_label("E-mail address").fill("ada@example.org")
-    page.get_by_label("Password").fill(PASSWORD)
-    submit(page, "Make account")
-    heading(page, "Overview")
-    expect(page.locator("#flashes")).to_contain_text("Welcome to FedFlow, Ada Lovelace.")
-
-
 def invites(page: Page) -> str:
-    """She invites a participant from the overview's empty state, and gets the link."""
-    page.get_by_role("link", name="Invite the first participant").click()
+    """She invites a participant from the overview's first steps, and gets the link."""
+    page.locator(".first-steps").get_by_role("link", name="Invite somebody").click()
     expect(page.get_by_role("radio", name="participant")).to_be_checked()
     page.get_by_role("textbox", name="Member").fill("Atelier Nord")
     submit(page, "Make invitation")
@@ -107,6 +63,17 @@ def sees_both(page: Page) -> None:
     expect(page.get_by_role("row").filter(has_text="member: Atelier Nord").first).to_be_visible()
 
 
+def makes_a_join_code(page: Page) -> str:
+    """She lets the first machine in: the line to type, shown once."""
+    page.locator(".rail").get_by_role("link", name="Federations").click()
+    page.get_by_role("rowheader").get_by_role("link", name="federation").click()
+    page.get_by_role("link", name="Make join code").click()
+    page.get_by_label("Organisation").fill("Atelier Nord")
+    submit(page, "Make join code")
+    expect(page.get_by_role("row").filter(has_text="Atelier Nord")).to_contain_text("Withdraw")
+    return page.locator(".copyable code").inner_text()
+
+
 def test_from_the_first_link_to_a_second_person(server: Server, browser: Browser, tmp_path: Path) -> None:
     address = server.told(r"listening on (http://[\d.:]+)")
     link = server.told(r"Set up the first account: \S+(/invitation/\S+)")
@@ -120,7 +87,13 @@ def test_from_the_first_link_to_a_second_person(server: Server, browser: Browser
     takes_it_up(second.page, invitation)
     sees_both(page)
     first.check_quiet()
-    for path in ("/", "/people", "/audit", "/account", "/account/sign-in", "/account/tokens", "/account/data"):
+    code = makes_a_join_code(page)
+    assert re.search(rf"fedflow join {address} --code [\w-]+ --data FOLDER", code)
+    first.check_quiet()
+    here = page.url.removeprefix(address).removesuffix("/codes")
+    federation = (here, f"{here}/codes", f"{here}/devices", f"{here}/rules", f"{here}/runs/new")
+    own = ("/account", "/account/sign-in", "/account/tokens", "/account/data")
+    for path in ("/", "/federations", "/runs", "/people", "/audit", "/system", *federation, *own):
         page.set_viewport_size({"width": 1280, "height": 800})
         page.goto(path)
         first.check_quiet()

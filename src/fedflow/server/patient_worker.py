@@ -181,6 +181,8 @@ def _answered(application: Any, environ: dict[str, Any], start_response: Any) ->
 class PatientWorker(ThreadWorker):  # type: ignore[misc]
     """See the module."""
 
+    wsgi: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._gathering: dict[Any, _Gathering] = {}
@@ -197,8 +199,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
     def load_wsgi(self) -> None:
         """Load the application; each answer of it says whether the connection is closed after it."""
-        super().load_wsgi()
-        self.wsgi = partial(_answered, self.wsgi)
+        self.wsgi: Any = partial(_answered, self.app.wsgi())
 
     def accept(self, listener: socket.socket) -> None:
         """Take a connection; it waits in the loop until its request is there."""

@@ -15,6 +15,7 @@ from fedflow.errors import RunError
 from fedflow.server.api import rights
 from fedflow.server.database.people import RoleName
 from fedflow.server.database.tables import Import, Version
+from fedflow.server.database.tryouts import Tryout
 from fedflow.server.services import (
     accounts,
     devices,
@@ -78,12 +79,14 @@ class Walk:
             found = federations.members(self.store, self.federation_id)
             parts["member_id"] = next(member.id for member in found if member.name == "victim")
         if "<sha256>" in rule or "<artifact_id>" in rule or "<version_id>" in rule:
-            version = self.version()
+            version = self.spare() if endpoint == "pages.versions.deletes" else self.version()
             parts |= {"sha256": version.content, "artifact_id": version.artifact_id, "version_id": version.id}
         if "<import_id>" in rule:
             parts["import_id"] = self.brought(caller)
         if "<release_id>" in rule:
             parts |= {"release_id": self.release(), "layout": "kohya"}
+        if "<tryout_id>" in rule:
+            parts["tryout_id"] = self.tryout(caller)
         if endpoint == "uploads.options":
             parts["upload_id"] = "x"
         return re.sub(r"<(?:\w+:)?(\w+)>", lambda match: parts.get(match[1], "x"), rule)
@@ -97,6 +100,17 @@ class Walk:
             session.add(row)
             return row.id
 
+    def tryout(self, caller: Caller | None) -> str:
+        """One of the caller's own, with a picture; of who is no person the server's first coordinator's."""
+        sha256, release_id = self.version().content, self.release()
+        with self.store.begin() as session:
+            row = Tryout(id=new_id(), release_id=release_id, prompt="x", negative="", pictures=[sha256])
+            row.person_id = caller.id if caller is not None and caller.kind == "person" else identity.FIRST
+            row.count, row.steps, row.seed, row.strength, row.guidance, row.attempt = 2, 1, 1, 1.0, 1.0, 1
+            row.status, row.message, row.steps_done, row.spent, row.asked_at = "waiting", "", 1, 2, 0.0
+            session.add(row)
+            return row.id
+
     def release(self) -> str:
         """A new one, since its version may be gone by now."""
         base = self.version()
@@ -106,8 +120,15 @@ class Walk:
         tag = f"v{len(releases.listed(self.store, SERVER, base.artifact_id))}"
         return releases.release(self.store, SERVER, base.id, tag, "")
 
+    def spare(self) -> Version:
+        """A version that nothing depends on."""
+        known = self.version()
+        with self.store.begin() as session:
+            artifact = registry.artifact_of(session, self.store, self.federation_id, registry.MODEL, "spare")
+            return registry.add(session, self.store, artifact, content=known.content, facts={})
+
     def version(self) -> Version:
-        [artifact] = registry.artifacts(self.store, SERVER, registry.MODEL, "", 1)
+        artifact = registry.artifacts(self.store, SERVER, registry.MODEL, "", 1)[0]
         return registry.versions(self.store, SERVER, artifact.id, 0, 1)[0]
 
 

@@ -22,6 +22,7 @@ from fedflow.server.api import (
     files,
     health,
     imports,
+    limits,
     logs,
     metrics,
     people,
@@ -29,6 +30,7 @@ from fedflow.server.api import (
     registry,
     rights,
     runs,
+    tryouts,
     uploads,
     work,
 )
@@ -49,6 +51,7 @@ BLUEPRINTS: tuple[APIBlueprint, ...] = (
     registry.blueprint,
     imports.blueprint,
     runs.blueprint,
+    tryouts.blueprint,
     uploads.blueprint,
     work.blueprint,
 )
@@ -72,6 +75,7 @@ def create_app(store: Store, settings: ServerSettings) -> OpenAPI:
     for blueprint in BLUEPRINTS:
         app.register_api(blueprint)
     logs.set_up(app)
+    limits.set_up(app)
     metrics.set_up(app)
     with app.app_context():
         site.set_up(app)

@@ -125,7 +125,7 @@ def create() -> Response:
         imports.check_may_upload(store, caller)
     progress = uploads.create(store, caller, length, metadata, most_bytes, settings.upload_ttl_s, identifier())
     if request.mimetype == OFFSET_TYPE and progress.offset_bytes == 0:
-        with _body() as body:
+        with incoming_body() as body:
             progress = uploads.append(store, caller, progress.id, 0, body, checksum, settings.upload_ttl_s)
     # Relative, so that it holds behind every proxy.
     location = url_for("uploads.append", upload_id=progress.id)
@@ -170,7 +170,7 @@ def _append(upload_id: str) -> Response:
     if request.mimetype != OFFSET_TYPE:
         raise OtherType(f"the body is no piece of an upload; send 'Content-Type: {OFFSET_TYPE}'")
     at, checksum = _count("Upload-Offset"), _checksum()
-    with _body() as body:
+    with incoming_body() as body:
         progress = uploads.append(
             current.store(), current.caller(), upload_id, at, body, checksum, current.settings().upload_ttl_s
         )
@@ -194,7 +194,8 @@ class _Incoming:
 
     def __init__(self) -> None:
         # The service says where the end is; the limit for JSON is not for uploads.
-        request.max_content_length = current.settings().max_upload_bytes + 1
+        settings = current.settings()
+        request.max_content_length = max(settings.max_upload_bytes, settings.max_import_bytes) + 1
         self.received_bytes = 0
         self.over = threading.Event()
         source = request.environ["wsgi.input"]
@@ -257,7 +258,8 @@ def _straight(connection: socket.socket, reader: Any) -> Callable[[int], bytes]:
 
 
 @contextmanager
-def _body() -> Iterator[Body]:
+def incoming_body() -> Iterator[Body]:
+    """The present request's body, for `uploads.append`; one that hardly moves is cut off."""
     incoming = _Incoming()
     connection = request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
     if connection is not None:  # waitress has read the whole body already

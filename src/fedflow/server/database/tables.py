@@ -199,7 +199,9 @@ class Refusal(Table):
 
 
 class Upload(Table):
-    """A tus upload. The file's bytes up to `offset_bytes` are on the disk; `sha256` is set when it is complete.
+    """A tus upload. Its bytes up to `offset_bytes` are on the disk, or in the S3-compatible store as pieces.
+
+    `sha256` is set when it is complete.
 
     A device sends an update, a person (`person_id`) a model or adapter.
     """
@@ -214,6 +216,16 @@ class Upload(Table):
     upload_metadata: Mapped[str]
     created_at: Mapped[float]
     touched_at: Mapped[float]
+
+
+class UploadPiece(Table):
+    """Acknowledged bytes of an upload that lie in the S3-compatible store; one after the other they are the upload."""
+
+    __tablename__ = "upload_piece"
+    upload_id: Mapped[str] = mapped_column(ForeignKey("upload.id", ondelete="CASCADE"), primary_key=True)
+    offset_bytes: Mapped[int] = mapped_column(primary_key=True)
+    size_bytes: Mapped[int]
+    sha256: Mapped[str]
 
 
 class Score(Table):
@@ -366,6 +378,17 @@ class Job(Table):
         """The run that it belongs to; only for kinds that belong to one."""
         assert self.run_id is not None, f"job '{self.key}' belongs to no run"  # noqa: S101
         return self.run_id
+
+
+class Process(Table):
+    """A worker or evaluator, called HOST-PROCESS as in its jobs, and when it was seen last. `pool` is what it does."""
+
+    __tablename__ = "process"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    pool: Mapped[str]
+    version: Mapped[str]
+    started_at: Mapped[float]
+    seen_at: Mapped[float]
 
 
 class Event(Table):

@@ -77,11 +77,16 @@ FOUND_BY: dict[str, Callable[[Session, Caller, str], Artifact]] = {
 """How the model or adapter is found that a part of an address belongs to."""
 
 
-def check(session: Session, caller: Caller, artifact: Artifact, least: RoleName) -> None:
-    """Raise Forbidden where `caller`, who sees the artifact, is neither its owner nor `least` in its federation."""
+def may(session: Session, caller: Caller, artifact: Artifact, least: RoleName) -> bool:
+    """Whether `caller`, who sees the artifact, is its owner or `least` in its federation."""
     if least == "viewer" or (caller.kind == "person" and artifact.owner_id == caller.id):
-        return
-    if not roles.is_at_least(roles.role(session, caller, artifact.federation_id), least):
+        return True
+    return roles.is_at_least(roles.role(session, caller, artifact.federation_id), least)
+
+
+def check(session: Session, caller: Caller, artifact: Artifact, least: RoleName) -> None:
+    """Raise Forbidden where `caller` may not, as `may` says."""
+    if not may(session, caller, artifact, least):
         raise Forbidden(f"this is for the owner of '{artifact.name}' and for a {least} of its federation; ask them")
 
 

@@ -94,4 +94,4 @@ def _listed(store: Store, content: str | None) -> BaseShapes | None:
     if content is None:
         return None
     listed = json.loads(store.blobs.get(content).read_bytes())
-    return shapes_of_files({each["path"]: store.blobs.place(each["sha256"]) for each in listed})
+    return shapes_of_files({each["path"]: store.blobs.local(each["sha256"]) for each in listed})

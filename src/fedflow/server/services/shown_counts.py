@@ -6,7 +6,7 @@ named, with its count, only where somebody who acts for it, or a coordinator, ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -51,23 +51,16 @@ def show(store: Store, caller: Caller, member_id: str, *, shown: bool) -> None:
 
 
 def told_to(session: Session, caller: Caller, found: Sequence[tuple[Version, Artifact]]) -> list[dict[str, Any]]:
-    """The facts of versions as `caller` may see them, in their order; two queries for each federation among them."""
-    inside: dict[str, bool] = {}
-    agreeing: dict[str, frozenset[str]] = {}
+    """The facts of versions as `caller` may see them, in their order; three queries for each federation among them."""
+    limits: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
     told = []
     for version, artifact in found:
-        federation_id = artifact.federation_id
         if MEMBERS not in version.facts:
             told.append(version.facts)
             continue
-        if federation_id not in inside:
-            inside[federation_id] = _sees_all(session, caller, federation_id)
-        if inside[federation_id]:
-            told.append(version.facts)
-            continue
-        if federation_id not in agreeing:
-            agreeing[federation_id] = _agreeing(session, federation_id)
-        told.append(_without(version.facts, agreeing[federation_id]))
+        if artifact.federation_id not in limits:
+            limits[artifact.federation_id] = _limit(session, caller, artifact.federation_id)
+        told.append(limits[artifact.federation_id](version.facts))
     return told
 
 
@@ -83,18 +76,25 @@ def in_release(session: Session, artifact: Artifact, facts: Mapping[str, Any]) -
     }
 
 
-def _without(facts: Mapping[str, Any], agreeing: frozenset[str]) -> dict[str, Any]:
-    named = {name: count for name, count in facts[MEMBERS].items() if name in agreeing}
-    return {**facts, MEMBERS: named, OTHERS: len(facts[MEMBERS]) - len(named)}
+def _limit(session: Session, caller: Caller, federation_id: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What `caller` is told of facts in which members of the federation stand."""
+    if not _is_inside(session, caller, federation_id):
+        agreeing = _agreeing(session, federation_id)
+        return lambda facts: _only(facts, agreeing)
+    if policies.shows_examples(session, caller, federation_id):
+        return lambda facts: facts
+    return lambda facts: {**facts, MEMBERS: dict.fromkeys(facts[MEMBERS])}
 
 
-def _sees_all(session: Session, caller: Caller, federation_id: str) -> bool:
+def _is_inside(session: Session, caller: Caller, federation_id: str) -> bool:
     if caller.kind == "device":
         return caller.federation_id == federation_id
-    own = roles.role(session, caller, federation_id)
-    if own == "viewer":
-        return policies.of(session, federation_id).visibility.example_counts
-    return own is not None
+    return roles.role(session, caller, federation_id) is not None
+
+
+def _only(facts: Mapping[str, Any], agreeing: frozenset[str]) -> dict[str, Any]:
+    named = {name: count for name, count in facts[MEMBERS].items() if name in agreeing}
+    return {**facts, MEMBERS: named, OTHERS: len(facts[MEMBERS]) - len(named)}
 
 
 def _agreeing(session: Session, federation_id: str) -> frozenset[str]:

@@ -30,6 +30,9 @@ def chart(store: Store, settings: ServerSettings, job: Job) -> None:  # noqa: AR
     run_charts.keep(store, job.run, drawings)
 
 
+TASKS = {"chart": chart}
+
+
 def _without_styles(drawing: str) -> str:
     """The drawing with attributes in the place of styles, which the pages' Content-Security-Policy forbids."""
     drawing = re.sub(r"<style[^>]*>.*?</style>", "", drawing, flags=re.DOTALL)

@@ -73,3 +73,6 @@ def _write_folder(store: Store, asked: ToWrite, folder: Path, target: Path) -> N
             entry.external_attr = 0o644 << 16
             with path.open("rb") as file, archive.open(entry, "w", force_zip64=True) as packed:
                 shutil.copyfileobj(file, packed, CHUNK_BYTES)
+
+
+TASKS = {"download": write}

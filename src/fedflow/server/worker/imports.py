@@ -164,3 +164,6 @@ def _shown(store: Store, scratch: Path, row: Import) -> Mapping[str, str]:
         f"{scratch}/": "",
         f"{store.folder}/": "",
     }
+
+
+TASKS = {"import": take_in}
