@@ -47,7 +47,7 @@ def remove(store: Store, caller: Caller, artifact_id: str, sha256: str) -> None:
     with store.begin() as session:
         artifact = _changed(session, caller, artifact_id)
         if sha256 not in artifact.examples:
-            raise NotFound(f"there is no example {sha256} of '{artifact.name}'")
+            raise NotFound(f"'{artifact.name}' has no example {sha256}")
         artifact.examples = [each for each in artifact.examples if each != sha256]
         session.flush()
         told = {"name": artifact.name, "picture": sha256}
@@ -59,7 +59,7 @@ def file_of(store: Store, caller: Caller, artifact_id: str, sha256: str) -> Path
     """The PNG of an example, for everybody who sees the artifact. Raises NotFound."""
     artifact = catalogue.one(store, caller, artifact_id)
     if sha256 not in artifact.examples:
-        raise NotFound(f"there is no example {sha256} of '{artifact.name}'")
+        raise NotFound(f"'{artifact.name}' has no example {sha256}")
     return store.blobs.local(sha256)
 
 
