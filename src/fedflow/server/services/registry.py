@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePath
 from typing import cast
 
-from sqlalchemy import Row, func, literal, select
+from sqlalchemy import Row, and_, func, literal, select
 from sqlalchemy.orm import Session
 
 from fedflow.federation.jobs import Committed
@@ -86,10 +86,14 @@ def ask_export(store: Store, caller: Caller, version_id: str) -> Version:
         return version
 
 
-def exports_of(session: Session, run_id: str, number: int) -> dict[Layout, str]:
-    """Exports of what a round made, blobs by layout; none before the round is committed."""
-    version = session.scalar(select(Version).where(Version.run_id == run_id, Version.round == number))
-    return {} if version is None else cast(dict[Layout, str], version.files)
+def last_exports(session: Session, run_ids: Collection[str]) -> dict[str, dict[Layout, str]]:
+    """Exports of what each run's present round made, blobs by layout; none before that round is committed."""
+    query = (
+        select(Version.run_id, Version.files)
+        .join(Run, and_(Run.id == Version.run_id, Run.round == Version.round))
+        .where(Run.id.in_(run_ids))
+    )
+    return {run_id: cast(dict[Layout, str], exports) for run_id, exports in session.execute(query)}
 
 
 def artifacts(store: Store, caller: Caller, kind: str, after: str, limit: int) -> list[Artifact]:
