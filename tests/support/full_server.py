@@ -123,10 +123,8 @@ class _Files:
 
 def _files(store: Store) -> _Files:
     """Drawings of the size that a worker's have, and a few blobs that all runs and adapters name."""
-    lines = [
-        f'<polyline fill="none" stroke="#456" points="{" ".join(f"{n * 7}.25,{n * seed % 290}.5" for n in range(80))}"/>'
-        for seed in range(3, 20)
-    ]
+    ways = [" ".join(f"{n * 7}.25,{n * seed % 290}.5" for n in range(80)) for seed in range(3, 20)]
+    lines = [f'<polyline fill="none" stroke="#456" points="{way}"/>' for way in ways]
     charts = {
         measure: files.put(store, DRAWING.format(f"<!-- {measure} -->" + "".join(lines)).encode(), "chart")
         for measure in ("loss", "fid", "kid")
