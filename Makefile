@@ -21,7 +21,7 @@ demo: setup
 	$(BIN)/fedflow demo --out demo-out
 
 test: setup
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff check .

@@ -27,7 +27,8 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from starter import art, pictures, vocabulary
 
-from fedflow.evaluation import icons_v1, nearest_concepts
+from fedflow.evaluation.icons_v1 import icons_v1
+from fedflow.evaluation.recognition import nearest_concepts
 
 ROOT = Path(__file__).resolve().parents[1]
 PROMPTS = 200

@@ -21,6 +21,7 @@ from babel.messages.pofile import read_po, write_po
 
 from fedflow.plan import Plan
 from fedflow.server.services.policies import Policies
+from fedflow.server.services.tryout_request import TryoutRequest
 from fedflow.web.forms import UNITS, messages
 from fedflow.web.languages import LANGUAGES
 
@@ -36,9 +37,10 @@ def of_the_plan() -> Iterator[str]:
     yield from UNITS.values()
 
 
-def of_the_rules() -> Iterator[str]:
-    """Labels and help of the form that is made from a federation's rules."""
+def of_the_forms() -> Iterator[str]:
+    """Labels and help of the forms that are made from a federation's rules and from what a try-out is asked with."""
     yield from messages(Policies)
+    yield from messages(TryoutRequest)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Room:
 
 ROOMS = (
     Room(ROOT / "src" / "fedflow" / "web", of_the_plan),
-    Room(ROOT / "src" / "fedflow" / "server" / "pages", of_the_rules),
+    Room(ROOT / "src" / "fedflow" / "server" / "pages", of_the_forms),
 )
 
 

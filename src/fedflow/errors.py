@@ -9,6 +9,7 @@ FedFlowError
 │   └── UpdateError         a client update: NaN, example count, shapes
 ├── RunError                it was asked rightly and failed on the way; exit status 1
 │   └── StorageError        disk full, not writable, a file that is damaged
+│       └── StoreAway       the store of files does not answer, and may later
 └── Stopped                 a person stopped it; exit status 130
 
 A message is one line that names the file or value and the way out.
@@ -55,6 +56,10 @@ class RunError(FedFlowError):
 
 class StorageError(RunError):
     """A file cannot be written or read back: disk full, no permission, damaged."""
+
+
+class StoreAway(StorageError):  # noqa: N818 - what it is
+    """The store of files does not answer; it may later."""
 
 
 class Stopped(FedFlowError):  # noqa: N818 - nothing went wrong

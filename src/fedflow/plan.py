@@ -19,6 +19,9 @@ FOLDER_NAME = re.compile(r"[^\x00-\x1f\x7f/\\.][^\x00-\x1f\x7f/\\]{0,79}")
 SHIPPED = "shipped:"
 """Prefix of a data folder that comes with FedFlow: `shipped:demo`."""
 
+REGISTRY = "registry:"
+"""Prefix of a base model that is in the registry of a run's federation: `registry:NAME`, `registry:NAME/VERSION`."""
+
 Method = Literal["fedavg", "fedit", "fedex-lora"]
 Weighting = Literal["samples", "uniform"]
 
@@ -183,7 +186,9 @@ class Plan(Settings):
 
     name: str = Field("run", min_length=1, max_length=80, description="Name of the run, for people, in one line.")
     model: str = Field(
-        "starter", description="Base model: 'starter', a diffusers folder, a .safetensors file or a hub name."
+        "starter",
+        description="Base model: 'starter', a diffusers folder, a .safetensors file or a hub name; on a server also "
+        "'registry:NAME', the newest version of a model that its federation has.",
     )
     method: Method = Field(
         "fedex-lora", description="How updates are joined: fedavg (whole UNet), fedit or fedex-lora (adapters)."

@@ -184,6 +184,17 @@ def test_an_address_in_use_ends_the_start(folder: Path, person: dict[str, str]) 
     assert "in use" in ended.stderr
 
 
+def test_an_answer_to_a_body_that_nobody_reads_says_that_the_connection_ends(folder: Path) -> None:
+    with _running(folder) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        for length, said in ((100_000_000, b"close"), (100_000, b"keep-alive")):
+            with socket.create_connection((host, int(port)), timeout=START_S) as connection:
+                connection.sendall(f"PATCH /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode())
+                head = connection.recv(65_536).partition(b"\r\n\r\n")[0]
+            assert head.startswith(b"HTTP/1.1 404 ")
+            assert b"\r\nConnection: " + said in head
+
+
 def test_a_body_and_the_next_request_in_one_piece_are_both_answered(folder: Path, person: dict[str, str]) -> None:
     with _running(folder) as server:
         api = f"{server.url}/api/v1"

@@ -72,8 +72,8 @@ def comes_first(page: Page, link: str) -> None:
 
 
 def invites(page: Page) -> str:
-    """She invites a participant from the overview's empty state, and gets the link."""
-    page.get_by_role("link", name="Invite the first participant").click()
+    """She invites a participant from the overview's first steps, and gets the link."""
+    page.locator(".first-steps").get_by_role("link", name="Invite somebody").click()
     expect(page.get_by_role("radio", name="participant")).to_be_checked()
     page.get_by_role("textbox", name="Member").fill("Atelier Nord")
     submit(page, "Make invitation")
@@ -107,6 +107,17 @@ def sees_both(page: Page) -> None:
     expect(page.get_by_role("row").filter(has_text="member: Atelier Nord").first).to_be_visible()
 
 
+def makes_a_join_code(page: Page) -> str:
+    """She lets the first machine in: the line to type, shown once."""
+    page.locator(".rail").get_by_role("link", name="Federations").click()
+    page.get_by_role("rowheader").get_by_role("link", name="federation").click()
+    page.get_by_role("link", name="Make join code").click()
+    page.get_by_label("Organisation").fill("Atelier Nord")
+    submit(page, "Make join code")
+    expect(page.get_by_role("row").filter(has_text="Atelier Nord")).to_contain_text("Withdraw")
+    return page.locator(".copyable code").inner_text()
+
+
 def test_from_the_first_link_to_a_second_person(server: Server, browser: Browser, tmp_path: Path) -> None:
     address = server.told(r"listening on (http://[\d.:]+)")
     link = server.told(r"Set up the first account: \S+(/invitation/\S+)")
@@ -120,7 +131,13 @@ def test_from_the_first_link_to_a_second_person(server: Server, browser: Browser
     takes_it_up(second.page, invitation)
     sees_both(page)
     first.check_quiet()
-    for path in ("/", "/people", "/audit", "/account", "/account/sign-in", "/account/tokens", "/account/data"):
+    code = makes_a_join_code(page)
+    assert re.search(rf"fedflow join {address} --code [\w-]+ --data FOLDER", code)
+    first.check_quiet()
+    here = page.url.removeprefix(address).removesuffix("/codes")
+    federation = (here, f"{here}/codes", f"{here}/devices", f"{here}/rules", f"{here}/runs/new")
+    own = ("/account", "/account/sign-in", "/account/tokens", "/account/data")
+    for path in ("/", "/federations", "/runs", "/people", "/audit", "/system", *federation, *own):
         page.set_viewport_size({"width": 1280, "height": 800})
         page.goto(path)
         first.check_quiet()

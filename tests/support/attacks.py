@@ -196,7 +196,6 @@ def _persons_routes(scene: Scene) -> Iterator[Seen]:
 
 def _devices_routes(scene: Scene) -> Iterator[Seen]:
     yield seen(scene.person.get("/work"))
-    yield seen(scene.person.create(10))
     yield seen(scene.person.hand_in(scene.run, 1, "x", NO_FILE))
 
 

@@ -68,12 +68,21 @@ class Copy:
 
 
 class Proxy:
-    """Listens on a port of its own and passes everything on to `target`. Close it after use."""
+    """Listens on a port of its own and passes everything on to `target`. Close it after use.
+
+    Where there are `others`, connections go to all of them in turn; who does not answer is passed over.
+    """
 
     def __init__(
-        self, target: tuple[str, int], weather: Weather = Weather(), record: Path | None = None, seed: int = 0
+        self,
+        target: tuple[str, int],
+        weather: Weather = Weather(),
+        record: Path | None = None,
+        seed: int = 0,
+        others: tuple[tuple[str, int], ...] = (),
     ) -> None:
         self.target = target
+        self._others = others
         self.weather = weather
         self.seed = seed
         self.up_bytes = 0
@@ -136,7 +145,7 @@ class Proxy:
             try:
                 if self.weather.away:
                     raise OSError
-                server = socket.create_connection(self.target, timeout=10)
+                server = self._connected(number)
             except OSError:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 client.close()
@@ -149,6 +158,13 @@ class Proxy:
                 self._open.add(passage)
             for passing in (passage.up, passage.down):
                 threading.Thread(target=passing, daemon=True).start()
+
+    def _connected(self, number: int) -> socket.socket:
+        targets = (self.target, *self._others)
+        for turn in range(number, number + len(self._others)):
+            with suppress(OSError):
+                return socket.create_connection(targets[turn % len(targets)], timeout=10)
+        return socket.create_connection(targets[(number + len(self._others)) % len(targets)], timeout=10)
 
     def _gone(self, passage: _Passage) -> None:
         with self._lock:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 
@@ -104,6 +105,10 @@ def _optional() -> Iterator[Finding]:
         return
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none; everything runs on the processor"
     yield Finding("GPU", gpu, torch.cuda.is_available(), needed=False)
+    s3 = find_spec("obstore") is not None
+    yield Finding(
+        "S3 store", "there" if s3 else "not there; for servers", s3, "pip install 'fedflow[s3]'", needed=False
+    )
     here = inception_is_here()
     fix = "pip install 'fedflow[inception]' and give --inception FILE"
     yield Finding("Inception (FID)", "there" if here else "not there; icons-v1 is used", here, fix, needed=False)

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedflow.cli.sign_in_options import ClientIdOption, ClientSecretOption, IssuerOption, ProviderNameOption
+from fedflow.cli.sign_in_options import (
+    ClientIdOption,
+    ClientSecretOption,
+    IssuerOption,
+    PostOption,
+    ProviderNameOption,
+    SenderOption,
+)
 
 if TYPE_CHECKING:
     from fedflow.cli.run import Coordinator
@@ -29,6 +36,17 @@ DatabaseOption = Annotated[
 QueueOption = Annotated[
     str | None,
     typer.Option(envvar="FEDFLOW_QUEUE_URL", help="redis:// or postgresql+psycopg://...; a file where not given."),
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar="FEDFLOW_STORE_URL",
+        help="s3://BUCKET/PREFIX, with AWS_ENDPOINT_URL and the other AWS_... variables; the folder where not given.",
+    ),
+]
+CacheOption = Annotated[
+    int | None,
+    typer.Option(envvar="FEDFLOW_CACHE_BYTES", help="Room for copies of the S3 store's files; 20 GB where not given."),
 ]
 PicturesOption = Annotated[
     Path | None,
@@ -76,16 +94,20 @@ def _server(
     folder: FolderOption = None,
     database_url: DatabaseOption = None,
     queue_url: QueueOption = None,
+    store_url: StoreOption = None,
+    cache_bytes: CacheOption = None,
     pictures: PicturesOption = None,
     host: HostOption = None,
     port: PortOption = None,
     public_url: PublicUrlOption = None,
-    proxies: ProxiesOption = None,
     open_registration: OpenOption = None,
     oidc_issuer: IssuerOption = None,
     oidc_client_id: ClientIdOption = None,
     oidc_client_secret: ClientSecretOption = None,
     oidc_name: ProviderNameOption = None,
+    smtp_url: PostOption = None,
+    mail_from: SenderOption = None,
+    proxies: ProxiesOption = None,
 ) -> None:
     """Start FedFlowServer: web process, worker and evaluator, until Ctrl-C."""
     context.obj = {
@@ -93,15 +115,19 @@ def _server(
         "pictures": pictures,
         "database_url": database_url,
         "queue_url": queue_url,
+        "store_url": store_url,
+        "cache_bytes": cache_bytes,
         "host": host,
         "port": port,
         "public_url": public_url,
-        "proxies": proxies,
         "open_registration": open_registration,
         "oidc_issuer": oidc_issuer,
         "oidc_client_id": oidc_client_id,
         "oidc_client_secret": oidc_client_secret,
         "oidc_name": oidc_name,
+        "smtp_url": smtp_url,
+        "mail_from": mail_from,
+        "proxies": proxies,
     }
     if context.invoked_subcommand is None:
         from fedflow.cli.server import run_server

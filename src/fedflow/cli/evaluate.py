@@ -11,7 +11,9 @@ import torch
 from fedflow.datasets import Picture, load_pixels
 from fedflow.datasets.folder import PICTURE_SUFFIXES, SKIPPED_FOLDER
 from fedflow.errors import DatasetError
-from fedflow.evaluation import Extractor, Score, choose_extractor, halves_floor, real_floor, score
+from fedflow.evaluation.choice import choose_extractor
+from fedflow.evaluation.extractor import Extractor
+from fedflow.evaluation.scores import Score, halves_floor, real_floor, score
 from fedflow.storage import write_json
 
 

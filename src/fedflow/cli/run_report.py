@@ -80,10 +80,10 @@ def write_report(coordinator: Coordinator, run_id: str, out: Path) -> None:
 
 
 def _examples(rounds: list[dict[str, Any]]) -> dict[str, int]:
-    """Each member's example count, as it said last."""
+    """Each member's example count, as it said last; none where the federation does not show them to its viewers."""
     found: dict[str, int] = {}
     for line in rounds:
-        found |= line["accepted"]
+        found |= {member: count for member, count in line["accepted"].items() if count is not None}
     return found
 
 

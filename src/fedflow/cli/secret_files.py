@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fedflow.errors import MistakeError
 
-SECRET = ("database_url", "queue_url", "oidc_client_secret")
+SECRET = ("database_url", "queue_url", "oidc_client_secret", "smtp_url")
 
 
 def with_files(given: Mapping[str, object]) -> dict[str, object]:

@@ -16,6 +16,7 @@ from fedflow.plan import describe
 from fedflow.server import backup
 from fedflow.server.database import away, schema
 from fedflow.server.database.engines import make_engine
+from fedflow.server.opening import open_to_serve
 from fedflow.server.processes import set_up_logs, supervise
 from fedflow.server.serve import wait_for_address
 from fedflow.server.services import audit, devices, directory, federations, identity, invitations, links
@@ -40,7 +41,7 @@ def run_server(settings: ServerSettings) -> int:
     if settings.pictures is not None and not settings.pictures.is_dir():
         raise MistakeError(f"--pictures {settings.pictures}: no such folder; give the one that holds the pictures")
     settings = wait_for_address(settings)
-    store = open_store(settings)
+    store = open_to_serve(settings)
     first = identity.first_coordinator(store)
     invitation = invitations.first(store)
     federation = federations.first_federation(store)
@@ -51,6 +52,8 @@ def run_server(settings: ServerSettings) -> int:
         print(
             "Only this machine reaches it: for others give --host 0.0.0.0, and put a proxy with TLS (https) in front."
         )
+    if settings.public_url is not None and not settings.proxies:
+        print("Behind a proxy that tells its callers' addresses in X-Forwarded-For give --proxies 1; else all are one.")
     if invitation is not None:
         print(f"Set up the first account: {url}/invitation/{invitation}   (works once, for a week)")
     if first is not None:
@@ -58,7 +61,8 @@ def run_server(settings: ServerSettings) -> int:
         print(f"The first participant is member '{FIRST_MEMBER}': fedflow join {url} --code {code} --data FOLDER")
     token_file = settings.folder.absolute() / identity.TOKEN_FILE
     usual = settings.folder == default_folder()
-    print(f"The coordinator's token is in {token_file}{'' if usual else ' (fedflow run … --token-file)'}")
+    if token_file.is_file():  # made by the first server, in its folder
+        print(f"The coordinator's token is in {token_file}{'' if usual else ' (fedflow run … --token-file)'}")
     where = "" if usual else f" --folder {settings.folder.absolute()}"
     print(f"More codes: fedflow server{where} code MEMBER --server {url}")
     sys.stdout.flush()
@@ -68,7 +72,7 @@ def run_server(settings: ServerSettings) -> int:
 
 def prepare(settings: ServerSettings) -> None:
     """Make what a first start needs, and print the link for the first account where nobody has one."""
-    store = open_store(settings)
+    store = open_to_serve(settings)
     identity.first_coordinator(store)
     federations.first_federation(store)
     invitation = invitations.first(store)
@@ -102,12 +106,12 @@ def _as_option(fault: str, key: tuple[int | str, ...]) -> str:
 def run_worker(settings: ServerSettings, pool: Pool) -> None:
     """One worker, until it is told to end."""
     set_up_logs()
-    work(open_store(settings), settings, pool)
+    work(open_to_serve(settings), settings, pool)
 
 
 def renew_token(settings: ServerSettings) -> None:
     """Make a new coordinator's token in the place of all before; a server that runs takes it at once."""
-    identity.renew_token(open_store(settings))
+    identity.renew_token(open_to_serve(settings))
     print(f"A new token is in {settings.folder.absolute() / identity.TOKEN_FILE}; those before it are worth nothing.")
 
 

@@ -1,4 +1,4 @@
-"""Options of `fedflow server` that say how people may sign in besides with a password of this server."""
+"""Options of `fedflow server` that say how people come in: an OpenID provider, and letters."""
 
 from __future__ import annotations
 
@@ -29,3 +29,11 @@ ProviderNameOption = Annotated[
         envvar="FEDFLOW_OIDC_NAME", help="What the provider is called on the sign-in page; its host where not given."
     ),
 ]
+PostOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar="FEDFLOW_SMTP_URL",
+        help="smtps://USER:PASSWORD@HOST, smtp+starttls://... or smtp://HOST that takes letters with links.",
+    ),
+]
+SenderOption = Annotated[str | None, typer.Option(envvar="FEDFLOW_MAIL_FROM", help="Address that letters come from.")]

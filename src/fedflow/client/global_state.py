@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,13 +11,13 @@ from fedflow.federation.jobs import Trained, TrainJob
 from fedflow.federation.places import RunFolder
 from fedflow.federation.protocol import Work
 from fedflow.federation.rounds import Merged
-from fedflow.storage import Blobs, read_json, write_json
+from fedflow.storage import BlobStore, read_json, write_json
 
 Fetch = Callable[[str, Path], None]
 """Downloads content by its SHA-256 into a file, checked."""
 
 
-def merged_worth_fetching(work: Work, blobs: Blobs, in_memory: tuple[str, ...]) -> Merged | None:
+def merged_worth_fetching(work: Work, blobs: BlobStore, in_memory: tuple[str, ...]) -> Merged | None:
     """The base weights with residuals in them that the server offers, where having those costs fewer bytes.
 
     `in_memory` are the residuals that the open base model holds. Where both cost the same, what is here already is
@@ -41,9 +42,8 @@ def have(folder: RunFolder, job: TrainJob, in_memory: tuple[str, ...], pictures:
     changes = job.residuals if job.merged is None else (job.merged.weights, *job.residuals[job.merged.count :])
     wanted = [digest for digest in (job.adapter, *changes) if digest is not None]
     own = own_update(folder, job, pictures)
-    for path in folder.blobs.folder.glob("*/*"):
-        if path.name[:64] not in {*wanted, own}:
-            path.unlink()
+    folder.blobs.remove(*(each.digest for each in folder.blobs.listed() if each.digest not in {*wanted, own}))
+    folder.blobs.tidy(time.time())
     known = set(_held(job.residuals, in_memory))
     for digest in wanted:
         if digest not in known and not _is_whole(folder.blobs, digest):
@@ -78,7 +78,7 @@ def _held(residuals: tuple[str, ...], in_memory: tuple[str, ...]) -> tuple[str, 
     return in_memory if residuals[: len(in_memory)] == in_memory else ()
 
 
-def _is_whole(blobs: Blobs, digest: str) -> bool:
+def _is_whole(blobs: BlobStore, digest: str) -> bool:
     try:
         return blobs.get(digest).is_file()
     except StorageError:

@@ -10,7 +10,7 @@ from fedflow.errors import AdapterError
 from fedflow.lora import Adapter, fold, same_rank, stack, truncate
 from fedflow.models.adapter_files import Layout, adapter_bytes, read_adapter
 from fedflow.plan import Plan
-from fedflow.storage import Blobs, write_atomic
+from fedflow.storage import BlobStore, write_atomic
 
 LAYOUTS: tuple[Layout, ...] = ("diffusers", "kohya")
 
@@ -68,7 +68,7 @@ def write_layouts(path_of: dict[Layout, Path], adapter: Adapter, facts: dict[str
         write_atomic(path, adapter_bytes(same_rank(adapter), layout, facts))
 
 
-def stored_adapter(blobs: Blobs, digest: str) -> Adapter:
+def stored_adapter(blobs: BlobStore, digest: str) -> Adapter:
     """The adapter kept under a content hash."""
     adapter, _ = read_adapter(blobs.get(digest))
     return adapter

@@ -12,11 +12,11 @@ from fedflow.federation.jobs import Committed
 from fedflow.federation.rounds import GlobalState, Receipt
 from fedflow.models.adapter_files import adapter_bytes
 from fedflow.plan import Plan
-from fedflow.storage import Blobs
+from fedflow.storage import BlobStore
 from fedflow.tensors import open_tensors, to_bytes
 
 
-def join_updates(blobs: Blobs, plan: Plan, receipts: tuple[Receipt, ...], before: GlobalState) -> Committed:
+def join_updates(blobs: BlobStore, plan: Plan, receipts: tuple[Receipt, ...], before: GlobalState) -> Committed:
     """Join the updates named by `receipts`, one in memory at a time, and store adapter (or weights) and residual.
 
     The blobs are stored before this returns, so that whoever notes what was committed refers to what is there.
@@ -62,7 +62,7 @@ def join_updates(blobs: Blobs, plan: Plan, receipts: tuple[Receipt, ...], before
 
 
 def _adapters(
-    blobs: Blobs, plan: Plan, receipts: tuple[Receipt, ...], before: GlobalState, clipped: set[str]
+    blobs: BlobStore, plan: Plan, receipts: tuple[Receipt, ...], before: GlobalState, clipped: set[str]
 ) -> Iterator[AdapterUpdate]:
     """The updates one by one, clipped where the plan says so; names of clients that were go into `clipped`."""
     start = None

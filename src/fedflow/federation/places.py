@@ -8,15 +8,15 @@ from pathlib import Path
 from fedflow.datasets import demo_folder
 from fedflow.errors import PlanError
 from fedflow.plan import SHIPPED, Plan
-from fedflow.storage import Blobs
+from fedflow.storage import Blobs, BlobStore
 
 
 class RunFolder:
     """The layout of a run's folder: `blobs/` by content where no other store is given, and one folder per seed."""
 
-    def __init__(self, out: Path, blobs: Blobs | None = None) -> None:
+    def __init__(self, out: Path, blobs: BlobStore | None = None) -> None:
         self.out = out
-        self.blobs = blobs or Blobs(out / "blobs")
+        self.blobs: BlobStore = blobs or Blobs(out / "blobs")
 
     def outcome(self, job: str) -> Path:
         """The file that says a job is done, and with what outcome."""

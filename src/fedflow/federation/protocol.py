@@ -30,6 +30,9 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of
 ONE_LINE: dict[str, JsonValue] = {"pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"}
 Name = Annotated[str, Field(min_length=1, max_length=80, json_schema_extra=ONE_LINE), SHOWN]
 Layout = Literal["diffusers", "kohya", "unet"]
+WholeLayout = Literal["merged", "checkpoint"]
+"""A whole model: a zip of a diffusers folder, or one file as the original Stable Diffusion code names its tensors."""
+
 Seconds = Annotated[float, Field(ge=0)]
 
 

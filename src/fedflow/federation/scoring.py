@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from fedflow.evaluation import Score, real_floor, score
+from fedflow.evaluation.scores import Score, real_floor, score
 from fedflow.federation.jobs import DrawJob, derived_seed
 
 

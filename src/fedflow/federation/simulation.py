@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fedflow.errors import MistakeError
-from fedflow.evaluation import Score
+from fedflow.evaluation.scores import Score
 from fedflow.evaluation.table import Row
 from fedflow.federation import rounds
 from fedflow.federation.exports import LAYOUTS, adapter_facts, as_one_adapter, stored_adapter, write_layouts

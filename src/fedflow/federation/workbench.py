@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from fedflow.datasets import Dataset, Picture, load_pixels, read_folder
 from fedflow.errors import DatasetError, RunError
-from fedflow.evaluation import Extractor, choose_extractor
+from fedflow.evaluation.choice import choose_extractor
+from fedflow.evaluation.extractor import Extractor
 from fedflow.evaluation.table import is_client
 from fedflow.federation.jobs import DrawJob, Drawn, Real, Trained, TrainJob, derived_seed, gallery_prompts
 from fedflow.federation.participant import bring_up_to_date, take_part
@@ -44,7 +45,7 @@ from fedflow.models import (
     set_weights,
 )
 from fedflow.plan import Plan
-from fedflow.storage import Blobs, read_json, write_atomic, write_json
+from fedflow.storage import BlobStore, read_json, write_atomic, write_json
 from fedflow.tensors import load_tensors, to_bytes
 from fedflow.training import (
     CaptionCache,
@@ -87,7 +88,7 @@ class Workbench:
         inception: Path | None,
         *,
         base: str | None = None,
-        blobs: Blobs | None = None,
+        blobs: BlobStore | None = None,
     ) -> None:
         """`folders` says where the pictures of each name are that the plan's data speaks of, as far as they are here.
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from fedflow.generation.pictures import generate
-from fedflow.generation.png import parameters_text, save_png
+from fedflow.generation.png import parameters_text, png_bytes, save_png
 
-__all__ = ["generate", "parameters_text", "save_png"]
+__all__ = ["generate", "parameters_text", "png_bytes", "save_png"]

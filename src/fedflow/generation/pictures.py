@@ -32,14 +32,16 @@ def generate(
     adapters: Sequence[tuple[Adapter, float]] = (),
     progress: Callable[[int, int], None] | None = None,
     take: Callable[[int, npt.NDArray[np.uint8]], None] | None = None,
+    step: Callable[[int], None] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """One picture per prompt and seed, (N, size, size, 3); `size` in pixels, the model's resolution where None.
 
     `steps` denoising steps of `sampler`, a key of fedflow.models.SAMPLERS; `guidance` is the classifier-free
     guidance scale (1: none) away from `negative`; `adapters` act with their weights while the pictures are drawn.
     `take` is given each batch as soon as it is drawn, with the position of its first picture; `progress` is told
-    pictures done and in all. Noise comes from a CPU generator per picture, so a seed means the same picture on every
-    device, within rounding.
+    pictures done and in all, `step` the denoising steps done of the present batch; what one of them raises ends the
+    drawing, and the model is as it was before. Noise comes from a CPU generator per picture, so a seed means the same
+    picture on every device, within rounding.
 
     Raises ModelError where prompts and seeds differ in number, or size or sampler do not fit; AdapterError where an
     adapter does not; RunError where a picture comes out as NaN.
@@ -69,6 +71,7 @@ def generate(
                     guidance=guidance,
                     sampler=sampler,
                     size=side,
+                    step=step,
                 )
             drawn.append(pictures)
             if take is not None:

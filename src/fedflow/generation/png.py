@@ -48,8 +48,13 @@ def parameters_text(
 
 def save_png(path: Path, image: npt.NDArray[np.uint8], parameters: str) -> None:
     """Write `image`, uint8 (h, w, 3), with `parameters` in its text chunk. Raises StorageError as write_atomic does."""
+    write_atomic(path, png_bytes(image, parameters))
+
+
+def png_bytes(image: npt.NDArray[np.uint8], parameters: str) -> bytes:
+    """The file of `image`, uint8 (h, w, 3), with `parameters` in its text chunk."""
     info = PngInfo()
     info.add_text("parameters", parameters)
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", pnginfo=info)
-    write_atomic(path, buffer.getvalue())
+    return buffer.getvalue()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fedflow.models.adapters import (
         add_lora,
         carries_lora,
+        check_fits,
         get_adapter,
         get_base_weights,
         lora_targets,
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
         trainable_parameters,
     )
     from fedflow.models.base_model import BaseModel, best_device
+    from fedflow.models.checkpoints import checkpoint_tensors
+    from fedflow.models.families import family_of, family_of_adapter
     from fedflow.models.folding import folded_lora
     from fedflow.models.mixed_precision import bfloat16_convolutions, cpu_multiplies_bfloat16
-    from fedflow.models.opening import STARTER, model_folder, open_model
+    from fedflow.models.opening import STARTER, hub_adapter, hub_folder, model_folder, open_model
     from fedflow.models.sampling import SAMPLERS, draw
     from fedflow.models.saving import save_model
     from fedflow.models.weights import get_weights, set_weights, unfreeze_unet
@@ -45,6 +48,12 @@ _MODULE_OF = {
     "best_device": "base_model",
     "bfloat16_convolutions": "mixed_precision",
     "carries_lora": "adapters",
+    "check_fits": "adapters",
+    "checkpoint_tensors": "checkpoints",
+    "family_of": "families",
+    "family_of_adapter": "families",
+    "hub_adapter": "opening",
+    "hub_folder": "opening",
     "cpu_multiplies_bfloat16": "mixed_precision",
     "draw": "sampling",
     "folded_lora": "folding",
@@ -83,12 +92,18 @@ __all__ = [
     "best_device",
     "bfloat16_convolutions",
     "carries_lora",
+    "check_fits",
+    "checkpoint_tensors",
     "cpu_multiplies_bfloat16",
     "draw",
+    "family_of",
+    "family_of_adapter",
     "folded_lora",
     "get_adapter",
     "get_base_weights",
     "get_weights",
+    "hub_adapter",
+    "hub_folder",
     "lora_targets",
     "merge",
     "merged",

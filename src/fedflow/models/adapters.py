@@ -63,7 +63,7 @@ def set_adapter(model: BaseModel, adapter: Adapter) -> None:
     Raises AdapterError where a module is not in the model, a shape does not fit, or ranks or alphas are mixed (merge
     such an adapter instead).
     """
-    _check_fits(model, adapter)
+    check_fits(model, adapter)
     layers = _lora_layers(model)
     if {key: _settings_of(layer) for key, layer in layers.items()} != {
         key: (factors.rank, factors.alpha) for key, factors in adapter.items()
@@ -121,7 +121,7 @@ def merge(model: BaseModel, adapter: Adapter, weight: float = 1.0) -> None:
 
     Raises AdapterError where a module is not in the model or a shape does not fit; then nothing is changed.
     """
-    _check_fits(model, adapter)
+    check_fits(model, adapter)
     with torch.no_grad():
         for key, factors in adapter.items():
             target = _weight(_module(model, key))
@@ -152,7 +152,7 @@ def set_base_weights(model: BaseModel, tensors: Mapping[str, Tensor]) -> None:
 def merged(model: BaseModel, adapters: Sequence[tuple[Adapter, float]]) -> Iterator[None]:
     """Within the context `adapters`, each with its weight, are merged; afterwards every bit is as it was before."""
     for adapter, _ in adapters:
-        _check_fits(model, adapter)
+        check_fits(model, adapter)
     keys = {key for adapter, _ in adapters for key in adapter}
     originals = {key: _weight(_module(model, key)).detach().clone() for key in keys}
     parts_changed = model.changed_parts()
@@ -206,7 +206,8 @@ def _weight(module: nn.Module) -> Tensor:
     return weight
 
 
-def _check_fits(model: BaseModel, adapter: Adapter) -> None:
+def check_fits(model: BaseModel, adapter: Adapter) -> None:
+    """Raise AdapterError where the adapter is empty, a module is not in the model, or a shape is another."""
     if not adapter:
         raise AdapterError(f"the adapter for model '{model.name}' is empty; give one with at least one module")
     for key, factors in adapter.items():

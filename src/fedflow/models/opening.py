@@ -31,6 +31,7 @@ HUB_FILES = [
     *(f"{part}/*" for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler")),
 ]
 HUB_LEFT_OUT = ["*.bin", "*.ckpt", "*.msgpack", "*.onnx*", "*.pb", "*.h5", "*.fp16.*", "*.non_ema.*"]
+HUB_ADAPTER = "pytorch_lora_weights.safetensors"
 SINGLE_FILE_CONFIG = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
 
@@ -61,7 +62,7 @@ def open_model(name_or_path: str) -> BaseModel:
                 f"{name_or_path}: no such folder or file, and no hub name (OWNER/NAME); "
                 f"give '{STARTER}', a diffusers folder or a .safetensors file"
             )
-        return _open_folder(_hub_folder(name_or_path), name_or_path)
+        return _open_folder(hub_folder(name_or_path), name_or_path)
 
 
 def model_folder(name_or_path: str) -> Path | None:
@@ -126,7 +127,7 @@ def _open_single_file(path: Path) -> BaseModel:
 
 def _config_folder(path: Path, beside: Path) -> Path:
     try:
-        return _hub_folder(SINGLE_FILE_CONFIG, with_weights=False)
+        return hub_folder(SINGLE_FILE_CONFIG, with_weights=False)
     except ModelError as error:
         raise ModelError(
             f"{path}: a single file holds no configs and no tokenizer, and {SINGLE_FILE_CONFIG} cannot be reached for "
@@ -152,8 +153,8 @@ def _read_index(folder: Path) -> dict[str, Any]:
     return index
 
 
-def _hub_folder(name: str, with_weights: bool = True) -> Path:
-    """The model's snapshot in the local hub cache, downloaded where it is not there yet."""
+def hub_folder(name: str, with_weights: bool = True) -> Path:
+    """A model's snapshot in the local hub cache, downloaded where it is not there yet. Raises ModelError, one line."""
     left_out = HUB_LEFT_OUT if with_weights else [*HUB_LEFT_OUT, "*.safetensors"]
 
     def snapshot(local_files_only: bool) -> Path:
@@ -167,10 +168,28 @@ def _hub_folder(name: str, with_weights: bool = True) -> Path:
             )
         )
 
+    return _from_hub(name, snapshot, lambda folder: _is_complete(folder, with_weights))
+
+
+def hub_adapter(name: str) -> Path:
+    """An adapter's file in the local hub cache, downloaded where it is not there yet. Raises ModelError, one line."""
+
+    def file(local_files_only: bool) -> Path:
+        return Path(
+            huggingface_hub.hf_hub_download(
+                name, HUB_ADAPTER, local_files_only=local_files_only, etag_timeout=HUB_TIMEOUT_S
+            )
+        )
+
+    return _from_hub(name, file, Path.is_file)
+
+
+def _from_hub(name: str, fetch: Callable[[bool], Path], is_whole: Callable[[Path], bool]) -> Path:
+    """What `fetch(local_files_only)` finds in the local cache, or else on the hub."""
     try:
-        folder = snapshot(local_files_only=True)
-        if _is_complete(folder, with_weights):
-            return folder
+        found = fetch(True)
+        if is_whole(found):
+            return found
     except LocalEntryNotFoundError:
         pass
     if huggingface_hub.constants.is_offline_mode():
@@ -178,7 +197,7 @@ def _hub_folder(name: str, with_weights: bool = True) -> Path:
     try:
         # One short question first: the download itself retries for minutes where there is no network.
         huggingface_hub.HfApi().model_info(name, timeout=HUB_TIMEOUT_S)
-        return snapshot(local_files_only=False)
+        return fetch(False)
     except RepositoryNotFoundError as error:
         raise ModelError(
             f"{name}: the hub knows no such model, or it is private; check the name or run 'hf auth login'"

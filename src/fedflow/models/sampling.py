@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,10 +45,12 @@ def draw(
     guidance: float,
     sampler: str,
     size: int,
+    step: Callable[[int], None] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Pictures (N, size, size, 3), each from its own embedding and CPU generator.
 
-    `guidance` is the classifier-free guidance scale, 1 for none. Raises ModelError for a sampler that is not in
+    `guidance` is the classifier-free guidance scale, 1 for none. `step` is told after each denoising step how many are
+    done; what it raises ends the drawing. Raises ModelError for a sampler that is not in
     SAMPLERS or that cannot sample a flow model.
     """
     pipeline = StableDiffusionPipeline(
@@ -62,6 +64,12 @@ def draw(
         requires_safety_checker=False,
     )
     pipeline.set_progress_bar_config(disable=True)
+
+    def after_step(_pipeline: Any, index: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        if step is not None:
+            step(index + 1)
+        return tensors
+
     pictures: npt.NDArray[np.float32] = pipeline(
         prompt_embeds=context_NLD,
         negative_prompt_embeds=negative_NLD if guidance > 1.0 else None,
@@ -71,6 +79,7 @@ def draw(
         height=size,
         width=size,
         output_type="np",
+        callback_on_step_end=after_step,
     ).images
     return (pictures * 255.0).round().astype(np.uint8)
 

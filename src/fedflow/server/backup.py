@@ -2,9 +2,10 @@
 
 A tar archive without compression (weights do not shrink): `backup.json` with the schema's version, one file of JSON
 lines for each table, blobs and refused updates by their names, and the server's secrets. Rows are read in one
-transaction, so that the server may run meanwhile; blobs never change. Neither half uploads nor the queue are in it:
-participants begin those anew, and the worker's sweep finds what is to be done. The rows say nothing of the database
-that they come from: a server may move from SQLite to PostgreSQL with it, and back.
+transaction, so that the server may run meanwhile; blobs never change. Half uploads, the queue, letters and sign-ins
+that are under way, and which processes there were are not in it: participants begin those anew, and the worker's
+sweep finds what is to be done. The rows say nothing of the database that they come from: a server may move from
+SQLite to PostgreSQL with it, and back.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,17 +30,16 @@ from fedflow.server import keys
 from fedflow.server.database import schema
 from fedflow.server.database.base import Table
 from fedflow.server.database.engines import make_engine
-from fedflow.server.services import identity
+from fedflow.server.services import identity, quarantine
 from fedflow.server.settings import ServerSettings
-from fedflow.server.store import Store, open_store, reopen_store
-from fedflow.storage import Blobs, sha256_file
+from fedflow.server.store import Store, blobs_of, open_store, reopen_store
+from fedflow.storage import sha256_file
 from fedflow.storage.blobs import SHA256
 
 FORMAT = 1
 ABOUT = "backup.json"
-LEFT_OUT = frozenset({"upload"})
+LEFT_OUT = frozenset({"departure", "letter", "process", "upload", "upload_piece"})
 SECRETS = (keys.FILE, identity.TOKEN_FILE)
-FILES = ("blobs", "quarantine")
 ROWS_AT_ONCE = 500
 CHUNK_BYTES = 1024 * 1024
 
@@ -69,10 +68,13 @@ def back_up(settings: ServerSettings, target: Path) -> BackedUp:
         with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
                 rows = _write_tables(archive, store)
-                files = _write_files(archive, store.folder)
+                files = _write_files(archive, store)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
+    except StorageError:
+        partial.unlink(missing_ok=True)
+        raise
     except OSError as error:
         partial.unlink(missing_ok=True)
         why = error.strerror or str(error)
@@ -93,6 +95,8 @@ def restore(settings: ServerSettings, source: Path) -> BackedUp:
     folder = settings.folder.absolute()
     if any((folder / name).exists() for name in (schema.IN_FOLDER, *SECRETS)) or any(folder.glob("blobs/*/*")):
         raise MistakeError(f"{folder}: holds a server already; give another --folder")
+    if settings.store_url is not None and any(blobs_of(settings).listed()):
+        raise MistakeError(f"{settings.store_url}: holds a server's files already; give another --store-url")
     try:
         with tarfile.open(source, "r:") as archive:
             return _restore(settings, archive, source)
@@ -106,13 +110,15 @@ def _restore(settings: ServerSettings, archive: tarfile.TarFile, source: Path) -
     about = _about(archive, source)
     engine = make_engine(settings.url)
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    reopen_store(settings).engine.dispose()  # the folder, for this account alone
+    store = reopen_store(settings)  # makes the folder, for this account alone
+    store.engine.dispose()
+    store.blobs.check()
     with engine.begin() as connection:
         schema.make(connection, about["schema"])
         tables = MetaData()
         tables.reflect(connection, only=lambda name, _: name != "alembic_version")
         rows = _read_tables(archive, connection, tables, about["rows"], source)
-    files = _read_files(archive, settings.folder, source)
+    files = _read_files(archive, store, source)
     schema.upgrade(engine)
     engine.dispose()
     open_store(settings).engine.dispose()
@@ -148,15 +154,27 @@ def _lines(connection: Connection, table: CoreTable) -> Iterator[bytes]:
         yield "".join(json.dumps(dict(row), separators=(",", ":")) + "\n" for row in batch).encode()
 
 
-def _write_files(archive: tarfile.TarFile, folder: Path) -> int:
-    found = [folder / name for name in SECRETS if (folder / name).is_file()]
-    for name in FILES:
-        found += sorted(path for path in (folder / name).rglob("*") if path.is_file() and path.suffix != ".partial")
-    count = 0
-    for path in found:
-        with suppress(FileNotFoundError):  # collected meanwhile: nothing refers to it
-            archive.add(path, path.relative_to(folder).as_posix(), recursive=False)
+def _write_files(archive: tarfile.TarFile, store: Store) -> int:
+    secrets = [store.folder / name for name in SECRETS if (store.folder / name).is_file()]
+    for path in secrets:
+        archive.add(path, path.name, recursive=False)
+    count = len(secrets)
+    for digest in sorted(each.digest for each in store.blobs.listed()):
+        try:
+            archive.add(store.blobs.local(digest), f"blobs/{digest[:2]}/{digest}", recursive=False)
             count += 1
+        except (StorageError, FileNotFoundError):
+            if digest in store.blobs:
+                raise
+            # collected meanwhile: nothing refers to it
+    for name in quarantine.names(store):
+        try:
+            with quarantine.opened(store, name) as path:
+                archive.add(path, f"quarantine/{name}", recursive=False)
+                count += 1
+        except (StorageError, FileNotFoundError):
+            if name in quarantine.names(store):
+                raise
     return count
 
 
@@ -190,9 +208,9 @@ def _read_tables(
     return sum(read.values())
 
 
-def _read_files(archive: tarfile.TarFile, folder: Path, source: Path) -> int:
+def _read_files(archive: tarfile.TarFile, store: Store, source: Path) -> int:
     """Put every file in its place: blobs under their hashes, nothing elsewhere than where it belongs."""
-    blobs, count = Blobs(folder / "blobs"), 0
+    folder, count = store.folder, 0
     for member in archive.getmembers():
         top, _, name = member.name.partition("/")
         if member.name == ABOUT or top == "tables":
@@ -205,9 +223,12 @@ def _read_files(archive: tarfile.TarFile, folder: Path, source: Path) -> int:
             _write(arriving, content)
             if sha256_file(arriving) != arriving.name:
                 raise MistakeError(f"{source}: '{member.name}' is damaged; take another back-up")
-            blobs.adopt(arriving, arriving.name)
+            store.blobs.adopt(arriving, arriving.name)
         elif top == "quarantine" and Path(name).name == name:
-            _write(folder / top / name, content)
+            arriving = folder / "uploads" / name
+            _write(arriving, content)
+            quarantine.keep(store, name, arriving)
+            arriving.unlink()
         else:
             raise MistakeError(f"{source}: holds '{member.name[:80]}', which is no part of a server")
         count += 1

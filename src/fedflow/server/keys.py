@@ -28,6 +28,16 @@ def derived(folder: Path, purpose: str) -> bytes:
     return HKDF(SHA256(), KEY_BYTES, None, f"fedflow {purpose}".encode()).derive(_secret(folder))
 
 
+def place(folder: Path) -> str:
+    """Where the secret is, or has to be."""
+    return VARIABLE if os.environ.get(VARIABLE) else str(folder / FILE)
+
+
+def is_there(folder: Path) -> bool:
+    """Whether there is a secret; `derived` makes one where there is none."""
+    return bool(os.environ.get(VARIABLE)) or (folder / FILE).is_file()
+
+
 def _secret(folder: Path) -> bytes:
     given = os.environ.get(VARIABLE)
     if given:

@@ -165,8 +165,23 @@ class _Lingering:
     drained_bytes: int = 0
 
 
+def _answered(application: Any, environ: dict[str, Any], start_response: Any) -> Any:
+    """The application's answer, with 'Connection: close' where more of the body is unread than is read on for."""
+
+    def start(*answer: Any) -> Any:
+        reader = environ["wsgi.input"].reader
+        whole = reader.length <= LINGER_BYTES if isinstance(reader, LengthReader) else reader.parser is None
+        if not whole:
+            start_response.__self__.force_close()
+        return start_response(*answer)
+
+    return application(environ, start)
+
+
 class PatientWorker(ThreadWorker):  # type: ignore[misc]
     """See the module."""
+
+    wsgi: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -181,6 +196,10 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # connections, files under way, the database
         threading.Thread(target=self._watch, daemon=True).start()
         super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Load the application; each answer of it says whether the connection is closed after it."""
+        self.wsgi: Any = partial(_answered, self.app.wsgi())
 
     def accept(self, listener: socket.socket) -> None:
         """Take a connection; it waits in the loop until its request is there."""

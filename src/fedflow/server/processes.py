@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from types import FrameType
 
-from fedflow.errors import FedFlowError
+from fedflow.errors import FedFlowError, StoreAway
 from fedflow.processes import end_with_parent
 from fedflow.server.settings import ServerSettings
 
@@ -127,16 +127,16 @@ def set_up_logs() -> None:
     logging.config.dictConfig(logs.configuration())
 
 
-def _wait_for_database(settings: ServerSettings, kind: str) -> None:
-    """Return when the store can be opened; a database that is away ends no process, as it comes back."""
+def _wait_for_store(settings: ServerSettings, kind: str) -> None:
+    """Return when the store can be opened; a database or files that are away end no process, as they come back."""
     from fedflow.server.database.away import DatabaseAway, Outage  # noqa: PLC0415
-    from fedflow.server.store import open_store  # noqa: PLC0415
+    from fedflow.server.opening import try_store  # noqa: PLC0415
 
     outage = Outage(log, f"the start of the {kind} process")
     while True:
         try:
-            open_store(settings).engine.dispose()
-        except DatabaseAway as error:
+            try_store(settings)
+        except (DatabaseAway, StoreAway) as error:
             time.sleep(outage.failed(error))
         else:
             outage.over()
@@ -150,7 +150,7 @@ def main() -> None:
     settings = _settings()
     try:
         set_up_logs()
-        _wait_for_database(settings, kind)
+        _wait_for_store(settings, kind)
         if kind == "web":
             from fedflow.server.serve import serve  # noqa: PLC0415 - each process imports its own half
 

@@ -18,9 +18,10 @@ from flask import Flask
 from fedflow.errors import RunError
 from fedflow.server.api import logs
 from fedflow.server.api.app import create_app
+from fedflow.server.opening import try_store
 from fedflow.server.services import provider
 from fedflow.server.settings import ServerSettings
-from fedflow.server.store import open_store, reopen_store
+from fedflow.server.store import reopen_store
 
 KEEP_ALIVE_S = 30
 ENDING_S = 12.0
@@ -41,14 +42,14 @@ def serve(settings: ServerSettings) -> None:
 
     Raises:
         MistakeError: the database's schema is another version's, or a library lacks that the settings need.
-        DatabaseAway: the database does not answer.
+        DatabaseAway, StoreAway: the database or the S3-compatible store does not answer.
         StorageError: the data folder cannot be used.
         RunError: the address cannot be listened on.
     """
     logging.config.dictConfig(logs.configuration())
     if settings.oidc_issuer is not None:
         provider.check_installed()
-    open_store(settings).engine.dispose()  # what is wrong with the folder or the schema is told here
+    try_store(settings)  # what is wrong with the folder or the schema is told here
     if platform.system() == "Linux":
         _serve_with_gunicorn(settings)
     else:

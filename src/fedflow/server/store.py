@@ -21,10 +21,13 @@ from fedflow.server.database.engines import make_engine, reading
 from fedflow.server.database.tables import File
 from fedflow.server.group_commit import Log
 from fedflow.server.settings import ServerSettings
-from fedflow.storage import Blobs
+from fedflow.storage import Blobs, BlobStore, CachedBlobs, Objects
 
 NEWEST = 10  # files by which a folder is known to be the database's
 WRITERS = 3  # on PostgreSQL; more that wait for each other's rows would hold up the readers
+MOST_SKEW_S = 5.0
+"""So far apart the clocks of two machines may be; what is further in the future is of a clock that went back."""
+
 SEEN_EVERY_S = 5.0  # how often it is written down who has called
 
 
@@ -68,11 +71,15 @@ class ReadingSession(Session):
 
 @dataclass(frozen=True)
 class Store:
-    """Database, blobs and clock. `folder` holds `blobs/`, `uploads/`, `quarantine/` and, for SQLite, `server.db`."""
+    """Database, blobs and clock. `folder` holds `uploads/` and, for SQLite, `server.db`.
+
+    `blobs/` and `quarantine/` are in it too where `objects` is None; otherwise these are objects of an S3-compatible
+    store, pieces of uploads are there as well, and what lies in the folder are copies.
+    """
 
     engine: Engine
     folder: Path
-    blobs: Blobs
+    blobs: BlobStore
     clock: Callable[[], float] = time.time
     sightings: Sightings = field(default_factory=Sightings)
     _reading: Engine = field(init=False, repr=False, compare=False)
@@ -84,6 +91,11 @@ class Store:
         object.__setattr__(self, "_reading", reading(self.engine))
         object.__setattr__(self, "_turn", threading.Semaphore(WRITERS if sqlite is None else 1))
         object.__setattr__(self, "_log", None if sqlite is None else Log(Path(sqlite)))
+
+    @property
+    def objects(self) -> Objects | None:
+        """The S3-compatible store, where there is one."""
+        return self.blobs.objects if isinstance(self.blobs, CachedBlobs) else None
 
     def key(self, purpose: str) -> bytes:
         """32 secret bytes for one purpose, the same in all processes of this server."""
@@ -119,7 +131,7 @@ def open_store(settings: ServerSettings) -> Store:
 
     Raises:
         StorageError: the folder cannot be made, or the database in it not used.
-        DatabaseAway: the database does not answer.
+        DatabaseAway, StoreAway: the database or the S3-compatible store does not answer.
         MistakeError: the database's schema is older or newer than this FedFlow, or holds something else, or it
             belongs to another folder.
     """
@@ -127,7 +139,8 @@ def open_store(settings: ServerSettings) -> Store:
     try:
         with away.in_our_words(store.engine):
             schema.prepare(store.engine)
-            _refuse_anothers_database(store.engine, store.folder)
+            store.blobs.check()
+            _refuse_anothers_database(store)
     except BaseException:
         store.engine.dispose()
         raise
@@ -148,7 +161,15 @@ def reopen_store(settings: ServerSettings) -> Store:
             _keep_private(folder / name)
     except OSError as error:
         raise StorageError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
-    return Store(make_engine(settings.url), folder, Blobs(folder / "blobs"))
+    return Store(make_engine(settings.url), folder, blobs_of(settings))
+
+
+def blobs_of(settings: ServerSettings) -> BlobStore:
+    """Where a server's blobs are; nothing is made or asked yet."""
+    folder = settings.folder.absolute() / "blobs"
+    if settings.store_url is None:
+        return Blobs(folder)
+    return CachedBlobs(Objects(settings.store_url), folder, settings.cache_bytes)
 
 
 def _keep_private(database: Path) -> None:
@@ -159,17 +180,22 @@ def _keep_private(database: Path) -> None:
             path.chmod(0o600)
 
 
-def _refuse_anothers_database(engine: Engine, folder: Path) -> None:
-    """Raise MistakeError where the database speaks of files and none of the newest is in this folder.
+def _refuse_anothers_database(store: Store) -> None:
+    """Raise MistakeError where the database speaks of files and none of the newest is in this store.
 
-    Two servers may share a database and a folder; with a folder each, either would lack the other's files.
+    Two servers may share a database and a folder, or an S3-compatible store; with a folder each, either would lack the
+    other's files.
     """
-    with engine.connect() as connection:
+    with store.engine.connect() as connection:
         newest = select(File.sha256).order_by(File.created_at.desc()).limit(NEWEST)
         hashes = connection.scalars(newest).all()
-    blobs = Blobs(folder / "blobs")
-    if hashes and not any(sha256 in blobs for sha256 in hashes):
+    if hashes and not any(sha256 in store.blobs for sha256 in hashes):
+        if store.objects is not None:
+            raise MistakeError(
+                f"{store.objects.url}: holds none of the files that the database speaks of; give the --store-url that "
+                "belongs to this database, or a database of its own"
+            )
         raise MistakeError(
-            f"{folder}: holds none of the files that the database speaks of; give the --folder that belongs to this "
-            "database, or a database of its own"
+            f"{store.folder}: holds none of the files that the database speaks of; give the --folder that belongs to "
+            "this database, or a database of its own"
         )

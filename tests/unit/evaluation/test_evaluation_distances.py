@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fedflow.errors import MistakeError
-from fedflow.evaluation import bootstrap_interval, frechet_distance, kernel_distance, paired_interval
+from fedflow.evaluation.distances import bootstrap_interval, frechet_distance, kernel_distance, paired_interval
 
 
 def gaussian(seed: int, *shape: int, mean: float = 0.0) -> np.ndarray:

@@ -10,8 +10,9 @@ import torch
 from PIL import Image, ImageFilter, ImageOps
 
 from fedflow.datasets import demo_folder
-from fedflow.evaluation import bootstrap_interval, icons_v1, kernel_distance, nearest_concepts
-from fedflow.evaluation.icons_v1 import FEATURES, FOLDER, IconsV1, Style
+from fedflow.evaluation.distances import bootstrap_interval, kernel_distance
+from fedflow.evaluation.icons_v1 import FEATURES, FOLDER, IconsV1, Style, icons_v1
+from fedflow.evaluation.recognition import nearest_concepts
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from fedflow.errors import MistakeError
-from fedflow.evaluation import choose_extractor, inception
+from fedflow.evaluation.choice import choose_extractor
+from fedflow.evaluation.inception import inception
 
 LIBRARY_IS_HERE = importlib.util.find_spec("torch_fidelity") is not None
 needs_library = pytest.mark.skipif(not LIBRARY_IS_HERE, reason="torch-fidelity is an optional dependency")

@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from fedflow.evaluation import (
-    Score,
-    frechet_distance,
-    halves_floor,
-    kernel_distance,
-    nearest_concepts,
-    real_floor,
-    score,
-)
+from fedflow.evaluation.distances import frechet_distance, kernel_distance
+from fedflow.evaluation.recognition import nearest_concepts
+from fedflow.evaluation.scores import Score, halves_floor, real_floor, score
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -450,14 +450,14 @@ def test_the_api_describes_its_headers_and_statuses(anyone: Api) -> None:
     assert "options" in paths["/uploads"]
     assert {"423", "460"} <= set(paths["/uploads/{upload_id}"]["patch"]["responses"])
     statuses = {path: set(methods["get"]["responses"]) for path, methods in paths.items() if "get" in methods}
-    assert statuses["/runs"] == {"200", "401", "403", "422", "426", "500", "503"}
+    assert statuses["/runs"] == {"200", "401", "403", "422", "426", "429", "500", "503"}
     assert statuses["/healthz"] == {"200", "426", "500", "503"}
     assert "content" not in paths["/uploads"]["post"]["responses"]["201"]
     assert "content" not in paths["/members/{member_id}"]["delete"]["responses"]["204"]
 
 
 def test_the_web_process_imports_no_torch() -> None:
-    heavy = "{'torch', 'diffusers', 'transformers', 'peft', 'PIL', 'scipy', 'matplotlib'} & set(sys.modules)"
+    heavy = "{'torch', 'diffusers', 'transformers', 'peft', 'PIL', 'scipy', 'matplotlib', 'authlib'} & set(sys.modules)"
     program = f"import sys, fedflow.server.serve; print(sorted({heavy}))"
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert told.stdout == "[]\n"
@@ -474,3 +474,10 @@ def test_an_address_is_what_the_proxies_in_front_say_and_no_client(
     assert app.test_client().post("/api/v1/join", json=body, headers=written).status_code == 201
     [entry] = audit.listed(store, action="device joined", before=1_000, limit=1)
     assert entry.address == address
+
+
+def test_charts_are_drawn_without_torch() -> None:
+    """The evaluator of runs that nobody scores stays small."""
+    program = "import sys, fedflow.server.worker.charts; print('torch' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert told.stdout == "False\n"

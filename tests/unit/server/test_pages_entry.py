@@ -46,7 +46,7 @@ def test_the_first_link_makes_the_first_administrator_once(site: Site) -> None:
     assert (made.status_code, made.headers["Location"]) == (303, "/")
     first = told(reader.get("/"))
     assert "Welcome to FedFlow, Ada Lovelace." in first
-    assert "Nobody takes part yet" in first
+    assert "As soon as the first organisation has joined." in first
     assert "Audit" in first
     again = site.reader().get(f"/invitation/{code}")
     assert again.status_code == 410

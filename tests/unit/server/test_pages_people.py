@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, update
+from sqlalchemy import event, select, update
+from tests.unit.server.conftest import Machine
 from tests.unit.server.page_setting import Site
 from tests.unit.server.reader import OTHER, PASSWORD, Reader, faults, told, value_of
+from tests.unit.server.run_setting import Setting, adapter
 
 from fedflow.plan import Plan
-from fedflow.server.database.people import AuditEntry
+from fedflow.server.database.people import AuditEntry, Role
 from fedflow.server.database.tables import Run
-from fedflow.server.services import accounts, directory, federations, invitations, links, overview, roles
+from fedflow.server.errors import Unprocessable
+from fedflow.server.services import accounts, devices, directory, federations, invitations, links, overview, roles
 from fedflow.server.services.identity import FIRST, SERVER, Caller
 from fedflow.server.services.roles import Belonging
 from fedflow.server.settings import ServerSettings
@@ -172,9 +175,43 @@ class TestPages:
         assert page.index("“run 2” in “federation” is paused") < page.index("“run 1” in “federation” failed in round 1")
         assert "run 4 Running 1 of 12" in page
         assert "run 0" not in page
-        assert "Nothing waits for you" in told(site.reader("ada").get("/"))
+        assert page.count("Go on") == 2
+        hers = told(site.reader("ada").get("/"))
+        assert "“studio” in “federation” has no machine yet." in hers
+        assert "Its coordinator lets it go on." in hers
+        assert "Go on" not in hers
 
-    @pytest.mark.parametrize("path", ["/", "/people", "/people/{federation}", "/audit"])
+    def test_an_empty_server_says_what_to_do_first(self, site: Site) -> None:
+        site.account("boss")
+        boss = site.reader("boss")
+        page = told(boss.get("/"))
+        assert "Nothing waits for you" in page
+        assert (
+            page.index("Let the organisations in") < page.index("Invite the people") < page.index("Plan the first run")
+        )
+        assert "As soon as the first organisation has joined." in page
+        code = devices.new_code(site.store, site.federation_id, "studio", None, ttl_s=60)
+        Machine(site.store).join(code)
+        assert "As soon as the first organisation has joined." not in told(boss.get("/"))
+        assert f"/federations/{site.federation_id}/runs/new" in boss.get("/").text
+        site.account("vera", "viewer")
+        assert "When a coordinator starts a run" in told(site.reader("vera").get("/"))
+
+    def test_the_overview_tells_a_participant_what_waits_for_its_member(self, site: Site, setting: Setting) -> None:
+        member = next(each for each in federations.members(site.store, site.federation_id) if each.name == "a")
+        site.account("ada", "participant")
+        with site.store.begin() as session:
+            session.scalars(select(Role).where(Role.member_id.is_not(None))).one().member_id = member.id
+        ada = site.reader("ada")
+        assert "Nothing waits for you" in told(ada.get("/"))
+        assert "test Running federation 1 of 2 0 of 3 in" in told(ada.get("/"))
+        with pytest.raises(Unprocessable):
+            setting.hand_in("a", 1, adapter(1, size=1e6))
+        assert "The update of “a” in round 1 of “test” was refused: the update's norm" in told(ada.get("/"))
+        setting.hand_in("a", 1, adapter(1))
+        assert "Nothing waits for you" in told(ada.get("/"))
+
+    @pytest.mark.parametrize("path", ["/", "/people", "/people/{federation}", "/audit", "/federations"])
     def test_no_query_grows_with_the_rows(self, site: Site, path: str) -> None:
         site.account("boss")
         reader = site.reader("boss")
@@ -244,7 +281,10 @@ def test_the_overviews_services_agree_on_both_databases(store: Store, federation
     assert newest[federation_id][0].rounds == 12
     assert [run.name for run in overview.stuck_runs(store, roles.belongings(store, boss))] == ["run 2", "run 1"]
     assert overview.asked(store, roles.belongings(store, boss)) == []
-    assert overview.members_of(store, [federation_id]) == {}
+    assert overview.refused(store, roles.belongings(store, boss)) == []
+    assert overview.without_machine(store, roles.belongings(store, boss)) == []
+    [line] = overview.under_way(store, [federation_id, other])
+    assert (line.run.name, line.phase, line.accepted, line.selected) == ("run 3", None, 0, 0)
 
 
 def test_accounts_are_found_by_a_part_of_name_or_address(store: Store, federation_id: str) -> None:

@@ -275,11 +275,11 @@ def test_an_account_without_a_password_confirms_by_signing_in_anew(site: Site, o
     assert (stale.status_code, "You signed in too long ago" in told(stale)) == (422, True)
     sign_in_there(reader)
     assert reader.post("/account/password", {"new": OTHER}).status_code == 303
-    refused = reader.post(f"/account/identities/{identity}/unlink", {"password": PASSWORD})
+    refused = reader.post(f"/account/identities/{identity}/unlink", {"unlink": PASSWORD})
     assert refused.status_code == 422
-    assert reader.post(f"/account/identities/{identity}/unlink", {"password": OTHER}).status_code == 303
+    assert reader.post(f"/account/identities/{identity}/unlink", {"unlink": OTHER}).status_code == 303
     assert entries(site.store)[-1][0] == "identity unlinked"
-    assert reader.post(f"/account/identities/{identity}/unlink", {"password": OTHER}).status_code == 404
+    assert reader.post(f"/account/identities/{identity}/unlink", {"unlink": OTHER}).status_code == 404
     sign_in_there(reader)  # the address is confirmed on both sides: it is linked again
     assert reader.post("/account/delete", {"password": OTHER}).status_code == 303
     assert _identities(site.store) == []
@@ -289,20 +289,20 @@ def test_an_identity_is_linked_by_hand_with_the_password(site: Site, provider: P
     site.account("ada", "viewer")
     provider.person = {"sub": "ada-at-work"}
     reader = site.reader("ada")
-    wrong = reader.post("/account/identities", {"password": OTHER})
-    assert (wrong.status_code, list(faults(wrong))) == (422, ["password"])
-    leave = reader.post("/account/identities", {"password": PASSWORD})
+    wrong = reader.post("/account/identities", {"link": OTHER})
+    assert (wrong.status_code, list(faults(wrong))) == (422, ["link"])
+    leave = reader.post("/account/identities", {"link": PASSWORD})
     address = _link_of(leave, "Go on to Work")
     stranger = site.reader()
     site.account("eve", "viewer")
     stranger.sign_in("eve")
     assert stranger.get(back_from(address)).status_code == 404
-    address = _link_of(reader.post("/account/identities", {"password": PASSWORD}), "Go on to Work")
+    address = _link_of(reader.post("/account/identities", {"link": PASSWORD}), "Go on to Work")
     linked = reader.get(back_from(address))
     assert linked.headers["Location"] == "/account/sign-in"
     assert "Linked: it signs you in from now on." in told(reader.get("/account/sign-in"))
     assert sign_in_there(site.reader()).headers["Location"] == "/"
-    address = _link_of(stranger.post("/account/identities", {"password": PASSWORD}), "Go on to Work")
+    address = _link_of(stranger.post("/account/identities", {"link": PASSWORD}), "Go on to Work")
     taken = stranger.get(back_from(address))
     assert (taken.status_code, "signs in another account" in told(taken)) == (409, True)
 

@@ -13,7 +13,7 @@ from flask_babel import force_locale
 
 import fedflow.server
 from fedflow.server.pages.faults import beside, said
-from fedflow.server.pages.words import ACTIONS, FACTS, ROLES, ROLES_MAY, SCOPES, STATUSES
+from fedflow.server.pages.words import ACTIONS, CONSENTS, FACTS, ROLES, ROLES_MAY, SCOPES
 from fedflow.server.services.identity import SCOPES as ALL_SCOPES
 from fedflow.server.services.roles import ROLES as ALL_ROLES
 from fedflow.server.settings import ServerSettings
@@ -24,6 +24,7 @@ SPEAKING = (
     "directory",
     "identities",
     "invitations",
+    "jobs",
     "join_codes",
     "links",
     "member_names",
@@ -35,6 +36,8 @@ SPEAKING = (
     "second_factor",
     "sign_in",
     "tokens",
+    "tryout_source",
+    "tryouts",
 )
 
 
@@ -97,7 +100,7 @@ def test_every_role_and_scope_has_words(app: Flask) -> None:
     assert tuple(SCOPES) == ALL_SCOPES
     with app.test_request_context(), force_locale("uk"):
         words = [*ROLES.values(), *ROLES_MAY.values(), *SCOPES.values(), *ACTIONS.values(), *FACTS.values()]
-        assert all(_is_cyrillic(str(word)) for word in (*words, *STATUSES.values()))
+        assert all(_is_cyrillic(str(word)) for word in (*words, *CONSENTS.values()))
 
 
 def test_a_sentence_nobody_translated_is_said_as_it_is(app: Flask) -> None:

@@ -18,6 +18,7 @@ from fedflow.server.services import (
     identity,
     invitations,
     links,
+    own_data,
     passwords,
     roles,
     second_factor,
@@ -283,7 +284,7 @@ def test_a_person_takes_their_data_and_leaves(store: Store, federation_id: str) 
     identity.first_coordinator(store)
     boss = invited(store, federation_id, "administrator", "boss")
     ada = signed_in(store, "boss")
-    told = accounts.export(store, ada)
+    told = own_data.export(store, ada)
     assert told["account"]["email"] == "boss@example.org"
     assert told["roles"][0]["role"] == "administrator"
     assert [action["action"] for action in told["actions"]] == ["signed in", "invitation taken up", "account made"]

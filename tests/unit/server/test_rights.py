@@ -14,7 +14,8 @@ from tests.unit.server.run_setting import Setting
 from fedflow.errors import RunError
 from fedflow.server.api import rights
 from fedflow.server.database.people import RoleName
-from fedflow.server.database.tables import Version
+from fedflow.server.database.tables import Import, Version
+from fedflow.server.database.tryouts import Tryout
 from fedflow.server.services import (
     accounts,
     devices,
@@ -26,6 +27,7 @@ from fedflow.server.services import (
     roles,
     tokens,
 )
+from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SCOPES, SERVER, Caller
 from fedflow.server.services.roles import ROLES
 from fedflow.server.settings import ServerSettings
@@ -77,13 +79,37 @@ class Walk:
             found = federations.members(self.store, self.federation_id)
             parts["member_id"] = next(member.id for member in found if member.name == "victim")
         if "<sha256>" in rule or "<artifact_id>" in rule or "<version_id>" in rule:
-            version = self.version()
+            version = self.spare() if endpoint == "pages.versions.deletes" else self.version()
             parts |= {"sha256": version.content, "artifact_id": version.artifact_id, "version_id": version.id}
+        if "<import_id>" in rule:
+            parts["import_id"] = self.brought(caller)
         if "<release_id>" in rule:
             parts |= {"release_id": self.release(), "layout": "kohya"}
+        if "<tryout_id>" in rule:
+            parts["tryout_id"] = self.tryout(caller)
         if endpoint == "uploads.options":
             parts["upload_id"] = "x"
         return re.sub(r"<(?:\w+:)?(\w+)>", lambda match: parts.get(match[1], "x"), rule)
+
+    def brought(self, caller: Caller | None) -> str:
+        """An import that the caller has asked for, or the server."""
+        with self.store.begin() as session:
+            row = Import(id=new_id(), federation_id=self.federation_id, kind="adapter", name="x", source="upload")
+            row.asked_by = caller.id if caller is not None and caller.kind == "person" else None
+            row.place, row.phase, row.message, row.created_at = "x", "failed", "", 0.0
+            session.add(row)
+            return row.id
+
+    def tryout(self, caller: Caller | None) -> str:
+        """One of the caller's own, with a picture; of who is no person the server's first coordinator's."""
+        sha256, release_id = self.version().content, self.release()
+        with self.store.begin() as session:
+            row = Tryout(id=new_id(), release_id=release_id, prompt="x", negative="", pictures=[sha256])
+            row.person_id = caller.id if caller is not None and caller.kind == "person" else identity.FIRST
+            row.count, row.steps, row.seed, row.strength, row.guidance, row.attempt = 2, 1, 1, 1.0, 1.0, 1
+            row.status, row.message, row.steps_done, row.spent, row.asked_at = "waiting", "", 1, 2, 0.0
+            session.add(row)
+            return row.id
 
     def release(self) -> str:
         """A new one, since its version may be gone by now."""
@@ -94,8 +120,15 @@ class Walk:
         tag = f"v{len(releases.listed(self.store, SERVER, base.artifact_id))}"
         return releases.release(self.store, SERVER, base.id, tag, "")
 
+    def spare(self) -> Version:
+        """A version that nothing depends on."""
+        known = self.version()
+        with self.store.begin() as session:
+            artifact = registry.artifact_of(session, self.store, self.federation_id, registry.MODEL, "spare")
+            return registry.add(session, self.store, artifact, content=known.content, facts={})
+
     def version(self) -> Version:
-        [artifact] = registry.artifacts(self.store, SERVER, registry.MODEL, "", 1)
+        artifact = registry.artifacts(self.store, SERVER, registry.MODEL, "", 1)[0]
         return registry.versions(self.store, SERVER, artifact.id, 0, 1)[0]
 
 

@@ -158,7 +158,7 @@ def test_an_upload_is_its_devices_alone(
     for method in ("HEAD", "PATCH", "DELETE"):
         headers = {**PIECE, "Upload-Offset": "0"}
         assert stranger(method, location, headers=headers).status_code == 404
-        assert coordinator(method, location, headers=headers).status_code == 403
+        assert coordinator(method, location, headers=headers).status_code == 404
         assert anyone(method, location, headers=headers).status_code == 401
         assert device(method, f"{URL}/..%2fserver.db", headers=headers).status_code == 404
     caller = identity.authenticate(store, other.token())

@@ -21,6 +21,8 @@ from fedflow.server.api import (
     federations,
     files,
     health,
+    imports,
+    limits,
     logs,
     metrics,
     people,
@@ -28,6 +30,7 @@ from fedflow.server.api import (
     registry,
     rights,
     runs,
+    tryouts,
     uploads,
     work,
 )
@@ -46,7 +49,9 @@ BLUEPRINTS: tuple[APIBlueprint, ...] = (
     people.blueprint,
     catalogue.blueprint,
     registry.blueprint,
+    imports.blueprint,
     runs.blueprint,
+    tryouts.blueprint,
     uploads.blueprint,
     work.blueprint,
 )
@@ -70,6 +75,7 @@ def create_app(store: Store, settings: ServerSettings) -> OpenAPI:
     for blueprint in BLUEPRINTS:
         app.register_api(blueprint)
     logs.set_up(app)
+    limits.set_up(app)
     metrics.set_up(app)
     with app.app_context():
         site.set_up(app)

@@ -48,13 +48,15 @@ ANSWER_HEADERS = {
 }
 
 ALWAYS = frozenset({"426", "500", "503"})
-WITH_A_TOKEN = frozenset({"401", "403"})
+WITH_A_TOKEN = frozenset({"401", "403", "429"})
 WITH_JSON = frozenset({"400", "411", "413", "415", "422"})
 OF_UPLOADS = frozenset({"400", "408", "409", "410", "413", "415", "429"})
 OF_SOME = {
-    ("/join", "post"): ("404", "410"),
-    ("/devices/challenge", "post"): ("403", "404"),
-    ("/devices/token", "post"): ("401", "403", "404"),
+    ("/join", "post"): ("404", "410", "429"),
+    ("/devices/challenge", "post"): ("403", "404", "429"),
+    ("/devices/token", "post"): ("401", "403", "404", "429"),
+    ("/me/invitations", "post"): ("404", "410"),
+    ("/me/tokens", "post"): ("404",),
     ("/runs", "post"): ("404",),
     ("/uploads", "post"): ("422",),
     ("/files/{sha256}", "get"): ("416", "429"),

@@ -17,7 +17,7 @@ from fedflow.server.api.messages import EventLine, EventPage, Events, Federation
 from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.database.tables import Event
 from fedflow.server.errors import ApiError, Unavailable, Unprocessable
-from fedflow.server.services import events, federations, identity
+from fedflow.server.services import events, federations, identity, policies
 from fedflow.server.store import Store
 
 blueprint = APIBlueprint(
@@ -67,7 +67,8 @@ def listed(path: FederationPath, query: EventPage) -> Response:
     if request.accept_mimetypes.best_match(("application/json", STREAM)) == STREAM:
         return _streamed(store, path.federation_id, query.after)
     found = events.since(store, path.federation_id, query.after, query.limit)
-    items = tuple(_line(event, store.clock()) for event in found)
+    hides = policies.hides_examples(store, current.caller(), path.federation_id)
+    items = tuple(_line(event, store.clock(), hides) for event in found)
     return answer(Events(items=items, next=items[-1].id if len(items) == query.limit else None))
 
 
@@ -94,13 +95,14 @@ def _stream(store: Store, federation_id: str, after: int, token: str) -> Iterato
     quiet = 0
     while time.monotonic() < ends:
         try:
-            identity.authenticate(store, token)
+            hides = policies.hides_examples(store, identity.authenticate(store, token), federation_id)
         except ApiError:
             return
         found = events.since(store, federation_id, after, MOST_IN_A_BATCH)
         for event in found:
             after = event.id
-            yield f"id: {event.id}\nevent: {event.kind}\ndata: {_line(event, store.clock()).model_dump_json()}\n\n"
+            told = _line(event, store.clock(), hides).model_dump_json()
+            yield f"id: {event.id}\nevent: {event.kind}\ndata: {told}\n\n"
         quiet = 0 if found else quiet + 1
         if quiet == QUIET_POLLS:
             quiet = 0
@@ -109,6 +111,7 @@ def _stream(store: Store, federation_id: str, after: int, token: str) -> Iterato
             time.sleep(POLL_S)
 
 
-def _line(event: Event, now: float) -> EventLine:
-    age_s = max(0.0, now - event.at)
-    return EventLine(id=event.id, kind=event.kind, run=event.run_id, facts=event.facts, age_s=age_s)
+def _line(event: Event, now: float, hides: bool) -> EventLine:
+    """The event; where `hides`, without the example count that some name."""
+    facts = {name: value for name, value in event.facts.items() if not hides or name != "num_examples"}
+    return EventLine(id=event.id, kind=event.kind, run=event.run_id, facts=facts, age_s=max(0.0, now - event.at))

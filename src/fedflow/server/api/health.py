@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from sqlalchemy.exc import SQLAlchemyError
 
-from fedflow.errors import MistakeError
+from fedflow.errors import MistakeError, StorageError, StoreAway
 from fedflow.server.api import current
 from fedflow.server.api.current import answer
 from fedflow.server.api.messages import Healthy, Ready
@@ -40,9 +39,16 @@ def readyz() -> Response:
         log.error("not ready: %s", error)
         raise Unavailable("the server's database does not answer; its log tells why") from None
     try:
-        with tempfile.TemporaryFile(dir=store.blobs.folder) as file:
-            file.write(b"ready")
-    except OSError as error:
+        store.blobs.check()
+    except StorageError as error:
         log.error("not ready: %s", error)
-        raise Unavailable(f"the server's store cannot be written ({error.strerror})") from None
+        raise Unavailable(_why_not(error)) from None
     return answer(Ready())
+
+
+def _why_not(error: StorageError) -> str:
+    """What anybody may know of it: no folder, no address."""
+    if isinstance(error, StoreAway):
+        return "the server's store does not answer; its log tells why"
+    reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else None
+    return f"the server's store cannot be written ({reason or 'its log tells why'})"

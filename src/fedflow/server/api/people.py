@@ -16,7 +16,7 @@ from fedflow.server.api.idempotency import idempotent
 from fedflow.server.api.messages import FederationPath, Identifier, MemberName
 from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.database.people import AuditEntry, RoleName
-from fedflow.server.services import accounts, audit, invitations, roles, tokens
+from fedflow.server.services import accounts, audit, invitations, own_data, roles, tokens
 from fedflow.server.services.identity import Scope
 
 blueprint = APIBlueprint(
@@ -206,9 +206,13 @@ def take_role(path: PersonPath) -> Response:
 @blueprint.post("/federations/<federation_id>/invitations", responses={201: InvitationCode})
 @idempotent
 def invite(path: FederationPath, body: InvitationRequest) -> Response:
-    """Invite somebody, to no more than the caller is."""
+    """Invite somebody, to no more than the caller is; where the server sends letters, one goes to the address."""
     store, caller = current.store(), current.caller()
-    code = invitations.make(store, caller, path.federation_id, body.role, email=body.email, member=body.member)
+    email = None if body.email is None else accounts.checked_email(body.email)
+    letter_in = "en" if current.settings().sends_letters else None
+    code = invitations.make(
+        store, caller, path.federation_id, body.role, email=email, member=body.member, letter_in=letter_in
+    )
     return answer(InvitationCode(code=code, expires_in_s=invitations.LIFE_S), 201)
 
 
@@ -286,7 +290,7 @@ def revoke_token(path: TokenPath) -> Response:
 @blueprint.get("/me/data", responses={200: DATA})
 def exported() -> Response:
     """Everything that the server holds of the caller."""
-    return jsonify(accounts.export(current.store(), current.caller()))
+    return jsonify(own_data.export(current.store(), current.caller()))
 
 
 def _log(federation_id: str | None, query: AuditPage) -> Response:

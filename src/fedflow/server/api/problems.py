@@ -13,9 +13,10 @@ from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from fedflow.errors import MistakeError, StorageError
+from fedflow.errors import MistakeError, StorageError, StoreAway
 from fedflow.federation.protocol import PROTOCOL, Fault, Problem
 from fedflow.server.api.current import answer
+from fedflow.server.api.limits import TooOften
 from fedflow.server.errors import ApiError, Unavailable, UnderWay
 from fedflow.server.pages import faults
 
@@ -35,6 +36,9 @@ HEADERS = {
     429: ("Retry-After", str(RETRY_AFTER_S)),
     503: ("Retry-After", str(RETRY_AFTER_S)),
 }
+RETRIED = (429, 503)
+"""A page too says when to try again; how one signs in to the API is nothing to a browser."""
+
 SENTENCES = {
     404: "there is nothing at this address; see /openapi for what there is",
     405: "this address does not take the method {method}; see /openapi for what it takes",
@@ -66,10 +70,11 @@ def set_up(app: Flask) -> None:
 def problem(status: int, code: str, message: str) -> Response:
     """The response for an error: a page where a browser asked for one, else the one shape."""
     if faults.wants_page():
-        return faults.error_page(status, message)
-    fault = Fault(code=code, message=message, request_id=g.get("request_id", ""))
-    response = answer(Problem(error=fault), status)
-    if status in HEADERS:
+        response = faults.error_page(status, message)
+    else:
+        fault = Fault(code=code, message=message, request_id=g.get("request_id", ""))
+        response = answer(Problem(error=fault), status)
+    if status in HEADERS and (status in RETRIED or not faults.wants_page()):
         response.headers.set(*HEADERS[status])
     return response
 
@@ -91,11 +96,15 @@ def _api_error(error: ApiError) -> Response:
     response = problem(error.status, error.code, str(error))
     if isinstance(error, UnderWay):
         response.headers["Retry-After"] = "1"
+    if isinstance(error, TooOften):
+        response.headers["Retry-After"] = str(error.retry_after_s)
     return response
 
 
 def _storage_error(error: StorageError) -> Response:
     log.error("%s", error, extra={"request_id": g.get("request_id", "")})
+    if isinstance(error, StoreAway):
+        return _api_error(Unavailable("the server's store does not answer; try again in a moment"))
     cause = error.__cause__
     if isinstance(cause, OSError) and cause.errno in DISK_FULL:
         return problem(507, "disk_full", FULL)

@@ -10,7 +10,7 @@ from werkzeug import Response as AnyResponse
 
 from fedflow.errors import RunError
 from fedflow.federation.protocol import PROTOCOL, PROTOCOL_HEADER
-from fedflow.server.api import current
+from fedflow.server.api import current, limits
 from fedflow.server.api.slots import MOST_PAGES, PAGES, TRANSFERS, until_sent
 from fedflow.server.database.people import RoleName
 from fedflow.server.errors import Forbidden, LengthRequired, OtherProtocol, Unauthorised, Unprocessable
@@ -38,6 +38,9 @@ class Right:
 
 
 ANYONE, DEVICE = Right("anyone"), Right("device")
+UPLOADS = Right("caller", scope="registry")
+"""A device sends its update, a person a model or adapter; no other's upload is to be seen."""
+
 SEES = Right("caller", "viewer")
 LISTS = Right("caller")
 """A list of what the caller may see, whatever that is."""
@@ -48,10 +51,16 @@ CHANGES_ARTIFACT = Right("person", "coordinator", "registry", artifact=True)
 PLANS = Right("person", "coordinator", "runs")
 LETS_IN = Right("person", "coordinator", "members")
 
+OWN_TRYOUT = Right("person")
+"""No other's is to be seen, which the service says."""
+
 READER = Right("reader")
 INVITES = Right("reader", "coordinator")
 RULES = Right("reader", "administrator")
 ADMIN = Right("reader", admin=True)
+BRINGS_IN = Right("reader", "participant")
+READS_ARTIFACT = Right("reader", "viewer", artifact=True)
+EDITS = Right("reader", "coordinator", artifact=True)
 
 RIGHTS: dict[str, Right] = {
     "health.healthz": ANYONE,
@@ -84,6 +93,7 @@ RIGHTS: dict[str, Right] = {
     "pages.entry.signs_in": ANYONE,
     "pages.entry.signs_out": READER,
     "pages.entry.forgotten": ANYONE,
+    "pages.entry.asks_for_link": ANYONE,
     "pages.entry.registration": ANYONE,
     "pages.entry.registers": ANYONE,
     "pages.entry.invitation": ANYONE,
@@ -98,6 +108,7 @@ RIGHTS: dict[str, Right] = {
     "pages.provider.unlinks": READER,
     "pages.account.profile": READER,
     "pages.account.saves": READER,
+    "pages.account.asks_for_letter": READER,
     "pages.account.changes_address": READER,
     "pages.account.data": READER,
     "pages.account.exported": READER,
@@ -128,6 +139,29 @@ RIGHTS: dict[str, Right] = {
     "pages.inviting.invites": INVITES,
     "pages.inviting.withdraws": INVITES,
     "pages.overview.overview": READER,
+    "pages.imports.again": BRINGS_IN,
+    "pages.imports.appends": BRINGS_IN,
+    "pages.imports.asks": BRINGS_IN,
+    "pages.imports.begins": BRINGS_IN,
+    "pages.imports.form": BRINGS_IN,
+    "pages.imports.listed": BRINGS_IN,
+    "pages.imports.progress": BRINGS_IN,
+    "pages.models.describes": EDITS,
+    "pages.models.form": EDITS,
+    "pages.models.listed": READER,
+    "pages.models.one": READS_ARTIFACT,
+    "pages.models.preview": EDITS,
+    "pages.releases.content": READS_ARTIFACT,
+    "pages.releases.form": EDITS,
+    "pages.releases.listed": READER,
+    "pages.releases.makes": EDITS,
+    "pages.releases.one": READS_ARTIFACT,
+    "pages.releases.provenance": READS_ARTIFACT,
+    "pages.releases.withdraws": EDITS,
+    "pages.versions.asks": Right("reader", "participant", artifact=True),
+    "pages.versions.content": READS_ARTIFACT,
+    "pages.versions.deletes": EDITS,
+    "pages.versions.one": READS_ARTIFACT,
     "pages.new_run.check": Right("reader", "coordinator"),
     "pages.new_run.form": Right("reader", "coordinator"),
     "pages.new_run.starts": Right("reader", "coordinator"),
@@ -140,6 +174,15 @@ RIGHTS: dict[str, Right] = {
     "pages.runs.run": Right("reader", "viewer"),
     "pages.runs.stops": Right("reader", "coordinator"),
     "pages.runs.stream": Right("reader", "viewer"),
+    "pages.system.system": ADMIN,
+    "pages.system.tries_again": ADMIN,
+    "pages.tryouts.page": Right("reader", "viewer", artifact=True),
+    "pages.tryouts.asks": Right("reader", "viewer", artifact=True),
+    "pages.tryouts.one": READER,
+    "pages.tryouts.cancels": READER,
+    "pages.tryouts.tries_again": READER,
+    "pages.tryouts.deletes": READER,
+    "pages.tryouts.picture": READER,
     "pages.people.everybody": ADMIN,
     "pages.people.account": ADMIN,
     "pages.people.shuts": ADMIN,
@@ -186,6 +229,13 @@ RIGHTS: dict[str, Right] = {
     "catalogue.released": SEES_ARTIFACT,
     "catalogue.released_file": SEES_ARTIFACT,
     "catalogue.withdraw": CHANGES_ARTIFACT,
+    "imports.ask": Right("person", "participant", "registry"),
+    "imports.listed": Right("person", "participant"),
+    "imports.one": Right("person", "participant"),
+    "imports.retry": Right("person", "participant", "registry"),
+    "imports.layouts": SEES_ARTIFACT,
+    "imports.download": Right("person", "participant", "registry", artifact=True),
+    "imports.content": SEES_ARTIFACT,
     "registry.models": LISTS,
     "registry.adapters": LISTS,
     "registry.versions": SEES_ARTIFACT,
@@ -203,12 +253,19 @@ RIGHTS: dict[str, Right] = {
     "runs.resume": PLANS,
     "runs.stop": PLANS,
     "runs.close_round": PLANS,
+    "tryouts.ask": Right("person", "viewer", "registry", artifact=True),
+    "tryouts.listed": Right("person", "viewer", artifact=True),
+    "tryouts.one": OWN_TRYOUT,
+    "tryouts.cancel": Right("person", scope="registry"),
+    "tryouts.again": Right("person", scope="registry"),
+    "tryouts.delete": Right("person", scope="registry"),
+    "tryouts.picture": OWN_TRYOUT,
     "uploads.options": ANYONE,
-    "uploads.create": DEVICE,
-    "uploads.offset": DEVICE,
-    "uploads.append": DEVICE,
-    "uploads.terminate": DEVICE,
-    "uploads.overridden": DEVICE,
+    "uploads.create": UPLOADS,
+    "uploads.offset": UPLOADS,
+    "uploads.append": UPLOADS,
+    "uploads.terminate": UPLOADS,
+    "uploads.overridden": UPLOADS,
     "work.current_work": DEVICE,
     "work.consent": DEVICE,
     "work.hand_in": DEVICE,
@@ -249,6 +306,7 @@ def _check() -> AnyResponse | None:
         _limit_content(SMALL_BYTES)
         if request.endpoint.startswith(faults.PAGES) and request.method not in browser.SAFE:
             browser.check_guard()
+        limits.check_address()
         if request.endpoint in PAGES_OF_SIZE:
             g.leave = TRANSFERS.enter(PAGES, MOST_PAGES)
         return _check_reader(right) if right.who == "reader" else None
@@ -256,6 +314,7 @@ def _check() -> AnyResponse | None:
     if authorization is None or authorization.type != "bearer" or not authorization.token:
         raise Unauthorised("the request has no token; send 'Authorization: Bearer TOKEN'")
     g.caller = authenticate(current.store(), authorization.token, request.remote_addr or "")
+    limits.limits().take(limits.CALLS, f"{g.caller.kind} {g.caller.id}")
     if right.who not in ("caller", g.caller.kind):
         raise Forbidden(f"this is for a {right.who}, and the token is a {g.caller.kind}'s")
     if g.caller.kind == "device":
@@ -275,6 +334,7 @@ def _check_reader(right: Right) -> AnyResponse | None:
         wanted = request.full_path.rstrip("?")
         return redirect(url_for("pages.entry.sign_in_page", next=None if wanted == "/" else wanted), 303)
     g.caller = found.caller
+    limits.limits().take(limits.CALLS, f"person {g.caller.id}")
     check_person(g.caller, right)
     return None
 

@@ -53,7 +53,8 @@ class ScoreLine(Message):
     """Figures of one model of a run, and blobs of the pictures that it drew of `prompts`.
 
     `who` is 'base', 'aggregated', or the member whose update it is; `num_examples` and `steps` are the pictures and
-    optimiser steps behind it. KID is unscaled, with its 95% interval. `features` may be read by people alone.
+    optimiser steps behind it, 0 where a viewer is not told them, as there is no gallery where the rules want none. KID
+    is unscaled, with its 95% interval. `features` may be read by people alone.
     """
 
     round: int
@@ -83,6 +84,8 @@ class Scores(Message):
 class RoundLine(Message):
     """A round: whom it asked, whose updates were accepted with how many pictures, and what was committed.
 
+    The number of pictures is null where the federation's rules do not show it to viewers.
+
     `seconds` is what its members' training took, added up; `report` are the aggregation's figures, `version` is what
     the registry calls it, `files` are its exports by layout.
     """
@@ -90,7 +93,7 @@ class RoundLine(Message):
     number: int
     phase: str
     selected: tuple[str, ...]
-    accepted: dict[str, int]
+    accepted: dict[str, int | None]
     deadline_in_s: float
     adapter: str | None
     residual: str | None

@@ -28,7 +28,7 @@ from fedflow.server.api.idempotency import idempotent, identifier
 from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.api.slots import MOST_OF_A_DEVICE, TRANSFERS
 from fedflow.server.errors import ApiError
-from fedflow.server.services import updates, uploads
+from fedflow.server.services import imports, updates, uploads
 from fedflow.server.services.upload_writing import CHECKSUMS, TAKING_IN, Body, Checksum, CutOff
 
 VERSION = "1.0.0"
@@ -116,21 +116,17 @@ def create() -> Response:
             f"Upload-Metadata is not a list of 'key base64' in at most {MAX_METADATA_CHARACTERS} characters"
         )
     checksum = _checksum()
-    updates.check_size(current.store(), current.caller(), length, settings.max_upload_bytes)
-    progress = uploads.create(
-        current.store(),
-        current.caller(),
-        length,
-        metadata,
-        settings.max_upload_bytes,
-        settings.upload_ttl_s,
-        identifier(),
-    )
+    store, caller = current.store(), current.caller()
+    if caller.kind == "device":
+        most_bytes = settings.max_upload_bytes
+        updates.check_size(store, caller, length, most_bytes)
+    else:
+        most_bytes = settings.max_import_bytes
+        imports.check_may_upload(store, caller)
+    progress = uploads.create(store, caller, length, metadata, most_bytes, settings.upload_ttl_s, identifier())
     if request.mimetype == OFFSET_TYPE and progress.offset_bytes == 0:
-        with _body() as body:
-            progress = uploads.append(
-                current.store(), current.caller(), progress.id, 0, body, checksum, settings.upload_ttl_s
-            )
+        with incoming_body() as body:
+            progress = uploads.append(store, caller, progress.id, 0, body, checksum, settings.upload_ttl_s)
     # Relative, so that it holds behind every proxy.
     location = url_for("uploads.append", upload_id=progress.id)
     return _told(progress, 201, {"Location": location})
@@ -174,7 +170,7 @@ def _append(upload_id: str) -> Response:
     if request.mimetype != OFFSET_TYPE:
         raise OtherType(f"the body is no piece of an upload; send 'Content-Type: {OFFSET_TYPE}'")
     at, checksum = _count("Upload-Offset"), _checksum()
-    with _body() as body:
+    with incoming_body() as body:
         progress = uploads.append(
             current.store(), current.caller(), upload_id, at, body, checksum, current.settings().upload_ttl_s
         )
@@ -198,7 +194,8 @@ class _Incoming:
 
     def __init__(self) -> None:
         # The service says where the end is; the limit for JSON is not for uploads.
-        request.max_content_length = current.settings().max_upload_bytes + 1
+        settings = current.settings()
+        request.max_content_length = max(settings.max_upload_bytes, settings.max_import_bytes) + 1
         self.received_bytes = 0
         self.over = threading.Event()
         source = request.environ["wsgi.input"]
@@ -261,13 +258,14 @@ def _straight(connection: socket.socket, reader: Any) -> Callable[[int], bytes]:
 
 
 @contextmanager
-def _body() -> Iterator[Body]:
+def incoming_body() -> Iterator[Body]:
+    """The present request's body, for `uploads.append`; one that hardly moves is cut off."""
     incoming = _Incoming()
     connection = request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
     if connection is not None:  # waitress has read the whole body already
         threading.Thread(target=incoming.watch, args=(connection,), daemon=True).start()
     try:
-        with TRANSFERS.held(f"device {current.caller().id}", MOST_OF_A_DEVICE):
+        with TRANSFERS.held(f"{current.caller().kind} {current.caller().id}", MOST_OF_A_DEVICE):
             yield Body(incoming.read, request.content_length)
     finally:
         incoming.over.set()

@@ -1,4 +1,4 @@
-"""A database that does not answer: how it is known, told in one line, and waited for."""
+"""A database, or a store of files, that does not answer: how it is known, told in one line, and waited for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from fedflow.errors import RunError, StorageError
+from fedflow.errors import RunError, StorageError, StoreAway
 
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 GONE_STATES = ("08", "57P01", "57P02", "57P03")
@@ -22,6 +22,8 @@ class DatabaseAway(RunError):  # noqa: N818 - what it is
 
 def is_away(error: BaseException) -> bool:
     """Whether the error says that nobody answers, and not that what was asked is wrong. SQLite always answers."""
+    if isinstance(error, DatabaseAway | StoreAway):
+        return True
     if not isinstance(error, DBAPIError) or type(error.orig).__module__.startswith("sqlite3"):
         return False
     state = getattr(error.orig, "sqlstate", None)
@@ -34,6 +36,11 @@ def reason(error: BaseException) -> str:
     """What the error says, in one line, without the statement that met it."""
     found = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     return " ".join(f"{type(found).__name__}: {found}".split())
+
+
+def who(error: BaseException) -> str:
+    """Who does not answer."""
+    return "the store of files" if isinstance(error, StoreAway) else "the database"
 
 
 @contextmanager
@@ -63,12 +70,12 @@ class Outage:
 
     def failed(self, error: Exception) -> float:
         """Another try failed; gives the seconds to wait before the next."""
-        away = isinstance(error, DatabaseAway) or is_away(error)
+        away = is_away(error)
         kind = "away" if away else type(error).__name__
         if kind != self._kind:
             self._kind = kind
             if away:
-                self._log.warning("%s: the database does not answer (%s); trying on", self._what, reason(error))
+                self._log.warning("%s: %s does not answer (%s); trying on", self._what, who(error), reason(error))
             else:
                 self._log.error("%s failed; it tries on", self._what, exc_info=error)
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)

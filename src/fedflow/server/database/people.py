@@ -158,6 +158,27 @@ class Departure(Table):
     expires_at: Mapped[float]
 
 
+class Letter(Table):
+    """An e-mail that a worker is to send, leased to the one that is at it; taken out when it is sent or given up.
+
+    `kept` is for whom and with what values, encrypted with the server's key, as an invitation's link is among them.
+    `person_id` is whose account it speaks of, where that is known; after `expires_at` it is of no use to anybody.
+    """
+
+    __tablename__ = "letter"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    person_id: Mapped[str | None] = mapped_column(ForeignKey("person.id"), index=True)
+    locale: Mapped[str]
+    kept: Mapped[str]
+    created_at: Mapped[float]
+    expires_at: Mapped[float]
+    due_at: Mapped[float] = mapped_column(index=True)
+    attempts: Mapped[int]
+    worker: Mapped[str | None]
+    leased_until: Mapped[float | None]
+
+
 class AuditEntry(Table):
     """Who did what, when and from where, chained: `hash` is a keyed hash of the row and of the hash before it.
 

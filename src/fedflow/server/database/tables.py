@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fedflow.server.database.base import NUMBER, Table
@@ -25,7 +25,10 @@ class Federation(Table):
 
 
 class Member(Table):
-    """An organisation in a federation. `max_examples` caps the example count that its updates may claim."""
+    """An organisation in a federation. `max_examples` caps the example count that its updates may claim.
+
+    `shows_counts` says whether its name and example counts are shown beyond the federation.
+    """
 
     __tablename__ = "member"
     __table_args__ = (UniqueConstraint("federation_id", "name"),)
@@ -33,6 +36,7 @@ class Member(Table):
     federation_id: Mapped[str] = mapped_column(ForeignKey("federation.id"), index=True)
     name: Mapped[str]
     max_examples: Mapped[int]
+    shows_counts: Mapped[bool] = mapped_column(server_default=false())
     created_at: Mapped[float]
     removed_at: Mapped[float | None]
 
@@ -195,17 +199,33 @@ class Refusal(Table):
 
 
 class Upload(Table):
-    """A tus upload. The file's bytes up to `offset_bytes` are on the disk; `sha256` is set when it is complete."""
+    """A tus upload. Its bytes up to `offset_bytes` are on the disk, or in the S3-compatible store as pieces.
+
+    `sha256` is set when it is complete.
+
+    A device sends an update, a person (`person_id`) a model or adapter.
+    """
 
     __tablename__ = "upload"
     id: Mapped[str] = mapped_column(primary_key=True)
-    device_id: Mapped[str] = mapped_column(ForeignKey("device.id"), index=True)
+    device_id: Mapped[str | None] = mapped_column(ForeignKey("device.id"), index=True)
+    person_id: Mapped[str | None] = mapped_column(ForeignKey("person.id"), index=True)
     length_bytes: Mapped[int]
     offset_bytes: Mapped[int]
     sha256: Mapped[str | None]
     upload_metadata: Mapped[str]
     created_at: Mapped[float]
     touched_at: Mapped[float]
+
+
+class UploadPiece(Table):
+    """Acknowledged bytes of an upload that lie in the S3-compatible store; one after the other they are the upload."""
+
+    __tablename__ = "upload_piece"
+    upload_id: Mapped[str] = mapped_column(ForeignKey("upload.id", ondelete="CASCADE"), primary_key=True)
+    offset_bytes: Mapped[int] = mapped_column(primary_key=True)
+    size_bytes: Mapped[int]
+    sha256: Mapped[str]
 
 
 class Score(Table):
@@ -303,10 +323,37 @@ class Version(Table):
     created_at: Mapped[float]
 
 
-class Job(Table):
-    """Work for a worker: prepare, aggregate, merge, evaluate, chart, export.
+class Import(Table):
+    """A model or adapter on its way into a federation's registry, and what became of it.
 
-    `key` makes it unique; the lease says who is at it. `subject` is whose model an evaluation is of, empty for others.
+    `source` says where it comes from: upload (`content` is its blob, `place` its file's name), folder (`place` counts
+    from the server's folder of imports), hub (`place` is a name there) or machine (`place` is a path that whoever runs
+    the server has given). `base_id` is what an adapter belongs to, or whose settings a checkpoint takes. `phase` says
+    how far it is: waiting, fetching, checking, storing, done, failed; `message` why it failed.
+    """
+
+    __tablename__ = "import"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    federation_id: Mapped[str] = mapped_column(ForeignKey("federation.id"), index=True)
+    asked_by: Mapped[str | None] = mapped_column(ForeignKey("person.id"), index=True)
+    kind: Mapped[str]
+    name: Mapped[str]
+    source: Mapped[str]
+    place: Mapped[str]
+    content: Mapped[str | None]
+    base_id: Mapped[str | None] = mapped_column(ForeignKey("version.id"), index=True)
+    phase: Mapped[str]
+    message: Mapped[str] = mapped_column(server_default="")
+    version_id: Mapped[str | None] = mapped_column(ForeignKey("version.id"), index=True)
+    created_at: Mapped[float]
+    finished_at: Mapped[float | None]
+
+
+class Job(Table):
+    """Work for a worker: prepare, aggregate, merge, evaluate, chart, export, import, download.
+
+    `key` makes it unique; the lease says who is at it. `subject` is whose model an evaluation is of, which import it
+    carries out, or which version it writes in which layout; those two belong to no run.
     Of its `attempts` so many ended in `errors`; in the others it was done, or the worker died.
     """
 
@@ -314,7 +361,7 @@ class Job(Table):
     id: Mapped[str] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(unique=True)
     kind: Mapped[str]
-    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), index=True)
+    run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id"), index=True)
     round: Mapped[int]
     subject: Mapped[str] = mapped_column(server_default="")
     status: Mapped[str] = mapped_column(index=True)
@@ -325,6 +372,23 @@ class Job(Table):
     error: Mapped[str | None]
     created_at: Mapped[float]
     finished_at: Mapped[float | None]
+
+    @property
+    def run(self) -> str:
+        """The run that it belongs to; only for kinds that belong to one."""
+        assert self.run_id is not None, f"job '{self.key}' belongs to no run"  # noqa: S101
+        return self.run_id
+
+
+class Process(Table):
+    """A worker or evaluator, called HOST-PROCESS as in its jobs, and when it was seen last. `pool` is what it does."""
+
+    __tablename__ = "process"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    pool: Mapped[str]
+    version: Mapped[str]
+    started_at: Mapped[float]
+    seen_at: Mapped[float]
 
 
 class Event(Table):

@@ -15,7 +15,7 @@ from fedflow.server.errors import Conflict, Forbidden, Unprocessable
 from fedflow.server.pages import browser
 from fedflow.server.pages.entry import HASHING, MOST_AT_ONCE
 from fedflow.server.pages.faults import beside
-from fedflow.server.services import accounts, directory
+from fedflow.server.services import accounts, directory, letters, own_data
 from fedflow.web import languages
 from fedflow.web.states import State
 
@@ -60,10 +60,19 @@ def changes_address() -> AnyResponse:
     email, password = request.form.get("email", ""), request.form.get("password", "")
     try:
         with TRANSFERS.held(HASHING, MOST_AT_ONCE):
-            accounts.change_email(current.store(), current.caller(), password, email)
+            accounts.change_email(current.store(), current.caller(), password, email, _letter_in())
     except (Unprocessable, Forbidden, Conflict) as error:
         return _profile({"email": email}, beside(error, "password"))
     flash(gettext("You sign in with %(email)s from now on.", email=email.strip().lower()), State.DONE)
+    return redirect(url_for("pages.account.profile"), 303)
+
+
+@blueprint.post("/account/address/letter")
+def asks_for_letter() -> AnyResponse:
+    """Have the link sent once more with which the address is confirmed."""
+    if (locale := _letter_in()) is not None:
+        letters.ask_to_confirm(current.store(), current.caller().id, locale)
+    flash(gettext("A letter with a link is on its way."), State.DONE)
     return redirect(url_for("pages.account.profile"), 303)
 
 
@@ -76,7 +85,7 @@ def data() -> Response:
 @blueprint.get("/account/data.json")
 def exported() -> Response:
     """All of it as a file."""
-    told = accounts.export(current.store(), current.caller())
+    told = own_data.export(current.store(), current.caller())
     answer = Response(json.dumps(told, indent=2, ensure_ascii=False, default=str) + "\n", mimetype="application/json")
     answer.headers["Content-Disposition"] = 'attachment; filename="fedflow-account.json"'
     answer.headers["Cache-Control"] = "no-store"
@@ -95,6 +104,11 @@ def deletes() -> AnyResponse:
     return browser.let_out(redirect(url_for("pages.entry.sign_in_page"), 303))
 
 
+def _letter_in() -> str | None:
+    """The language of a letter to the reader; None where none is sent."""
+    return str(get_locale()) if current.settings().sends_letters else None
+
+
 def _profile(values: dict[str, str] | None = None, faults: dict[str, list[str]] | None = None) -> Response:
     found = directory.account(current.store(), current.caller().id)
     signed_in = browser.signed_in()
@@ -103,6 +117,7 @@ def _profile(values: dict[str, str] | None = None, faults: dict[str, list[str]] 
         "pages/account.html",
         status=422 if faults else 200,
         account=found,
+        sends=current.settings().sends_letters,
         tabs=tabs("pages.account.profile"),
         values={**kept, **(values or {})},
         faults=faults or {},

@@ -41,7 +41,7 @@ def set_up(app: Flask) -> None:
     app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
     app.session_interface = FlashCookie()
     app.jinja_env.globals["csrf_token"] = guard
-    app.jinja_env.globals["asks_password"] = lambda: sign_in.has_password(current.store(), current.caller())
+    app.jinja_env.globals["asks_password"] = asks_password
     app.after_request(_keep_guard)
 
 
@@ -62,6 +62,13 @@ def signed_in() -> SignedIn | None:
         g.signed_in = sign_in.who(current.store(), cookie, request.remote_addr or "") if cookie else None
     found: SignedIn | None = g.signed_in
     return found
+
+
+def asks_password() -> bool:
+    """Whether the reader has a password to confirm things with; looked up once a request."""
+    if "asks_password" not in g:
+        g.asks_password = sign_in.has_password(current.store(), current.caller())
+    return bool(g.asks_password)
 
 
 def language() -> str | None:

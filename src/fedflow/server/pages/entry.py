@@ -7,16 +7,16 @@ import json
 
 from cryptography.fernet import Fernet, InvalidToken
 from flask import Blueprint, Response, flash, redirect, request, url_for
-from flask_babel import gettext
+from flask_babel import get_locale, gettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
-from fedflow.server.api import current
+from fedflow.server.api import current, limits
 from fedflow.server.api.slots import TRANSFERS
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unauthorised, Unprocessable
 from fedflow.server.pages import browser
 from fedflow.server.pages.faults import beside, said
-from fedflow.server.services import accounts, invitations, passwords, sign_in
+from fedflow.server.services import accounts, invitations, letters, passwords, sign_in
 from fedflow.server.services.identity import secret_hash
 from fedflow.server.services.sign_in import NeedsCode
 from fedflow.web.kit import is_own_path
@@ -81,7 +81,13 @@ def signs_out() -> AnyResponse:
 @blueprint.get("/forgotten")
 def forgotten() -> Response:
     """What to do without one's password; the same for everybody."""
-    return web.page("pages/forgotten.html")
+    return web.page("pages/forgotten.html", sends=current.settings().sends_letters)
+
+
+@blueprint.post("/forgotten")
+def asks_for_link() -> Response:
+    """Have a link sent to an address; what is answered says nothing of who has it."""
+    return _asked("password")
 
 
 @blueprint.get("/register")
@@ -93,9 +99,9 @@ def registration() -> Response:
 
 @blueprint.post("/register")
 def registers() -> AnyResponse:
-    """Make an account, and sign it in."""
+    """Make an account, and sign it in; where letters are sent, send the address a link with which it is made."""
     _check_open()
-    return _made(None)
+    return _asked("register") if current.settings().sends_letters else _made(None)
 
 
 @blueprint.get("/invitation/<code>")
@@ -188,6 +194,25 @@ def _cipher() -> Fernet:
     return Fernet(base64.urlsafe_b64encode(current.store().key("sign-in step")))
 
 
+def _asked(kind: letters.Kind) -> Response:
+    """Write the letter, to whatever address was typed; the worker looks who has it."""
+    if not current.settings().sends_letters:
+        raise NotFound("there is nothing at this address; see /openapi for what there is")
+    typed = request.form.get("email", "")
+    try:
+        email = accounts.checked_email(typed)
+    except Unprocessable as error:
+        template = "pages/forgotten.html" if kind == "password" else "pages/register.html"
+        return web.page(template, status=422, values={"email": typed}, faults=beside(error), sends=True)
+    try:
+        limits.limits().take(limits.LETTERS, secret_hash(email))
+    except limits.TooOften:
+        pass  # the same answer: it says nothing of who asked before
+    else:
+        letters.ask(current.store(), kind, email, str(get_locale()))
+    return web.page("pages/letter_sent.html", email=email, kind=kind)
+
+
 def _signed_in(first: dict[str, str], code: str = "") -> str:
     store, address, agent = current.store(), request.remote_addr or "", request.headers.get("User-Agent", "")
     if "person" in first:
@@ -202,10 +227,12 @@ def _made(code: str | None) -> AnyResponse:
     store, address = current.store(), request.remote_addr or ""
     try:
         with TRANSFERS.held(HASHING, MOST_AT_ONCE):
-            accounts.register(store, sent["name"], sent["email"], sent["password"], code, address)
+            person = accounts.register(store, sent["name"], sent["email"], sent["password"], code, address)
     except (Unprocessable, Conflict, Forbidden) as error:
         faults = beside(error, "email")
         return _register_form(sent, faults) if code is None else _invitation_form(code, sent, faults)
+    if current.settings().sends_letters:
+        letters.ask_to_confirm(store, person, str(get_locale()))
     flash(gettext("Welcome to FedFlow, %(name)s.", name=" ".join(sent["name"].split())), State.DONE)
     return browser.let_in(redirect("/", 303), _signed_in(sent))
 
@@ -217,6 +244,7 @@ def _register_form(values: dict[str, str], faults: dict[str, list[str]]) -> Resp
         values=_shown(values),
         faults=faults,
         fewest=passwords.FEWEST,
+        sends=current.settings().sends_letters,
     )
 
 

@@ -9,11 +9,30 @@ from flask_babel import LazyString, gettext, lazy_gettext
 
 from fedflow import web
 from fedflow.server.pages.words import ROLES
+from fedflow.server.services.tryout_request import TryoutRequest
 
 PAGES = ("pages.", "web.")
 """How the endpoints of pages begin."""
 
-FIELDS = frozenset({"name", "email", "password", "code", "member", "role", "life", "max_examples", "scopes", "locale"})
+FIELDS = frozenset(
+    {
+        "name",
+        "email",
+        "password",
+        "code",
+        "member",
+        "role",
+        "life",
+        "max_examples",
+        "scopes",
+        "locale",
+        "tag",
+        "place",
+        "kind",
+        "base",
+    }
+    | TryoutRequest.model_fields.keys()
+)
 """What a service names in front of its sentence where the fault is one field's."""
 
 TITLES = {
@@ -44,6 +63,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "the server's database does not answer; try again in a moment": lazy_gettext(
         "The server's database does not answer. Try again in a moment."
     ),
+    "the server's store does not answer; try again in a moment": lazy_gettext(
+        "The server's store of files does not answer. Try again in a moment."
+    ),
     "the server's disk is full; its coordinator must free space, then try again": lazy_gettext(
         "The server's disk is full. An administrator has to free space; then try again."
     ),
@@ -53,6 +75,9 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "{most} transfers are under way already, which is all there may be; end one first": lazy_gettext(
         "Too many people are coming in at this moment. Try again in a few seconds."
+    ),
+    "too many requests came from you; wait {seconds} seconds, and try again": lazy_gettext(
+        "Too many requests came from you. Wait %(seconds)s seconds, and try again."
     ),
     "you are signed out; sign in, and send it again": lazy_gettext(
         "Nothing was changed. Sign in, go back, and send it again."
@@ -178,6 +203,10 @@ SENTENCES: dict[str, str | LazyString] = {
         "The federation's rule allows at most %(most)s devices of one member, and “%(member)s” has %(count)s. Ask its "
         "coordinator to revoke one or to change the rule."
     ),
+    "the job was not given up; it is done, or will be": lazy_gettext("This job is done, or will be."),
+    "a run waits for this job; go on with the run on its page": lazy_gettext(
+        "A run waits for this job. Go on with the run on its page."
+    ),
     "goes with a federation": lazy_gettext("Choose one of the list."),
     "only an administrator of the server may invite another one": lazy_gettext(
         "Only an administrator of the server may invite another one."
@@ -232,6 +261,32 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "this link was used, has expired or is incomplete; ask for another": lazy_gettext(
         "This link was used, has expired or is incomplete. Ask for another."
+    ),
+    "release '{tag}' was withdrawn; try a newer one": lazy_gettext(
+        "Release %(tag)s was withdrawn: it shall be used no more. Try a newer one."
+    ),
+    "release '{tag}' names no base model that it could be drawn with": lazy_gettext(
+        "Release %(tag)s names no base model that pictures could be drawn with."
+    ),
+    "release '{tag}' gave out no file that pictures can be drawn with": lazy_gettext(
+        "Release %(tag)s gave out no file that pictures can be drawn with."
+    ),
+    "{asked} are asked for, and at most {most} are allowed on this server": lazy_gettext(
+        "At most %(most)s on this server."
+    ),
+    "you have {most} try-outs waiting or being drawn, which is all that one person may have; wait until one is done, "
+    "or cancel one": lazy_gettext(
+        "You have %(most)s try-outs waiting or being drawn, which is all that one person may have. Wait until one is "
+        "done, or cancel one."
+    ),
+    "{left} pictures are left of the {most} that one person may draw in 24 hours, and {asked} are asked for; ask for "
+    "fewer, or come back later": lazy_gettext(
+        "Of the %(most)s pictures that one person may have in 24 hours, %(left)s are left, and you ask for %(asked)s. "
+        "Ask for fewer, or come back later."
+    ),
+    "this try-out is over already; there is nothing to cancel": lazy_gettext("It is over already."),
+    "this try-out is {status}; only one that failed or was cancelled is drawn again": lazy_gettext(
+        "Only a try-out that failed or was cancelled is drawn again."
     ),
 }
 """What a service says, and what the page says of it. The service's words are the API's, and English."""

@@ -85,11 +85,13 @@ def head(federation_id: str, here: str) -> dict[str, Any]:
     """What the pages of one federation share: its name, the reader's role there, the tabs."""
     belonging = next(each for each in places.belongings() if each.federation_id == federation_id)
     coordinates = roles.is_at_least(belonging.role, "coordinator")
+    takes_part = roles.is_at_least(belonging.role, "participant")
     parts = [
         ("pages.federations.one", gettext("Members")),
         ("pages.federations.devices", gettext("Devices")),
         *([("pages.joining.codes", gettext("Join codes"))] if coordinates else []),
         ("pages.policies.rules", gettext("Rules")),
+        *([("pages.imports.listed", gettext("Imports"))] if takes_part else []),
         ("pages.people.team", gettext("People and invitations")),
     ]
     return {

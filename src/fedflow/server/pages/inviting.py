@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response, flash, redirect, request, url_for
-from flask_babel import gettext
+from flask_babel import get_locale, gettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
@@ -33,7 +33,13 @@ def invites_here() -> Response:
     sent = last_values(request.form)
     try:
         code = invitations.make(
-            current.store(), current.caller(), None, None, email=_email(sent), is_admin=sent.get("is_admin") == "on"
+            current.store(),
+            current.caller(),
+            None,
+            None,
+            email=_email(sent),
+            is_admin=sent.get("is_admin") == "on",
+            letter_in=_letter_in(),
         )
     except Unprocessable as error:
         return web.page("pages/invite_here.html", status=422, values=sent, faults=beside(error))
@@ -64,7 +70,13 @@ def invites(federation_id: str) -> Response:
             raise Unprocessable("role: goes with a federation")
         member = sent.get("member", "").strip() or None
         code = invitations.make(
-            current.store(), current.caller(), federation_id, given, email=_email(sent), member=member
+            current.store(),
+            current.caller(),
+            federation_id,
+            given,
+            email=_email(sent),
+            member=member,
+            letter_in=_letter_in(),
         )
     except (Unprocessable, Forbidden) as error:
         return _form(federation_id, sent, beside(error, "role"))
@@ -85,6 +97,11 @@ def _email(sent: dict[str, str]) -> str | None:
     return accounts.checked_email(given) if given else None
 
 
+def _letter_in() -> str | None:
+    """The language of the letter that brings the invitation: its sender's; None where none is sent."""
+    return str(get_locale()) if current.settings().sends_letters else None
+
+
 def _form(federation_id: str, values: dict[str, str], faults: dict[str, list[str]]) -> Response:
     belonging = next(each for each in places.belongings() if each.federation_id == federation_id)
     return web.page(
@@ -103,6 +120,7 @@ def _made(code: str, back: str, again: str, sent: dict[str, str]) -> Response:
         "pages/invited.html",
         link=browser.address() + url_for("pages.entry.invitation", code=code),
         email=sent.get("email", "").strip(),
+        sends=current.settings().sends_letters,
         days=int(invitations.LIFE_S / DAY_S),
         back=back,
         again=again,

@@ -1,52 +1,50 @@
-"""The first page: what waits for the reader, and their federations with the newest runs of each."""
+"""The first page: what waits for the reader, what runs, and their federations with the newest runs of each."""
 
 from __future__ import annotations
 
 from flask import Blueprint, Response
 
 from fedflow import web
-from fedflow.federation.rounds import Status
 from fedflow.server.api import current
-from fedflow.server.pages import browser, places
-from fedflow.server.pages.words import STATUSES
+from fedflow.server.pages import places, run_words
+from fedflow.server.services import members, roles
 from fedflow.server.services import overview as service
-from fedflow.server.services import roles
-from fedflow.web.states import State
 
 blueprint = Blueprint("overview", __name__)
 
-STATES = {
-    Status.PREPARING: State.WAITING,
-    Status.RUNNING: State.RUNNING,
-    Status.PAUSED: State.WAITING,
-    Status.FAILED: State.FAILED,
-    Status.STOPPED: State.REFUSED,
-    Status.DONE: State.DONE,
-}
+MOST_FEDERATIONS = 12
 
 
 @blueprint.get("/")
 def overview() -> Response:
     """What waits, and how it is going."""
     store, belongings = current.store(), places.belongings()
-    identifiers = [each.federation_id for each in belongings]
-    newest, members = service.newest_runs(store, identifiers), service.members_of(store, identifiers)
+    shown = belongings[:MOST_FEDERATIONS]
+    identifiers = [each.federation_id for each in shown]
+    newest, summaries = service.newest_runs(store, identifiers), members.summaries(store, identifiers)
+    coordinated = {each.federation_id for each in belongings if roles.is_at_least(each.role, "coordinator")}
+    stuck = service.stuck_runs(store, belongings)
     return web.page(
         "pages/overview.html",
         asked=service.asked(store, belongings),
-        stuck=service.stuck_runs(store, belongings),
+        refused=service.refused(store, belongings),
+        lacking=service.without_machine(store, belongings),
+        stuck=[run for run in stuck if run.federation_id in coordinated],
+        others_stuck=[run for run in stuck if run.federation_id not in coordinated],
+        under_way=service.under_way(store, [each.federation_id for each in belongings]),
         federations=[
             {
                 "id": each.federation_id,
                 "name": each.federation,
                 "role": each.role,
                 "runs": newest.get(each.federation_id, []),
-                "members": members.get(each.federation_id, 0),
-                "plans": roles.is_at_least(each.role, "coordinator"),
+                "members": summaries[each.federation_id].members,
+                "there": summaries[each.federation_id].there,
+                "plans": each.federation_id in coordinated,
             }
-            for each in belongings
+            for each in shown
         ],
-        states=STATES,
-        statuses=STATUSES,
-        address=browser.address(),
+        more=len(belongings) - len(shown),
+        is_admin=current.caller().is_admin,
+        run_words=run_words,
     )

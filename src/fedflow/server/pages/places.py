@@ -28,6 +28,7 @@ def rail() -> list[web.Item]:
         web.Item(gettext("Overview"), url_for("pages.overview.overview")),
         web.Item(gettext("Federations"), url_for("pages.federations.listed")),
         web.Item(gettext("Runs"), url_for("pages.runs.listed")),
+        web.Item(gettext("Models"), url_for("pages.models.listed")),
     ]
     people, audit = (
         _first("pages.people.everybody", "pages.people.team", "viewer"),
@@ -37,6 +38,8 @@ def rail() -> list[web.Item]:
         items.append(web.Item(gettext("People"), people))
     if audit is not None:
         items.append(web.Item(gettext("Audit"), audit))
+    if current.caller().is_admin:
+        items.append(web.Item(gettext("System"), url_for("pages.system.system")))
     return items
 
 

@@ -64,7 +64,7 @@ def links() -> AnyResponse:
     store, caller = current.store(), current.caller()
     try:
         with TRANSFERS.held(HASHING, MOST_AT_ONCE):
-            sign_in.confirm(store, caller, request.form.get("password", ""))
+            sign_in.confirm(store, caller, request.form.get("link", ""))
     except Forbidden as error:
         return security.page(beside(error, "link"))
     with TRANSFERS.held(ASKING, MOST_ASKING):
@@ -77,7 +77,7 @@ def unlinks(identity_id: str) -> AnyResponse:
     """Let the identity no longer sign the reader in."""
     try:
         with TRANSFERS.held(HASHING, MOST_AT_ONCE):
-            identities.unlink(current.store(), current.caller(), request.form.get("password", ""), identity_id)
+            identities.unlink(current.store(), current.caller(), request.form.get("unlink", ""), identity_id)
     except Forbidden as error:
         return security.page(beside(error, "unlink"))
     except Conflict as error:

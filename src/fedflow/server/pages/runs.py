@@ -52,7 +52,7 @@ def listed() -> Response:
 def run(run_id: str) -> Response:
     """One run as it is now; the part that moves alone where the page asks for it."""
     store, caller = current.store(), current.caller()
-    view = run_view.view(store, run_id)
+    view = run_view.view(store, run_id, caller)
     measured = scores.listed(store, caller, run_id)
     may_change = roles.is_at_least(roles.role_in(store, caller, view.federation_id), "coordinator")
     return web.page(

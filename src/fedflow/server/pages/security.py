@@ -12,7 +12,7 @@ from fedflow import web
 from fedflow.server.api import current
 from fedflow.server.api.slots import TRANSFERS
 from fedflow.server.errors import Forbidden, Unprocessable
-from fedflow.server.pages import agents
+from fedflow.server.pages import agents, browser
 from fedflow.server.pages.account import tabs
 from fedflow.server.pages.entry import HASHING, MOST_AT_ONCE
 from fedflow.server.pages.faults import beside
@@ -39,7 +39,8 @@ def changes_password() -> AnyResponse:
         return page(beside(error, "old"))
     except Unprocessable as error:
         return page({"new": beside(error)["password"]})
-    return _done(gettext("Your password is changed, and your other browsers are signed out."))
+    answer = _done(gettext("Your password is changed, and your other browsers are signed out."))
+    return browser.let_in(answer, sign_in.renew(current.store(), current.caller()))
 
 
 @blueprint.post("/account/second-factor")
@@ -64,7 +65,8 @@ def confirms() -> AnyResponse:
         codes = second_factor.confirm(current.store(), current.caller(), request.form.get("code", ""))
     except Unprocessable as error:
         return _device(beside(error))
-    return web.page("pages/recovery.html", codes=codes)
+    answer = web.page("pages/recovery.html", codes=codes)
+    return browser.let_in(answer, sign_in.renew(current.store(), current.caller()))
 
 
 @blueprint.post("/account/second-factor/off")
@@ -123,7 +125,7 @@ def page(faults: dict[str, list[str]]) -> Response:
         tabs=tabs("pages.security.overview"),
         browsers=browsers,
         is_on=second_factor.is_on(store, caller),
-        has_password=sign_in.has_password(store, caller),
+        has_password=browser.asks_password(),
         provider=current.settings().provider_name,
         identities=identities.linked(store, caller),
         faults=faults,

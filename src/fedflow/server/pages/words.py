@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from flask_babel import LazyString, lazy_gettext
 
+from fedflow.web.states import State
+
 ROLES: dict[str, LazyString] = {
     "viewer": lazy_gettext("viewer"),
     "participant": lazy_gettext("participant"),
@@ -27,15 +29,41 @@ SCOPES: dict[str, LazyString] = {
     "account": lazy_gettext("Your own account"),
 }
 
-STATUSES: dict[str, LazyString] = {
-    "preparing": lazy_gettext("Preparing"),
-    "running": lazy_gettext("Running"),
-    "paused": lazy_gettext("Paused"),
-    "failed": lazy_gettext("Failed"),
-    "stopped": lazy_gettext("Stopped"),
-    "done": lazy_gettext("Done"),
+KINDS: dict[str, LazyString] = {"model": lazy_gettext("model"), "adapter": lazy_gettext("adapter")}
+
+VISIBILITIES: dict[str, LazyString] = {
+    "private": lazy_gettext("its owner alone"),
+    "federation": lazy_gettext("its federation"),
+    "public": lazy_gettext("everybody on this server"),
 }
-"""What a run is doing."""
+"""Who sees a model or adapter."""
+
+LAYOUTS: dict[str, tuple[LazyString, LazyString]] = {
+    "diffusers": (lazy_gettext("Adapter for diffusers"), lazy_gettext("For diffusers and PEFT.")),
+    "kohya": (lazy_gettext("Adapter for ComfyUI"), lazy_gettext("For ComfyUI, A1111 and InvokeAI.")),
+    "unet": (lazy_gettext("Weights of the UNet"), lazy_gettext("For diffusers, on the same base model.")),
+    "merged": (lazy_gettext("Whole model, a folder"), lazy_gettext("For diffusers, as .zip.")),
+    "checkpoint": (lazy_gettext("Whole model, one file"), lazy_gettext("For ComfyUI, A1111 and InvokeAI.")),
+}
+"""What a file's layout is called, and what opens it."""
+
+SOURCES: dict[str, LazyString] = {
+    "upload": lazy_gettext("a file"),
+    "hub": lazy_gettext("the model hub"),
+    "folder": lazy_gettext("the server's folder"),
+    "machine": lazy_gettext("the server's machine"),
+}
+"""Where an import comes from."""
+
+PHASES: dict[str, tuple[LazyString, State]] = {
+    "waiting": (lazy_gettext("Waits for a worker"), State.WAITING),
+    "fetching": (lazy_gettext("Being fetched"), State.RUNNING),
+    "checking": (lazy_gettext("Being checked"), State.RUNNING),
+    "storing": (lazy_gettext("Being stored"), State.RUNNING),
+    "done": (lazy_gettext("Here"), State.DONE),
+    "failed": (lazy_gettext("Failed"), State.FAILED),
+}
+"""How far an import is."""
 
 CONSENTS: dict[str, LazyString] = {
     "asked": lazy_gettext("asked"),
@@ -62,7 +90,9 @@ ACTIONS: dict[str, LazyString] = {
     "description changed": lazy_gettext("changed what is said of a model or adapter"),
     "device joined": lazy_gettext("joined with a device"),
     "device revoked": lazy_gettext("shut a device out"),
+    "download asked for": lazy_gettext("had a version written for download"),
     "federation made": lazy_gettext("made the federation"),
+    "import asked for": lazy_gettext("brought in a model or adapter"),
     "identity linked": lazy_gettext("linked an identity to sign in with"),
     "identity unlinked": lazy_gettext("unlinked an identity"),
     "invitation taken up": lazy_gettext("took up an invitation"),
@@ -70,6 +100,7 @@ ACTIONS: dict[str, LazyString] = {
     "invited": lazy_gettext("invited somebody"),
     "join code made": lazy_gettext("made a join code"),
     "join code withdrawn": lazy_gettext("withdrew a join code"),
+    "job tried again": lazy_gettext("tried a job of the server again"),
     "link to set address made": lazy_gettext("made a link to confirm an address"),
     "link to set password made": lazy_gettext("made a link to set a password"),
     "member removed": lazy_gettext("removed a member"),
@@ -91,6 +122,10 @@ ACTIONS: dict[str, LazyString] = {
     "signed out": lazy_gettext("signed out"),
     "token made": lazy_gettext("made an API token"),
     "token revoked": lazy_gettext("revoked an API token"),
+    "try-out asked for": lazy_gettext("asked for a try-out"),
+    "try-out cancelled": lazy_gettext("cancelled a try-out"),
+    "try-out deleted": lazy_gettext("deleted a try-out"),
+    "try-out tried again": lazy_gettext("had a try-out drawn again"),
     "version deleted": lazy_gettext("took out a version"),
     "withdrawn": lazy_gettext("withdrew a release"),
 }
@@ -104,6 +139,10 @@ FACTS: dict[str, LazyString] = {
     "device": lazy_gettext("device"),
     "email": lazy_gettext("address"),
     "files": lazy_gettext("files"),
+    "kind": lazy_gettext("kind"),
+    "layout": lazy_gettext("layout"),
+    "place": lazy_gettext("from where"),
+    "source": lazy_gettext("brought by"),
     "is_admin": lazy_gettext("administrator of the server"),
     "licence": lazy_gettext("licence"),
     "max_examples": lazy_gettext("most examples"),
@@ -112,6 +151,7 @@ FACTS: dict[str, LazyString] = {
     "num_examples": lazy_gettext("examples"),
     "number": lazy_gettext("number"),
     "provider": lazy_gettext("provider"),
+    "pictures": lazy_gettext("pictures"),
     "reason": lazy_gettext("reason"),
     "role": lazy_gettext("role"),
     "round": lazy_gettext("round"),

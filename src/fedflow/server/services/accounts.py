@@ -1,35 +1,33 @@
-"""People's accounts: made by invitation or registration, changed, exported, closed."""
+"""People's accounts: made by invitation or registration, changed, closed."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from fedflow.server.database.people import (
-    AuditEntry,
     Departure,
     Identity,
     Invitation,
+    Letter,
     Link,
     Person,
     PersonToken,
     Role,
-    SignIn,
 )
 from fedflow.server.database.tables import Federation
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
-from fedflow.server.services import audit, invitations, links, passwords, sign_in
+from fedflow.server.services import audit, invitations, letters, links, passwords, sign_in, tryouts
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import FIRST, Caller
 from fedflow.server.store import Store
 
 LONGEST_NAME = 80
 LOCALES = ("en", "uk")
-MOST_ENTRIES = 10_000
 
 
 def register(store: Store, name: str, email: str, password: str, code: str | None, address: str) -> str:
@@ -103,6 +101,9 @@ def change_password(store: Store, caller: Caller, old: str, new: str) -> None:
 def reset_password(store: Store, code: str, new: str, address: str) -> None:
     """Set a password by a link that an administrator, or the server by e-mail, gave; all browsers are signed out.
 
+    A link that came by e-mail confirms the address. Where nobody had confirmed it before, somebody else may have made
+    the account: what else lets them in (identities, tokens, a second factor) ends too.
+
     Raises NotFound for a link that is unknown, used or over.
     """
     with store.begin() as session:
@@ -110,12 +111,20 @@ def reset_password(store: Store, code: str, new: str, address: str) -> None:
         person = session.get_one(Person, link.person_id, with_for_update=True)
         _set_password(session, person, new)
         sign_in.end_all(session, person.id)
+        if link.about and link.about == person.email and person.confirmed_at is None:
+            person.confirmed_at = store.clock()
+            person.totp, person.totp_at, person.recovery = None, None, []
+            session.execute(delete(Identity).where(Identity.person_id == person.id))
+            own = (PersonToken.person_id == person.id, PersonToken.revoked_at.is_(None))
+            session.execute(update(PersonToken).where(*own).values(revoked_at=store.clock()))
         caller = Caller("person", person.id, name=person.name, via="link", address=address)
         audit.record(session, store, caller, "password set by link", "person", person.id)
 
 
-def change_email(store: Store, caller: Caller, password: str, email: str) -> None:
+def change_email(store: Store, caller: Caller, password: str, email: str, letter_in: str | None = None) -> None:
     """Sign in with another address from now on; it is not confirmed yet.
+
+    letter_in: language of the letter with which it is confirmed; None writes none.
 
     Raises Unprocessable where it is none, Forbidden where the password is wrong, Conflict where it has an account.
     """
@@ -127,6 +136,8 @@ def change_email(store: Store, caller: Caller, password: str, email: str) -> Non
             person.email, person.confirmed_at = known_as, None
             session.execute(delete(Link).where(Link.person_id == caller.id))
             session.flush()
+            if letter_in is not None:
+                letters.write(session, store, "address", known_as, letter_in, caller.id)
             audit.record(session, store, caller, "address changed", "person", caller.id)
     except IntegrityError:
         raise Conflict("email: another account has this address") from None
@@ -179,7 +190,7 @@ def make_admin(store: Store, caller: Caller, person_id: str, *, is_admin: bool) 
 
 
 def delete_account(store: Store, caller: Caller, password: str) -> None:
-    """Close the caller's account for good: name, address, password, roles, browsers and tokens go.
+    """Close the caller's account for good: name, address, password, roles, browsers, tokens, open invitations go.
 
     What they did stays in the audit log under their identifier, and what their federations made stays with these.
 
@@ -204,8 +215,12 @@ def delete_account(store: Store, caller: Caller, password: str) -> None:
         )
         person.recovery, person.locale = [], None
         sign_in.end_all(session, caller.id)
-        for table in (Role, Link, Identity, Departure):
+        for table in (Role, Link, Identity, Departure, Letter):
             session.execute(delete(table).where(table.person_id == caller.id))
+        tryouts.forget(session, caller.id)
+        sent = (Invitation.created_by == caller.id, Invitation.used_at.is_(None))
+        session.execute(delete(Invitation).where(*sent))
+        session.execute(update(Invitation).where(Invitation.used_by == caller.id).values(email=None))
         for token in session.scalars(select(PersonToken).where(PersonToken.person_id == caller.id)):
             token.revoked_at, token.name = token.revoked_at or store.clock(), ""
         audit.record(session, store, caller, "account closed", "person", caller.id)
@@ -230,46 +245,6 @@ def _check_admins(session: Session) -> None:
     query = select(Person.id).where(Person.is_admin, Person.deleted_at.is_(None), Person.disabled_at.is_(None))
     if session.scalar(query.limit(1)) is None:
         raise Conflict("the server would be left without an administrator; make somebody else one first")
-
-
-def export(store: Store, caller: Caller) -> dict[str, Any]:
-    """Everything that the server holds of the caller, as JSON: account, roles, browsers, tokens, what they did."""
-    with store.read() as session:
-        person = session.get_one(Person, caller.id)
-        roles = session.execute(
-            select(Federation.name, Role.role, Role.created_at)
-            .join(Federation, Federation.id == Role.federation_id)
-            .where(Role.person_id == caller.id)
-        )
-        browsers = session.scalars(select(SignIn).where(SignIn.person_id == caller.id))
-        tokens = session.scalars(select(PersonToken).where(PersonToken.person_id == caller.id))
-        sent = session.scalars(select(Invitation).where(Invitation.created_by == caller.id))
-        done = select(AuditEntry).where(AuditEntry.actor_id == caller.id).order_by(AuditEntry.number.desc())
-        return {
-            "account": {
-                "id": person.id,
-                "name": person.name,
-                "email": person.email,
-                "language": person.locale,
-                "made_at": person.created_at,
-                "second_factor": person.totp_at is not None,
-                "administrator": person.is_admin,
-            },
-            "roles": [{"federation": name, "role": role, "since": since} for name, role, since in roles],
-            "sign_ins": [
-                {"browser": row.agent, "address": row.address, "from": row.created_at, "seen": row.seen_at}
-                for row in browsers
-            ],
-            "tokens": [
-                {"name": row.name, "scopes": row.scopes, "made_at": row.created_at, "expires_at": row.expires_at}
-                for row in tokens
-            ],
-            "invitations": [{"email": row.email, "role": row.role, "made_at": row.created_at} for row in sent],
-            "actions": [
-                {"at": row.at, "action": row.action, "from": row.address, "facts": row.facts}
-                for row in session.scalars(done.limit(MOST_ENTRIES))
-            ],
-        }
 
 
 def checked_name(name: str) -> str:

@@ -100,6 +100,20 @@ def listed(
         return list(session.scalars(query.order_by(AuditEntry.number.desc()).limit(limit)))
 
 
+def is_sealed(store: Store, key: bytes | None = None) -> bool:
+    """Whether the log has entries; where `key` is given, whether it is the key of its head or of its last entry."""
+    query = select(AuditEntry).order_by(AuditEntry.number.desc()).limit(2)
+    with store.read() as session:
+        head = session.scalars(select(AuditHead).where(AuditHead.id == HEAD)).one()
+        if key is None or head.entries == 0:
+            return head.entries > 0
+        if hmac.compare_digest(head.seal, _seal(key, head)):
+            return True
+        last = session.scalars(query).all()
+    previous = last[1].hash if len(last) > 1 else ""
+    return bool(last) and hmac.compare_digest(last[0].hash, _hash(key, last[0], previous))
+
+
 def verify(store: Store) -> Verified:
     """Look at every entry and the head. Nothing is changed."""
     key = store.key("audit")

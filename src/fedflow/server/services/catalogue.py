@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import ColumnElement, and_, or_, select, true
+from sqlalchemy import ColumnElement, and_, or_, select, true, update
 from sqlalchemy.orm import Session, aliased
 
 from fedflow.federation.rounds import Status
+from fedflow.plan import REGISTRY
 from fedflow.server.database.people import RoleName
-from fedflow.server.database.tables import Artifact, Release, Run, Version
+from fedflow.server.database.tables import Artifact, Import, Release, Run, Version
 from fedflow.server.errors import Conflict, Forbidden, NotFound
 from fedflow.server.services import audit, roles
 from fedflow.server.services.identity import Caller
@@ -76,11 +77,16 @@ FOUND_BY: dict[str, Callable[[Session, Caller, str], Artifact]] = {
 """How the model or adapter is found that a part of an address belongs to."""
 
 
-def check(session: Session, caller: Caller, artifact: Artifact, least: RoleName) -> None:
-    """Raise Forbidden where `caller`, who sees the artifact, is neither its owner nor `least` in its federation."""
+def may(session: Session, caller: Caller, artifact: Artifact, least: RoleName) -> bool:
+    """Whether `caller`, who sees the artifact, is its owner or `least` in its federation."""
     if least == "viewer" or (caller.kind == "person" and artifact.owner_id == caller.id):
-        return
-    if not roles.is_at_least(roles.role(session, caller, artifact.federation_id), least):
+        return True
+    return roles.is_at_least(roles.role(session, caller, artifact.federation_id), least)
+
+
+def check(session: Session, caller: Caller, artifact: Artifact, least: RoleName) -> None:
+    """Raise Forbidden where `caller` may not, as `may` says."""
+    if not may(session, caller, artifact, least):
         raise Forbidden(f"this is for the owner of '{artifact.name}' and for a {least} of its federation; ask them")
 
 
@@ -88,6 +94,11 @@ def require(store: Store, caller: Caller, part: str, identifier: str, least: Rol
     """As `roles.require`, of what `artifact_id`, `version_id` or `release_id` in an address names."""
     with store.read() as session:
         check(session, caller, FOUND_BY[part](session, caller, identifier), least)
+
+
+def pin(name: str, number: int) -> str:
+    """What a plan calls a version of a base model."""
+    return f"{REGISTRY}{name}/{number}"
 
 
 def one(store: Store, caller: Caller, artifact_id: str) -> Artifact:
@@ -120,6 +131,8 @@ def delete_version(store: Store, caller: Caller, version_id: str) -> None:
         check(session, caller, artifact, "coordinator")
         _check_unused(session, version, artifact)
         told = {"name": artifact.name, "number": version.number, "content": version.content}
+        for column in (Import.base_id, Import.version_id):  # what was brought in, or not, keeps its line
+            session.execute(update(Import).where(column == version.id).values({column: None}))
         session.delete(version)
         session.flush()
         if session.scalar(select(Version.id).where(Version.artifact_id == artifact.id).limit(1)) is None:
@@ -141,8 +154,18 @@ def _check_unused(session: Session, version: Version, artifact: Artifact) -> Non
     tag = session.scalar(select(Release.tag).where(Release.version_id == version.id).limit(1))
     if tag is not None:
         raise Conflict(f"{what} is released as '{tag}'; what was given out stays, so that others can check it")
+    coming = Import.base_id == version.id, Import.phase.not_in(("done", "failed"))
+    name = session.scalar(select(Import.name).where(*coming).limit(1))
+    if name is not None:
+        raise Conflict(f"the import of '{name}' goes on with {what}; wait until it is done")
     if version.run_id is None:
-        mine = and_(Run.federation_id == artifact.federation_id, Run.base_hash == version.content_hash)
+        mine = and_(
+            Run.federation_id == artifact.federation_id,
+            or_(
+                Run.base_hash == version.content_hash,
+                Run.plan["model"].as_string() == pin(artifact.name, version.number),  # not prepared yet
+            ),
+        )
     else:
         mine = Run.id == version.run_id
     run = session.scalar(select(Run.name).where(mine, Run.status.not_in((Status.DONE, Status.STOPPED))).limit(1))

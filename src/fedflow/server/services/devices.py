@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from fedflow.federation.protocol import Challenged, Joined, JoinRequest, Token, TokenRequest, Told, signed_text
@@ -20,12 +20,22 @@ from fedflow.server.services.federations import locked_federation
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import DEVICE_PREFIX, SERVER, Caller, new_token, secret_hash
 from fedflow.server.services.policies import Policies
-from fedflow.server.store import Sighting, Store
+from fedflow.server.store import MOST_SKEW_S, Sighting, Store
 
 CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O, U
 CODE_GROUPS, GROUP_LETTERS = 4, 4  # 80 bits
 LOOKALIKES = str.maketrans({"O": "0", "I": "1", "L": "1"})
 PUBLIC_KEY_BYTES = 32
+
+SEEN = (
+    update(Device.__table__)  # type: ignore[arg-type]
+    .where(
+        Device.id == bindparam("known"),
+        or_(Device.seen_at <= bindparam("at"), Device.seen_at > bindparam("latest")),
+    )
+    .values(seen_at=bindparam("at"), doing=bindparam("told"))
+)
+"""Another server may have heard of a device since; what is far in the future is of a clock that went back."""
 
 
 def new_code(
@@ -170,9 +180,12 @@ def seen(store: Store, device_id: str, told: Iterable[Told]) -> None:
     """Note that a device has called, and what it does; it is written within seconds, together with others."""
     due = store.sightings.note(device_id, Sighting(store.clock(), {each.run: each.doing for each in told}))
     if due:
+        latest = store.clock() + MOST_SKEW_S
+        rows = [
+            {"known": known, "at": last.at, "latest": latest, "told": last.doing} for known, last in sorted(due.items())
+        ]
         with store.begin() as session:
-            rows = [{"id": known, "seen_at": last.at, "doing": last.doing} for known, last in sorted(due.items())]
-            session.execute(update(Device), rows)
+            session.connection().execute(SEEN, rows)
 
 
 def revoke(store: Store, device_id: str, by: Caller = SERVER) -> None:

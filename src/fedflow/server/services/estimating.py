@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from fedflow.errors import FedFlowError
 from fedflow.federation.estimates import BaseShapes, Estimate, estimate, shapes_of, shapes_of_files
-from fedflow.plan import Plan
+from fedflow.plan import REGISTRY, Plan
 from fedflow.server.database.tables import Artifact, Member, Receipt, RunMember, Version
+from fedflow.server.services import base_models
 from fedflow.server.services.registry import MODEL
 from fedflow.server.store import Store
 
@@ -75,6 +76,8 @@ def estimated(store: Store, federation_id: str, plan: Plan, told: Known) -> Esti
 def _shapes(session: Session, store: Store, federation_id: str, model: str) -> BaseShapes | None:
     if model == STARTER:
         return shapes_of(Path(str(importlib.resources.files("fedflow") / "data" / STARTER)))
+    if model.startswith(REGISTRY):
+        return _listed(store, base_models.content(session, federation_id, model))
     name = PurePath(model).name if PurePath(model).is_absolute() else model
     query = (
         select(Version.content)
@@ -84,8 +87,11 @@ def _shapes(session: Session, store: Store, federation_id: str, model: str) -> B
         .order_by(Version.number.desc())
         .limit(1)
     )
-    content = session.scalar(query)
+    return _listed(store, session.scalar(query))
+
+
+def _listed(store: Store, content: str | None) -> BaseShapes | None:
     if content is None:
         return None
     listed = json.loads(store.blobs.get(content).read_bytes())
-    return shapes_of_files({each["path"]: store.blobs.place(each["sha256"]) for each in listed})
+    return shapes_of_files({each["path"]: store.blobs.local(each["sha256"]) for each in listed})

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from fedflow.errors import StorageError
 from fedflow.server.database.base import Table
 from fedflow.server.database.tables import (
     Artifact,
     File,
+    Import,
     Receipt,
     Refusal,
     Release,
@@ -29,16 +28,15 @@ from fedflow.server.database.tables import (
     Upload,
     Version,
 )
+from fedflow.server.database.tryouts import Tryout
 from fedflow.server.errors import NotFound
-from fedflow.server.services import roles
+from fedflow.server.services import roles, upload_pieces
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
-from fedflow.storage import Blobs, sha256_file, write_atomic
+from fedflow.storage import BlobStore
 
 UNUSED_S = 86_400
 """What nothing refers to is kept this long: a row that refers to it may be on its way."""
-
-CHUNK_BYTES = 1_000_000
 
 
 def put(store: Store, content: bytes | Path, kind: str) -> str:
@@ -46,7 +44,7 @@ def put(store: Store, content: bytes | Path, kind: str) -> str:
 
     Raises StorageError where the disk is full, the store cannot be written, or the file changes meanwhile.
     """
-    digest = store.blobs.put(content) if isinstance(content, bytes) else _copy(store, content)
+    digest = store.blobs.put(content) if isinstance(content, bytes) else store.blobs.copy(content)
     with store.begin() as session:
         record(session, store, digest, kind)
     return digest
@@ -59,11 +57,7 @@ def record(session: Session, store: Store, sha256: str, kind: str) -> None:
     has removed the blob already or leaves it.
     """
     _upsert(session, sha256, kind, store.clock())
-    path = store.blobs.place(sha256)
-    try:
-        size_bytes = path.stat().st_size
-    except FileNotFoundError as error:
-        raise StorageError(f"{path}: blob is missing; send it again") from error
+    size_bytes = store.blobs.size(sha256)
     session.get_one(File, sha256, populate_existing=True).size_bytes = size_bytes
     session.flush()
 
@@ -99,7 +93,7 @@ def path_for(store: Store, caller: Caller, sha256: str) -> Path:
             known = _is_shared(session, theirs, sha256) or _are_features(session, caller, theirs, sha256)
     if not known:
         raise NotFound(f"there is no file {sha256} for this caller")
-    return store.blobs.place(sha256)
+    return store.blobs.local(sha256)
 
 
 def _is_shared(session: Session, federations: list[str], sha256: str) -> bool:
@@ -125,7 +119,7 @@ def collect(store: Store, *, upload_ttl_s: float) -> int:
     """
     before = store.clock() - UNUSED_S
     _adopt_orphans(store, before)
-    removed = 0
+    removed = []
     with store.begin() as session:
         used = set(_used(session, store))
         old = select(File.sha256).where(File.created_at < before)
@@ -134,29 +128,10 @@ def collect(store: Store, *, upload_ttl_s: float) -> int:
                 continue
             gone = delete(File).where(File.sha256 == sha256, File.created_at < before).returning(File.sha256)
             if session.scalar(gone) is not None:
-                store.blobs.place(sha256).unlink(missing_ok=True)
-                removed += 1
+                removed.append(sha256)
+        store.blobs.remove(*removed)  # before the commit: whoever notes one of them anew waits for it
     _collect_uploads(store, store.clock() - upload_ttl_s)
-    return removed
-
-
-def _copy(store: Store, source: Path) -> str:
-    digest = sha256_file(source)
-    target = store.blobs.place(digest)
-    if target.is_file() and sha256_file(target) == digest:
-        return digest
-
-    def copy(file: BinaryIO) -> None:
-        copied = hashlib.sha256()
-        with open(source, "rb") as reading:
-            while chunk := reading.read(CHUNK_BYTES):
-                copied.update(chunk)
-                file.write(chunk)
-        if copied.hexdigest() != digest:
-            raise StorageError(f"{source}: changed while it was copied; try again when nothing writes it")
-
-    write_atomic(target, copy)
-    return digest
+    return len(removed)
 
 
 def _upsert(session: Session, sha256: str, kind: str, now: float) -> None:
@@ -171,7 +146,7 @@ def _insert(session: Session, table: type[Table]) -> postgresql.Insert | sqlite.
 
 
 @lru_cache(maxsize=64)
-def listed(blobs: Blobs, base: str) -> frozenset[str]:
+def listed(blobs: BlobStore, base: str) -> frozenset[str]:
     """The hashes in a base model's list of files; a blob never changes."""
     entries: list[dict[str, Any]] = json.loads(blobs.get(base).read_bytes())
     return frozenset(entry["sha256"] for entry in entries)
@@ -185,14 +160,20 @@ def _used(session: Session, store: Store) -> Iterator[str]:
             yield from listed(store.blobs, base)
     for row in session.execute(select(Round.adapter, Round.residual, Round.merged)):
         yield from _present(row)
-    for content, exports in session.execute(select(Version.content, Version.files)):
+    for content, content_hash, exports in session.execute(select(Version.content, Version.content_hash, Version.files)):
         yield from (content, *exports.values())
+        if content_hash is not None:
+            yield from listed(store.blobs, content)
+    kept = or_(Import.phase != "failed", Import.finished_at > store.clock() - UNUSED_S)
+    yield from _present(session.scalars(select(Import.content).where(kept)))
     for examples in session.scalars(select(Artifact.examples)):
         yield from examples
     for provenance, given_out in session.execute(select(Release.provenance, Release.files)):
         yield from (provenance, *(each["sha256"] for each in given_out.values()))
     for features, gallery in session.execute(select(Score.features, Score.gallery)):
         yield from (features, *gallery)
+    for pictures in session.scalars(select(Tryout.pictures)):
+        yield from pictures
     yield from session.scalars(select(Receipt.sha256))
     yield from _present(session.scalars(select(Refusal.sha256)))
 
@@ -205,22 +186,21 @@ def _adopt_orphans(store: Store, before: float) -> None:
     """Give old blobs without a row, left by a crash between blob and row, one; drop old parts of writes."""
     with store.read() as session:
         known = set(session.scalars(select(File.sha256)))
-    for path in store.blobs.folder.glob("*/*"):
-        written_at = path.stat().st_mtime
-        if path.name in known or written_at >= before:
-            continue
-        if path.name.endswith(".partial"):
-            path.unlink(missing_ok=True)
+    store.blobs.tidy(before)
+    for each in store.blobs.listed():
+        if each.digest in known or each.written_at >= before:
             continue
         with store.begin() as session:
-            if session.get(File, path.name) is None:
-                _upsert(session, path.name, "orphan", written_at)
+            if session.get(File, each.digest) is None:
+                _upsert(session, each.digest, "orphan", each.written_at)
 
 
 def _collect_uploads(store: Store, before: float) -> None:
     with store.begin() as session:
         session.execute(delete(Upload).where(Upload.touched_at < before))
         kept = set(session.scalars(select(Upload.id)))
+    if store.objects is not None:
+        store.objects.remove(upload_pieces.abandoned(store.objects, kept, before))
     for path in (store.folder / "uploads").iterdir():
         if path.stem not in kept and path.stat().st_mtime < before:
             if path.is_dir():

@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from fedflow.server.database.tables import IdempotencyKey
 from fedflow.server.errors import Conflict, UnderWay
 from fedflow.server.services.identifiers import new_id
-from fedflow.server.store import Store
+from fedflow.server.store import MOST_SKEW_S, Store
 
 UNDER_WAY = 0
 """Status of a row whose POST is not answered yet."""
@@ -65,11 +65,11 @@ def claim(store: Store, caller: str, key: str, request_sha256: str) -> Answer | 
     try:
         with store.begin() as session:
             row = session.get(IdempotencyKey, (caller, _name(key)), with_for_update=True)
-            # A row from the future is of a clock that went back.
+            # A row from far in the future is of a clock that went back.
             if row is None or row.created_at + KEPT_S <= now:
                 session.merge(fresh)
                 return Claim(identifier, now)
-            unanswered = row.status == UNDER_WAY and not now - UNDER_WAY_S < row.created_at <= now
+            unanswered = row.status == UNDER_WAY and not now - UNDER_WAY_S < row.created_at <= now + MOST_SKEW_S
             if row.request_sha256 != request_sha256 and unanswered:  # the try of before came to nothing
                 row.request_sha256, row.body, row.created_at = request_sha256, identifier, now
                 return Claim(identifier, now)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from fedflow.server.database.people import Invitation, Person, RoleName
 from fedflow.server.database.tables import Federation, Member
 from fedflow.server.errors import Forbidden, Gone, NotFound, Unprocessable
-from fedflow.server.services import audit, member_names, policies, roles
+from fedflow.server.services import audit, letters, member_names, policies, roles
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SERVER, Caller, secret_hash
 from fedflow.server.store import Store
@@ -41,8 +41,11 @@ def make(
     email: str | None = None,
     member: str | None = None,
     is_admin: bool = False,
+    letter_in: str | None = None,
 ) -> str:
     """The code of a new invitation. A participant's names the `member` that they act for.
+
+    letter_in: language of the letter that brings it to `email`; None writes none.
 
     Raises Unprocessable where role and member do not fit, Forbidden where it would give more than the caller has,
     NotFound where there is no such federation.
@@ -68,6 +71,8 @@ def make(
         row.created_at, row.expires_at = store.clock(), store.clock() + LIFE_S
         session.add(row)
         session.flush()
+        if letter_in is not None and row.email is not None:
+            letters.write(session, store, "invitation", row.email, letter_in, code=code, by=caller.name)
         told = {"role": role, "email": row.email, "member": member, "is_admin": is_admin}
         audit.record(session, store, caller, "invited", "invitation", row.id, federation_id, **told)
     return code

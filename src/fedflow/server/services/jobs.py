@@ -7,25 +7,58 @@ done, and whose it is stands in the row; a sweep puts what nobody is at into the
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from fedflow.server.database.tables import Job
+from fedflow.server.database.tables import Job, Run
+from fedflow.server.errors import Conflict, NotFound
+from fedflow.server.services import audit
 from fedflow.server.services.identifiers import new_id
-from fedflow.server.store import Store
+from fedflow.server.services.identity import Caller
+from fedflow.server.store import MOST_SKEW_S, Store
 
 ROUNDS = ("prepare", "aggregate", "export", "merge")
 """Kinds of jobs that a federation's rounds are made of."""
 
-EVALUATION = ("evaluate", "chart")
-"""Kinds of jobs that may take longer, and that nobody waits for."""
+EVALUATION = ("evaluate", "chart", "import", "download", "tryout")
+"""Kinds of jobs that may take longer, and that no round waits for."""
+
+MEASURING = ("evaluate",)
+"""Kinds of jobs that go before what people have drawn for themselves."""
 
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
+ALONE = ("evaluate", "chart", "export", "merge", "download")
+"""Kinds of jobs that can be tried again by themselves; with the others goes a run, or an import."""
+
+MOST_GIVEN_UP = 50
 LEASE_S = 10.0
 MOST_ERRORS = 5
 MOST_DEATHS = 20
 """After so many deaths of workers at one job it is given up: it may want more memory than there is."""
+
+MOST_DEATHS_ASIDE = 3
+"""The same for what one person asked for: each death holds up the rounds' own evaluations."""
+
+
+class GivesWay(Exception):  # noqa: N818 - nothing went wrong
+    """A job stops on its way, so that others go first; it is gone on with afterwards."""
+
+
+@dataclass(frozen=True)
+class GivenUp:
+    """A job that ended in an error too often, with the last one; `run_id` where it belongs to a run."""
+
+    id: str
+    kind: str
+    run_id: str | None
+    run: str | None
+    round: int
+    subject: str
+    error: str
+    created_at: float
+    may_be_tried: bool
 
 
 def add(session: Session, kind: str, run_id: str, round_number: int, now: float, subject: str = "") -> Job:
@@ -34,6 +67,23 @@ def add(session: Session, kind: str, run_id: str, round_number: int, now: float,
     `subject` is whose model an evaluation is of.
     """
     key = " ".join(filter(None, (kind, run_id, str(round_number), subject)))
+    return _add(session, key, kind, run_id, round_number, now, subject)
+
+
+def add_alone(session: Session, kind: str, subject: str, now: float) -> Job:
+    """As `add`, for a job that belongs to no run: `subject` says what it is about. One that was done is done again."""
+    job = _add(session, f"{kind} {subject}", kind, None, 0, now, subject)
+    if job.status == DONE:
+        job.status, job.attempts, job.errors, job.error = QUEUED, 0, 0, None
+    return job
+
+
+def found(session: Session, kind: str, subject: str) -> Job | None:
+    """The job that `add_alone` has made."""
+    return session.scalar(select(Job).where(Job.key == f"{kind} {subject}"))
+
+
+def _add(session: Session, key: str, kind: str, run_id: str | None, round_number: int, now: float, subject: str) -> Job:
     job = session.scalar(select(Job).where(Job.key == key))
     if job is None:
         job = Job(id=new_id(), key=key, kind=kind, run_id=run_id, round=round_number, subject=subject, created_at=now)
@@ -42,6 +92,11 @@ def add(session: Session, kind: str, run_id: str, round_number: int, now: float,
     elif job.status == FAILED:
         job.status, job.attempts, job.errors, job.error = QUEUED, 0, 0, None
     return job
+
+
+def lease(job: Job, worker: str, now: float) -> None:
+    """Give a job that was just added to `worker` before any other can take it; in the caller's transaction."""
+    job.status, job.worker, job.leased_until = RUNNING, worker, now + LEASE_S
 
 
 def claim(store: Store, job_id: str, worker: str) -> Job | None:
@@ -61,8 +116,8 @@ def claim(store: Store, job_id: str, worker: str) -> Job | None:
 
 
 def _holds(leased_until: float | None, now: float) -> bool:
-    """Whether a lease holds; one beyond its length was given before the clock went back."""
-    return leased_until is not None and now < leased_until <= now + LEASE_S
+    """Whether a lease holds; one far beyond its length was given before the clock went back."""
+    return leased_until is not None and now < leased_until <= now + LEASE_S + MOST_SKEW_S
 
 
 def renew(store: Store, job_id: str, worker: str) -> None:
@@ -74,12 +129,26 @@ def renew(store: Store, job_id: str, worker: str) -> None:
         job.leased_until = store.clock() + LEASE_S
 
 
+def has_died_too_often(job: Job) -> bool:
+    """Whether workers died so often at a claimed job that it is given up."""
+    most = MOST_DEATHS_ASIDE if job.kind == "tryout" else MOST_DEATHS
+    return job.attempts - job.errors > most
+
+
 def finish(store: Store, job_id: str) -> None:
     """The job's result is stored."""
     with store.begin() as session:
         job = session.get(Job, job_id)
         if job is not None:
             job.status, job.finished_at, job.leased_until, job.error = DONE, store.clock(), None, None
+
+
+def put_back(store: Store, job_id: str, worker: str) -> None:
+    """Let the job wait again as if `worker` had not begun it, unless it is another's by now."""
+    with store.begin() as session:
+        job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())
+        if job is not None and job.status == RUNNING and job.worker == worker:
+            job.status, job.leased_until, job.attempts = QUEUED, None, job.attempts - 1
 
 
 def fail(store: Store, job_id: str, worker: str, error: str, *, give_up: bool) -> bool:
@@ -95,6 +164,49 @@ def fail(store: Store, job_id: str, worker: str, error: str, *, give_up: bool) -
         given_up = give_up or job.errors >= MOST_ERRORS
         job.status = FAILED if given_up else QUEUED
         return given_up
+
+
+def try_again(store: Store, job_id: str, by: Caller) -> None:
+    """Put a job that was given up back into the queue.
+
+    Raises NotFound where there is no such job, Conflict where it was not given up, or a run has to go on with it.
+    """
+    with store.begin() as session:
+        job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())
+        if job is None:
+            raise NotFound(f"there is no job {job_id}")
+        if job.status != FAILED:
+            raise Conflict("the job was not given up; it is done, or will be")
+        if job.kind not in ALONE:
+            raise Conflict("a run waits for this job; go on with the run on its page")
+        job.status, job.attempts, job.errors, job.error = QUEUED, 0, 0, None
+        audit.record(session, store, by, "job tried again", "job", job_id, kind=job.kind, number=job.round)
+
+
+def given_up(store: Store) -> list[GivenUp]:
+    """The jobs that were given up, newest first."""
+    query = (
+        select(Job, Run.id, Run.name)
+        .outerjoin(Run, Run.id == Job.run_id)
+        .where(Job.status == FAILED)
+        .order_by(Job.id.desc())
+        .limit(MOST_GIVEN_UP)
+    )
+    with store.read() as session:
+        return [
+            GivenUp(
+                job.id,
+                job.kind,
+                run_id,
+                run,
+                job.round,
+                job.subject,
+                job.error or "",
+                job.created_at,
+                job.kind in ALONE,
+            )
+            for job, run_id, run in session.execute(query)
+        ]
 
 
 def unfinished(session: Session, run_id: str, kinds: Collection[str]) -> int:
@@ -129,7 +241,9 @@ def waiting(store: Store, kinds: Collection[str]) -> list[str]:
     """Identifiers of the jobs of these kinds that nobody is at, oldest first."""
     now = store.clock()
     with store.read() as session:
-        ended = ~Job.leased_until.between(now, now + LEASE_S)  # one of tomorrow's is of a clock that went back
+        ended = ~Job.leased_until.between(
+            now, now + LEASE_S + MOST_SKEW_S
+        )  # one of tomorrow's is of a clock that went back
         query = (
             select(Job.id)
             .where(Job.kind.in_(kinds), or_(Job.status == QUEUED, (Job.status == RUNNING) & ended))

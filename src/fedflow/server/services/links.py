@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Literal
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from fedflow.server.database.people import Link, Person
@@ -16,6 +16,7 @@ from fedflow.server.store import Store
 
 Purpose = Literal["password", "address"]
 LIFE_S = 86_400.0
+LATELY_S = 300.0
 
 
 def make(store: Store, caller: Caller, person_id: str, purpose: Purpose, about: str = "") -> str:
@@ -33,6 +34,14 @@ def make(store: Store, caller: Caller, person_id: str, purpose: Purpose, about: 
         session.flush()
         audit.record(session, store, caller, f"link to set {purpose} made", "person", person_id)
     return code
+
+
+def was_made_lately(store: Store, person_id: str, purpose: Purpose) -> bool:
+    """Whether a link of this purpose was made for the person within the last few minutes, and not used."""
+    made_after = store.clock() + LIFE_S - LATELY_S
+    query = select(Link.hash).where(Link.person_id == person_id, Link.purpose == purpose, Link.expires_at > made_after)
+    with store.read() as session:
+        return session.scalar(query.limit(1)) is not None
 
 
 def use(session: Session, store: Store, code: str, purpose: Purpose) -> Link:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from fedflow.federation.rounds import Status
-from fedflow.server.database.tables import Federation, Member, Run, RunMember
-from fedflow.server.services.roles import Belonging, is_at_least
+from fedflow.server.database.tables import Device, Federation, Member, Receipt, Refusal, Round, Run, RunMember
+from fedflow.server.services.roles import Belonging
 from fedflow.server.store import Store
 
 RUNS_EACH = 3
@@ -39,6 +39,34 @@ class Asked:
     member: str
 
 
+@dataclass(frozen=True)
+class UnderWay:
+    """A run that goes on, with its round: `accepted` of `selected` updates are in, and `deadline_at` is its end."""
+
+    run: RunLine
+    phase: str | None
+    accepted: int
+    selected: int
+    deadline_at: float | None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An update of a member that the round under way refused."""
+
+    run: RunLine
+    member: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """A member without a machine."""
+
+    federation: str
+    member: str
+
+
 def newest_runs(store: Store, federation_ids: Collection[str]) -> dict[str, list[RunLine]]:
     """The newest runs of each federation, newest first."""
     place = func.row_number().over(partition_by=Run.federation_id, order_by=Run.id.desc()).label("place")
@@ -52,24 +80,72 @@ def newest_runs(store: Store, federation_ids: Collection[str]) -> dict[str, list
     return found
 
 
-def members_of(store: Store, federation_ids: Collection[str]) -> dict[str, int]:
-    """How many members each federation has, where it has any."""
+def under_way(store: Store, federation_ids: Collection[str]) -> list[UnderWay]:
+    """Runs that go on by themselves, the one whose round ends first at the beginning."""
+    answered = (
+        select(func.count())
+        .where(Receipt.run_id == Run.id, Receipt.round == Run.round)
+        .correlate(Run)
+        .scalar_subquery()
+    )
     query = (
-        select(Member.federation_id, func.count())
-        .where(Member.federation_id.in_(federation_ids), Member.removed_at.is_(None))
-        .group_by(Member.federation_id)
+        _LINES.add_columns(Round.phase, Round.selected, Round.deadline_at, answered)
+        .outerjoin(Round, (Round.run_id == Run.id) & (Round.number == Run.round))
+        .where(Run.federation_id.in_(federation_ids), Run.status.in_((Status.PREPARING, Status.RUNNING)))
+        .order_by(Round.deadline_at.is_(None), Round.deadline_at, Run.id)
+        .limit(MOST_WAITING)
     )
     with store.read() as session:
-        return dict(session.execute(query).all())
+        return [
+            UnderWay(_line(*line), phase, accepted, len(selected or ()), deadline_at)
+            for *line, phase, selected, deadline_at, accepted in session.execute(query)
+        ]
 
 
 def stuck_runs(store: Store, belongings: Collection[Belonging]) -> list[RunLine]:
-    """Runs that go on only when the person says so: failed or paused, where they are a coordinator; newest first."""
-    theirs = [each.federation_id for each in belongings if is_at_least(each.role, "coordinator")]
+    """Runs that go on only when their coordinator says so: failed or paused; newest first."""
+    theirs = [each.federation_id for each in belongings]
     stuck = Run.status.in_((Status.FAILED, Status.PAUSED))
     query = _LINES.where(Run.federation_id.in_(theirs), stuck).order_by(Run.id.desc()).limit(MOST_WAITING)
     with store.read() as session:
         return [_line(*row) for row in session.execute(query)]
+
+
+def refused(store: Store, belongings: Collection[Belonging]) -> list[Refused]:
+    """Updates of the members that the person acts for which the round under way refused; the last of each."""
+    theirs = [each.member_id for each in belongings if each.member_id is not None]
+    answered = select(Receipt.member_id).where(
+        Receipt.run_id == Run.id, Receipt.round == Run.round, Receipt.member_id == Refusal.member_id
+    )
+    query = (
+        _LINES.add_columns(Member.name, Refusal.reason)
+        .join(Refusal, (Refusal.run_id == Run.id) & (Refusal.round == Run.round))
+        .join(Member, Member.id == Refusal.member_id)
+        .where(Refusal.member_id.in_(theirs), Run.status == Status.RUNNING, ~answered.exists())
+        .order_by(Refusal.id.desc())
+        .limit(MOST_WAITING)
+    )
+    last: dict[tuple[str, str], Refused] = {}
+    with store.read() as session:
+        for *line, member, reason in session.execute(query):
+            found = Refused(_line(*line), member, reason)
+            last.setdefault((found.run.id, member), found)
+    return list(last.values())
+
+
+def without_machine(store: Store, belongings: Collection[Belonging]) -> list[Lacking]:
+    """Members that the person acts for, and of which no machine may call."""
+    theirs = [each.member_id for each in belongings if each.member_id is not None]
+    active = select(Device.id).where(Device.member_id == Member.id, Device.revoked_at.is_(None))
+    query = (
+        select(Federation.name, Member.name)
+        .join(Federation, Federation.id == Member.federation_id)
+        .where(Member.id.in_(theirs), Member.removed_at.is_(None), ~active.exists())
+        .order_by(Federation.name, Member.name)
+        .limit(MOST_WAITING)
+    )
+    with store.read() as session:
+        return [Lacking(federation, member) for federation, member in session.execute(query)]
 
 
 def asked(store: Store, belongings: Collection[Belonging]) -> list[Asked]:

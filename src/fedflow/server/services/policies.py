@@ -181,6 +181,12 @@ def shows_examples(session: Session, caller: Caller, federation_id: str) -> bool
     return of(session, federation_id).visibility.example_counts
 
 
+def hides_examples(store: Store, caller: Caller, federation_id: str) -> bool:
+    """Whether `caller` is not to be told with how many examples each member of the federation trains."""
+    with store.read() as session:
+        return not shows_examples(session, caller, federation_id)
+
+
 def _flat(policies: Policies) -> dict[str, Any]:
     """All rules by their names, without the groups."""
     return {name: value for group in policies.model_dump(mode="json").values() for name, value in group.items()}

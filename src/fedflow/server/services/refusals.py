@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from fedflow.server.database.tables import Member, Refusal
 from fedflow.server.errors import Unprocessable
-from fedflow.server.services import events
+from fedflow.server.services import events, quarantine
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import locked_run, membership, seen_by
@@ -41,10 +39,8 @@ class RefusalFacts:
 def keep(store: Store, caller: Caller, run_id: str, number: int, sha256: str, path: Path, reason: str) -> None:
     """Keep a refused update aside, with its reason, where both sides can read it."""
     member_id, member = membership(caller)
-    aside = _aside(store, member_id, sha256)
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        os.link(path, aside)  # moved after the row is there: the same hand-in again finds the one or the other
+    # The path goes after the row is there: the same hand-in again finds the one or the other.
+    quarantine.keep(store, _aside(member_id, sha256), path)
     with store.begin() as session:
         run = locked_run(session, run_id)
         row = Refusal(id=new_id(), run_id=run_id, round=number, member_id=member_id, sha256=sha256)
@@ -55,8 +51,7 @@ def keep(store: Store, caller: Caller, run_id: str, number: int, sha256: str, pa
         told = {"round": number, "member": member, "reason": reason}
         events.record(session, store, run.federation_id, run_id, "update refused", **told)
     path.unlink(missing_ok=True)
-    for unused in dropped:
-        _aside(store, member_id, unused).unlink(missing_ok=True)
+    quarantine.drop(store, *(_aside(member_id, unused) for unused in dropped))
 
 
 def say_again(store: Store, caller: Caller, run_id: str, number: int, sha256: str) -> None:
@@ -109,9 +104,9 @@ def listed(store: Store, caller: Caller, run_id: str, after: str, limit: int) ->
         ]
 
 
-def _aside(store: Store, member_id: str, sha256: str) -> Path:
+def _aside(member_id: str, sha256: str) -> str:
     """Each member's in a file of its own: what one lets go may be another's too."""
-    return store.folder / "quarantine" / f"{member_id}-{sha256}"
+    return f"{member_id}-{sha256}"
 
 
 def _drop_older(session: Session, run_id: str, member_id: str) -> list[str]:

@@ -15,7 +15,7 @@ from fedflow.federation.rounds import Receipt
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Artifact, Run, Version
 from fedflow.server.errors import Conflict, NotFound
-from fedflow.server.services import catalogue, events, files, jobs
+from fedflow.server.services import catalogue, events, files, jobs, policies
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import plan_of
@@ -33,8 +33,8 @@ def add_base(session: Session, store: Store, run: Run, base: str, base_hash: str
         return known
     named = plan_of(run).model
     name = PurePath(named).name if PurePath(named).is_absolute() else named  # folders are nobody else's business
-    artifact = _artifact(session, store, run.federation_id, MODEL, name)
-    return _add(session, store, artifact, content=base, content_hash=base_hash, facts={"from": name})
+    artifact = artifact_of(session, store, run.federation_id, MODEL, name)
+    return add(session, store, artifact, content=base, content_hash=base_hash, facts={"from": name})
 
 
 def add_round(
@@ -52,9 +52,9 @@ def add_round(
         "members": {receipt.client: receipt.num_examples for receipt in receipts},
         **_shape(plan),
     }
-    artifact = _artifact(session, store, run.federation_id, ADAPTER if plan.trains_adapter else MODEL, run.name)
+    artifact = artifact_of(session, store, run.federation_id, ADAPTER if plan.trains_adapter else MODEL, run.name)
     parent = before or base
-    version = _add(session, store, artifact, content=committed.adapter, facts=facts, run_id=run.id, round=number)
+    version = add(session, store, artifact, content=committed.adapter, facts=facts, run_id=run.id, round=number)
     version.parent_id = None if parent is None else parent.id
     version.base_id = None if base is None else base.id
     return version
@@ -106,9 +106,11 @@ def artifacts(store: Store, caller: Caller, kind: str, after: str, limit: int) -
 def versions(store: Store, caller: Caller, artifact_id: str, after: int, limit: int) -> list[Version]:
     """Versions with numbers above `after`, oldest first. Raises NotFound where the caller may see no such artifact."""
     with store.read() as session:
-        catalogue.seen(session, caller, artifact_id)
+        artifact = catalogue.seen(session, caller, artifact_id)
         query = select(Version).where(Version.artifact_id == artifact_id, Version.number > after)
-        return list(session.scalars(query.order_by(Version.number).limit(limit)))
+        found = list(session.scalars(query.order_by(Version.number).limit(limit)))
+        hides = not policies.shows_examples(session, caller, artifact.federation_id)
+    return [_without_examples(version) for version in found] if hides else found
 
 
 def lineage(store: Store, caller: Caller, version_id: str) -> list[Row[Version, Artifact]]:
@@ -125,7 +127,20 @@ def lineage(store: Store, caller: Caller, version_id: str) -> list[Row[Version, 
     )
     with store.read() as session:
         catalogue.seen_version(session, caller, version_id)
-        return list(session.execute(query.where(catalogue.visible(session, caller))).all())
+        found = list(session.execute(query.where(catalogue.visible(session, caller))).all())
+        federations = {artifact.federation_id for _, artifact in found}
+        hidden = {each for each in federations if not policies.shows_examples(session, caller, each)}
+    for version, artifact in found:
+        if artifact.federation_id in hidden:
+            _without_examples(version)
+    return found
+
+
+def _without_examples(version: Version) -> Version:
+    """A row of a session that has ended, with its members and not how many examples each had; nothing is written."""
+    if "members" in version.facts:
+        version.facts = {**version.facts, "members": dict.fromkeys(version.facts["members"])}
+    return version
 
 
 def _shape(plan: Plan) -> dict[str, object]:
@@ -149,7 +164,7 @@ def _base_of(session: Session, federation_id: str, base_hash: str) -> Version | 
     return session.scalar(query.limit(1))
 
 
-def _artifact(session: Session, store: Store, federation_id: str, kind: str, name: str) -> Artifact:
+def artifact_of(session: Session, store: Store, federation_id: str, kind: str, name: str) -> Artifact:
     """The artifact of that name, made where there is none, and locked until the transaction ends."""
     events.lock(session, federation_id)  # two runs of one name would make it twice
     query = select(Artifact).where(
@@ -163,17 +178,18 @@ def _artifact(session: Session, store: Store, federation_id: str, kind: str, nam
     return found
 
 
-def _add(
+def add(
     session: Session,
     store: Store,
     artifact: Artifact,
     *,
     content: str,
-    facts: dict[str, object],
+    facts: Mapping[str, object],
     content_hash: str | None = None,
     run_id: str | None = None,
     round: int | None = None,  # noqa: A002 - the column's name
 ) -> Version:
+    """The artifact's next version, in the caller's transaction, which holds the artifact (`artifact_of`)."""
     last = session.scalar(select(func.max(Version.number)).where(Version.artifact_id == artifact.id))
     version = Version(
         id=new_id(),
@@ -183,7 +199,7 @@ def _add(
         content_hash=content_hash,
         run_id=run_id,
         round=round,
-        facts=facts,
+        facts=dict(facts),
         files={},
         created_at=store.clock(),
     )

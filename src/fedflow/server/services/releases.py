@@ -14,7 +14,7 @@ from fedflow.federation.provenance import public_key, signed, statement
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Artifact, Release, Round, Run, Version
 from fedflow.server.errors import Conflict, NotFound, Unprocessable
-from fedflow.server.services import audit, catalogue, events, files
+from fedflow.server.services import audit, catalogue, downloads, events, files
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_facts import LOCAL_DATA_KEYS
@@ -56,7 +56,7 @@ def release(store: Store, caller: Caller, version_id: str, tag: str, notes: str,
             raise Conflict(f"version {version.number} of '{artifact.name}' has no files to give out; export it first")
         sizes = files.sizes(session, tuple(version.files.values()))
         given_out = {
-            layout: {"sha256": digest, "size_bytes": size, "name": file_name(artifact, tag, layout)}
+            layout: {"sha256": digest, "size_bytes": size, "name": downloads.file_name(artifact, tag, layout)}
             for (layout, digest), size in zip(version.files.items(), sizes, strict=True)
         }
         said = statement(
@@ -115,12 +115,6 @@ def envelope(store: Store, caller: Caller, release_id: str) -> bytes:
     with store.read() as session:
         row, _ = catalogue.seen_release(session, caller, release_id)
     return store.blobs.get(row.provenance).read_bytes()
-
-
-def file_name(artifact: Artifact, tag: str, layout: str) -> str:
-    """What a released file is called, whatever the artifact's name holds."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", artifact.name).strip("-.") or artifact.kind
-    return f"{plain}-{tag}.{layout}.safetensors"
 
 
 def _origin(session: Session, version: Version, artifact: Artifact) -> dict[str, Any]:

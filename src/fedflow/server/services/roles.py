@@ -9,7 +9,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from fedflow.server.database.people import Person, Role, RoleName
-from fedflow.server.database.tables import Artifact, Device, Federation, Member, Run, Version
+from fedflow.server.database.tables import Artifact, Device, Federation, Import, Member, Run, Version
 from fedflow.server.errors import Conflict, Forbidden, NotFound
 from fedflow.server.services import audit
 from fedflow.server.services.identity import Caller
@@ -23,6 +23,7 @@ FEDERATION_OF: dict[str, Select[str]] = {
     "member_id": select(Member.federation_id),
     "device_id": select(Member.federation_id).join(Device, Device.member_id == Member.id),
     "artifact_id": select(Artifact.federation_id),
+    "import_id": select(Import.federation_id),
     "version_id": select(Artifact.federation_id).join(Version, Version.artifact_id == Artifact.id),
 }
 """How the federation is found that a part of an address belongs to."""
@@ -33,6 +34,7 @@ KEY_OF = {
     "member_id": Member.id,
     "device_id": Device.id,
     "artifact_id": Artifact.id,
+    "import_id": Import.id,
     "version_id": Version.id,
 }
 

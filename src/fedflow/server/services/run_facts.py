@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, undefer_group
 from fedflow.federation.protocol import BaseFile, Layout, RunFacts
 from fedflow.federation.rounds import Phase, Status
 from fedflow.server.database.tables import Member, Receipt, Round, Run, Version
-from fedflow.server.services import jobs, registry, roles
+from fedflow.server.services import jobs, policies, registry, roles
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import plan_of, seen_by
 from fedflow.server.store import Store
@@ -28,7 +28,8 @@ MOST_SECONDS = 1e9
 
 @dataclass(frozen=True)
 class RoundFacts:
-    """A round: `accepted` maps members to the example counts of their updates, `files` are exports of `version`.
+    """A round: `accepted` maps members to the example counts of their updates, None where the caller is not told them;
+    `files` are exports of `version`.
 
     `seconds` is what its members' training took, added up.
     """
@@ -36,7 +37,7 @@ class RoundFacts:
     number: int
     phase: str
     selected: tuple[str, ...]
-    accepted: dict[str, int]
+    accepted: dict[str, int | None]
     deadline_in_s: float
     adapter: str | None
     residual: str | None
@@ -66,10 +67,11 @@ def facts(store: Store, caller: Caller, run_id: str) -> RunFacts:
 def rounds_of(store: Store, caller: Caller, run_id: str, after: int, limit: int) -> list[RoundFacts]:
     """The run's rounds with numbers above `after`. Raises NotFound, for a run of another federation too."""
     with store.read() as session:
-        seen_by(session, caller, run_id)
+        run = seen_by(session, caller, run_id)
         query = select(Round).where(Round.run_id == run_id, Round.number > after).order_by(Round.number).limit(limit)
         rows = session.scalars(query).all()
-        accepted: dict[int, dict[str, int]] = {row.number: {} for row in rows}
+        counts = policies.shows_examples(session, caller, run.federation_id)
+        accepted: dict[int, dict[str, int | None]] = {row.number: {} for row in rows}
         seconds = dict.fromkeys(accepted, 0.0)
         receipts = (
             select(Receipt, Member.name)
@@ -78,7 +80,7 @@ def rounds_of(store: Store, caller: Caller, run_id: str, after: int, limit: int)
             .order_by(Receipt.received_at)
         )
         for receipt, name in session.execute(receipts):
-            accepted[receipt.round][name] = receipt.num_examples
+            accepted[receipt.round][name] = receipt.num_examples if counts else None
             seconds[receipt.round] += min(max(receipt.metrics.get("seconds", 0.0), 0.0), MOST_SECONDS)
         made = select(Version).where(Version.run_id == run_id, Version.round.in_(accepted))
         versions = {version.round: version for version in session.scalars(made)}

@@ -12,6 +12,8 @@ from fedflow.federation.rounds import Phase, Status
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Device, Member, Receipt, Refusal, Round, Run, RunMember, Upload
 from fedflow.server.errors import NotFound
+from fedflow.server.services import policies
+from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.services.run_rows import plan_of
 from fedflow.server.services.standing import Standing, standing_of
 from fedflow.server.store import Store
@@ -20,6 +22,9 @@ RoundState = Literal["done", "collecting", "aggregating", "to come"]
 ParticipantState = Literal[
     "removed", "declined", "not joined", "asked", "refused", "answered", "sending", "training", "holds back", "waits"
 ]
+
+SETTLED: frozenset[ParticipantState] = frozenset({"removed", "declined", "answered"})
+"""Of whom the round under way wants nothing more."""
 
 SENDING_S = 60.0
 """An upload that got no byte for so long is not under way."""
@@ -42,7 +47,8 @@ class RoundNode:
 class ParticipantLine:
     """A member in the run: what it does now, its pictures, its last sign of life, and how far its upload is.
 
-    `doing` is its own word where it holds back, `reason` why its update was refused or what it declined with.
+    `byte_s` is how long ago the last byte of its upload came. `doing` is its own word where it holds back, `reason` why
+    its update was refused. `is_awaited` says that the round under way waits for its update.
     """
 
     member: str
@@ -51,8 +57,10 @@ class ParticipantLine:
     seen_s: float | None
     sent_bytes: int | None = None
     of_bytes: int | None = None
+    byte_s: float | None = None
     doing: str | None = None
     reason: str | None = None
+    is_awaited: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,8 +79,8 @@ class RunView:
     not_scored: str | None
 
 
-def view(store: Store, run_id: str) -> RunView:
-    """The run as it is now, in a number of queries that does not grow with it. Raises NotFound."""
+def view(store: Store, run_id: str, caller: Caller = SERVER) -> RunView:
+    """The run as `caller` sees it now, in a number of queries that does not grow with it. Raises NotFound."""
     now = store.clock()
     with store.read() as session:
         run = session.get(Run, run_id)
@@ -88,7 +96,7 @@ def view(store: Store, run_id: str) -> RunView:
             finished_s=None if run.finished_at is None else max(0.0, now - run.finished_at),
             standing=standing,
             rounds=_rounds(session, run, plan, now),
-            participants=_participants(session, run, now),
+            participants=_participants(session, run, now, policies.shows_examples(session, caller, run.federation_id)),
             deadline_s=None if collecting is None else collecting.left_s,
             not_scored=(run.prepared or {}).get("not_scored"),
         )
@@ -127,7 +135,7 @@ def _state(row: Round) -> RoundState:
     return "aggregating" if row.phase == Phase.AGGREGATING else "collecting"
 
 
-def _participants(session: Session, run: Run, now: float) -> tuple[ParticipantLine, ...]:
+def _participants(session: Session, run: Run, now: float, counts: bool) -> tuple[ParticipantLine, ...]:
     row = session.get(Round, (run.id, run.round))
     asked = set(row.selected) if row is not None and row.phase == Phase.COLLECTING else set[str]()
     members = (
@@ -155,10 +163,12 @@ def _participants(session: Session, run: Run, now: float) -> tuple[ParticipantLi
         lines[member.id] = ParticipantLine(
             member=member.name,
             state=state,
-            num_examples=answered if answered is not None else own.num_examples,
+            num_examples=(answered if answered is not None else own.num_examples) if counts else None,
             seen_s=None if device is None else max(0.0, now - device.seen_at),
             sent_bytes=upload.offset_bytes if state == "sending" and upload is not None else None,
             of_bytes=upload.length_bytes if state == "sending" and upload is not None else None,
+            byte_s=max(0.0, now - upload.touched_at) if state == "sending" and upload is not None else None,
+            is_awaited=member.name in asked and state not in SETTLED,
             doing=doing if state == "holds back" else None,
             reason=refused.get(member.id) if state == "refused" else None,
         )

@@ -13,7 +13,7 @@ from fedflow.federation.rounds import Phase, Status
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Federation, Member, Round, Run, RunMember
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
-from fedflow.server.services import audit, events, files, jobs, policies, registry, scores
+from fedflow.server.services import audit, base_models, events, files, jobs, policies, registry, scores
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.services.run_rows import (
@@ -36,8 +36,8 @@ def create(store: Store, federation_id: str, planned: Plan, identifier: str | No
 
     Raises:
         NotFound: no such federation.
-        Unprocessable: the plan names clients that are no members, or several seeds, or the federation's rules forbid
-            it.
+        Unprocessable: the plan names clients that are no members, several seeds, or a base model that is not there, or
+            the federation's rules forbid it.
     """
     if len(planned.seeds) != 1:
         raise Unprocessable(f"a run over the network has one seed, not {len(planned.seeds)}; give one in 'seeds'")
@@ -56,6 +56,7 @@ def create(store: Store, federation_id: str, planned: Plan, identifier: str | No
             )
         for field, sentence in policies.broken(policies.of(session, federation_id), planned).items():
             raise Unprocessable(f"{field}: {sentence}")
+        planned = base_models.pinned(session, by, federation_id, planned)
         run = Run(id=identifier or new_id(), federation_id=federation_id, name=planned.name)
         run.plan = planned.model_dump(mode="json")
         run.status, run.round, run.message, run.created_at = Status.PREPARING, 0, "", store.clock()

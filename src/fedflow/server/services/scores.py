@@ -12,7 +12,7 @@ from fedflow.federation.jobs import DrawJob
 from fedflow.federation.rounds import Status
 from fedflow.plan import AGGREGATED, BASE, Plan
 from fedflow.server.database.tables import Job, Member, Receipt, Run, Score
-from fedflow.server.services import events, files, jobs, run_charts
+from fedflow.server.services import events, files, jobs, policies, run_charts
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import model_before, plan_of, seen_by
 from fedflow.server.store import Store
@@ -68,7 +68,7 @@ def ask(session: Session, store: Store, run: Run, number: int, clients: tuple[st
 def to_score(store: Store, job: Job) -> ToScore | None:
     """What an evaluation is of; None where it was measured already or its run was stopped."""
     with store.read() as session:
-        run = session.get(Run, job.run_id)
+        run = session.get(Run, job.run)
         if run is None or run.status == Status.STOPPED or _scored(session, run.id, job.round, job.subject):
             return None
         plan = plan_of(run)
@@ -128,11 +128,24 @@ def drop_scratch(store: Store) -> None:
 
 
 def listed(store: Store, caller: Caller, run_id: str) -> list[Score]:
-    """All figures of a run, by round; base first, aggregated last. Raises NotFound, for another federation's too."""
+    """All figures of a run, by round; base first, aggregated last. Raises NotFound, for another federation's too.
+
+    Of single members there are no pictures where the federation's rules want none shown; examples and steps are 0 where
+    `caller` is not told them.
+    """
     with store.read() as session:
         run = seen_by(session, caller, run_id)
         order = (BASE, *plan_of(run).data.clients, AGGREGATED)
         found = session.scalars(select(Score).where(Score.run_id == run_id)).all()
+        shows_pictures = policies.of(session, run.federation_id).visibility.member_galleries
+        shows_examples = policies.shows_examples(session, caller, run.federation_id)
+    for score in found:  # rows of a session that has ended: nothing of this is written
+        if score.who in (BASE, AGGREGATED):
+            continue
+        if not shows_pictures:
+            score.gallery = []
+        if not shows_examples:
+            score.num_examples = score.steps = 0
     return sorted(found, key=lambda score: (score.round, order.index(score.who)))
 
 

@@ -239,6 +239,14 @@ def confirm(store: Store, caller: Caller, password: str) -> None:
         raise Forbidden("the password is wrong, or there were too many tries; wait a while and try again")
 
 
+def renew(store: Store, caller: Caller) -> str:
+    """The text of another cookie for the caller's browser; whoever knows the one before is out."""
+    cookie = secrets.token_urlsafe(32)
+    with store.begin() as session:
+        session.execute(update(SignIn).where(SignIn.id == _own(caller)).values(hash=secret_hash(cookie)))
+    return cookie
+
+
 def has_password(store: Store, caller: Caller) -> bool:
     """Whether the caller has a password to confirm things with."""
     with store.read() as session:

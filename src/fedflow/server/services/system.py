@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Connection, func, select, text
 
 from fedflow.errors import StorageError
 from fedflow.server.database import schema
@@ -17,6 +21,8 @@ from fedflow.server.store import Store
 
 SEEN_S = 120.0
 """A device that has called within this time is there."""
+
+TRIES = 5
 
 VERSIONS = ("fedflow", "Flask", "SQLAlchemy", "gunicorn", "huey")
 
@@ -33,10 +39,15 @@ class Pile:
 
 @dataclass(frozen=True)
 class System:
-    """The server at this moment; sizes in bytes, the store's by kind of file."""
+    """The server at this moment; sizes in bytes, the store's by kind of file.
+
+    `database_s` is how long the database takes to answer the least question.
+    """
 
     versions: Mapping[str, str]
     database: str
+    database_version: str
+    database_s: float
     schema: str
     database_bytes: int | None
     disk_free_bytes: int
@@ -44,6 +55,7 @@ class System:
     store_bytes: Mapping[str, int]
     store_files: Mapping[str, int]
     uploads_bytes: int
+    quarantine_bytes: int
     runs: Mapping[str, int]
     jobs: tuple[Pile, ...]
     people: int
@@ -70,8 +82,10 @@ def system(store: Store) -> System:
             else "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
         )
         return System(
-            versions={name: version(name) for name in VERSIONS},
+            versions={"Python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
             database=connection.dialect.name,
+            database_version=".".join(map(str, connection.dialect.server_version_info or ())),
+            database_s=_answers_in_s(connection),
             schema=schema.version(connection) or "none",
             database_bytes=session.scalar(text(size)),
             disk_free_bytes=disk.free,
@@ -79,6 +93,7 @@ def system(store: Store) -> System:
             store_bytes={kind: int(total or 0) for kind, _, total in files},
             store_files={kind: count for kind, count, _ in files},
             uploads_bytes=session.scalar(select(func.sum(Upload.offset_bytes))) or 0,
+            quarantine_bytes=_size_of(store.folder / "quarantine"),
             runs={status: count for status, count in runs},  # noqa: C416
             jobs=tuple(
                 Pile(kind, status, count, max(0.0, now - oldest))
@@ -92,3 +107,22 @@ def system(store: Store) -> System:
             or 0,
             artifacts=session.scalar(select(func.count()).select_from(Artifact)) or 0,
         )
+
+
+def _answers_in_s(connection: Connection) -> float:
+    """The best of some tries: what the way to the database and back takes."""
+    took = []
+    for _ in range(TRIES):
+        began = time.perf_counter()
+        connection.execute(text("SELECT 1"))
+        took.append(time.perf_counter() - began)
+    return min(took)
+
+
+def _size_of(folder: Path) -> int:
+    """Bytes of the files in a folder; what is taken away meanwhile counts for nothing."""
+    total = 0
+    for path in folder.iterdir() if folder.is_dir() else ():
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total

@@ -32,7 +32,7 @@ from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import locked_run, membership, plan_of, rules_of, state_of
 from fedflow.server.services.runs import close
 from fedflow.server.store import Store
-from fedflow.storage import Blobs
+from fedflow.storage import BlobStore
 
 SMALL_UPLOAD_BYTES = 256_000_000
 """An upload of so many bytes needs no run that wants it."""
@@ -159,7 +159,7 @@ def _manifest(store: Store, run: Run, state: RunState, max_examples: int) -> Man
 
 
 @lru_cache(maxsize=64)
-def _manifest_after(blobs: Blobs, start: str, wire: str, max_norm_ratio: float, max_examples: int) -> Manifest:
+def _manifest_after(blobs: BlobStore, start: str, wire: str, max_norm_ratio: float, max_examples: int) -> Manifest:
     return manifest_of(blobs.get(start), wire, max_norm_ratio, max_examples)
 
 

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, or_, select, update
 
-from fedflow.server.database.tables import Device, Upload
-from fedflow.server.errors import ApiError, Gone, TooLarge, Unauthorised
+from fedflow.server.database.people import Person
+from fedflow.server.database.tables import Device, Upload, UploadPiece
+from fedflow.server.errors import ApiError, Conflict, Gone, TooLarge, Unauthorised
+from fedflow.server.services import upload_pieces
 from fedflow.server.store import Store
 from fedflow.storage import sha256_file, sync_folder
 
@@ -34,11 +36,17 @@ MOVE = (
     update(Upload)
     .where(
         Upload.id == bindparam("upload"),
-        select(Device.id).where(Device.id == Upload.device_id, Device.revoked_at.is_(None)).exists(),
+        Upload.offset_bytes == bindparam("before"),
+        or_(
+            select(Device.id).where(Device.id == Upload.device_id, Device.revoked_at.is_(None)).exists(),
+            select(Person.id)
+            .where(Person.id == Upload.person_id, Person.disabled_at.is_(None), Person.deleted_at.is_(None))
+            .exists(),
+        ),
     )
     .returning(Upload.id)
 )
-"""What an upload's row becomes, unless it is gone or its device was revoked."""
+"""What an upload's row becomes, unless it is gone or at another byte, or whoever sends it was shut out."""
 
 EXPIRED = "the upload has expired; start it anew"
 
@@ -96,7 +104,7 @@ class Writing:
                     self._write(chunk)
                     if hasher is not None:
                         hasher.update(chunk)
-                if hasher is None and time.monotonic() - self.kept_at >= CHECKPOINT_S:
+                if hasher is None and self._is_due():
                     self.keep()
             whole = expected is None or self.position == expected
         except CutOff:
@@ -110,29 +118,70 @@ class Writing:
         return whole
 
     def keep(self) -> None:
-        """Bring what was written to the disk, and then into the row."""
-        if self.position == self.row.offset_bytes:
+        """Bring what was written to the disk or into the S3-compatible store, and then into the row.
+
+        Raises Conflict where another request, at another server, has moved the upload on.
+        """
+        before = self.row.offset_bytes
+        if self.position == before:
             return
-        large = self.position - self.row.offset_bytes > LARGE_BYTES
-        with AT_DISK if large else nullcontext():
-            os.fsync(self.file.fileno())
-        if self.row.offset_bytes == 0:
-            sync_folder(self.store.folder / "uploads")
-        sha256 = None
-        if self.position == self.row.length_bytes:
-            # The hash goes with the last byte: an upload is complete and hashed, or neither.
-            with AT_DISK if self.position > LARGE_BYTES else nullcontext():
-                sha256 = sha256_file(path_of(self.store, self.row.id))
+        sent, sha256 = self._safe(before)
         self.row.offset_bytes, self.row.sha256, self.row.touched_at = self.position, sha256, self.store.clock()
         values = {"offset_bytes": self.position, "sha256": sha256, "touched_at": self.row.touched_at}
         with self.store.begin() as session:
-            moved = session.scalar(MOVE.values(values), {"upload": self.row.id})
+            moved = session.scalar(MOVE.values(values), {"upload": self.row.id, "before": before})
+            if moved is not None:
+                session.add_all(sent)
         if moved is None:
-            with self.store.read() as session:
-                if session.get_one(Device, self.row.device_id).revoked_at is not None:
-                    raise Unauthorised("the device was revoked; ask the coordinator for a new join code")
+            self._refuse_the_shut_out()
+            self._refuse_the_overtaken()
             raise Gone(EXPIRED)
         self.kept_at = time.monotonic()
+
+    def _safe(self, before: int) -> tuple[list[UploadPiece], str | None]:
+        """Make what was written survive a crash; its pieces, where there are any, and the hash of a whole upload."""
+        # The hash goes with the last byte: an upload is complete and hashed, or neither.
+        is_whole = self.position == self.row.length_bytes
+        path, objects = path_of(self.store, self.row.id), self.store.objects
+        with AT_DISK if self.position - before > LARGE_BYTES else nullcontext():
+            if objects is None:
+                os.fsync(self.file.fileno())
+                sent = []
+            else:
+                sent = upload_pieces.send(objects, self.row.id, self.file, before, self.position)
+        if objects is None and before == 0:
+            sync_folder(self.store.folder / "uploads")
+        if not is_whole:
+            return sent, None
+        with AT_DISK if self.position > LARGE_BYTES else nullcontext():
+            if objects is None:
+                return sent, sha256_file(path)
+            with self.store.read() as session:
+                earlier = upload_pieces.of(session, self.row.id)
+            if [each for each in earlier if each.offset_bytes >= before]:
+                self._refuse_the_overtaken()
+            return sent, upload_pieces.bring(objects, [*earlier, *sent], path)
+
+    def _is_due(self) -> bool:
+        """Whether what was written is to be kept before more comes."""
+        unsent = self.position - self.row.offset_bytes
+        is_piece = self.store.objects is not None and unsent >= upload_pieces.PIECE_BYTES
+        return is_piece or time.monotonic() - self.kept_at >= CHECKPOINT_S
+
+    def _refuse_the_overtaken(self) -> None:
+        with self.store.read() as session:
+            row = session.get(Upload, self.row.id)
+        if row is not None:
+            raise Conflict(f"another request wrote to this upload; it is at byte {row.offset_bytes}, go on from there")
+
+    def _refuse_the_shut_out(self) -> None:
+        with self.store.read() as session:
+            if self.row.device_id is None:
+                person = session.get_one(Person, self.row.person_id)
+                if person.disabled_at is not None or person.deleted_at is not None:
+                    raise Unauthorised("the account of this token was closed; ask an administrator")
+            elif session.get_one(Device, self.row.device_id).revoked_at is not None:
+                raise Unauthorised("the device was revoked; ask the coordinator for a new join code")
 
     def _write(self, chunk: bytes) -> None:
         left = memoryview(chunk)

@@ -1,8 +1,9 @@
 """Uploads that a cut costs nothing: what the tus protocol needs to know, and where the bytes are.
 
-The row's `offset_bytes` is what counts, and is moved only after the bytes are on the disk. Bytes beyond it come from a
-request that died; the next one cuts them off. One request at a time holds an upload, by a lock on its file, which
-the operating system drops with the process.
+The row's `offset_bytes` is what counts, and is moved only after the bytes are on the disk, or in the S3-compatible
+store (`upload_pieces`). Bytes beyond it come from a request that died; the next one cuts them off. One request at a
+time holds an upload, by a lock on its file, which the operating system drops with the process; of requests at servers
+with a folder each, the first to move the row wins.
 """
 
 from __future__ import annotations
@@ -18,18 +19,21 @@ from io import FileIO
 from pathlib import Path
 
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from fedflow.errors import StorageError
 from fedflow.server.database.tables import Upload
 from fedflow.server.errors import ApiError, Conflict, Gone, NotFound, TooLarge, Unprocessable
+from fedflow.server.services import upload_pieces
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.upload_writing import EXPIRED, Body, Checksum, Writing, path_of
 from fedflow.server.store import Store
+from fedflow.storage import Objects, sha256_file
 
 MAX_OPEN = 8
-"""Uploads that a device may have at once, complete ones included until they are handed in."""
+"""Uploads that a device or a person may have at once, complete ones included until they are handed in."""
 
 # A device at its limit loses the upload that has got no byte for longest, if for so long: its client knows it no more.
 IDLE_S = 60.0
@@ -62,13 +66,14 @@ class Interrupted(ApiError):  # noqa: N818 - what happened
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an upload is. `expires_at`: seconds since 1970, moved on by each byte that comes."""
+    """How far an upload is; `sha256` of a whole one. `expires_at`: seconds since 1970, moved on by each byte."""
 
     id: str
     offset_bytes: int
     length_bytes: int
     upload_metadata: str
     expires_at: float
+    sha256: str | None
 
 
 def create(
@@ -100,7 +105,8 @@ def create(
             return _progress(known, ttl_s)
     row = Upload(
         id=identifier or new_id(),
-        device_id=caller.id,
+        device_id=caller.id if caller.kind == "device" else None,
+        person_id=caller.id if caller.kind == "person" else None,
         length_bytes=length_bytes,
         offset_bytes=0,
         sha256=hashlib.sha256().hexdigest() if length_bytes == 0 else None,
@@ -108,6 +114,8 @@ def create(
         created_at=now,
         touched_at=now,
     )
+    if store.objects is not None:
+        _drop_old_copies(store, ttl_s)
     # The file before the row: a crash between them leaves an empty file, which `files.collect` removes.
     path = path_of(store, row.id)
     try:
@@ -116,7 +124,7 @@ def create(
         raise _disk_error(store, error) from error
     try:
         with store.begin() as session:
-            _make_room(store, session, caller.id, now, ttl_s)
+            _make_room(store, session, caller, now, ttl_s)
             session.add(row)
     except BaseException:
         path.unlink(missing_ok=True)
@@ -195,6 +203,8 @@ def take(store: Store, caller: Caller, upload_id: str, sha256: str) -> Path:
     if row.sha256 != sha256:
         raise Unprocessable(f"the upload has SHA-256 {row.sha256}, not {sha256}; upload the file again")
     path = path_of(store, row.id)
+    if store.objects is not None:
+        _put_together(store, store.objects, row, path)
     if not path.is_file() and sha256 in store.blobs:
         with suppress(FileExistsError):  # the same hand-in, in another request
             os.link(store.blobs.get(sha256), path)
@@ -217,7 +227,24 @@ def taken(store: Store, caller: Caller, upload_id: str, sha256: str) -> Iterator
                 held.enter_context(_locked(take(store, caller, upload_id, sha256), HAND_IN_S))
         except Locked:
             raise Conflict("another request hands this upload in; ask again in a moment") from None
-        yield take(store, caller, upload_id, sha256)  # it may have been moved away while this request waited
+        path = take(store, caller, upload_id, sha256)  # it may have been moved away while this request waited
+        try:
+            yield path
+        finally:
+            if store.objects is not None and not path.is_file():  # it became something else
+                with suppress(StorageError, SQLAlchemyError):  # nothing is lost: what stays is collected
+                    upload_pieces.forget(store, store.objects, upload_id)
+
+
+def _put_together(store: Store, objects: Objects, row: Upload, path: Path) -> None:
+    """Have the upload's pieces in one file; a file that is not what they say, or is left from before, goes."""
+    with store.read() as session:
+        pieces = upload_pieces.of(session, row.id)
+    if pieces:
+        if upload_pieces.bring(objects, pieces, path) != row.sha256:
+            raise Gone("the upload's bytes are lost; upload the file again")
+    elif path.is_file() and sha256_file(path) != row.sha256:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -227,13 +254,15 @@ def _held(
     """An upload of the caller's that no other request writes to: its row as it is now, and its open file."""
     with store.read() as session:
         path = path_of(store, _owned(session, caller, upload_id).id)
+    if store.objects is not None:
+        path.touch()  # it may have begun at another server
     try:
         with _locked(path, wait_s) as file:
             with store.read() as session:
                 row = _owned(session, caller, upload_id)
             if row.touched_at + ttl_s < store.clock():
                 raise Gone(EXPIRED)
-            if os.fstat(file.fileno()).st_size < row.offset_bytes:
+            if store.objects is None and os.fstat(file.fileno()).st_size < row.offset_bytes:
                 raise Gone("the upload's bytes are lost; start it anew")
             yield row, file
     except FileNotFoundError:
@@ -258,18 +287,17 @@ def _locked(path: Path, wait_s: float = 0.0) -> Iterator[FileIO]:
 
 def _owned(session: Session, caller: Caller, upload_id: str) -> Upload:
     row = session.get(Upload, upload_id)
-    if row is None or row.device_id != caller.id:
-        raise NotFound("this device has no such upload; start it anew")
+    if row is None or caller.id != (row.device_id if caller.kind == "device" else row.person_id):
+        raise NotFound(f"this {caller.kind} has no such upload; start it anew")
     return row
 
 
-def _make_room(store: Store, session: Session, device_id: str, now: float, ttl_s: float) -> None:
-    """See that the device has fewer than MAX_OPEN uploads; rows whose bytes were handed in meanwhile go."""
+def _make_room(store: Store, session: Session, caller: Caller, now: float, ttl_s: float) -> None:
+    """See that the caller has fewer than MAX_OPEN uploads; rows whose bytes were handed in meanwhile go."""
     lying = []
-    for row in session.scalars(
-        select(Upload).where(Upload.device_id == device_id).order_by(Upload.touched_at, Upload.id)
-    ):
-        if row.sha256 is not None and not path_of(store, row.id).is_file():
+    whose = Upload.device_id if caller.kind == "device" else Upload.person_id
+    for row in session.scalars(select(Upload).where(whose == caller.id).order_by(Upload.touched_at, Upload.id)):
+        if row.sha256 is not None and not _lies(store, session, row):
             session.delete(row)
         elif row.touched_at + ttl_s >= now:
             lying.append(row)
@@ -281,7 +309,14 @@ def _make_room(store: Store, session: Session, device_id: str, now: float, ttl_s
             session.delete(row)
             path.unlink(missing_ok=True)
             return
-    raise TooMany(f"this device has {MAX_OPEN} uploads already; hand them in or delete one")
+    raise TooMany(f"this {caller.kind} has {MAX_OPEN} uploads already; hand them in or delete one")
+
+
+def _lies(store: Store, session: Session, row: Upload) -> bool:
+    """Whether a complete upload still waits to be handed in."""
+    if store.objects is not None:
+        return bool(upload_pieces.of(session, row.id))
+    return path_of(store, row.id).is_file()
 
 
 def _is_free(path: Path) -> bool:
@@ -295,6 +330,15 @@ def _is_free(path: Path) -> bool:
         return False
 
 
+def _drop_old_copies(store: Store, ttl_s: float) -> None:
+    """A machine without a worker has nobody else who does; what counts is in the S3-compatible store."""
+    before = time.time() - ttl_s
+    for path in (store.folder / "uploads").iterdir():
+        with suppress(OSError):  # a folder, which is a worker's; or it went at this moment
+            if path.stat().st_mtime < before:
+                path.unlink()
+
+
 def _forget(store: Store, upload_id: str) -> None:
     """The row first: `files.collect` finds bytes without a row."""
     with store.begin() as session:
@@ -302,10 +346,13 @@ def _forget(store: Store, upload_id: str) -> None:
         if row is not None:
             session.delete(row)
     path_of(store, upload_id).unlink(missing_ok=True)
+    if store.objects is not None:
+        with suppress(StorageError):  # collected, as they have no rows any more
+            upload_pieces.forget(store, store.objects, upload_id)
 
 
 def _progress(row: Upload, ttl_s: float) -> Progress:
-    return Progress(row.id, row.offset_bytes, row.length_bytes, row.upload_metadata, row.touched_at + ttl_s)
+    return Progress(row.id, row.offset_bytes, row.length_bytes, row.upload_metadata, row.touched_at + ttl_s, row.sha256)
 
 
 def _disk_error(store: Store, error: OSError) -> StorageError:

@@ -20,14 +20,17 @@ HIGHEST_LOSS = 1e6
 
 def chart(store: Store, settings: ServerSettings, job: Job) -> None:  # noqa: ARG001 - as all tasks
     """Draw what there is of loss, FID and KID of a run. Done twice, it leaves the same behind."""
-    figures = run_charts.figures(store, job.run_id)
+    figures = run_charts.figures(store, job.run)
     if figures is None:
         return
     curves = [_loss(figures), *(_scored(figures, measure) for measure in ("fid", "kid"))]
     drawings: dict[str, str] = {
         each.measure: store.blobs.put(_without_styles(chart_svg(each)).encode()) for each in curves if not each.is_empty
     }
-    run_charts.keep(store, job.run_id, drawings)
+    run_charts.keep(store, job.run, drawings)
+
+
+TASKS = {"chart": chart}
 
 
 def _without_styles(drawing: str) -> str:

@@ -5,7 +5,6 @@ It may be done twice and leaves the same behind. The base model stays open from 
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,9 @@ from fedflow.server.services import scores
 from fedflow.server.services.scores import Measured
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
-from fedflow.server.worker.charts import chart
+from fedflow.server.worker.base_folders import place_of
 from fedflow.server.worker.heldout import heldout_folder
+from fedflow.server.worker.one_model import close, kept_open
 from fedflow.server.worker.tasks import check_base
 
 
@@ -33,7 +33,7 @@ def evaluate(store: Store, settings: ServerSettings, job: Job) -> None:
     """
     asked = scores.to_score(store, job)
     if asked is not None:
-        bench = _bench(store, settings, job.run_id, asked.plan)
+        bench = _bench(store, settings, job.run, asked.plan)
         out = bench.folder.out
         drawn = bench.draw(asked.drawing)
         real, features = (np.load(out / name, allow_pickle=False) for name in (bench.measured_heldout, drawn.features))
@@ -51,24 +51,32 @@ def evaluate(store: Store, settings: ServerSettings, job: Job) -> None:
             gallery=[store.blobs.put(path.read_bytes()) for path in sorted((out / drawn.gallery).glob("*.png"))],
             seconds=drawn.seconds,
         )
-        scores.keep(store, job.run_id, asked, measured)
+        scores.keep(store, job.run, asked, measured)
 
 
-TASKS = {"evaluate": evaluate, "chart": chart}
+TASKS = {"evaluate": evaluate}
 
 
 def _bench(store: Store, settings: ServerSettings, run_id: str, plan: Plan) -> Workbench:
     settle_torch(settings.worker_threads)
-    bench = _opened(store, run_id, plan, heldout_folder(plan, settings))
+    heldout = heldout_folder(plan, settings)
+    bench = kept_open(("run", run_id, plan, heldout), lambda: _opened(store, run_id, plan, heldout))
     try:
         check_base(store, run_id, bench)
     except ModelError:
-        _opened.cache_clear()
+        close()
         raise
     return bench
 
 
-@lru_cache(maxsize=1)
 def _opened(store: Store, run_id: str, plan: Plan, heldout: Path | None) -> Workbench:
     folders = {} if heldout is None else {plan.data.heldout: heldout}
-    return Workbench(plan, store.folder / scores.SCRATCH / run_id, folders, "auto", None, blobs=store.blobs)
+    return Workbench(
+        plan,
+        store.folder / scores.SCRATCH / run_id,
+        folders,
+        "auto",
+        None,
+        base=place_of(store, run_id),
+        blobs=store.blobs,
+    )

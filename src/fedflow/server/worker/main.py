@@ -8,19 +8,33 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from fedflow.errors import FedFlowError
+from fedflow import __version__
+from fedflow.errors import FedFlowError, StoreAway
 from fedflow.processes import is_alive
-from fedflow.server.database.away import Outage, is_away, reason
+from fedflow.server.database.away import Outage, is_away, reason, who
 from fedflow.server.database.tables import Job
-from fedflow.server.services import commits, files, idempotency, jobs, runs, scores
+from fedflow.server.services import (
+    base_models,
+    commits,
+    files,
+    idempotency,
+    imports,
+    jobs,
+    processes,
+    runs,
+    scores,
+    sign_in,
+    tryout_work,
+)
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
+from fedflow.server.worker import mailing
 from fedflow.server.worker.queue import DO_JOB, open_queue
 
 SWEEP_S = 0.1
@@ -44,45 +58,66 @@ log = logging.getLogger("fedflow.worker")
 
 @dataclass(frozen=True)
 class Pool:
-    """Workers of one sort: the kinds of jobs that they do, and the module that has a function `TASKS` for each.
+    """Workers of one sort: the kinds of jobs that they do, each with the module here whose `TASKS` has its function.
 
-    It brings torch along, and so is imported with the first job where a start need not be quick.
+    Most modules bring torch along, and so each is imported with the first job that wants it.
     """
 
     name: str
-    kinds: tuple[str, ...]
-    module: str
+    modules: dict[str, str]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of jobs that these workers do."""
+        return tuple(self.modules)
 
     def task(self, kind: str) -> Task:
         """The function that does jobs of this kind."""
-        tasks: dict[str, Task] = import_module(self.module).TASKS
+        tasks: dict[str, Task] = import_module(f"fedflow.server.worker.{self.modules[kind]}").TASKS
         return tasks[kind]
 
 
-ROUNDS = Pool("rounds", jobs.ROUNDS, "fedflow.server.worker.tasks")
-EVALUATION = Pool("evaluation", jobs.EVALUATION, "fedflow.server.worker.evaluation")
+ROUNDS = Pool("rounds", dict.fromkeys(jobs.ROUNDS, "tasks"))
+EVALUATION = Pool(
+    "evaluation",
+    {
+        "evaluate": "evaluation",
+        "chart": "charts",
+        "import": "imports",
+        "download": "downloads",
+        "tryout": "tryouts",
+    },
+)
 
 
 def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
     """Do the jobs of `pool` until the process is told to end. Several workers may share one database and folder."""
     if pool is ROUNDS:
-        import_module(pool.module)  # the first round waits for nothing
+        pool.task(jobs.ROUNDS[0])  # the first round waits for no import
     else:
         os.nice(EVALUATION_NICENESS)
     host = socket.gethostname()
     worker = f"{host}-{os.getpid()}"
     jobs.release(store, host, is_alive)
+    processes.seen(store, worker, pool.name, __version__)
     queue = open_queue(store.folder, settings.queue_url, f"fedflow-{pool.name}")
     do_job = queue.task(name=DO_JOB)(lambda job_id: _carry_out(store, settings, pool, job_id, worker))
     ended = threading.Event()
-    sweeper = threading.Thread(target=_sweep, args=(store, settings, pool, do_job, ended), daemon=True)
+    sweeper = threading.Thread(target=_sweep, args=(store, settings, pool, worker, do_job, ended), daemon=True)
     sweeper.start()
+    post = threading.Thread(target=mailing.mail, args=(store, settings, worker, ended), daemon=True)
+    if pool is ROUNDS and settings.smtp_url is not None:
+        post.start()
     log.info("worker %s of %s has begun", worker, pool.name)
     try:
         queue.create_consumer(workers=1, periodic=False, initial_delay=0.05, max_delay=0.1).run()
     finally:
         ended.set()
         sweeper.join()
+        if post.is_alive():
+            post.join()
+        with suppress(SQLAlchemyError):  # a database that is away: it is forgotten within a day
+            processes.ended(store, worker)
 
 
 def _carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, worker: str) -> None:
@@ -91,31 +126,37 @@ def _carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, 
     except Exception as error:
         if not is_away(error):
             raise
-        log.warning("job %s: the database does not answer (%s); done again when it does", job_id, reason(error))
+        log.warning("job %s: %s does not answer (%s); done again when it does", job_id, who(error), reason(error))
 
 
 def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, worker: str) -> None:
     """Do one job, unless it is done or another worker's. What fails is noted and tried again.
 
-    Raises SQLAlchemy's errors where the database is away.
+    Raises SQLAlchemy's errors where the database is away, StoreAway where the files are.
     """
     job = jobs.claim(store, job_id, worker)
     if job is None:
         return
-    if job.attempts - job.errors > jobs.MOST_DEATHS:
-        died = f"the worker died at it {jobs.MOST_DEATHS} times, perhaps for want of memory; its log says more"
+    if jobs.has_died_too_often(job):
+        times = job.attempts - job.errors - 1
+        died = f"the worker died at it {times} times, perhaps for want of memory; its log says more"
         _failed(store, job, died, give_up=True)
         return
     began = time.monotonic()
     try:
         with _lease(store, job_id, worker):
             pool.task(job.kind)(store, settings, job)
-    except FedFlowError as error:
-        _failed(store, job, str(error), give_up=error.exit_status == 2)
+    except jobs.GivesWay:
+        jobs.put_back(store, job_id, worker)
         return
     except Exception as error:
+        if isinstance(error, StoreAway):
+            jobs.put_back(store, job_id, worker)
         if is_away(error):
-            raise  # nothing can be noted; the lease ends, and the sweep sends the job again
+            raise  # it is no fault of the job: the sweep sends it again, when its lease has ended
+        if isinstance(error, FedFlowError):
+            _failed(store, job, str(error), give_up=error.exit_status == 2)
+            return
         log.exception("job %s failed", job.key)
         _failed(store, job, f"{type(error).__name__}: {error}", give_up=False)
         return
@@ -126,10 +167,16 @@ def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, w
 def _failed(store: Store, job: Job, reason: str, *, give_up: bool) -> None:
     if not jobs.fail(store, job.id, job.worker or "", reason, give_up=give_up):
         return
-    if job.kind in NEEDED:
-        runs.fail(store, job.run_id, reason)
+    if job.kind == "import":
+        imports.fail(store, job.subject, reason)
+    elif job.kind == tryout_work.KIND:
+        tryout_work.fail(store, job.subject, reason)
+    elif job.run_id is None:
+        return  # who asked reads the job's error
+    elif job.kind in NEEDED:
+        runs.fail(store, job.run, reason)
     else:
-        runs.note(store, job.run_id, f"{job.kind} failed", round=job.round, model=job.subject, message=reason)
+        runs.note(store, job.run, f"{job.kind} failed", round=job.round, model=job.subject, message=reason)
 
 
 @contextmanager
@@ -156,21 +203,30 @@ def _lease(store: Store, job_id: str, worker: str) -> Iterator[None]:
         thread.join()
 
 
-def _sweep(store: Store, settings: ServerSettings, pool: Pool, do_job: object, ended: threading.Event) -> None:
-    """Close what the clock closes, and put every job that nobody is at into the queue."""
+def _sweep(
+    store: Store, settings: ServerSettings, pool: Pool, worker: str, do_job: object, ended: threading.Event
+) -> None:
+    """Close what the clock closes, put every job that nobody is at into the queue, and give a sign of life."""
     sent: dict[str, float] = {}
-    collected = time.monotonic()
+    collected = seen = time.monotonic()
     outage = Outage(log, f"the sweep of {pool.name}")
     pause_s = SWEEP_S
     while not ended.wait(pause_s):
         try:
             if pool is ROUNDS:
                 commits.tick(store)
-            if pool is ROUNDS and time.monotonic() - collected >= COLLECT_S:
+            if time.monotonic() - collected >= COLLECT_S:
                 collected = time.monotonic()
-                scores.drop_scratch(store)
-                files.collect(store, upload_ttl_s=settings.upload_ttl_s)
-                idempotency.forget(store)
+                scores.drop_scratch(store)  # of this machine, as the next
+                base_models.drop_unused(store)
+                if pool is ROUNDS:
+                    tryout_work.collect(store, settings.tryout_ttl_s)
+                    files.collect(store, upload_ttl_s=settings.upload_ttl_s)
+                    idempotency.forget(store)
+                    sign_in.forget(store)
+            if time.monotonic() - seen >= processes.SEEN_EVERY_S:
+                seen = time.monotonic()
+                processes.seen(store, worker, pool.name, __version__)
             waiting = jobs.waiting(store, pool.kinds)
             now = time.monotonic()
             sent = {job_id: at for job_id, at in sent.items() if job_id in waiting}

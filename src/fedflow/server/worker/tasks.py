@@ -20,9 +20,10 @@ from fedflow.models import BaseModel, model_folder, open_model, save_model
 from fedflow.models.weights import get_weights
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Job
-from fedflow.server.services import commits, files, registry, runs
+from fedflow.server.services import base_models, commits, files, registry, runs
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
+from fedflow.server.worker.base_folders import place_of
 from fedflow.server.worker.heldout import heldout_folder
 from fedflow.tensors import NamedTensors, load_tensors, to_bytes
 
@@ -36,9 +37,11 @@ def prepare(store: Store, settings: ServerSettings, job: Job) -> None:
     Raises ModelError where the model cannot be opened on the server's machine, StorageError for a full disk.
     """
     settle_torch(settings.worker_threads)
-    plan = runs.plan(store, job.run_id)
-    model = open_model(plan.model)
-    base = _store_base(store, model, plan)
+    plan = runs.plan(store, job.run)
+    _, listed = base_models.of_run(store, job.run)
+    place = place_of(store, job.run)
+    model = open_model(place)
+    base = listed or _store_base(store, model, place)
     initial, start = _start(store, model, plan)
     tensors = {name: list(tensor.shape) for name, tensor in start.items()}
     norm = math.sqrt(sum(float(tensor.double().square().sum()) for _, tensor in start.items()))
@@ -52,23 +55,23 @@ def prepare(store: Store, settings: ServerSettings, job: Job) -> None:
         "scored": heldout is not None,
         "not_scored": None if heldout else NOT_SCORED.format(name=plan.data.heldout),
     }
-    runs.begin(store, job.run_id, base=base, base_hash=model.content_hash, initial=initial, prepared=facts)
+    runs.begin(store, job.run, base=base, base_hash=model.content_hash, initial=initial, prepared=facts)
 
 
 def aggregate(store: Store, settings: ServerSettings, job: Job) -> None:
     """Join the accepted updates of a closed round and commit it: blobs first, then one transaction."""
-    closed = commits.round_to_join(store, job.run_id, job.round)
+    closed = commits.round_to_join(store, job.run, job.round)
     if closed is None:
         return
     settle_torch(settings.worker_threads)
     committed = join_updates(store.blobs, closed.plan, closed.receipts, closed.before)
-    commits.commit(store, job.run_id, job.round, committed)
+    commits.commit(store, job.run, job.round, committed)
 
 
 def export(store: Store, settings: ServerSettings, job: Job) -> None:
     """Write what a round made as other tools open it: one exact adapter in both layouts, or the UNet's weights."""
     settle_torch(settings.worker_threads)
-    made = commits.to_export(store, job.run_id, job.round)
+    made = commits.to_export(store, job.run, job.round)
     assert made.model.adapter is not None  # noqa: S101 - the round is committed
     if made.plan.trains_adapter:
         residuals = [stored_adapter(store.blobs, digest) for digest in made.model.residuals]
@@ -81,7 +84,7 @@ def export(store: Store, settings: ServerSettings, job: Job) -> None:
         weights = load_tensors(store.blobs.get(made.model.adapter))
         plain = {name.removeprefix("unet."): tensor for name, tensor in weights.items()}
         exports = {"unet": store.blobs.put(to_bytes(plain, {"format": "pt"}))}
-    registry.add_files(store, job.run_id, job.round, exports)
+    registry.add_files(store, job.run, job.round, exports)
 
 
 def merge(store: Store, settings: ServerSettings, job: Job) -> None:
@@ -90,13 +93,15 @@ def merge(store: Store, settings: ServerSettings, job: Job) -> None:
     Raises ModelError where the base model is another than the run was prepared with.
     """
     settle_torch(settings.worker_threads)
-    found = commits.to_merge(store, job.run_id, job.round)
+    found = commits.to_merge(store, job.run, job.round)
     if found is None:
         return
     plan, residuals = found
-    bench = Workbench(plan, store.folder / "uploads", {}, "auto", None, blobs=store.blobs)  # writes blobs alone
-    check_base(store, job.run_id, bench)
-    commits.keep_merged(store, job.run_id, job.round, store.blobs.put(bench.merged_weights(residuals)))
+    bench = Workbench(
+        plan, store.folder / "uploads", {}, "auto", None, base=place_of(store, job.run), blobs=store.blobs
+    )
+    check_base(store, job.run, bench)
+    commits.keep_merged(store, job.run, job.round, store.blobs.put(bench.merged_weights(residuals)))
 
 
 def check_base(store: Store, run_id: str, bench: Workbench) -> None:
@@ -125,12 +130,12 @@ def _merged_bytes(store: Store, initial: str | None) -> int | None:
     return sum(4 * each.flat_B.shape[0] * each.flat_A.shape[1] for each in adapter.values())
 
 
-def _store_base(store: Store, model: BaseModel, plan: Plan) -> str:
+def _store_base(store: Store, model: BaseModel, place: str) -> str:
     """Every file of the model's folder as a blob, and the list of them; a model of another layout is written as one."""
     with tempfile.TemporaryDirectory(
         dir=store.folder / "uploads"
     ) as scratch:  # collected where a killed worker left it
-        folder = model_folder(plan.model)
+        folder = model_folder(place)
         if folder is None:
             folder = Path(scratch) / "model"
             save_model(model, folder)

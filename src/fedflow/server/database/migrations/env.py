@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from fedflow.server.database import base, people, tables  # noqa: F401 - tables are known by being imported
+from fedflow.server.database import base, people, tables, tryouts  # noqa: F401 - tables are known by being imported
 
 context.configure(
     connection=context.config.attributes["connection"],

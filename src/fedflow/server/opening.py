@@ -1,0 +1,44 @@
+"""A store opened to serve it: beside others that serve it too, on this machine or on another one."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from fedflow.errors import MistakeError
+from fedflow.server import keys
+from fedflow.server.services import audit
+from fedflow.server.settings import ServerSettings
+from fedflow.server.store import Store, open_store
+
+
+def open_to_serve(settings: ServerSettings) -> Store:
+    """As `open_store`; raises MistakeError, too, where this machine's key is not the one that the others have.
+
+    What one machine seals, signs or encrypts would be nothing to the others.
+    """
+    store = open_store(settings)
+    folder = store.folder
+    try:
+        if audit.is_sealed(store) and not (keys.is_there(folder) and audit.is_sealed(store, store.key("audit"))):
+            raise MistakeError(
+                f"{keys.place(folder)}: is not the key of this database's server; copy the first server's {keys.FILE} "
+                f"there, or give its content as {keys.VARIABLE}"
+            )
+    except BaseException:
+        store.engine.dispose()
+        raise
+    return store
+
+
+def try_store(settings: ServerSettings) -> None:
+    """Open the store in a process of its own, and raise what is wrong with it, as `open_to_serve` does.
+
+    For who forks afterwards: neither connections nor a library's threads live through that.
+    """
+    with ProcessPoolExecutor(1, get_context("fork")) as once:
+        once.submit(_open_and_close, settings).result()
+
+
+def _open_and_close(settings: ServerSettings) -> None:
+    open_to_serve(settings).engine.dispose()

@@ -1,0 +1,129 @@
+"""One version of a model or adapter: where it comes from, how it was made, and its files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, flash, redirect, request, send_file, url_for
+from flask_babel import gettext, ngettext
+from werkzeug import Response as AnyResponse
+
+from fedflow import web
+from fedflow.server.api import current
+from fedflow.server.database.tables import Artifact, Version
+from fedflow.server.errors import ApiError
+from fedflow.server.pages.faults import said
+from fedflow.server.pages.lineage import Step, drawing, folded
+from fedflow.server.services import catalogue, downloads, registry, shelf
+from fedflow.web.states import State
+
+blueprint = Blueprint("versions", __name__)
+
+PENDING = ("waiting", "running")
+
+
+@blueprint.get("/versions/<version_id>")
+def one(version_id: str) -> Response:
+    """A version; of a page that asks anew, what has changed of its files."""
+    store, caller = current.store(), current.caller()
+    files = downloads.listed(store, caller, version_id)
+    pending = any(each.state in PENDING for each in files)
+    if request.headers.get("HX-Request") and request.args.get("part") == "files":
+        return web.page("pages/version.html", fragment="files", files=files, pending=pending, version_id=version_id)
+    line = registry.lineage(store, caller, version_id)
+    version, artifact = line[0]
+    after = shelf.made_from(store, caller, version_id)
+    return web.page(
+        "pages/version.html",
+        version=version,
+        version_id=version_id,
+        artifact=artifact,
+        steps=(steps := _steps(line, after)),
+        drawing=drawing(steps),
+        facts=_facts(version),
+        members=sorted(version.facts.get("members", {}).items()),
+        files=files,
+        pending=pending,
+        may_change=shelf.may_change(store, caller, artifact),
+        can_release=bool(version.files),
+    )
+
+
+@blueprint.post("/versions/<version_id>/files/<layout>")
+def asks(version_id: str, layout: str) -> AnyResponse:
+    """Have a worker write it in that layout."""
+    try:
+        downloads.ask(current.store(), current.caller(), version_id, layout)
+    except ApiError as error:
+        flash(said(str(error)), State.FAILED)
+    return redirect(url_for("pages.versions.one", version_id=version_id, _anchor="files"), 303)
+
+
+@blueprint.get("/versions/<version_id>/files/<layout>")
+def content(version_id: str, layout: str) -> Response:
+    """The file, under its name."""
+    path, name, sha256 = downloads.file_of(current.store(), current.caller(), version_id, layout)
+    return send_file(
+        path, "application/octet-stream", as_attachment=True, download_name=name, etag=sha256, conditional=True
+    )
+
+
+@blueprint.post("/versions/<version_id>/delete")
+def deletes(version_id: str) -> AnyResponse:
+    """Take it out, or say what depends on it."""
+    store, caller = current.store(), current.caller()
+    version, artifact = registry.lineage(store, caller, version_id)[0]
+    try:
+        catalogue.delete_version(store, caller, version_id)
+    except ApiError as error:
+        flash(said(str(error)), State.REFUSED)
+        return redirect(url_for("pages.versions.one", version_id=version_id), 303)
+    told = gettext("Version %(number)s of “%(name)s” is deleted.", number=version.number, name=artifact.name)
+    flash(told, State.DONE)
+    return redirect(url_for("pages.models.listed"), 303)
+
+
+def name_of(version: Version, artifact: Artifact) -> str:
+    """A version in a line."""
+    return f"{artifact.name} · {gettext('version %(number)s', number=version.number)}"
+
+
+def _steps(line: list[Any], after: list[tuple[Version, Artifact]]) -> list[Step]:
+    """The base model first, the version, and what was made from it."""
+
+    def step(version: Version, artifact: Artifact, role: Any) -> Step:
+        href = None if role == "here" else url_for("pages.versions.one", version_id=version.id)
+        return Step(name_of(version, artifact), _how(version, artifact), href, role)
+
+    before = [step(version, artifact, "before") for version, artifact in reversed(line[1:])]
+    hidden = len(before) - 5
+    words = ngettext("%(num)s version between", "%(num)s versions between", max(hidden, 1))
+    here = step(line[0][0], line[0][1], "here")
+    return [*folded(before, words), here, *(step(version, artifact, "after") for version, artifact in after)]
+
+
+def _how(version: Version, artifact: Artifact) -> str:
+    if version.round is not None:
+        members = len(version.facts.get("members", {}))
+        told = ngettext("%(num)s member", "%(num)s members", members)
+        return str(gettext("Round %(number)s · %(members)s", number=version.round, members=told))
+    return str(gettext("Base model") if artifact.kind == registry.MODEL else gettext("Imported"))
+
+
+def _facts(version: Version) -> list[tuple[str, str]]:
+    """How it was made, as far as the server knows."""
+    told, facts = [], version.facts
+    if version.round is not None:
+        told.append((gettext("Round"), gettext("%(number)s of %(all)s", number=version.round, all=facts.get("rounds"))))
+    words = {
+        "method": gettext("Method"),
+        "weighting": gettext("Weighting"),
+        "rank": gettext("Rank"),
+        "alpha": gettext("Alpha"),
+        "trigger": gettext("Trigger word"),
+        "from": gettext("From"),
+        "format": gettext("Format"),
+        "family": gettext("Family"),
+    }
+    told += [(word, str(facts[key])) for key, word in words.items() if facts.get(key) not in (None, "")]
+    return told

@@ -1,0 +1,115 @@
+"""What the server holds of one person, for that person: every row that names them, without secrets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedflow.server.database.people import (
+    AuditEntry,
+    Departure,
+    Identity,
+    Invitation,
+    Letter,
+    Link,
+    Person,
+    PersonToken,
+    Role,
+    SignIn,
+)
+from fedflow.server.database.tables import Artifact, Federation, Import, Upload
+from fedflow.server.services import tryouts
+from fedflow.server.services.identity import Caller
+from fedflow.server.store import Store
+
+MOST_ENTRIES = 10_000
+
+LISTS: dict[str, tuple[Any, dict[str, str]]] = {
+    "sign_ins": (
+        SignIn.person_id,
+        {"browser": "agent", "address": "address", "from": "created_at", "seen": "seen_at"},
+    ),
+    "tokens": (
+        PersonToken.person_id,
+        {
+            "name": "name",
+            "scopes": "scopes",
+            "made_at": "created_at",
+            "expires_at": "expires_at",
+            "revoked_at": "revoked_at",
+        },
+    ),
+    "identities": (
+        Identity.person_id,
+        {"provider": "issuer", "subject": "subject", "email": "email", "linked_at": "linked_at", "used_at": "used_at"},
+    ),
+    "sign_ins_under_way": (Departure.person_id, {"expires_at": "expires_at"}),
+    "links": (Link.person_id, {"to_set": "purpose", "address": "about", "expires_at": "expires_at"}),
+    "letters": (Letter.person_id, {"kind": "kind", "asked_at": "created_at", "expires_at": "expires_at"}),
+    "invitations": (Invitation.created_by, {"email": "email", "role": "role", "made_at": "created_at"}),
+    "invitations_taken_up": (Invitation.used_by, {"email": "email", "role": "role", "at": "used_at"}),
+    "uploads": (Upload.person_id, {"bytes": "length_bytes", "begun_at": "created_at"}),
+    "imports": (
+        Import.asked_by,
+        {"kind": "kind", "name": "name", "from": "source", "place": "place", "asked_at": "created_at"},
+    ),
+    "owned": (
+        Artifact.owner_id,
+        {
+            "kind": "kind",
+            "name": "name",
+            "seen_by": "visibility",
+            "licence": "licence",
+            "card": "card",
+            "made_at": "created_at",
+        },
+    ),
+}
+"""By the list's name: the column that names the person, and what is told of each row by the column it stands in."""
+
+
+def export(store: Store, caller: Caller) -> dict[str, Any]:
+    """Everything that the server holds of the caller, as JSON: account, roles, all that names them, what they did."""
+    with store.read() as session:
+        person = session.get_one(Person, caller.id)
+        return {
+            "account": {
+                "id": person.id,
+                "name": person.name,
+                "email": person.email,
+                "address_confirmed_at": person.confirmed_at,
+                "language": person.locale,
+                "made_at": person.created_at,
+                "password": person.password is not None,
+                "second_factor": person.totp_at is not None,
+                "administrator": person.is_admin,
+            },
+            "roles": _roles(session, caller.id),
+            **{name: _rows(session, column, told, caller.id) for name, (column, told) in LISTS.items()},
+            "tryouts": tryouts.told(session, caller.id),
+            "actions": _actions(session, caller.id),
+        }
+
+
+def _roles(session: Session, person_id: str) -> list[dict[str, Any]]:
+    query = (
+        select(Federation.name, Role.role, Role.created_at)
+        .join(Federation, Federation.id == Role.federation_id)
+        .where(Role.person_id == person_id)
+    )
+    return [{"federation": name, "role": role, "since": since} for name, role, since in session.execute(query)]
+
+
+def _rows(session: Session, column: Any, told: dict[str, str], person_id: str) -> list[dict[str, Any]]:
+    rows = session.scalars(select(column.class_).where(column == person_id))
+    return [{name: getattr(row, attribute) for name, attribute in told.items()} for row in rows]
+
+
+def _actions(session: Session, person_id: str) -> list[dict[str, Any]]:
+    done = select(AuditEntry).where(AuditEntry.actor_id == person_id).order_by(AuditEntry.number.desc())
+    return [
+        {"at": row.at, "action": row.action, "from": row.address, "facts": row.facts}
+        for row in session.scalars(done.limit(MOST_ENTRIES))
+    ]

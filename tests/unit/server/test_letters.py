@@ -1,0 +1,310 @@
+"""E-mails to a real SMTP server: who gets one, what it says, what becomes of one that cannot be sent."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from flask import Flask
+from post_office import PostOffice, post_office
+from tests.unit.server.conftest import Clock
+from tests.unit.server.page_setting import Site
+from tests.unit.server.reader import OTHER, PASSWORD, Reader, faults, told, value_of
+
+from fedflow.cli.server import settings_of
+from fedflow.errors import PlanError
+from fedflow.server.api.app import create_app
+from fedflow.server.database.people import Person
+from fedflow.server.services import accounts, audit, invitations, letters, tokens
+from fedflow.server.services.identity import SERVER, Caller
+from fedflow.server.settings import ServerSettings
+from fedflow.server.store import Store
+from fedflow.server.worker import mailing
+
+FROM = "fedflow@fedflow.example"
+
+
+@pytest.fixture
+def office() -> Iterator[PostOffice]:
+    with post_office() as office:
+        yield office
+
+
+@pytest.fixture
+def settings(tmp_path: Path, office: PostOffice) -> ServerSettings:
+    return ServerSettings(
+        folder=tmp_path / "data",
+        public_url="http://localhost",
+        smtp_url=f"smtp://127.0.0.1:{office.port}",
+        mail_from=FROM,
+        open_registration=True,
+    )
+
+
+@pytest.fixture
+def site(app: Flask, store: Store) -> Site:
+    return Site.of(app, store)
+
+
+@pytest.fixture
+def send(store: Store, settings: ServerSettings, office: PostOffice) -> Sent:
+    return Sent(store, settings, office)
+
+
+class Sent:
+    """Does what the worker does, and gives what has come since."""
+
+    def __init__(self, store: Store, settings: ServerSettings, office: PostOffice) -> None:
+        self.store, self.settings, self.office = store, settings, office
+
+    def __call__(self) -> list[tuple[str, EmailMessage]]:
+        before = len(self.office.letters)
+        mailing.send_due(self.store, self.settings, "worker")
+        return list(zip(self.office.recipients[before:], self.office.letters[before:], strict=True))
+
+    def one(self, to: str, subject: str) -> str:
+        """The path of the link in the one letter that has come."""
+        [(recipient, letter)] = self()
+        assert (recipient, letter["To"], letter["From"], letter["Subject"]) == (to, to, FROM, subject)
+        text = letter.get_content()
+        [path] = re.findall(r"http://localhost(/\S+)", text)
+        assert "FedFlow at http://localhost." in text
+        return str(path)
+
+
+def waiting(store: Store) -> int:
+    with store.engine.connect() as connection:
+        return int(connection.exec_driver_sql("SELECT count(*) FROM letter").scalar() or 0)
+
+
+def test_a_forgotten_password_is_set_by_a_mailed_link(site: Site, send: Sent, caplog: pytest.LogCaptureFixture) -> None:
+    person = site.account("ada", "viewer")
+    signed_in = site.reader("ada")
+    text = tokens.make(site.store, Caller("person", person), "old", ("read",), 1000.0)
+    reader = site.reader()
+    assert "fedflow server password-link" not in reader.get("/forgotten").text
+    bad = reader.post("/forgotten", {"email": "no address"})
+    assert (bad.status_code, list(faults(bad))) == (422, ["email"])
+    with caplog.at_level("DEBUG"):
+        asked = reader.post("/forgotten", {"email": " ADA@example.org "})
+        assert "a letter with a link is on its way there" in told(asked)
+        path = send.one("ada@example.org", "Set a new password")
+    assert path.startswith("/password/")
+    code = path.rpartition("/")[2]
+    assert code not in str([vars(record) for record in caplog.records if record.name != "mail.log"])  # the office's own
+    assert code not in asked.text
+    with site.store.engine.connect() as connection:
+        for table in ("link", "letter", "audit_entry"):
+            assert code not in str(connection.exec_driver_sql(f"SELECT * FROM {table}").all())  # noqa: S608
+    assert reader.post(path, {"password": OTHER}).headers["Location"] == "/sign-in"
+    assert signed_in.get("/").status_code == 303
+    assert reader.sign_in("ada", OTHER).status_code == 303
+    with site.store.read() as session:
+        assert session.get_one(Person, person).confirmed_at is not None
+    client = site.app.test_client()  # nobody had confirmed the address: what came before is out
+    assert client.get("/api/v1/runs", headers={"Authorization": f"Bearer {text}"}).status_code == 401
+    assert reader.post(path, {"password": PASSWORD}).status_code == 404
+
+
+def test_the_same_is_said_and_written_for_known_and_unknown_addresses(site: Site, send: Sent) -> None:
+    shut = site.account("shut", "viewer")
+    accounts.disable(site.store, SERVER, shut, disabled=True)
+    site.account("ada", "viewer")
+    answers, rows = set(), []
+    for name in ("ada", "nobody", "shut"):
+        before = waiting(site.store)
+        answer = site.reader().post("/forgotten", {"email": f"{name}@example.org"})
+        answers.add((answer.status_code, told(answer).replace(name, "NAME")))
+        rows.append(waiting(site.store) - before)
+    assert (len(answers), rows) == (1, [1, 1, 1])
+    assert [to for to, _ in send()] == ["ada@example.org"]
+    assert waiting(site.store) == 0
+
+
+def test_who_asks_again_and_again_fills_nobodys_letter_box(site: Site, send: Sent, clock: Clock) -> None:
+    site.account("ada", "viewer")
+    reader = site.reader()
+    answers = {told(reader.post("/forgotten", {"email": "ada@example.org"})) for _ in range(8)}
+    assert len(answers) == 1
+    assert len(send()) == 1
+    reader.post("/forgotten", {"email": "ada@example.org"})
+    assert send() == []
+    letters.ask(site.store, "password", "ada@example.org", "en")
+    clock.now += 301
+    assert len(send()) == 1
+
+
+def test_an_account_is_made_by_a_mailed_link_alone_and_tells_nobody_who_has_one(site: Site, send: Sent) -> None:
+    site.account("ada", "viewer")
+    reader = site.reader()
+    assert 'name="password"' not in reader.get("/register").text
+    answers = set()
+    for name in ("ada", "eve"):
+        answer = reader.post("/register", {"email": f"{name}@example.org", "name": "x", "password": PASSWORD})
+        answers.add((answer.status_code, told(answer).replace(name, "NAME")))
+    assert len(answers) == 1
+    (to_ada, known), (to_eve, unknown) = send()
+    assert (to_ada, known["Subject"]) == ("ada@example.org", "You have an account already")
+    assert (to_eve, unknown["Subject"]) == ("eve@example.org", "Make your account")
+    [path] = re.findall(r"http://localhost(/invitation/\S+)", unknown.get_content())
+    assert value_of(reader.get(path), "email") == "eve@example.org"
+    made = reader.post(path, {"name": "Eve", "email": "eve@example.org", "password": PASSWORD})
+    assert made.headers["Location"] == "/"
+    assert send() == []  # the address is confirmed by the letter
+
+
+def test_addresses_are_confirmed_by_a_mailed_link(site: Site, send: Sent) -> None:
+    site.account("ada", "viewer")
+    reader = site.reader("ada")
+    assert "The address is not confirmed yet." in told(reader.get("/account"))
+    reader.post("/account/address/letter")
+    path = send.one("ada@example.org", "Confirm your address")
+    assert reader.post(path).status_code == 303
+    assert "not confirmed yet" not in told(reader.get("/account"))
+    reader.post("/account/address/letter")
+    assert send() == []
+    reader.post("/account/address", {"email": "other@example.org", "password": PASSWORD})
+    path = send.one("other@example.org", "Confirm your address")
+    assert reader.post(path).status_code == 303
+    code = invitations.make(site.store, SERVER, site.federation_id, "viewer")
+    site.reader().post(f"/invitation/{code}", {"name": "Eve", "email": "eve@example.org", "password": PASSWORD})
+    assert send.one("eve@example.org", "Confirm your address").startswith("/address/")
+
+
+def test_an_invitation_is_mailed_in_the_inviters_language(site: Site, send: Sent) -> None:
+    admin = _admin(site)
+    made = admin.post(
+        f"/people/{site.federation_id}/invite",
+        {"role": "viewer", "email": "eve@example.org"},
+        headers={"Accept-Language": "uk"},
+    )
+    [(to, letter)] = send()
+    assert (to, letter["Subject"]) == ("eve@example.org", "Запрошення до FedFlow")
+    assert "boss запрошує вас до FedFlow" in letter.get_content()
+    [path] = re.findall(r"http://localhost(/invitation/\S+)", letter.get_content())
+    assert path in made.text
+    assert site.reader().get(path).status_code == 200
+    admin.post(f"/people/{site.federation_id}/invite", {"role": "viewer"})
+    admin.post("/people/invite", {"email": "dan@example.org"})
+    assert [to for to, _ in send()] == ["dan@example.org"]
+
+
+def test_a_letter_that_cannot_be_sent_is_tried_again_and_then_given_up(
+    site: Site, send: Sent, office: PostOffice, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.account("ada", "viewer")
+    office.refuses = {"RCPT": "451 later ada@example.org"}
+    site.reader().post("/forgotten", {"email": "ada@example.org"})
+    assert send() == []
+    assert send() == []
+    assert office.tries == 1  # not before its time
+    office.refuses = {}
+    clock.now += letters.FIRST_PAUSE_S
+    assert len(send()) == 1
+    office.refuses = {"DATA": "554 never"}
+    letters.ask(site.store, "register", "eve@example.org", "en")
+    assert (send(), waiting(site.store)) == ([], 0)
+    office.refuses = {"RCPT": "451 later"}
+    letters.ask(site.store, "register", "dan@example.org", "en")
+    for _ in range(letters.MOST_ATTEMPTS):
+        assert send() == []
+        clock.now += letters.FIRST_PAUSE_S * 2**letters.MOST_ATTEMPTS
+    assert waiting(site.store) == 0
+    told_of = "".join(record.getMessage() for record in caplog.records if record.name != "mail.log")
+    assert "is tried again: SMTPRecipientsRefused" in told_of
+    assert "is given up: SMTPDataError 554" in told_of
+    assert "@example.org" not in told_of
+
+
+def test_a_letter_is_one_workers_at_a_time_and_comes_back_from_a_dead_one(site: Site, send: Sent, clock: Clock) -> None:
+    letters.ask(site.store, "register", "eve@example.org", "en")
+    [letter] = letters.due(site.store)
+    assert letters.claim(site.store, letter, "dead") is not None
+    assert letters.claim(site.store, letter, "other") is None
+    assert send() == []
+    clock.now += letters.LEASE_S
+    assert [to for to, _ in send()] == ["eve@example.org"]
+    letters.ask(site.store, "register", "late@example.org", "en")
+    clock.now += letters.LIFE_S
+    assert (send(), waiting(site.store)) == ([], 0)
+
+
+def test_the_letters_go_over_tls_with_a_password(
+    site: Site, settings: ServerSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = tmp_path / "certificate.pem"
+    context = _certified(certificate)
+    letters.ask(site.store, "register", "eve@example.org", "en")
+    with post_office(context) as office:
+        url = f"smtp+starttls://post%40fedflow:hush%3A%2F%40@127.0.0.1:{office.port}"
+        over = settings.model_copy(update={"smtp_url": url})
+        assert mailing.send_due(site.store, over, "worker") == 0  # nobody vouches for the certificate
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        with site.store.engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE letter SET due_at = 0")
+        assert mailing.send_due(site.store, over, "worker") == 1
+        assert (office.recipients, office.signed_in) == (["eve@example.org"], ["post@fedflow"])
+
+
+def test_without_an_smtp_server_nothing_is_asked_for_or_written(site: Site, settings: ServerSettings) -> None:
+    none = settings.model_copy(update={"smtp_url": None, "open_registration": False})
+    reader = Reader.of(create_app(site.store, none))
+    assert "fedflow server password-link ADDRESS" in reader.get("/forgotten").text
+    assert reader.post("/forgotten", {"email": "ada@example.org"}).status_code == 404
+    site.account("ada", "viewer")
+    assert waiting(site.store) == 0
+    assert audit.verify(site.store).faults == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "told_of"),
+    [
+        ({"smtp_url": "smtp://127.0.0.1"}, "--smtp-url: goes with --mail-from and --public-url"),
+        ({"smtp_url": "http://127.0.0.1"}, "--smtp-url: .*give smtps://"),
+        ({"smtp_url": "smtp://a:b@post.example"}, "--smtp-url: .*would send the password"),
+    ],
+)
+def test_half_a_post_office_is_refused_at_the_start(tmp_path: Path, given: dict[str, str], told_of: str) -> None:
+    with pytest.raises(PlanError, match=told_of) as caught:
+        settings_of(folder=tmp_path, **given)
+    assert "a:b" not in str(caught.value)
+
+
+def _admin(site: Site) -> Reader:
+    site.account("boss")
+    return site.reader("boss")
+
+
+def _certified(path: Path) -> ssl.SSLContext:
+    """The context of a server at 127.0.0.1 whose certificate, written to `path`, vouches for itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+
+    made = (
+        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, SHA256())
+    )
+    whole = path.with_name("with-key.pem")
+    path.write_bytes(made.public_bytes(Encoding.PEM))
+    whole.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + made.public_bytes(Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(whole)
+    return context

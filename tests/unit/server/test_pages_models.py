@@ -1,0 +1,210 @@
+"""Pages of models, adapters, versions and releases: who sees them, what they say, and what they refuse."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask import Flask
+from sqlalchemy import event, select
+from tests.unit.server.page_setting import Site
+from tests.unit.server.reader import Reader
+from tests.unit.server.run_setting import MEMBERS, Setting, adapter
+
+from fedflow.server.database.tables import Artifact, Release, Version
+from fedflow.server.pages.lineage import Step, drawing, folded
+from fedflow.server.pages.markdown import markdown
+from fedflow.server.services import federations
+
+CARD = """# What it is
+
+A *style* of [a studio](https://example.org/x). <script>alert(1)</script>
+
+[no](javascript:alert(1)) ![picture](https://evil.example/pixel.png)
+"""
+
+
+@pytest.fixture
+def site(app: Flask, setting: Setting) -> Site:
+    """A run that is done, its second version exported; people of all roles."""
+    for number in (1, 2):
+        for seed, member in enumerate(MEMBERS):
+            setting.hand_in(member, number, adapter(10 * number + seed))
+        setting.aggregate()
+    setting.aggregate()  # its export
+    made = Site.of(app, setting.store)
+    made.account("ada")
+    for name, role in (("vera", "viewer"), ("paul", "participant"), ("cora", "coordinator")):
+        made.account(name, role)  # type: ignore[arg-type]
+    return made
+
+
+def last_version(site: Site) -> Version:
+    with site.store.read() as session:
+        return session.scalars(select(Version).order_by(Version.id.desc())).first()  # type: ignore[return-value]
+
+
+def test_the_list_filters_and_says_what_is_not_there(site: Site) -> None:
+    reader = site.reader("vera")
+    page = reader.get("/models").text
+    assert page.count("/models/") >= 2
+    assert "adapter" in page
+    assert "Nothing found" in reader.get("/models?name=%25").text  # a percent sign is a letter, and no pattern
+    with site.store.read() as session:
+        name = session.scalars(select(Artifact.name).where(Artifact.kind == "adapter")).one()
+    found = reader.get(f"/models?name={name.upper()}&kind=adapter").text
+    assert found.count("<tr role") == 2  # the head and one
+
+
+def test_a_version_says_where_it_comes_from(site: Site) -> None:
+    version = last_version(site)
+    page = site.reader("vera").get(f"/versions/{version.id}").text
+    boxes = re.findall(r'<rect class="(\w+)"', page)
+    assert boxes == ["before", "before", "here"]  # the base model, round 1, round 2
+    assert page.count("picture</span>") + page.count("pictures</span>") == len(MEMBERS)
+    assert "style=" not in page
+    assert "Prepare download" in page
+    assert "Adapter for ComfyUI" in page
+
+
+def test_a_long_line_is_folded() -> None:
+    before = [Step(f"v{number}", "", "/", "before") for number in range(20)]
+    short = folded(before, "15 between")
+    assert [step.title for step in short] == ["v0", "15 between", "v16", "v17", "v18", "v19"]
+    drawn = drawing([*short, Step("x" * 80, "", None, "here"), Step("child", "", "/", "after")])
+    assert len(drawn.boxes[6].title) == 34
+    assert drawn.boxes[7].x > drawn.boxes[6].x
+    assert all(box.x + box.width <= drawn.width for box in drawn.boxes)
+    assert [box.path == "" for box in drawn.boxes] == [True] + [False] * 7
+
+
+def test_the_card_can_do_nothing(site: Site) -> None:
+    drawn = markdown(CARD)
+    assert "<h3>What it is</h3>" in drawn
+    assert '<a href="https://example.org/x" rel="nofollow noopener noreferrer ugc">' in drawn
+    assert "<script" not in drawn
+    assert "javascript:alert(1)" in drawn
+    assert 'href="javascript' not in drawn
+    assert "<img" not in drawn
+    reader = site.reader("cora")
+    artifact = last_version(site).artifact_id
+    sent = {"visibility": "public", "licence": "CC-BY-4.0", "trigger_words": "soft light,  film", "card": CARD}
+    answer = reader.post(f"/models/{artifact}/description", sent)
+    assert answer.status_code == 303
+    page = reader.get(f"/models/{artifact}").text
+    assert str(drawn).strip() in page
+    assert "soft light, film" in page
+    assert "CC-BY-4.0" in page
+    told = reader.post(f"/models/{artifact}/description", {**sent, "licence": "x" * 81, "visibility": "all"})
+    assert told.status_code == 422
+    assert "Choose one of the list." in told.text
+    preview = reader.post(f"/models/{artifact}/description/preview", {"card": "*so*"})
+    assert preview.text.strip() == "<p><em>so</em></p>"
+
+
+def test_a_release_from_the_form_to_the_withdrawal(site: Site) -> None:
+    reader, version = site.reader("cora"), last_version(site)
+    refused = reader.post(f"/versions/{version.id}/release", {"tag": "no tag", "notes": ""})
+    assert refused.status_code == 422
+    assert 'id="f-tag-error"' in refused.text
+    answer = reader.post(f"/versions/{version.id}/release", {"tag": "v1.0", "notes": "**first**"})
+    assert answer.status_code == 303, answer.text
+    address = answer.headers["Location"]
+    page = reader.get(address).text
+    with site.store.read() as session:
+        release = session.scalars(select(Release)).one()
+    for file in release.files.values():
+        assert file["sha256"] in page
+        assert file["name"] in page
+    assert "<strong>first</strong>" in page
+    assert "fedflow verify" in page
+    viewer = site.reader("vera")
+    for layout, file in release.files.items():
+        with viewer.get(f"{address}/files/{layout}") as got:
+            assert got.headers["ETag"] == f'"{file["sha256"]}"'
+            assert len(got.data) == file["size_bytes"]
+    with viewer.get(f"{address}/provenance") as got:
+        assert b"payload" in got.data
+    assert "v1.0" in viewer.get("/releases").text
+    kept = reader.post(f"/versions/{version.id}/delete", {})
+    assert "is released as" in reader.get(kept.headers["Location"]).text
+    assert viewer.post(f"{address}/withdraw", {}).status_code == 403
+    reader.post(f"{address}/withdraw", {})
+    assert "Do not use this release any more" in viewer.get(address).text
+
+
+def test_a_version_without_files_cannot_be_released_from_its_form(site: Site) -> None:
+    with site.store.read() as session:
+        first = session.scalars(select(Version).where(Version.round == 1)).one()
+    reader = site.reader("cora")
+    assert "Prepare its files" in reader.get(f"/versions/{first.id}/release").text
+    reader.post(f"/versions/{first.id}/files/kohya", {})
+    page = reader.get(f"/versions/{first.id}").text
+    assert "Waits for a worker" in page
+    assert 'hx-trigger="every 2s"' in page
+    part = reader.get(f"/versions/{first.id}?part=files", headers={"HX-Request": "true"}).text
+    assert "<html" not in part
+    assert "Waits for a worker" in part
+
+
+def test_strangers_see_what_is_public_alone(site: Site) -> None:
+    federations.create(site.store, "elsewhere")
+    version = last_version(site)
+    other = Site(site.app, site.store, federations.create(site.store, "other"))
+    other.account("stan", "administrator")
+    reader = site.reader("stan")
+    addresses = (
+        f"/versions/{version.id}",
+        f"/models/{version.artifact_id}",
+        f"/models/{version.artifact_id}/description",
+    )
+    assert [reader.get(address).status_code for address in addresses] == [404, 404, 404]
+    assert version.artifact_id not in reader.get("/models").text
+    with site.store.begin() as session:
+        session.get_one(Artifact, version.artifact_id).visibility = "public"
+    assert [reader.get(address).status_code for address in addresses] == [200, 200, 403]
+    assert "Delete version" not in reader.get(addresses[0]).text
+    assert reader.post(f"/versions/{version.id}/delete", {}).status_code == 403
+    assert reader.post(f"/versions/{version.id}/files/kohya", {}).status_code == 403
+
+
+def test_lists_ask_as_often_however_long_they_are(site: Site) -> None:
+    reader, version = site.reader("vera"), last_version(site)
+    paths = ("/models", "/releases", f"/models/{version.artifact_id}")
+    few = [statements(site, reader, path) for path in paths]
+    with site.store.begin() as session:
+        base = {"federation_id": site.federation_id, "kind": "adapter", "created_at": 1.0}
+        for number in range(60):
+            artifact = Artifact(id=f"0197{number:04}-0000-7000-8000-000000000000", name=f"many {number}", **base)
+            session.add(artifact)
+            session.flush()
+            made = Version(id=f"0198{number:04}-0000-7000-8000-000000000000", artifact_id=artifact.id, number=1)
+            made.content, made.facts, made.files, made.created_at = version.content, {}, {}, 1.0
+            session.add(made)
+            session.flush()
+            given = Release(
+                id=f"0199{number:04}-0000-7000-8000-000000000000", artifact_id=artifact.id, version_id=made.id
+            )
+            given.tag, given.notes, given.files, given.provenance = f"v{number}", "", {}, version.content
+            given.released_by, given.released_at = "ada", 1.0
+            session.add(given)
+    assert [statements(site, reader, path) for path in paths] == few
+    older = re.search(r'href="(/models\?before=[^"]+)"', reader.get("/models").text)
+    assert older is not None
+    assert "many 5" in reader.get(older[1]).text
+
+
+def statements(site: Site, reader: Reader, path: str) -> int:
+    """How many statements a page sends to the database."""
+    seen: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        seen.append(statement)
+
+    event.listen(site.store.engine, "before_cursor_execute", note)
+    try:
+        assert reader.get(path).status_code == 200
+    finally:
+        event.remove(site.store.engine, "before_cursor_execute", note)
+    assert seen
+    return len(seen)
