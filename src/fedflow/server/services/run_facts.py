@@ -108,9 +108,7 @@ def _facts(session: Session, store: Store, runs: Sequence[Run]) -> list[RunFacts
     to_come = jobs.unfinished_of(session, [run.id for run in runs], ("evaluate", "export"))
     exports = registry.last_exports(session, [run.id for run in runs if run.status == Status.DONE])
     bases = {base: _base_files(store, base) for base in {run.base for run in runs}}
-    return [
-        _told(run, store.clock(), bases[run.base], to_come.get(run.id, 0), exports.get(run.id, {})) for run in runs
-    ]
+    return [_told(run, store.clock(), bases[run.base], to_come.get(run.id, 0), exports.get(run.id, {})) for run in runs]
 
 
 def _told(
