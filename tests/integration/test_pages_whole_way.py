@@ -1,7 +1,7 @@
 """The whole way in a real Chromium: from an empty server to a released adapter that verifies.
 
-The starter, real processes: the server with its worker and evaluator, and three participants. With PAGE_PICTURES=FOLDER in
-the environment the run has three rounds, and the main pages are kept as pictures in that folder, as `docs/` has them.
+The starter, real processes: the server with its worker and evaluator, and three participants. With PAGE_PICTURES=FOLDER
+in the environment the run has three rounds, and the main pages are kept as pictures in that folder, as in `docs/`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from fedflow.server.services.identity import SERVER
 from fedflow.server.store import Store
 
 GOES = {"identity.person_id", "departure.person_id", "letter.person_id", "link.person_id", "role.person_id"}
-GOES |= {"sign_in.person_id"}
+GOES |= {"sign_in.person_id", "tryout.person_id"}
 STAYS = {
     "artifact.owner_id": "the model is the federation's; the identifier leads to no name any more",
     "import.asked_by": "as the audit log, by the identifier",
@@ -40,7 +40,7 @@ def naming_people() -> Iterator[str]:
 def test_every_column_that_names_a_person_is_exported_and_has_a_rule() -> None:
     """A new table that speaks of people comes into services/own_data, and into one of the two lists above."""
     exported = {f"{column.class_.__tablename__}.{column.key}" for column, _ in own_data.LISTS.values()}
-    assert set(naming_people()) == exported | {"role.person_id"} == GOES | STAYS.keys()
+    assert set(naming_people()) == exported | {"role.person_id", "tryout.person_id"} == GOES | STAYS.keys()
 
 
 def test_a_person_is_told_all_of_it_but_the_secrets(store: Store, federation_id: str, clock: Clock) -> None:
@@ -68,6 +68,7 @@ def test_a_person_is_told_all_of_it_but_the_secrets(store: Store, federation_id:
         "uploads": 0,
         "imports": 0,
         "owned": 0,
+        "tryouts": 0,
         "actions": 4,
     }
     text = json.dumps(told)

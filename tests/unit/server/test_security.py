@@ -24,7 +24,7 @@ from werkzeug.test import TestResponse
 
 from fedflow.server.api.app import create_app
 from fedflow.server.pages import browser
-from fedflow.server.services import accounts, audit, invitations, links, passwords, second_factor
+from fedflow.server.services import accounts, audit, identity, invitations, links, passwords, second_factor
 from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
@@ -70,6 +70,7 @@ def site(app: Flask, store: Store) -> Site:
 
 @pytest.fixture
 def walk(app: Flask, store: Store, federation_id: str, setting: Setting) -> Walk:
+    identity.first_coordinator(store)
     return Walk(app, store, federation_id, setting)
 
 

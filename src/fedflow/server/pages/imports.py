@@ -121,7 +121,9 @@ def appends(federation_id: str, upload_id: str) -> Response:  # noqa: ARG001 - t
 
 
 def _told(told: uploads.Progress) -> Response:
-    return jsonify(upload=told.id, offset=told.offset_bytes, length=told.length_bytes)
+    answer = jsonify(upload=told.id, offset=told.offset_bytes, length=told.length_bytes)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
 
 
 def _form(federation_id: str, entered: Form, faults: dict[str, list[str]], status: int) -> Response:

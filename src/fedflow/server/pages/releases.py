@@ -14,6 +14,7 @@ from fedflow.server.api import current
 from fedflow.server.errors import ApiError
 from fedflow.server.pages.faults import beside
 from fedflow.server.pages.markdown import markdown
+from fedflow.server.pages.versions import given_out
 from fedflow.server.services import downloads, registry, releases, shelf
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.shelf import Given
@@ -92,9 +93,7 @@ def withdraws(release_id: str) -> AnyResponse:
 def content(release_id: str, layout: str) -> Response:
     """A file of the release, under its name."""
     path, name, sha256 = releases.file_of(current.store(), current.caller(), release_id, layout)
-    return send_file(
-        path, "application/octet-stream", as_attachment=True, download_name=name, etag=sha256, conditional=True
-    )
+    return given_out(path, name, sha256)
 
 
 @blueprint.get("/releases/<release_id>/provenance")
@@ -103,7 +102,9 @@ def provenance(release_id: str) -> Response:
     given = shelf.release(current.store(), current.caller(), release_id)
     content = releases.envelope(current.store(), current.caller(), release_id)
     file = io.BytesIO(content)
-    return send_file(file, "application/json", as_attachment=True, download_name=_provenance_name(given))
+    answer = send_file(file, "application/json", as_attachment=True, download_name=_provenance_name(given))
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
 
 
 def _provenance_name(given: Given) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, request, send_file, url_for
@@ -64,9 +65,7 @@ def asks(version_id: str, layout: str) -> AnyResponse:
 def content(version_id: str, layout: str) -> Response:
     """The file, under its name."""
     path, name, sha256 = downloads.file_of(current.store(), current.caller(), version_id, layout)
-    return send_file(
-        path, "application/octet-stream", as_attachment=True, download_name=name, etag=sha256, conditional=True
-    )
+    return given_out(path, name, sha256)
 
 
 @blueprint.post("/versions/<version_id>/delete")
@@ -82,6 +81,15 @@ def deletes(version_id: str) -> AnyResponse:
     told = gettext("Version %(number)s of “%(name)s” is deleted.", number=version.number, name=artifact.name)
     flash(told, State.DONE)
     return redirect(url_for("pages.models.listed"), 303)
+
+
+def given_out(path: Path, name: str, sha256: str) -> Response:
+    """A file to be kept by who asks for it, and by no cache on the way."""
+    answer = send_file(
+        path, "application/octet-stream", as_attachment=True, download_name=name, etag=sha256, conditional=True
+    )
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
 
 
 def name_of(version: Version, artifact: Artifact) -> str:
