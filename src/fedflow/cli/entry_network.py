@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedflow.cli.registry_options import (
+    BaseOption,
+    FromHubOption,
+    HubOption,
+    ImportsOption,
+    KindOption,
+    NameArgument,
+    SourceArgument,
+)
 from fedflow.cli.sign_in_options import (
     ClientIdOption,
     ClientSecretOption,
@@ -97,6 +106,8 @@ def _server(
     store_url: StoreOption = None,
     cache_bytes: CacheOption = None,
     pictures: PicturesOption = None,
+    imports: ImportsOption = None,
+    hub_imports: HubOption = None,
     host: HostOption = None,
     port: PortOption = None,
     public_url: PublicUrlOption = None,
@@ -113,6 +124,8 @@ def _server(
     context.obj = {
         "folder": folder,
         "pictures": pictures,
+        "imports": imports,
+        "hub_imports": hub_imports,
         "database_url": database_url,
         "queue_url": queue_url,
         "store_url": store_url,
@@ -216,6 +229,22 @@ def _password_link(
     from fedflow.cli.server import print_password_link
 
     print_password_link(_settings(context), email)
+
+
+@server_app.command("import")
+def _import(
+    context: typer.Context,
+    name: NameArgument,
+    source: SourceArgument,
+    kind: KindOption = "adapter",
+    base: BaseOption = None,
+    hub: FromHubOption = False,
+    federation: FederationOption = None,
+) -> None:
+    """Bring a model or adapter of this machine into a federation's registry; the server may run meanwhile."""
+    from fedflow.cli.bring_in import bring_in
+
+    bring_in(_settings(context), name, source, kind=kind, base=base, hub=hub, federation=federation)
 
 
 @audit_app.command("verify")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 from typing import Annotated, Any
 
-from flask import Response, send_file
+from flask import Response, request, send_file
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import Field
 
-from fedflow.federation.protocol import API, ONE_LINE, SHOWN, Message, Seconds
+from fedflow.federation.protocol import API, ONE_LINE, SHOWN, Message, Seconds, Sha256
 from fedflow.federation.provenance import key_id
 from fedflow.server.api import current
 from fedflow.server.api.current import answer
@@ -19,7 +19,7 @@ from fedflow.server.api.messages import Identifier
 from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.api.registry import ArtifactPath, VersionPath
 from fedflow.server.database.tables import Release
-from fedflow.server.services import catalogue, releases
+from fedflow.server.services import catalogue, examples, releases
 from fedflow.server.services.catalogue import Description, Visibility
 
 blueprint = APIBlueprint(
@@ -55,6 +55,20 @@ class Described(Message):
     licence: str
     card: str
     trigger_words: tuple[str, ...]
+    examples: tuple[str, ...] = Field(description="SHA-256 of the example pictures.")
+
+
+class ExampleRequest(Message):
+    """A picture of a gallery to show as an example."""
+
+    picture: Sha256
+
+
+class ExamplePath(Message):
+    """Part of an address."""
+
+    artifact_id: Identifier
+    sha256: Sha256
 
 
 class ReleaseRequest(Message):
@@ -114,6 +128,7 @@ class ReleasedFilePath(Message):
 
 
 CONTENT = {"description": "The file.", "content": {"application/octet-stream": {}}}
+PICTURE = {"description": "The picture.", "content": {"image/png": {}}}
 ENVELOPE = {"description": "A DSSE envelope.", "content": {"application/json": {}}}
 
 
@@ -129,6 +144,35 @@ def describe(path: ArtifactPath, body: DescriptionRequest) -> Response:
     said = Description(body.visibility, body.licence, body.card, body.trigger_words)
     catalogue.describe(current.store(), current.caller(), path.artifact_id, said)
     return _described(path.artifact_id)
+
+
+@blueprint.post("/artifacts/<artifact_id>/examples", responses={200: Described})
+def add_example(path: ArtifactPath, body: ExampleRequest) -> Response:
+    """Show a picture of one of the federation's galleries as an example."""
+    examples.add_from_gallery(current.store(), current.caller(), path.artifact_id, body.picture)
+    return _described(path.artifact_id)
+
+
+@blueprint.put("/artifacts/<artifact_id>/examples", responses={200: Described})
+def send_example(path: ArtifactPath) -> Response:
+    """Show the PNG that is the request's content as an example; it is written anew, without what comes along."""
+    request.max_content_length = examples.MOST_BYTES
+    examples.add(current.store(), current.caller(), path.artifact_id, request.get_data())
+    return _described(path.artifact_id)
+
+
+@blueprint.get("/artifacts/<artifact_id>/examples/<sha256>", responses={200: PICTURE})
+def example(path: ExamplePath) -> Response:
+    """An example picture."""
+    found = examples.file_of(current.store(), current.caller(), path.artifact_id, path.sha256)
+    return send_file(found, "image/png", etag=path.sha256, conditional=True)
+
+
+@blueprint.delete("/artifacts/<artifact_id>/examples/<sha256>", responses={204: None})
+def remove_example(path: ExamplePath) -> Response:
+    """Show an example no longer."""
+    examples.remove(current.store(), current.caller(), path.artifact_id, path.sha256)
+    return Response(status=204)
 
 
 @blueprint.delete("/versions/<version_id>", responses={204: None})

@@ -60,6 +60,8 @@ OF_SOME = {
     ("/me/invitations", "post"): ("404", "410"),
     ("/me/tokens", "post"): ("404",),
     ("/runs", "post"): ("404",),
+    ("/artifacts/{artifact_id}/examples", "put"): ("411", "413", "415"),
+    ("/federations/{federation_id}/imports", "post"): ("410",),
     ("/uploads", "post"): ("422",),
     ("/files/{sha256}", "get"): ("416", "429"),
     ("/runs/{run_id}/rounds/{number}/updates", "post"): ("410", "429"),

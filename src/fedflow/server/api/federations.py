@@ -17,6 +17,7 @@ from fedflow.server.api.messages import (
     CodePath,
     CodeRequest,
     Codes,
+    CountsShown,
     FederationFacts,
     FederationPath,
     FederationRequest,
@@ -27,7 +28,7 @@ from fedflow.server.api.messages import (
     Page,
 )
 from fedflow.server.api.problems import PROBLEMS
-from fedflow.server.services import federations, join_codes, policies
+from fedflow.server.services import federations, join_codes, policies, shown_counts
 from fedflow.server.services import members as members_service
 from fedflow.server.services.policies import Policies
 
@@ -119,6 +120,19 @@ def set_cap(path: MemberPath, body: CapRequest) -> Response:
     """Let a member's updates count for so many examples at most, from the next one on."""
     members_service.set_cap(current.store(), path.member_id, body.max_examples, current.caller())
     return Response(status=204)
+
+
+@blueprint.get("/members/<member_id>/counts", responses={200: CountsShown})
+def counts_shown(path: MemberPath) -> Response:
+    """Whether the member's name and example counts are shown beyond its federation."""
+    return answer(CountsShown(shown=shown_counts.are_shown(current.store(), path.member_id)))
+
+
+@blueprint.put("/members/<member_id>/counts", responses={200: CountsShown})
+def shows_counts(path: MemberPath, body: CountsShown) -> Response:
+    """Show the member's name and example counts beyond its federation, in lineages and releases, or no longer."""
+    shown_counts.show(current.store(), current.caller(), path.member_id, shown=body.shown)
+    return answer(body)
 
 
 @blueprint.delete("/members/<member_id>", responses={204: None})

@@ -86,6 +86,12 @@ class Members(Message):
     next: str | None
 
 
+class CountsShown(Message):
+    """Whether a member's name and example counts are shown beyond its federation."""
+
+    shown: bool
+
+
 class CodeRequest(Message):
     """A join code for one device of a member. `max_examples` caps the example count that its updates may claim.
 

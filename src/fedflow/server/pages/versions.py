@@ -42,6 +42,7 @@ def one(version_id: str) -> Response:
         drawing=drawing(steps),
         facts=_facts(version),
         members=sorted(version.facts.get("members", {}).items()),
+        others=version.facts.get("other_members", 0),
         files=files,
         pending=pending,
         may_change=shelf.may_change(store, caller, artifact),
@@ -104,7 +105,7 @@ def _steps(line: list[Any], after: list[tuple[Version, Artifact]]) -> list[Step]
 
 def _how(version: Version, artifact: Artifact) -> str:
     if version.round is not None:
-        members = len(version.facts.get("members", {}))
+        members = len(version.facts.get("members", {})) + version.facts.get("other_members", 0)
         told = ngettext("%(num)s member", "%(num)s members", members)
         return str(gettext("Round %(number)s · %(members)s", number=version.round, members=told))
     return str(gettext("Base model") if artifact.kind == registry.MODEL else gettext("Imported"))

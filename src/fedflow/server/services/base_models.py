@@ -31,16 +31,19 @@ def pinned(session: Session, caller: Caller, federation_id: str, planned: Plan) 
     found = session.execute(query).first()
     if found is None:
         raise Unprocessable(f"model: the federation has no model '{planned.model.removeprefix(REGISTRY)[:80]}'")
-    version, artifact = found
-    return planned.model_copy(update={"model": catalogue.pin(artifact.name, version.number)})
+    row, artifact = found
+    return planned.model_copy(update={"model": catalogue.pin(artifact.name, row.number)})
+
+
+def version(session: Session, federation_id: str, model: str) -> Version | None:
+    """The version that a plan's base model of the registry names; None for a model of another kind, or none."""
+    return session.scalars(_named(federation_id, model)).first() if model.startswith(REGISTRY) else None
 
 
 def content(session: Session, federation_id: str, model: str) -> str | None:
-    """The blob that lists the files of a base model of the registry; None for a model of another kind, or none."""
-    if not model.startswith(REGISTRY):
-        return None
-    found = session.execute(_named(federation_id, model)).first()
-    return None if found is None else found[0].content
+    """The blob that lists the files of such a base model; None as `version`."""
+    found = version(session, federation_id, model)
+    return None if found is None else found.content
 
 
 def of_run(store: Store, run_id: str) -> tuple[Plan, str | None]:

@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from fedflow.federation.protocol import WholeLayout
 from fedflow.federation.rounds import GlobalState
 from fedflow.server.database.tables import Artifact, Job, Run, Version
 from fedflow.server.errors import Conflict, NotFound
@@ -20,7 +21,7 @@ from fedflow.server.services.run_rows import model_before
 from fedflow.server.store import Store
 
 State = Literal["ready", "absent", "waiting", "running", "failed", "impossible"]
-WHOLE = ("merged", "checkpoint")
+WHOLE = get_args(WholeLayout)
 SUFFIXES = {"merged": "zip"}
 
 

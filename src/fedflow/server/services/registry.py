@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import cast
+from typing import get_args
 
 from sqlalchemy import Row, func, literal, select
 from sqlalchemy.orm import Session
@@ -15,7 +15,7 @@ from fedflow.federation.rounds import Receipt
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Artifact, Run, Version
 from fedflow.server.errors import Conflict, NotFound
-from fedflow.server.services import catalogue, events, files, jobs, policies
+from fedflow.server.services import catalogue, events, files, jobs, shown_counts
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import plan_of
@@ -75,21 +75,29 @@ def add_files(store: Store, run_id: str, number: int, exports: Mapping[Layout, s
 def ask_export(store: Store, caller: Caller, version_id: str) -> Version:
     """Let a worker write the version as other tools open it, where that is not done yet.
 
-    Raises NotFound, and Conflict for a version that no run made: its files are there as they are.
+    Raises NotFound, and Conflict for a base model: its files are there as they are.
     """
     with store.begin() as session:
-        version, _ = catalogue.seen_version(session, caller, version_id)
-        if version.run_id is None or version.round is None:
+        version, artifact = catalogue.seen_version(session, caller, version_id)
+        if version.content_hash is not None:
             raise Conflict("this is a base model, whose files are there as they are; there is nothing to export")
-        if not version.files:
+        if version.run_id is not None and version.round is not None and not _of_its_own(version):
             jobs.add(session, "export", version.run_id, version.round, store.clock())
+            session.flush()
+        _limit_facts(session, caller, [(version, artifact)])
         return version
 
 
 def exports_of(session: Session, run_id: str, number: int) -> dict[Layout, str]:
     """Exports of what a round made, blobs by layout; none before the round is committed."""
     version = session.scalar(select(Version).where(Version.run_id == run_id, Version.round == number))
-    return {} if version is None else cast(dict[Layout, str], version.files)
+    return {} if version is None else _of_its_own(version)
+
+
+def _of_its_own(version: Version) -> dict[Layout, str]:
+    """The version's files but for those that hold its base model too."""
+    layouts: tuple[Layout, ...] = get_args(Layout)
+    return {layout: version.files[layout] for layout in layouts if layout in version.files}
 
 
 def artifacts(store: Store, caller: Caller, kind: str, after: str, limit: int) -> list[Artifact]:
@@ -100,17 +108,23 @@ def artifacts(store: Store, caller: Caller, kind: str, after: str, limit: int) -
 
 
 def versions(store: Store, caller: Caller, artifact_id: str, after: int, limit: int) -> list[Version]:
-    """Versions with numbers above `after`, oldest first. Raises NotFound where the caller may see no such artifact."""
+    """Versions with numbers above `after`, oldest first, with the facts that `caller` may see.
+
+    Raises NotFound where the caller may see no such artifact.
+    """
     with store.read() as session:
         artifact = catalogue.seen(session, caller, artifact_id)
         query = select(Version).where(Version.artifact_id == artifact_id, Version.number > after)
         found = list(session.scalars(query.order_by(Version.number).limit(limit)))
-        hides = not policies.shows_examples(session, caller, artifact.federation_id)
-    return [_without_examples(version) for version in found] if hides else found
+        _limit_facts(session, caller, [(version, artifact) for version in found])
+        return found
 
 
 def lineage(store: Store, caller: Caller, version_id: str) -> list[Row[Version, Artifact]]:
-    """The version, what it was trained from, and so on back to a base model. Raises NotFound."""
+    """The version, what it was trained from, and so on back to a base model, with the facts that `caller` may see.
+
+    Raises NotFound.
+    """
     own = select(Version.id, Version.parent_id, literal(0).label("depth")).where(Version.id == version_id)
     chain = own.cte(recursive=True)
     older = select(Version.id, Version.parent_id, chain.c.depth + 1).join(chain, Version.id == chain.c.parent_id)
@@ -124,19 +138,16 @@ def lineage(store: Store, caller: Caller, version_id: str) -> list[Row[Version, 
     with store.read() as session:
         catalogue.seen_version(session, caller, version_id)
         found = list(session.execute(query.where(catalogue.visible(session, caller))).all())
-        federations = {artifact.federation_id for _, artifact in found}
-        hidden = {each for each in federations if not policies.shows_examples(session, caller, each)}
-    for version, artifact in found:
-        if artifact.federation_id in hidden:
-            _without_examples(version)
-    return found
+        _limit_facts(session, caller, [(version, artifact) for version, artifact in found])
+        return found
 
 
-def _without_examples(version: Version) -> Version:
-    """A row of a session that has ended, with its members and not how many examples each had; nothing is written."""
-    if "members" in version.facts:
-        version.facts = {**version.facts, "members": dict.fromkeys(version.facts["members"])}
-    return version
+def _limit_facts(session: Session, caller: Caller, found: Sequence[tuple[Version, Artifact]]) -> None:
+    """Leave the facts that `caller` may see in rows that are only looked at."""
+    told = shown_counts.told_to(session, caller, found)
+    for (version, _), facts in zip(found, told, strict=True):
+        session.expunge(version)
+        version.facts = facts
 
 
 def _shape(plan: Plan) -> dict[str, object]:

@@ -14,7 +14,7 @@ from fedflow.federation.provenance import public_key, signed, statement
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Artifact, Release, Round, Run, Version
 from fedflow.server.errors import Conflict, NotFound, Unprocessable
-from fedflow.server.services import audit, catalogue, downloads, events, files
+from fedflow.server.services import audit, catalogue, downloads, events, files, shown_counts
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_facts import LOCAL_DATA_KEYS
@@ -118,7 +118,7 @@ def envelope(store: Store, caller: Caller, release_id: str) -> bytes:
 
 
 def _origin(session: Session, version: Version, artifact: Artifact) -> dict[str, Any]:
-    """What the statement says of how the version was made. Members are counted, and not named."""
+    """What the statement says of how the version was made; of its members what they agreed to show."""
     materials = {}
     if version.base_id is not None:
         base = session.get_one(Version, version.base_id)
@@ -128,11 +128,9 @@ def _origin(session: Session, version: Version, artifact: Artifact) -> dict[str,
     run = None if version.run_id is None else session.get(Run, version.run_id)
     row = None if run is None else session.get(Round, (run.id, version.round))
     finished = version.created_at if row is None or row.committed_at is None else row.committed_at
-    members = version.facts.get("members", {})
     facts = {
         "round": version.round,
-        "members": len(members),
-        "examples": sum(members.values()),
+        **shown_counts.in_release(session, artifact, version.facts),
         "licence": artifact.licence,
         "trigger_words": artifact.trigger_words,
     }

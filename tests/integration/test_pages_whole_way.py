@@ -1,0 +1,154 @@
+"""The whole way in a real Chromium: from an empty server to a released adapter that verifies.
+
+The starter, real processes: the server with its worker and evaluator, and three participants.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import Watched, chromium
+from network import FEDFLOW, SETTINGS, start_command
+from page_server import Server, comes_first, heading, submit
+from playwright.sync_api import Browser, Page, expect
+
+from fedflow.datasets.demo import demo_folder
+
+MEMBERS = {"Atelier Nord": 3, "Museum Ost": 4, "Clinic West": 5}
+FOR_A_ROUND_MS = 150_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of some demo pictures for each member, and held-out ones."""
+    folder = tmp_path / "pictures"
+    for number, (name, count) in enumerate({**MEMBERS, "heldout": 4}.items(), start=1):
+        source = demo_folder() / ("heldout" if name == "heldout" else f"client-{number}")
+        (folder / name).mkdir(parents=True)
+        for picture in sorted(source.glob("*.png"))[:count]:
+            for path in (picture, picture.with_suffix(".txt")):
+                (folder / name / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def lets_in(page: Page, member: str) -> list[str]:
+    """A join code for a member; the words of the line that its owner types."""
+    page.get_by_label("Organisation").fill(member)
+    submit(page, "Make join code")
+    line = page.locator(".copyable code").inner_text()
+    assert line.startswith("fedflow join ")
+    return line.split()[1:]
+
+
+def plans_a_run(page: Page) -> None:
+    """From the overview's button to the run's page; what it costs is told before."""
+    page.locator(".rail").get_by_role("link", name="Overview").click()
+    page.get_by_role("link", name="New run").first.click()
+    heading(page, "New run")
+    for member in MEMBERS:
+        expect(page.get_by_label(member)).to_be_checked()
+    page.locator("[name=name]").fill("First season")
+    page.locator("[name=rounds]").fill("0")
+    page.locator("[name=rounds]").press("Tab")
+    expect(page.locator("[id='f-rounds-error']")).to_be_visible()
+    page.locator("[name=rounds]").fill("1")
+    page.locator("[name='training.epochs']").fill("1")
+    submit(page, "Start run")
+    heading(page, "First season")
+
+
+def watches_it_end(page: Page) -> None:
+    """Nothing is reloaded: the page is told by the server what has changed."""
+    page.evaluate("window.stayed = true")
+    expect(page.locator(".who li")).to_have_count(len(MEMBERS))
+    done = page.locator(".state-line .badge.done, #live .notice.done").first
+    expect(done).to_be_visible(timeout=FOR_A_ROUND_MS)
+    expect(page.locator("table.gallery tbody tr").first).to_be_visible(timeout=FOR_A_ROUND_MS)
+    expect(page.locator("#live svg").first).to_be_visible()
+    assert page.evaluate("window.stayed")
+
+
+def releases_it(page: Page) -> None:
+    page.locator(".rail").get_by_role("link", name="Models").click()
+    page.get_by_role("link", name="First season").click()
+    page.get_by_role("link", name="Newest version").click()
+    expect(page.locator("svg.lineage rect")).to_have_count(2)
+    row = page.locator("#files").get_by_role("row").filter(has_text="Adapter for ComfyUI")
+    if row.get_by_role("button", name="Prepare download").count():
+        row.get_by_role("button", name="Prepare download").click()
+    expect(row.get_by_role("link", name="Download")).to_be_visible(timeout=FOR_A_ROUND_MS)
+    page.get_by_role("link", name="Release", exact=True).click()
+    page.get_by_label("Tag").fill("v1.0")
+    submit(page, "Release")
+    heading(page, "First season v1.0")
+
+
+def verified(page: Page, folder: Path) -> str:
+    """What `fedflow verify` says, by the line of the page, of the files that the page gives."""
+    words = page.locator(".copyable code").filter(has_text="fedflow verify").inner_text().split()
+    with page.expect_download() as file:
+        page.locator(".released li").first.get_by_role("link", name="Download").click()
+    file.value.save_as(folder / file.value.suggested_filename)
+    with page.expect_download() as provenance:
+        page.get_by_role("link", name="Download provenance").click()
+    provenance.value.save_as(folder / provenance.value.suggested_filename)
+    done = subprocess.run([*FEDFLOW, *words[1:]], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_from_an_empty_server_to_a_release(browser: Browser, pictures: Path, tmp_path: Path) -> None:
+    server = Server(tmp_path / "data", tmp_path / "server.log", "--pictures", str(pictures))
+    clients = []
+    try:
+        address = server.told(r"listening on (http://[\d.:]+)")
+        link = server.told(r"Set up the first account: \S+(/invitation/\S+)")
+        ada = Watched(browser.new_context(base_url=address, locale="en"))
+        page = ada.page
+        comes_first(page, link)
+        page.get_by_role("link", name="Make join code").first.click()
+        for member in MEMBERS:
+            words = lets_in(page, member)
+            words[words.index("FOLDER")] = str(pictures / member)
+            options = ["--home", str(tmp_path / member), "--accept", "--once"]
+            log = tmp_path / f"{member}.log"
+            clients.append(start_command([*words, *options], {**os.environ, **SETTINGS}, log))
+        page.locator(".tabs").get_by_role("link", name="Members").click()
+        for member in MEMBERS:
+            row = page.get_by_role("row").filter(has_text=member)
+            for _ in range(120):
+                if row.count():
+                    break
+                page.wait_for_timeout(500)
+                page.reload()
+            expect(row).to_be_visible()
+        plans_a_run(page)
+        watches_it_end(page)
+        ada.check_quiet()
+        releases_it(page)
+        assert "Trained by 3 members on 12 pictures" in verified(page, tmp_path)
+        page.get_by_role("link", name="Try it out").click()
+        expect(page.locator("[name=prompt]")).to_be_visible()
+        ada.check_quiet()
+        page.goto("/audit")
+        expect(page.get_by_role("row").filter(has_text="gave out a version").first).to_be_visible()
+        ada.check_quiet()
+        for client in clients:
+            assert client.wait(60) == 0
+    finally:
+        for client in clients:
+            if client.poll() is None:
+                client.send_signal(signal.SIGTERM)
+                client.wait(60)
+        server.end()
