@@ -19,13 +19,21 @@ def print_members(coordinator: Coordinator, federation: str | None) -> None:
 
 
 def remove(coordinator: Coordinator, name: str, federation: str | None) -> None:
-    """Shut the member of this name out, with all its machines. Raises MistakeError where there is none."""
-    found = {member["name"]: member for member in _members(coordinator, federation) if not member["removed"]}
+    """Shut the member of this name out, with all its machines. Twice changes nothing.
+
+    Raises MistakeError where there is none.
+    """
+    found = {member["name"]: member for member in _members(coordinator, federation)}
     if name not in found:
-        there = printable(", ".join(sorted(found)) or "none")
+        there = printable(", ".join(sorted(each for each in found if not found[each]["removed"])) or "none")
         raise MistakeError(f"there is no member {name!r}; the federation has {there}")
-    coordinator.delete(f"/members/{found[name]['id']}")
-    print(f"removed: {printable(name)}; 'fedflow server code MEMBER' makes a code that lets it back in")
+    was_removed = found[name]["removed"]
+    if not was_removed:
+        coordinator.delete(f"/members/{found[name]['id']}")
+    print(
+        f"{'was removed already' if was_removed else 'removed'}: {printable(name)}; 'fedflow server code MEMBER' makes "
+        "a code that lets it back in"
+    )
 
 
 def _members(coordinator: Coordinator, federation: str | None) -> list[dict[str, Any]]:

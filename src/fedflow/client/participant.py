@@ -297,7 +297,17 @@ class Participant:
     def _trained(self, bench: Workbench, job: TrainJob, run: str) -> Trained:
         server = self._connection.beside()
         with server, Watch(lambda: self._unwanted(server, run, job.round)) as watch:
-            return train(bench, job, watch.check)
+            began_at: int | None = None
+
+            def progress(step: int, steps: int, loss: float) -> None:
+                nonlocal began_at
+                if began_at is None:
+                    began_at = step - 1
+                    if began_at:
+                        self._say(f"round {job.round}: goes on from step {began_at}, where it was stopped")
+                watch.check(step, steps, loss)
+
+            return train(bench, job, progress)
 
     def _check_leaving(self, facts: RunFacts, update: Path) -> None:
         """Raise RunError where the update is not what the owner was told would leave."""

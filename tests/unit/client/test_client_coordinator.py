@@ -100,6 +100,10 @@ def test_members_are_listed_and_one_is_removed(
     assert "DELETE /members/m1" in peer.paths()
     with pytest.raises(MistakeError, match="there is no member 'stduio'; the federation has studio"):
         members.remove(coordinator, "stduio", None)
+    capsys.readouterr()
+    members.remove(coordinator, "x\x1b[2J", None)
+    assert capsys.readouterr().out.startswith("was removed already: 'x")
+    assert "DELETE /members/m2" not in peer.paths()
 
 
 def test_refused_updates_are_listed(peer: Peer, coordinator: Coordinator, capsys: pytest.CaptureFixture[str]) -> None:

@@ -362,6 +362,26 @@ def test_what_held_a_machine_back_is_taken_back_before_it_trains(
     assert len(coordinator.updates) == 2
 
 
+def test_a_consent_that_is_not_taken_is_sent_again_until_it_is(
+    coordinator: Coordinator, machine: Machine, peer: Peer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusals = 2
+
+    def answer(asked: Asked) -> Said:
+        nonlocal refusals
+        if asked.path.endswith("/consent") and refusals:
+            refusals -= 1
+            return peer.problem(409, "this member may train on at most 2 pictures and has 3")
+        return coordinator.answer(asked)
+
+    peer.answer = answer
+    machine.take_part()
+    told = capsys.readouterr().out
+    assert told.count("at most 2 pictures and has 3; asking again") == 1
+    assert told.count("asks for your consent") == 1  # who has agreed is not asked again
+    assert len(coordinator.updates) == 2
+
+
 def test_a_training_ends_when_the_server_does_not_want_it_any_more(
     coordinator: Coordinator,
     machine: Machine,
@@ -405,6 +425,25 @@ def test_the_hours_end_a_training_that_goes_on_at_the_next_ones(
     machine.take_part(Policy(hours="22:00-06:00"))
     told = capsys.readouterr().out
     assert "round 1: training ended early, as the policy allows training at 22:00-06:00" in told
+    assert len(coordinator.updates) == 2
+
+
+def test_a_training_that_was_stopped_says_from_which_step_it_goes_on(
+    coordinator: Coordinator, machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coordinator.set_training(epochs=3, checkpoint_every=1)
+    check, stops = watch.Watch.check, iter([True])
+
+    def stop_once(self: watch.Watch, step: int, steps: int, loss: float) -> None:
+        check(self, step, steps, loss)
+        if step == 3 and next(stops, False):
+            raise watch.Unwanted("it was stopped")
+
+    monkeypatch.setattr(watch.Watch, "check", stop_once)
+    machine.take_part()
+    told = capsys.readouterr().out
+    assert told.count("round 1: goes on from step 2, where it was stopped") == 1
+    assert "round 2: goes on" not in told
     assert len(coordinator.updates) == 2
 
 

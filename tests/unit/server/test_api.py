@@ -439,6 +439,7 @@ def test_the_api_describes_its_headers_and_statuses(anyone: Api) -> None:
     for path in ("/join", "/federations", "/federations/{federation_id}/codes", "/runs", "/runs/{run_id}/consent"):
         assert headers(path, "post") == {"Idempotency-Key"}
     assert "Idempotency-Key" in headers("/uploads", "post")
+    assert headers("/runs/{run_id}/rounds/{number}/updates", "post") == {"Idempotency-Key"}
     assert "Last-Event-ID" in headers("/federations/{federation_id}/events", "get")
     page = paths["/federations/{federation_id}/events"]["get"]["responses"]["200"]["content"]
     assert set(page) == {"application/json", "text/event-stream"}

@@ -26,6 +26,7 @@ from fedflow.server.services import (
     federations,
     files,
     jobs,
+    members,
     refusals,
     run_facts,
     runs,
@@ -171,6 +172,24 @@ def test_a_paused_run_gives_its_round_the_time_back(setting: Setting, clock: Any
     left = setting.work("a").deadline_in_s
     assert left is not None
     assert math.isclose(left, DEADLINE_S - 60)
+
+
+def test_who_has_more_pictures_than_it_may_claim_learns_it_before_it_trains(
+    setting: Setting, store: Store, federation_id: str
+) -> None:
+    decline(setting, "c")
+    runs.ask_again(store, setting.run, "c")
+    caller = setting.callers["c"]
+    with pytest.raises(Conflict, match="at most 50 pictures and has 51; ask the coordinator"):
+        runs.consent(store, caller, setting.run, accept=True, num_examples=51, reason="")
+    assert setting.work("c").action == "consent"
+    told = explain.explain(store, setting.run)
+    assert "c (last seen 0 s ago; it has 51 pictures and may train on 50: allow it more" in told
+    assert "'fedflow server code c --max-examples 51'" in told
+    assert caller.member_id is not None
+    members.set_cap(store, caller.member_id, 51)
+    runs.consent(store, caller, setting.run, accept=True, num_examples=51, reason="")
+    assert setting.work("c").action == "train"
 
 
 def test_a_stopped_run_stays_stopped(setting: Setting) -> None:

@@ -14,6 +14,7 @@ from fedflow.server.services.upload_writing import CHECKSUMS
 Operation = dict[str, Any]
 
 KEY = ("Idempotency-Key", False, "1 to 200 characters, best a random UUID: sent again with it, nothing is done again.")
+KEY_NOT_NEEDED = ("Idempotency-Key", False, "May be sent and is not needed: the same update again changes nothing.")
 LAST_EVENT = ("Last-Event-ID", False, "For a stream: the number of the last event that came; takes the place of after.")
 ACCEPT = ("Accept", False, "application/json for a page, text/event-stream for a stream that lasts up to a minute.")
 TUS = ("Tus-Resumable", True, "1.0.0")
@@ -31,6 +32,7 @@ REQUEST_HEADERS = {
         ("If-Range", False, "The ETag, which is the SHA-256 in quotes: the part if it is still this file's."),
         ("If-None-Match", False, "The ETag: 304 without content, as a file never changes."),
     ),
+    (f"{API}/runs/{{run_id}}/rounds/{{number}}/updates", "post"): (KEY_NOT_NEEDED,),
     (UPLOADS, "post"): (TUS, LENGTH, METADATA, CHECKSUM),
     (UPLOAD, "head"): (TUS,),
     (UPLOAD, "patch"): (TUS, OFFSET, CHECKSUM),

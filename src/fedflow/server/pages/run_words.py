@@ -142,6 +142,15 @@ def _named(awaited: Awaited) -> str:
         return str(gettext("%(name)s (no machine has joined yet)", name=awaited.member))
     if awaited.refused is not None:
         return f"{awaited.member} ({DOING['refused']})"
+    if awaited.too_many is not None:
+        count, most = awaited.too_many
+        text = gettext(
+            "%(name)s (has %(count)s pictures, more than its limit of %(most)s)",
+            name=awaited.member,
+            count=count,
+            most=most,
+        )
+        return str(text)
     if awaited.doing is not None:
         return f"{awaited.member} ({DOING[awaited.doing]})"
     if not awaited.has_consented:

@@ -102,6 +102,12 @@ def _known(awaited: Awaited) -> str:
     last = f"last seen {_ago(awaited.seen_s)}"
     if awaited.refused is not None:
         return f"{last}; its update was refused: {awaited.refused}"
+    if awaited.too_many is not None:
+        count, most = awaited.too_many
+        return (
+            f"{last}; it has {count} pictures and may train on {most}: allow it more on the federation's page, or by "
+            f"'fedflow server code {awaited.member} --max-examples {count}' and joining anew"
+        )
     if awaited.doing is not None:
         return f"{last}; {DOING[awaited.doing]}"
     return last if awaited.has_consented else f"asked for consent, {last}"

@@ -234,8 +234,21 @@ def close(session: Session, store: Store, run: Run) -> None:
 def consent(store: Store, caller: Caller, run_id: str, accept: bool, num_examples: int, reason: str) -> None:
     """Note the answer of a member's owner. A declined run goes on without that member.
 
-    Raises Forbidden where the run was not planned with this member, NotFound for a run of another federation.
+    More pictures than the member may claim are noted, for `explain`, and are no consent.
+
+    Raises Forbidden where the run was not planned with this member, NotFound for a run of another federation, Conflict
+    for one that is over, and for too many pictures.
     """
+    most = _consent(store, caller, run_id, accept, num_examples, reason)
+    if most is not None:
+        raise Conflict(
+            f"this member may train on at most {most} pictures and has {num_examples}; ask the coordinator to allow "
+            "more, or take some out of the folder"
+        )
+
+
+def _consent(store: Store, caller: Caller, run_id: str, accept: bool, num_examples: int, reason: str) -> int | None:
+    """Note the answer and return None, or the member's most examples where the answer claims more."""
     with store.begin() as session:
         run = locked_run(session, run_id)
         member_id, member = membership(caller)
@@ -246,6 +259,11 @@ def consent(store: Store, caller: Caller, run_id: str, accept: bool, num_example
             raise Forbidden(f"run '{run.name}' was not planned with the member '{member}'")
         if run.status in (Status.DONE, Status.STOPPED):
             raise Conflict(f"run '{run.name}' is {run.status}; there is nothing left to consent to")
+        most = session.get_one(Member, member_id).max_examples
+        if accept and num_examples > most:
+            if row.consent == "asked":
+                row.num_examples = num_examples
+            return most
         row.consent, row.consent_at = "accepted" if accept else "declined", store.clock()
         row.num_examples = num_examples if accept else None
         told = {"member": member, "num_examples": row.num_examples, "reason": reason}
@@ -253,6 +271,7 @@ def consent(store: Store, caller: Caller, run_id: str, accept: bool, num_example
         if not accept:
             without(session, store, run, member)
         audit.record(session, store, caller, f"consent {row.consent}", "run", run_id, run.federation_id, **told)
+        return None
 
 
 def ask_again(store: Store, run_id: str, member: str, by: Caller = SERVER) -> None:

@@ -16,7 +16,15 @@ from fedflow.server.services.run_rows import current_round, plan_of, rules_of, s
 from fedflow.server.store import Store
 
 MACHINES = (
-    select(Member.id, Member.name, RunMember.consent, Device.seen_at, Device.doing)
+    select(
+        Member.id,
+        Member.name,
+        RunMember.consent,
+        Device.seen_at,
+        Device.doing,
+        RunMember.num_examples,
+        Member.max_examples,
+    )
     .join(RunMember, RunMember.member_id == Member.id)
     .outerjoin(Device, and_(Device.member_id == Member.id, Device.revoked_at.is_(None)))
     .where(RunMember.run_id == bindparam("run"))
@@ -39,7 +47,8 @@ class Awaited:
     """A member that has not answered.
 
     `seen_s` is how long ago its device called last, None where none has joined; `doing` a word of `protocol.Doing`
-    about this run, or 'another' where it trains for another one; `refused` why its update was refused.
+    about this run, or 'another' where it trains for another one; `refused` why its update was refused; `too_many`
+    its pictures and how many it may claim, where it would consent with more.
     """
 
     member: str
@@ -47,6 +56,7 @@ class Awaited:
     has_consented: bool
     doing: str | None
     refused: str | None
+    too_many: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -140,13 +150,17 @@ def _waits(session: Session, run: Run, state: RunState, now: float) -> tuple[Awa
     late = set(rounds.missing(state))
     query = select(Refusal.member_id, Refusal.reason).where(Refusal.run_id == run.id, Refusal.round == run.round)
     refused = {member_id: reason for member_id, reason in session.execute(query.order_by(Refusal.id))}  # noqa: C416
-    found = {
-        member_id: Awaited(
-            name, _since(seen_at, now), consent == "accepted", _doing(run.id, doing or {}), refused.get(member_id)
-        )
-        for member_id, name, consent, seen_at, doing in session.execute(MACHINES, {"run": run.id})
-        if name in late
-    }
+    found = {}
+    for member_id, name, consent, seen_at, doing, count, most in session.execute(MACHINES, {"run": run.id}):
+        if name in late:
+            found[member_id] = Awaited(
+                member=name,
+                seen_s=_since(seen_at, now),
+                has_consented=consent == "accepted",
+                doing=_doing(run.id, doing or {}),
+                refused=refused.get(member_id),
+                too_many=(count, most) if consent == "asked" and count is not None and count > most else None,
+            )
     return tuple(found.values())
 
 
