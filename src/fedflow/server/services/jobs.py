@@ -222,7 +222,7 @@ def unfinished_of(session: Session, run_ids: Collection[str], kinds: Collection[
         .where(Job.run_id.in_(run_ids), Job.kind.in_(kinds), Job.status.in_((QUEUED, RUNNING)))
         .group_by(Job.run_id)
     )
-    return dict(session.execute(query).all())
+    return {run_id: count for run_id, count in session.execute(query) if run_id is not None}
 
 
 def release(store: Store, host: str, is_alive: Callable[[int], bool]) -> None:

@@ -81,7 +81,7 @@ def ask_export(store: Store, caller: Caller, version_id: str) -> Version:
         version, artifact = catalogue.seen_version(session, caller, version_id)
         if version.content_hash is not None:
             raise Conflict("this is a base model, whose files are there as they are; there is nothing to export")
-        if version.run_id is not None and version.round is not None and not _of_its_own(version):
+        if version.run_id is not None and version.round is not None and not _of_its_own(version.files):
             jobs.add(session, "export", version.run_id, version.round, store.clock())
             session.flush()
         _limit_facts(session, caller, [(version, artifact)])
