@@ -153,6 +153,9 @@ def migrate(settings: ServerSettings) -> None:
     if settings.database_url is None and not (settings.folder / schema.IN_FOLDER).is_file():
         raise MistakeError(f"{settings.folder}: holds no database; give the server's --folder or its --database-url")
     engine = make_engine(settings.url)
-    with away.in_our_words(engine):
-        schema.upgrade(engine)
+    try:
+        with away.in_our_words(engine):
+            schema.upgrade(engine)
+    finally:
+        engine.dispose()
     print(f"The database has the schema of FedFlow {__version__}.")
