@@ -30,6 +30,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "version {number} of '{name}' has no files to give out; export it first": lazy_gettext(
         "Version %(number)s of “%(name)s” has no files to give out yet. Prepare a download first."
     ),
+    "version {number} of '{name}' names no base model that it could be merged into; import it again with one": (
+        lazy_gettext("It names no base model that it could be merged into. Import it again with one.")
+    ),
     "version {number} has no layout {layout}; there are {known}": lazy_gettext(
         "Version %(number)s cannot be had in this layout."
     ),
