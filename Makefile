@@ -37,6 +37,7 @@ bench: setup
 	$(BIN)/python benchmarks/network_overhead.py
 	$(BIN)/python benchmarks/network_same_bits.py
 	$(BIN)/python benchmarks/network_load.py
+	$(BIN)/python benchmarks/server_pages.py
 
 starter: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --group starter

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the passwords that compose.yaml hands to its parts, once; what is there already stays.
+# Makes the passwords and keys that compose.yaml hands to its parts, once; what is there already stays.
 # The files may be read by every account, as the parts run as accounts of their own, but their folder by its owner alone.
 set -eu
 folder=${1:-secrets}
@@ -23,3 +23,11 @@ put() {
 
 put database_password "$(random)"
 put database_url "postgresql+psycopg://fedflow:$(cat "$folder/database_password")@database/fedflow"
+put store_key "$(random)"
+key=$(cat "$folder/store_key")
+put store.env "AWS_ACCESS_KEY_ID=fedflow
+AWS_SECRET_ACCESS_KEY=$key
+"
+put store "{\"identities\": [{\"name\": \"fedflow\", \"actions\": [\"Admin\", \"Read\", \"List\", \"Write\"],
+  \"credentials\": [{\"accessKey\": \"fedflow\", \"secretKey\": \"$key\"}]}]}
+"

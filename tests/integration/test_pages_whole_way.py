@@ -1,6 +1,7 @@
 """The whole way in a real Chromium: from an empty server to a released adapter that verifies.
 
-The starter, real processes: the server with its worker and evaluator, and three participants.
+The starter, real processes: the server with its worker and evaluator, and three participants. With PAGE_PICTURES=FOLDER in
+the environment the run has three rounds, and the main pages are kept as pictures in that folder, as `docs/` has them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from fedflow.datasets.demo import demo_folder
 
 MEMBERS = {"Atelier Nord": 3, "Museum Ost": 4, "Clinic West": 5}
 FOR_A_ROUND_MS = 150_000
+PICTURES = os.environ.get("PAGE_PICTURES")
+ROUNDS = 3 if PICTURES else 1
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,13 @@ def pictures(tmp_path: Path) -> Path:
             for path in (picture, picture.with_suffix(".txt")):
                 (folder / name / path.name).write_bytes(path.read_bytes())
     return folder
+
+
+def keep(page: Page, name: str) -> None:
+    """The page as a picture, where pictures are wanted."""
+    if PICTURES:
+        page.set_viewport_size({"width": 1280, "height": 800})
+        page.screenshot(path=Path(PICTURES) / f"page-{name}.png", full_page=True)
 
 
 def lets_in(page: Page, member: str) -> list[str]:
@@ -62,8 +72,11 @@ def plans_a_run(page: Page) -> None:
     page.locator("[name=rounds]").fill("0")
     page.locator("[name=rounds]").press("Tab")
     expect(page.locator("[id='f-rounds-error']")).to_be_visible()
-    page.locator("[name=rounds]").fill("1")
+    page.locator("[name=rounds]").fill(str(ROUNDS))
     page.locator("[name='training.epochs']").fill("1")
+    page.locator("[name='training.epochs']").press("Tab")
+    expect(page.locator("#cost")).to_be_visible()
+    keep(page, "new-run")
     submit(page, "Start run")
     heading(page, "First season")
 
@@ -72,10 +85,12 @@ def watches_it_end(page: Page) -> None:
     """Nothing is reloaded: the page is told by the server what has changed."""
     page.evaluate("window.stayed = true")
     expect(page.locator(".who li")).to_have_count(len(MEMBERS))
-    done = page.locator(".state-line .badge.done, #live .notice.done").first
-    expect(done).to_be_visible(timeout=FOR_A_ROUND_MS)
+    expect(page.locator(".state-line .badge.done")).to_be_visible(timeout=FOR_A_ROUND_MS)
+    expect(page.get_by_role("button", name="Stop run")).to_have_count(0)
     expect(page.locator("table.gallery tbody tr").first).to_be_visible(timeout=FOR_A_ROUND_MS)
     expect(page.locator("#live svg").first).to_be_visible()
+    expect(page.locator("table.gallery thead th")).to_have_count(2 + ROUNDS, timeout=FOR_A_ROUND_MS)
+    keep(page, "run")
     assert page.evaluate("window.stayed")
 
 
@@ -83,15 +98,17 @@ def releases_it(page: Page) -> None:
     page.locator(".rail").get_by_role("link", name="Models").click()
     page.get_by_role("link", name="First season").click()
     page.get_by_role("link", name="Newest version").click()
-    expect(page.locator("svg.lineage rect")).to_have_count(2)
+    expect(page.locator("svg.lineage rect")).to_have_count(1 + ROUNDS)
     row = page.locator("#files").get_by_role("row").filter(has_text="Adapter for ComfyUI")
     if row.get_by_role("button", name="Prepare download").count():
         row.get_by_role("button", name="Prepare download").click()
     expect(row.get_by_role("link", name="Download")).to_be_visible(timeout=FOR_A_ROUND_MS)
+    keep(page, "version")
     page.get_by_role("link", name="Release", exact=True).click()
     page.get_by_label("Tag").fill("v1.0")
     submit(page, "Release")
     heading(page, "First season v1.0")
+    keep(page, "release")
 
 
 def verified(page: Page, folder: Path) -> str:
@@ -133,6 +150,7 @@ def test_from_an_empty_server_to_a_release(browser: Browser, pictures: Path, tmp
                 page.wait_for_timeout(500)
                 page.reload()
             expect(row).to_be_visible()
+        keep(page, "federation")
         plans_a_run(page)
         watches_it_end(page)
         ada.check_quiet()

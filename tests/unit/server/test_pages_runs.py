@@ -16,7 +16,7 @@ from tests.unit.server.test_run_view import counted
 from fedflow.federation.protocol import Told
 from fedflow.server.api import events as streams
 from fedflow.server.database.tables import Job, Run
-from fedflow.server.services import federations, jobs, policies, run_list, runs, scores
+from fedflow.server.services import federations, jobs, policies, run_list, runs, scores, uploads
 from fedflow.server.services.identity import SERVER
 from fedflow.server.services.policies import Policies
 from fedflow.server.services.scores import Measured
@@ -53,9 +53,25 @@ def test_a_run_says_how_it_goes_and_why_it_waits(site: Site, setting: Setting) -
     assert "1 of 3 updates are in. It waits for a (trains at other hours, as its owner wants), c (last seen" in said
     assert "is the deadline: with 2 updates the round closes then" in said
     assert "Update accepted 7 pictures" in said
+    assert said.count("due in") == 2, "of those who have not answered"
+    uploads.create(site.store, setting.callers["c"], 1000, "", 10**9, 1e6)
+    assert re.search(r"Sending 10 pictures .* last byte", text_of(reader.get(f"/runs/{setting.run}").text))
     assert "Pause run" not in said, "a viewer looks"
     assert text_of(reader.get("/runs").text).count("test Running 1 of 2") == 1
     assert "New run" not in reader.get("/runs").text
+
+
+def test_what_moves_brings_the_pages_head_along(site: Site, setting: Setting) -> None:
+    """The state's badge and the buttons stand outside the part that the page asks for anew."""
+    site.account("cora", "coordinator")
+    reader = site.reader("cora")
+    reader.post(f"/runs/{setting.run}/pause")
+    part = reader.get(f"/runs/{setting.run}", headers={"HX-Request": "true"}).text
+    assert "<html" not in part
+    head = part[part.index('id="page-state" hx-swap-oob="true"') :]
+    assert "Paused" in head
+    assert "Pause run" not in head
+    assert "Go on" in head[head.index('id="page-action" hx-swap-oob="true"') :]
 
 
 def test_nobody_is_led_to_the_sign_in_and_strangers_see_nothing(site: Site, setting: Setting) -> None:
@@ -141,7 +157,12 @@ def test_charts_figures_and_gallery_stand_on_the_page(site: Site, setting: Setti
     assert (shown.data, shown.mimetype) == (b"\x89PNG picture", "image/png")
     assert vera.get(f"/pictures/{features}").status_code == 404, "a viewer reads no features"
     drawn = text_of(vera.get(f"/runs/{setting.run}?by=nobody").text)
-    assert "Gallery Aggregated a b c Prompt Base Round 1 <b>cat</b>" in drawn
+    assert "Gallery Aggregated Side by side a b c Prompt Base Round 1 <b>cat</b>" in drawn
+    beside = vera.get(f"/runs/{setting.run}?round=1").text
+    assert "Models of round 1 Prompt Base Aggregated a b c <b>cat</b>" in text_of(beside)
+    assert re.findall(r'data-compares="([^"]+)"', beside) == ["Base", "Aggregated", "a", "b", "c"]
+    assert f'href="/runs/{setting.run}?round=1#gallery"' in beside, "a committed round leads to its pictures"
+    assert "Models of round" not in text_of(vera.get(f"/runs/{setting.run}?round=9").text)
 
 
 def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting: Setting) -> None:

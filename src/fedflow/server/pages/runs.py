@@ -16,12 +16,13 @@ from fedflow import web
 from fedflow.plan import AGGREGATED, BASE
 from fedflow.server.api import current
 from fedflow.server.api.events import POLL_S, RECONNECT_MS, STREAM, STREAM_S, STREAMS
+from fedflow.server.database.tables import Score
 from fedflow.server.errors import ApiError
 from fedflow.server.pages import places, run_words
 from fedflow.server.pages.faults import said
 from fedflow.server.services import events, files, refusals, roles, run_charts, run_list, run_view, runs, scores
 from fedflow.server.services.identity import Caller
-from fedflow.server.services.run_view import RunView
+from fedflow.server.services.run_view import RoundNode, RunView
 from fedflow.server.store import Store
 from fedflow.web.states import State
 
@@ -54,17 +55,18 @@ def run(run_id: str) -> Response:
     store, caller = current.store(), current.caller()
     view = run_view.view(store, run_id, caller)
     measured = scores.listed(store, caller, run_id)
+    drawn_rounds = {score.round for score in measured if score.gallery and score.who != BASE}
     may_change = roles.is_at_least(roles.role_in(store, caller, view.federation_id), "coordinator")
     return web.page(
         "pages/run.html",
         fragment="live",
         view=view,
         now=view.standing,
-        nodes=[run_words.node(each, view.standing.round) for each in view.rounds],
+        nodes=[_node(view, each, drawn_rounds) for each in view.rounds],
         words=run_words,
         charts=_charts(store, run_id),
         scores=measured,
-        gallery=_gallery(measured, request.args.get("by", "")),
+        gallery=_gallery(measured, request.args.get("by", ""), request.args.get("round", 0, type=int)),
         refusals=refusals.listed(store, caller, run_id, "", MOST_REFUSALS) if may_change else [],
         may_change=may_change,
         settings=_settings(view),
@@ -172,21 +174,49 @@ def _charts(store: Store, run_id: str) -> list[Markup]:
     return found
 
 
-def _gallery(measured: list[Any], by: str) -> dict[str, Any]:
-    """Prompts down, rounds across: of the joint model, or of one member's updates."""
-    whose = sorted({score.who for score in measured} - {BASE, AGGREGATED})
+def _node(view: RunView, node: RoundNode, drawn: set[int]) -> dict[str, object]:
+    """A round for the line of rounds; one that was drawn with leads to its pictures, side by side."""
+    href = url_for("pages.runs.run", run_id=view.id, round=node.number, _anchor="gallery")
+    return {**run_words.node(node, view.standing.round), "href": href if node.number in drawn else None}
+
+
+def _gallery(measured: list[Score], by: str, number: int) -> dict[str, Any]:
+    """Prompts down, and across the rounds of the joint model or of one member's updates.
+
+    Of round `number`, where it was drawn with, across are the models: base, aggregated, and each member's update.
+    """
+    drawn = [score for score in measured if score.gallery]
+    whose = sorted({score.who for score in drawn} - {BASE, AGGREGATED})
+    rounds = sorted({score.round for score in drawn if score.who != BASE})
     who = by if by in whose else AGGREGATED
-    strips = [score for score in measured if score.who in (BASE, who)]
+    number = number if number in rounds else 0
+    if number:
+        of_round = {score.who: score for score in drawn if score.round == number or score.who == BASE}
+        strips = [of_round[name] for name in (BASE, AGGREGATED, *whose) if name in of_round]
+    else:
+        strips = [score for score in drawn if score.who in (BASE, who)]
     prompts = strips[0].prompts if strips else []
     return {
         "who": who,
         "whose": whose,
-        "rounds": [score.round for score in strips],
+        "round": number,
+        "newest": rounds[-1] if rounds else 0,
+        "all_rounds": rounds,
+        "heads": [_model_head(score, number) for score in strips],
         "rows": [
             (prompt, [score.gallery[place] for score in strips if place < len(score.gallery)])
             for place, prompt in enumerate(prompts)
         ],
     }
+
+
+def _model_head(score: Score, number: int) -> str:
+    """What stands over a column of pictures."""
+    if score.who == BASE:
+        return str(gettext("Base"))
+    if not number:
+        return str(gettext("Round %(number)s", number=score.round))
+    return str(gettext("Aggregated")) if score.who == AGGREGATED else score.who
 
 
 def _settings(view: RunView) -> list[tuple[str, str]]:

@@ -215,6 +215,16 @@ def unfinished(session: Session, run_id: str, kinds: Collection[str]) -> int:
     return session.scalar(query) or 0
 
 
+def unfinished_of(session: Session, run_ids: Collection[str], kinds: Collection[str]) -> dict[str, int]:
+    """The same for several runs at once; those that have none are not in it."""
+    query = (
+        select(Job.run_id, func.count())
+        .where(Job.run_id.in_(run_ids), Job.kind.in_(kinds), Job.status.in_((QUEUED, RUNNING)))
+        .group_by(Job.run_id)
+    )
+    return dict(session.execute(query).all())
+
+
 def release(store: Store, host: str, is_alive: Callable[[int], bool]) -> None:
     """Put back the jobs of workers of this machine that are no more; those of others wait for their lease's end.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePath
 from typing import get_args
 
-from sqlalchemy import func, literal, or_, select
+from sqlalchemy import and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from fedflow.federation.jobs import Committed
@@ -88,16 +88,20 @@ def ask_export(store: Store, caller: Caller, version_id: str) -> Version:
         return version
 
 
-def exports_of(session: Session, run_id: str, number: int) -> dict[Layout, str]:
-    """Exports of what a round made, blobs by layout; none before the round is committed."""
-    version = session.scalar(select(Version).where(Version.run_id == run_id, Version.round == number))
-    return {} if version is None else _of_its_own(version)
+def last_exports(session: Session, run_ids: Collection[str]) -> dict[str, dict[Layout, str]]:
+    """Exports of what each run's present round made, blobs by layout; none before that round is committed."""
+    query = (
+        select(Version.run_id, Version.files)
+        .join(Run, and_(Run.id == Version.run_id, Run.round == Version.round))
+        .where(Run.id.in_(run_ids))
+    )
+    return {run_id: _of_its_own(made) for run_id, made in session.execute(query)}
 
 
-def _of_its_own(version: Version) -> dict[Layout, str]:
-    """The version's files but for those that hold its base model too."""
+def _of_its_own(made: Mapping[str, str]) -> dict[Layout, str]:
+    """A version's files but for those that hold its base model too."""
     layouts: tuple[Layout, ...] = get_args(Layout)
-    return {layout: version.files[layout] for layout in layouts if layout in version.files}
+    return {layout: made[layout] for layout in layouts if layout in made}
 
 
 def artifacts(store: Store, caller: Caller, kind: str, after: str, limit: int) -> list[Artifact]:

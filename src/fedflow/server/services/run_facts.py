@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, undefer_group
 
-from fedflow.federation.protocol import BaseFile, RunFacts
+from fedflow.federation.protocol import BaseFile, Layout, RunFacts
 from fedflow.federation.rounds import Phase, Status
 from fedflow.server.database.tables import Member, Receipt, Round, Run, Version
 from fedflow.server.services import jobs, policies, registry, roles
@@ -54,13 +54,14 @@ def listed(store: Store, caller: Caller, after: str, limit: int) -> list[RunFact
         theirs = roles.federations_of(session, caller)
         if theirs is not None:
             query = query.where(Run.federation_id.in_(theirs))
-        return [_facts(session, store, run) for run in session.scalars(query)]
+        return _facts(session, store, session.scalars(query.options(undefer_group("long"))).all())
 
 
 def facts(store: Store, caller: Caller, run_id: str) -> RunFacts:
     """A run as its members see it. Raises NotFound, for a run of another federation too."""
     with store.read() as session:
-        return _facts(session, store, seen_by(session, caller, run_id))
+        [found] = _facts(session, store, [seen_by(session, caller, run_id)])
+        return found
 
 
 def rounds_of(store: Store, caller: Caller, run_id: str, after: int, limit: int) -> list[RoundFacts]:
@@ -102,7 +103,17 @@ def rounds_of(store: Store, caller: Caller, run_id: str, after: int, limit: int)
         ]
 
 
-def _facts(session: Session, store: Store, run: Run) -> RunFacts:
+def _facts(session: Session, store: Store, runs: Sequence[Run]) -> list[RunFacts]:
+    """Runs as they are told, in a number of queries that does not grow with theirs."""
+    to_come = jobs.unfinished_of(session, [run.id for run in runs], ("evaluate", "export"))
+    exports = registry.last_exports(session, [run.id for run in runs if run.status == Status.DONE])
+    bases = {base: _base_files(store, base) for base in {run.base for run in runs}}
+    return [_told(run, store.clock(), bases[run.base], to_come.get(run.id, 0), exports.get(run.id, {})) for run in runs]
+
+
+def _told(
+    run: Run, now: float, base_files: tuple[BaseFile, ...], jobs_to_come: int, exports: dict[Layout, str]
+) -> RunFacts:
     plan = plan_of(run)
     prepared = run.prepared or {"tensors": {}, "upload_bytes": 0}
     told = plan.model_dump(mode="json")
@@ -117,20 +128,20 @@ def _facts(session: Session, store: Store, run: Run) -> RunFacts:
         plan=told,
         members=plan.data.clients,
         base_hash=run.base_hash,
-        base_files=_base_files(store, run),
+        base_files=base_files,
         tensors={name: tuple(shape) for name, shape in prepared["tensors"].items()},
         upload_bytes=prepared["upload_bytes"],
-        age_s=max(0.0, store.clock() - run.created_at),
-        seconds=max(0.0, (run.finished_at or store.clock()) - run.created_at),
-        jobs_to_come=jobs.unfinished(session, run.id, ("evaluate", "export")),
-        files=registry.exports_of(session, run.id, run.round) if run.status == Status.DONE else {},
+        age_s=max(0.0, now - run.created_at),
+        seconds=max(0.0, (run.finished_at or now) - run.created_at),
+        jobs_to_come=jobs_to_come,
+        files=exports,
         message=run.message,
     )
 
 
-def _base_files(store: Store, run: Run) -> tuple[BaseFile, ...]:
-    """The files of the run's base model; none before it is prepared."""
-    if run.base is None:
+def _base_files(store: Store, base: str | None) -> tuple[BaseFile, ...]:
+    """The files of a run's base model; none before it is prepared."""
+    if base is None:
         return ()
-    listed: Sequence[dict[str, Any]] = json.loads(store.blobs.get(run.base).read_bytes())
+    listed: Sequence[dict[str, Any]] = json.loads(store.blobs.get(base).read_bytes())
     return tuple(BaseFile.model_validate(entry) for entry in listed)

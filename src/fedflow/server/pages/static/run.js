@@ -1,27 +1,42 @@
-// Two pictures of one prompt over each other: the base's beneath, the chosen round's above, as far as the slider says.
+// Two pictures of one prompt over each other: the left one beneath, the right one above, as far as the slider says.
 "use strict";
 
 (() => {
   const dialog = document.getElementById("compare");
   if (!dialog) return;
-  const [under, over] = dialog.querySelectorAll("img");
+  const images = dialog.querySelectorAll("img");
+  const choices = dialog.querySelectorAll("select");
   const slider = dialog.querySelector("input");
-  const show = () => { over.style.clipPath = `inset(0 0 0 ${slider.value}%)`; };
-  slider.addEventListener("input", show);
+  let links = [];
+
+  const cut = () => { images[1].style.clipPath = `inset(0 0 0 ${slider.value}%)`; };
+  const show = () => {
+    choices.forEach((choice, side) => {
+      const link = links[choice.value];
+      images[side].src = link.href;
+      images[side].alt = link.querySelector("img").alt;
+    });
+  };
+  slider.addEventListener("input", cut);
+  for (const choice of choices) choice.addEventListener("change", show);
+
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[data-compares]");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
-    const links = [...link.closest("tr").querySelectorAll("a[data-compares]")];
-    if (links.length < 2) return;
+    const row = [...link.closest("tr").querySelectorAll("a[data-compares]")];
+    if (row.length < 2) return;
     event.preventDefault();
-    const other = link === links[0] ? links[links.length - 1] : links[0];
-    const [first, second] = [other, link].sort((one, two) => links.indexOf(one) - links.indexOf(two));
-    for (const [image, from] of [[under, first], [over, second]]) {
-      image.src = from.href;
-      image.alt = from.querySelector("img").alt;
-    }
+    links = row;
+    const clicked = links.indexOf(link);
+    const other = clicked === 0 ? links.length - 1 : 0;
+    const [left, right] = [Math.min(clicked, other), Math.max(clicked, other)];
+    choices.forEach((choice, side) => {
+      choice.replaceChildren(...links.map((each, place) => new Option(each.dataset.compares, String(place))));
+      choice.value = String(side === 0 ? left : right);
+    });
     slider.value = "50";
     show();
+    cut();
     dialog.showModal();
   });
 })();
