@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Literal
 
 from flask import Blueprint, Response, flash, redirect, request, send_file, url_for
@@ -17,7 +16,6 @@ from fedflow.server.pages import places
 from fedflow.server.pages.faults import said
 from fedflow.server.pages.lineage import KEPT, MOST_BEFORE, Step, drawing, folded
 from fedflow.server.services import catalogue, downloads, registry, shelf
-from fedflow.server.services.downloads import Download
 from fedflow.web.states import State
 
 blueprint = Blueprint("versions", __name__)
@@ -31,10 +29,11 @@ def one(version_id: str) -> Response:
     """A version; of a page that asks anew, what has changed of its files."""
     store, caller = current.store(), current.caller()
     version, artifact = shelf.version(store, caller, version_id)
-    files = [_told(each) for each in downloads.listed(store, caller, version_id)]
+    files = downloads.listed(store, caller, version_id)
     shared: dict[str, Any] = {
         "version_id": version_id,
         "files": files,
+        "said": said,
         "pending": any(each.state in PENDING for each in files),
         "may_prepare": shelf.may_prepare(store, caller, artifact),
     }
@@ -137,11 +136,6 @@ def _facts(version: Version) -> list[tuple[str, str]]:
     }
     told += [(word, _plain(facts[key])) for key, word in words.items() if facts.get(key) not in (None, "")]
     return told
-
-
-def _told(file: Download) -> Download:
-    """With the reason why it cannot be, in the reader's language; why a worker failed stands as it wrote it."""
-    return replace(file, message=said(file.message)) if file.state == "impossible" else file
 
 
 def _plain(value: object) -> str:
