@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, request, send_file, url_for
 from flask_babel import gettext, ngettext
@@ -100,7 +100,7 @@ def name_of(version: Version, artifact: Artifact) -> str:
 def _steps(line: list[tuple[Version, Artifact]], length: int, after: list[tuple[Version, Artifact]]) -> list[Step]:
     """The base model first, the version, and what was made from it; `length` are before it, more than the line has."""
 
-    def step(version: Version, artifact: Artifact, role: Literal["before", "here", "after"]) -> Step:
+    def step(version: Version, artifact: Artifact, role: Any) -> Step:
         href = None if role == "here" else url_for("pages.versions.one", version_id=version.id)
         return Step(name_of(version, artifact), _how(version, artifact), href, role)
 
