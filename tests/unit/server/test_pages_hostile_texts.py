@@ -30,7 +30,7 @@ from tests.unit.server.test_rights import Walk, _pages
 from werkzeug.serving import make_server
 
 from fedflow.server.database.people import Person
-from fedflow.server.database.tables import Import, Job, Run, Version
+from fedflow.server.database.tables import Artifact, Import, Job, Run, Version
 from fedflow.server.errors import Unprocessable
 from fedflow.server.services import accounts, identity, invitations, jobs, registry, runs, scores, uploads
 from fedflow.server.services import federations as federations_service
@@ -192,6 +192,7 @@ def plant_models(planted: Planted) -> None:
     planted.sent("PUT", f"/artifacts/{artifact.id}", said)
     with planted.store.begin() as session:
         session.get_one(Version, version.id).files = {"checkpoint": version.content}
+        session.get_one(Artifact, artifact.id).examples = [planted.parts["sha256"]]
     released = planted.sent("POST", f"/versions/{version.id}/releases", {"tag": "first", "notes": "\n\n".join(CORPUS)})
     with planted.store.begin() as session:  # as a worker leaves one that failed
         row = Import(id=new_id(), federation_id=planted.federation_id, kind="adapter", name=SHORT, source="upload")

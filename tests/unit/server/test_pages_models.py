@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import random
 import re
 
 import pytest
 from flask import Flask
+from PIL import Image
 from sqlalchemy import event, select
 from tests.unit.server.page_setting import Site
 from tests.unit.server.reader import Reader
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter
 
+from fedflow.server.database.people import Person
 from fedflow.server.database.tables import Artifact, Release, Version
 from fedflow.server.pages.lineage import Step, drawing, folded
 from fedflow.server.pages.markdown import markdown
@@ -58,13 +62,44 @@ def test_the_list_filters_and_says_what_is_not_there(site: Site) -> None:
 
 def test_a_version_says_where_it_comes_from(site: Site) -> None:
     version = last_version(site)
-    page = site.reader("vera").get(f"/versions/{version.id}").text
+    page = site.reader("paul").get(f"/versions/{version.id}").text
     boxes = re.findall(r'<rect class="(\w+)"', page)
     assert boxes == ["before", "before", "here"]  # the base model, round 1, round 2
     assert page.count("picture</span>") + page.count("pictures</span>") == len(MEMBERS)
     assert "style=" not in page
     assert "Prepare download" in page
     assert "Adapter for ComfyUI" in page
+    viewed = site.reader("vera").get(f"/versions/{version.id}").text  # who may not ask is shown no button for it
+    assert "Prepare download" not in viewed
+    assert "Who takes part" in viewed
+
+
+def test_a_long_line_is_read_and_drawn_at_its_ends_alone(site: Site) -> None:
+    reader, last = site.reader("vera"), last_version(site)
+    with site.store.begin() as session:
+        parent = last.id
+        for number in range(3, 41):
+            made = Version(
+                id=f"0198{number:04}-0000-7000-8000-000000000000", artifact_id=last.artifact_id, number=number
+            )
+            made.content, made.facts, made.files, made.created_at = last.content, {}, {}, 1.0
+            made.parent_id, parent = parent, made.id
+            session.add(made)
+            session.flush()
+        for number in range(13):  # others that went on from the end
+            made = Version(
+                id=f"0199{number:04}-0000-7000-8000-000000000000", artifact_id=last.artifact_id, number=number + 50
+            )
+            made.content, made.facts, made.files, made.created_at, made.parent_id = last.content, {}, {}, 1.0, parent
+            session.add(made)
+    page = reader.get(f"/versions/{parent}").text
+    boxes = re.findall(r'<rect class="(\w+)"', page)
+    assert boxes == ["before"] * 5 + ["here"] + ["after"] * 12
+    assert "35 versions between" in page  # 40 are before it: the base model and the last four are drawn
+    assert "and others" in page
+    assert page.index("Base model") < page.index("35 versions between")
+    near = "01980010-0000-7000-8000-000000000000"
+    assert statements(site, reader, f"/versions/{parent}") == statements(site, reader, f"/versions/{near}")
 
 
 def test_a_long_line_is_folded() -> None:
@@ -98,8 +133,79 @@ def test_the_card_can_do_nothing(site: Site) -> None:
     told = reader.post(f"/models/{artifact}/description", {**sent, "licence": "x" * 81, "visibility": "all"})
     assert told.status_code == 422
     assert "Choose one of the list." in told.text
+    long = reader.post(f"/models/{artifact}/description", {**sent, "card": "ї" * 50_000})  # six bytes each
+    assert long.status_code == 303
+    assert "ї" * 50_000 in reader.get(f"/models/{artifact}").text
     preview = reader.post(f"/models/{artifact}/description/preview", {"card": "*so*"})
     assert preview.text.strip() == "<p><em>so</em></p>"
+
+
+def test_names_and_trigger_words_are_words(site: Site) -> None:
+    version, text = last_version(site), "</title></text><script>alert(1)</script>"
+    with site.store.begin() as session:
+        artifact = session.get_one(Artifact, version.artifact_id)
+        artifact.name, artifact.trigger_words, artifact.licence = text, [text], text
+    reader = site.reader("cora")
+    released = reader.post(f"/versions/{version.id}/release", {"tag": "v1", "notes": text}).headers["Location"]
+    for address in (
+        "/models",
+        "/releases",
+        released,
+        f"/models/{version.artifact_id}",
+        f"/models/{version.artifact_id}/description",
+        f"/versions/{version.id}",
+        f"/versions/{version.id}/release",
+    ):
+        page = reader.get(address).text
+        assert "<script>alert" not in page, address
+        assert "&lt;script&gt;alert" in page, address
+
+
+def test_examples_are_shown_to_who_sees_the_model(site: Site) -> None:
+    artifact = last_version(site).artifact_id
+    noise = Image.frombytes("RGB", (256, 256), random.Random(0).randbytes(256 * 256 * 3))
+    sent = io.BytesIO()
+    noise.save(sent, "PNG")
+    assert len(sent.getvalue()) > 100_000  # more than other forms have
+    put_up = f"/models/{artifact}/examples"
+
+    def picture(content: bytes) -> dict[str, object]:
+        return {"picture": (io.BytesIO(content), "example.png")}
+
+    reader, viewer = site.reader("cora"), site.reader("vera")
+    assert viewer.post(put_up, picture(sent.getvalue())).status_code == 403
+    assert site.reader().post(put_up, picture(sent.getvalue())).status_code == 413  # none of a stranger's is read
+    assert "The picture is no PNG" in reader.get(reader.post(put_up, picture(b"GIF89a")).headers["Location"]).text
+    assert "Choose a picture first" in reader.get(reader.post(put_up).headers["Location"]).text
+    assert reader.post(put_up, picture(sent.getvalue())).status_code == 303
+    page = viewer.get(f"/models/{artifact}").text
+    assert "Take down" not in page
+    address = re.search(rf'src="({put_up}/\w+)"', page)
+    assert address is not None
+    with viewer.get(address[1]) as got:
+        assert got.mimetype == "image/png"
+        assert Image.open(io.BytesIO(got.data)).tobytes() == noise.tobytes()
+    other = Site(site.app, site.store, federations.create(site.store, "other"))
+    other.account("stan", "administrator")
+    assert other.reader("stan").get(address[1]).status_code == 404
+    assert viewer.post(f"{address[1]}/take-down").status_code == 403
+    reader.post(f"{address[1]}/take-down")
+    assert viewer.get(address[1]).status_code == 404
+    assert address[1] not in viewer.get(f"/models/{artifact}").text
+
+
+def test_the_owner_is_named_in_the_federation_alone(site: Site) -> None:
+    artifact = last_version(site).artifact_id
+    with site.store.begin() as session:
+        row = session.get_one(Artifact, artifact)
+        row.owner_id, row.visibility = session.scalars(select(Person.id).where(Person.name == "cora")).one(), "public"
+    other = Site(site.app, site.store, federations.create(site.store, "other"))
+    other.account("stan", "viewer")
+    assert "<dd>cora</dd>" in site.reader("vera").get(f"/models/{artifact}").text
+    assert "cora" not in other.reader("stan").get(f"/models/{artifact}").text
+    reader = other.reader("stan")
+    assert artifact in reader.get("/models?seen=public").text
+    assert artifact not in reader.get("/models?seen=federation").text
 
 
 def test_a_release_from_the_form_to_the_withdrawal(site: Site) -> None:
@@ -126,8 +232,9 @@ def test_a_release_from_the_form_to_the_withdrawal(site: Site) -> None:
     with viewer.get(f"{address}/provenance") as got:
         assert b"payload" in got.data
     assert "v1.0" in viewer.get("/releases").text
+    assert f'href="{address}"' in viewer.get(f"/versions/{version.id}").text
     kept = reader.post(f"/versions/{version.id}/delete", {})
-    assert "is released as" in reader.get(kept.headers["Location"]).text
+    assert "It is released as “v1.0”" in reader.get(kept.headers["Location"]).text
     assert viewer.post(f"{address}/withdraw", {}).status_code == 403
     reader.post(f"{address}/withdraw", {})
     assert "Do not use this release any more" in viewer.get(address).text
@@ -163,7 +270,10 @@ def test_strangers_see_what_is_public_alone(site: Site) -> None:
     with site.store.begin() as session:
         session.get_one(Artifact, version.artifact_id).visibility = "public"
     assert [reader.get(address).status_code for address in addresses] == [200, 200, 403]
-    assert "Delete version" not in reader.get(addresses[0]).text
+    page = reader.get(addresses[0]).text
+    assert "Delete version" not in page
+    assert "Prepare download" not in page
+    assert "/runs/" not in page  # it is not theirs to see
     assert reader.post(f"/versions/{version.id}/delete", {}).status_code == 403
     assert reader.post(f"/versions/{version.id}/files/kohya", {}).status_code == 403
 

@@ -21,8 +21,12 @@ from fedflow.server.settings import ServerSettings
 SERVER = Path(fedflow.server.__file__).parent
 SPEAKING = (
     "accounts",
+    "catalogue",
     "directory",
+    "downloads",
+    "examples",
     "identities",
+    "imports",
     "invitations",
     "jobs",
     "join_codes",
@@ -32,6 +36,7 @@ SPEAKING = (
     "passwords",
     "policies",
     "provider",
+    "releases",
     "roles",
     "second_factor",
     "sign_in",

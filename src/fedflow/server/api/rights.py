@@ -15,8 +15,16 @@ from fedflow.server.api.slots import MOST_PAGES, PAGES, TRANSFERS, until_sent
 from fedflow.server.database.people import RoleName
 from fedflow.server.errors import Forbidden, LengthRequired, OtherProtocol, Unauthorised, Unprocessable
 from fedflow.server.pages import browser, faults
-from fedflow.server.services import catalogue, roles
+from fedflow.server.services import catalogue, examples, roles
 from fedflow.server.services.identity import Caller, Scope, authenticate
+
+SMALL_BYTES = 64_000
+"""Most content of a request of anybody's or a device's, uploads apart. A plan, which a person sends, may be larger."""
+
+CARD_BYTES = 700_000
+"""A form with a model card or notes: a letter takes up to twelve bytes, as forms send it."""
+
+PICTURE_BYTES = examples.MOST_BYTES + SMALL_BYTES
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,7 @@ class Right:
     device or a person. A person needs the `scope` with their token (a browser has all), and at least the `role` in the
     federation that the address, or `federation_id` in the content, names; `admin` wants an administrator of the server.
     With `artifact` it is a model or adapter whose owner and visibility count beside the role. What a device may see of
-    its federation is the service's to say.
+    its federation is the service's to say. A reader's form has `most_bytes` at most.
     """
 
     who: Literal["anyone", "device", "person", "caller", "reader"]
@@ -35,6 +43,7 @@ class Right:
     scope: Scope = "read"
     admin: bool = False
     artifact: bool = False
+    most_bytes: int = SMALL_BYTES
 
 
 ANYONE, DEVICE = Right("anyone"), Right("device")
@@ -61,6 +70,7 @@ ADMIN = Right("reader", admin=True)
 BRINGS_IN = Right("reader", "participant")
 READS_ARTIFACT = Right("reader", "viewer", artifact=True)
 EDITS = Right("reader", "coordinator", artifact=True)
+WRITES_CARD = Right("reader", "coordinator", artifact=True, most_bytes=CARD_BYTES)
 
 RIGHTS: dict[str, Right] = {
     "health.healthz": ANYONE,
@@ -148,15 +158,18 @@ RIGHTS: dict[str, Right] = {
     "pages.imports.form": BRINGS_IN,
     "pages.imports.listed": BRINGS_IN,
     "pages.imports.progress": BRINGS_IN,
-    "pages.models.describes": EDITS,
+    "pages.examples.adds": Right("reader", "coordinator", artifact=True, most_bytes=PICTURE_BYTES),
+    "pages.examples.picture": READS_ARTIFACT,
+    "pages.examples.takes_down": EDITS,
+    "pages.models.describes": WRITES_CARD,
     "pages.models.form": EDITS,
     "pages.models.listed": READER,
     "pages.models.one": READS_ARTIFACT,
-    "pages.models.preview": EDITS,
+    "pages.models.preview": WRITES_CARD,
     "pages.releases.content": READS_ARTIFACT,
     "pages.releases.form": EDITS,
     "pages.releases.listed": READER,
-    "pages.releases.makes": EDITS,
+    "pages.releases.makes": WRITES_CARD,
     "pages.releases.one": READS_ARTIFACT,
     "pages.releases.provenance": READS_ARTIFACT,
     "pages.releases.withdraws": EDITS,
@@ -279,9 +292,6 @@ RIGHTS: dict[str, Right] = {
     "web.preferences": ANYONE,
 }
 
-SMALL_BYTES = 64_000
-"""Most content of a request of anybody's or a device's, uploads apart. A plan, which a person sends, may be larger."""
-
 NUL = b"\\u0000"
 """As JSON writes it. One database keeps it in a text, the other does not."""
 
@@ -309,7 +319,8 @@ def _check() -> AnyResponse | None:
         )
     right = RIGHTS[request.endpoint]
     if right.who in ("anyone", "reader"):
-        _limit_content(SMALL_BYTES)
+        is_large = right.most_bytes > SMALL_BYTES and browser.signed_in() is not None  # none of a stranger's is read
+        _limit_content(right.most_bytes if is_large else SMALL_BYTES)
         if request.endpoint.startswith(faults.PAGES) and request.method not in browser.SAFE:
             browser.check_guard()
         limits.check_address()
@@ -380,7 +391,7 @@ def _limit_content(most_bytes: int) -> None:
     """Content that is read as a whole is short, and says its length: no thread waits for a stranger's."""
     if request.content_length is None and "Transfer-Encoding" in request.headers:
         raise LengthRequired("the content says no length; send it with Content-Length")
-    request.max_content_length = most_bytes
+    request.max_content_length = request.max_form_memory_size = most_bytes
 
 
 def _leave(response: Response) -> Response:

@@ -8,6 +8,7 @@ from flask import Response, request, url_for
 from flask_babel import LazyString, gettext, lazy_gettext
 
 from fedflow import web
+from fedflow.server.pages.registry_faults import SENTENCES as OF_THE_REGISTRY
 from fedflow.server.pages.words import ROLES
 from fedflow.server.services.tryout_request import TryoutRequest
 
@@ -294,7 +295,9 @@ SENTENCES: dict[str, str | LazyString] = {
 PLACE = re.compile(r"\\\{(\w+)\\\}")
 PATTERNS = [
     (re.compile(PLACE.sub(r"(?P<\1>.+?)", re.escape(known))), words)
-    for known, words in sorted(SENTENCES.items(), key=lambda pair: pair[0].count("{"))  # the exact ones first
+    for known, words in sorted(
+        (SENTENCES | OF_THE_REGISTRY).items(), key=lambda pair: pair[0].count("{")
+    )  # the exact ones first
 ]
 
 

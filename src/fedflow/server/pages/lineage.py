@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-MOST_BEFORE = 6
+MOST_BEFORE, KEPT = 6, 5
+"""So many are drawn; of more than that the first and the last ones."""
+
 WIDTH, LEFT, BOX_WIDTH, BOX_HEIGHT, GAP, INDENT = 340, 1, 300, 48, 22, 36
 LONGEST = 34
 
@@ -51,8 +53,7 @@ def folded(before: Sequence[Step], words: str) -> list[Step]:
     """The steps before, oldest first; of a long line the first, the last ones, and one step in the place of others."""
     if len(before) <= MOST_BEFORE:
         return list(before)
-    kept = MOST_BEFORE - 2
-    return [before[0], Step(words, "", None, "folded"), *before[-kept:]]
+    return [before[0], Step(words, "", None, "folded"), *before[1 - KEPT :]]
 
 
 def drawing(steps: Sequence[Step]) -> Drawing:

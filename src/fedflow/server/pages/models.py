@@ -30,13 +30,14 @@ LONGEST_WORD, LONGEST_LICENCE, LONGEST_CARD = 80, 80, 50_000
 
 @blueprint.get("/models")
 def listed() -> Response:
-    """All that the reader sees, newest first; by name, kind and federation."""
+    """All that the reader sees, newest first; by name, kind, federation and who sees it."""
     asked = request.args
     mine = places.belongings()
     wanted = Wanted(
         kind=asked.get("kind", "") if asked.get("kind") in KINDS else "",
         federation_id=asked.get("federation", "")[:40],
         text=asked.get("name", "").strip()[:80],
+        visibility=asked.get("seen", "") if asked.get("seen") in VISIBILITIES else "",
     )
     found = shelf.artifacts(current.store(), current.caller(), wanted, asked.get("before", "")[:40], PAGE)
     older = None
@@ -68,6 +69,8 @@ def one(artifact_id: str) -> Response:
         "pages/model.html",
         artifact=artifact,
         federation=federation,
+        owner=shelf.owner(store, artifact),
+        inside=places.is_in(artifact.federation_id),
         card=markdown(artifact.card),
         versions=versions,
         older=older,
@@ -119,7 +122,8 @@ def preview(artifact_id: str) -> Response:  # noqa: ARG001 - the right is looked
 
 def _list_at(wanted: Wanted, before: str | None) -> str:
     """The list with the same filters, from another place on."""
-    filters = {"name": wanted.text, "kind": wanted.kind, "federation": wanted.federation_id, "before": before}
+    filters = {"name": wanted.text, "kind": wanted.kind, "federation": wanted.federation_id}
+    filters |= {"seen": wanted.visibility, "before": before or ""}
     asked: dict[str, Any] = {key: value for key, value in filters.items() if value}
     return url_for("pages.models.listed", **asked)
 

@@ -22,6 +22,11 @@ def belongings(least: RoleName = "viewer") -> list[Belonging]:
     return [each for each in found if roles.is_at_least(each.role, least)]
 
 
+def is_in(federation_id: str) -> bool:
+    """Whether the reader belongs to the federation."""
+    return any(each.federation_id == federation_id for each in belongings())
+
+
 def rail() -> list[web.Item]:
     """The places that exist and that the reader may see."""
     items = [

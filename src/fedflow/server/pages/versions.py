@@ -13,39 +13,47 @@ from fedflow import web
 from fedflow.server.api import current
 from fedflow.server.database.tables import Artifact, Version
 from fedflow.server.errors import ApiError
+from fedflow.server.pages import places
 from fedflow.server.pages.faults import said
-from fedflow.server.pages.lineage import Step, drawing, folded
+from fedflow.server.pages.lineage import KEPT, MOST_BEFORE, Step, drawing, folded
 from fedflow.server.services import catalogue, downloads, registry, shelf
 from fedflow.web.states import State
 
 blueprint = Blueprint("versions", __name__)
 
 PENDING = ("waiting", "running")
+MOST_RELEASES = 10
 
 
 @blueprint.get("/versions/<version_id>")
 def one(version_id: str) -> Response:
     """A version; of a page that asks anew, what has changed of its files."""
     store, caller = current.store(), current.caller()
+    version, artifact = shelf.version(store, caller, version_id)
     files = downloads.listed(store, caller, version_id)
-    pending = any(each.state in PENDING for each in files)
+    shared: dict[str, Any] = {
+        "version_id": version_id,
+        "files": files,
+        "said": said,
+        "pending": any(each.state in PENDING for each in files),
+        "may_prepare": shelf.may_prepare(store, caller, artifact),
+    }
     if request.headers.get("HX-Request") and request.args.get("part") == "files":
-        return web.page("pages/version.html", fragment="files", files=files, pending=pending, version_id=version_id)
-    line = registry.lineage(store, caller, version_id)
-    version, artifact = line[0]
+        return web.page("pages/version.html", fragment="files", **shared)
+    line, before = registry.lineage_ends(store, caller, version_id, MOST_BEFORE)
     after = shelf.made_from(store, caller, version_id)
     return web.page(
         "pages/version.html",
-        version=version,
-        version_id=version_id,
+        **shared,
+        version=(version := line[0][0]),
         artifact=artifact,
-        steps=(steps := _steps(line, after)),
+        inside=places.is_in(artifact.federation_id),
+        steps=(steps := _steps(line, before, after)),
         drawing=drawing(steps),
         facts=_facts(version),
         members=sorted(version.facts.get("members", {}).items()),
         others=version.facts.get("other_members", 0),
-        files=files,
-        pending=pending,
+        releases=shelf.releases(store, caller, limit=MOST_RELEASES, version_id=version_id),
         may_change=shelf.may_change(store, caller, artifact),
         can_release=bool(version.files),
     )
@@ -72,7 +80,7 @@ def content(version_id: str, layout: str) -> Response:
 def deletes(version_id: str) -> AnyResponse:
     """Take it out, or say what depends on it."""
     store, caller = current.store(), current.caller()
-    version, artifact = registry.lineage(store, caller, version_id)[0]
+    version, artifact = shelf.version(store, caller, version_id)
     try:
         catalogue.delete_version(store, caller, version_id)
     except ApiError as error:
@@ -97,18 +105,18 @@ def name_of(version: Version, artifact: Artifact) -> str:
     return f"{artifact.name} · {gettext('version %(number)s', number=version.number)}"
 
 
-def _steps(line: list[Any], after: list[tuple[Version, Artifact]]) -> list[Step]:
-    """The base model first, the version, and what was made from it."""
+def _steps(line: list[tuple[Version, Artifact]], length: int, after: list[tuple[Version, Artifact]]) -> list[Step]:
+    """The base model first, the version, and what was made from it; `length` are before it, more than the line has."""
 
     def step(version: Version, artifact: Artifact, role: Any) -> Step:
         href = None if role == "here" else url_for("pages.versions.one", version_id=version.id)
         return Step(name_of(version, artifact), _how(version, artifact), href, role)
 
     before = [step(version, artifact, "before") for version, artifact in reversed(line[1:])]
-    hidden = len(before) - 5
-    words = ngettext("%(num)s version between", "%(num)s versions between", max(hidden, 1))
-    here = step(line[0][0], line[0][1], "here")
-    return [*folded(before, words), here, *(step(version, artifact, "after") for version, artifact in after)]
+    words = ngettext("%(num)s version between", "%(num)s versions between", max(length - KEPT, 1))
+    made = [step(version, artifact, "after") for version, artifact in after[: shelf.MOST_CHILDREN]]
+    others = [Step(gettext("and others"), "", None, "folded")] if len(after) > len(made) else []
+    return [*folded(before, words), step(*line[0], "here"), *made, *others]
 
 
 def _how(version: Version, artifact: Artifact) -> str:
@@ -134,5 +142,9 @@ def _facts(version: Version) -> list[tuple[str, str]]:
         "format": gettext("Format"),
         "family": gettext("Family"),
     }
-    told += [(word, str(facts[key])) for key, word in words.items() if facts.get(key) not in (None, "")]
+    told += [(word, _plain(facts[key])) for key, word in words.items() if facts.get(key) not in (None, "")]
     return told
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePath
 from typing import get_args
 
-from sqlalchemy import Row, and_, func, literal, select
+from sqlalchemy import and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from fedflow.federation.jobs import Committed
@@ -124,8 +124,18 @@ def versions(store: Store, caller: Caller, artifact_id: str, after: int, limit: 
         return found
 
 
-def lineage(store: Store, caller: Caller, version_id: str) -> list[Row[Version, Artifact]]:
+def lineage(store: Store, caller: Caller, version_id: str) -> list[tuple[Version, Artifact]]:
     """The version, what it was trained from, and so on back to a base model, with the facts that `caller` may see.
+
+    Raises NotFound.
+    """
+    return lineage_ends(store, caller, version_id, LONGEST_LINEAGE)[0]
+
+
+def lineage_ends(
+    store: Store, caller: Caller, version_id: str, near: int
+) -> tuple[list[tuple[Version, Artifact]], int]:
+    """As `lineage`, of a long one the version, the `near` before it, and where it begins; and how many are before it.
 
     Raises NotFound.
     """
@@ -133,17 +143,20 @@ def lineage(store: Store, caller: Caller, version_id: str) -> list[Row[Version, 
     chain = own.cte(recursive=True)
     older = select(Version.id, Version.parent_id, chain.c.depth + 1).join(chain, Version.id == chain.c.parent_id)
     chain = chain.union_all(older.where(chain.c.depth < LONGEST_LINEAGE))
+    before = select(func.max(chain.c.depth)).scalar_subquery()
     query = (
-        select(Version, Artifact)
+        select(Version, Artifact, before)
         .join(chain, chain.c.id == Version.id)
         .join(Artifact, Artifact.id == Version.artifact_id)
+        .where(or_(chain.c.depth <= near, chain.c.depth == before))
         .order_by(chain.c.depth)
     )
     with store.read() as session:
         catalogue.seen_version(session, caller, version_id)
-        found = list(session.execute(query.where(catalogue.visible(session, caller))).all())
-        _limit_facts(session, caller, [(version, artifact) for version, artifact in found])
-        return found
+        rows = session.execute(query.where(catalogue.visible(session, caller))).all()
+        found = [(version, artifact) for version, artifact, _ in rows]
+        _limit_facts(session, caller, found)
+        return found, rows[0][2]
 
 
 def _limit_facts(session: Session, caller: Caller, found: Sequence[tuple[Version, Artifact]]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
+from fedflow.server.database.people import Person
 from fedflow.server.database.tables import Artifact, Federation, Release, Version
 from fedflow.server.services import catalogue
 from fedflow.server.services.identity import Caller
@@ -18,11 +19,12 @@ LAST = "g"
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which models and adapters: of this kind and federation, with this text in their name; empty for all."""
+    """Which models and adapters: of this kind, federation and visibility, with this text in their name; "" for all."""
 
     kind: str = ""
     federation_id: str = ""
     text: str = ""
+    visibility: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ def artifacts(store: Store, caller: Caller, wanted: Wanted, before: str = "", li
         query = query.where(Artifact.kind == wanted.kind)
     if wanted.federation_id:
         query = query.where(Artifact.federation_id == wanted.federation_id)
+    if wanted.visibility:
+        query = query.where(Artifact.visibility == wanted.visibility)
     if wanted.text:
         query = query.where(Artifact.name.icontains(wanted.text, autoescape=True))
     with store.read() as session:
@@ -68,6 +72,20 @@ def one(store: Store, caller: Caller, artifact_id: str) -> tuple[Artifact, str]:
         return artifact, session.get_one(Federation, artifact.federation_id).name
 
 
+def version(store: Store, caller: Caller, version_id: str) -> tuple[Version, Artifact]:
+    """A version and what it is one of. Raises NotFound."""
+    with store.read() as session:
+        return catalogue.seen_version(session, caller, version_id)
+
+
+def owner(store: Store, artifact: Artifact) -> str | None:
+    """The name of a model's or adapter's owner; None where it is its federation's."""
+    if artifact.owner_id is None:
+        return None
+    with store.read() as session:
+        return session.scalar(select(Person.name).where(Person.id == artifact.owner_id))
+
+
 def versions(store: Store, caller: Caller, artifact_id: str, below: int = 0, limit: int = 50) -> list[Version]:
     """Versions, newest first, with numbers below `below`, 0 for all. Raises NotFound."""
     query = select(Version).where(Version.artifact_id == artifact_id).order_by(Version.number.desc()).limit(limit)
@@ -77,17 +95,22 @@ def versions(store: Store, caller: Caller, artifact_id: str, below: int = 0, lim
 
 
 def made_from(store: Store, caller: Caller, version_id: str) -> list[tuple[Version, Artifact]]:
-    """The first versions that training went on to from this one. Raises NotFound."""
+    """The first versions that training went on to from this one: one more than MOST_CHILDREN tells of others.
+
+    Raises NotFound.
+    """
     query = select(Version, Artifact).join(Artifact, Artifact.id == Version.artifact_id)
-    query = query.where(Version.parent_id == version_id).order_by(Version.id).limit(MOST_CHILDREN)
+    query = query.where(Version.parent_id == version_id).order_by(Version.id).limit(MOST_CHILDREN + 1)
     with store.read() as session:
         catalogue.seen_version(session, caller, version_id)
         rows = session.execute(query.where(catalogue.visible(session, caller)))
         return [(version, artifact) for version, artifact in rows]
 
 
-def releases(store: Store, caller: Caller, before: str = "", limit: int = 50, artifact_id: str = "") -> list[Given]:
-    """Releases that `caller` sees, newest first, older than the identifier `before`; of one artifact, or of all."""
+def releases(
+    store: Store, caller: Caller, before: str = "", limit: int = 50, artifact_id: str = "", version_id: str = ""
+) -> list[Given]:
+    """Releases that `caller` sees, newest first, older than `before`; of one artifact, of one version, or of all."""
     query = (
         select(Release, Artifact, Federation.name, Version.number)
         .join(Artifact, Artifact.id == Release.artifact_id)
@@ -99,6 +122,8 @@ def releases(store: Store, caller: Caller, before: str = "", limit: int = 50, ar
     )
     if artifact_id:
         query = query.where(Release.artifact_id == artifact_id)
+    if version_id:
+        query = query.where(Release.version_id == version_id)
     with store.read() as session:
         return [Given(*row) for row in session.execute(query.where(catalogue.visible(session, caller)))]
 
@@ -115,6 +140,12 @@ def may_change(store: Store, caller: Caller, artifact: Artifact) -> bool:
     """Whether `caller` may describe, release and delete: its owner, and coordinators of its federation."""
     with store.read() as session:
         return catalogue.may(session, caller, artifact, "coordinator")
+
+
+def may_prepare(store: Store, caller: Caller, artifact: Artifact) -> bool:
+    """Whether `caller` may have its files written: its owner, and participants of its federation."""
+    with store.read() as session:
+        return catalogue.may(session, caller, artifact, "participant")
 
 
 def bases(store: Store, caller: Caller, federation_id: str, limit: int) -> list[tuple[str, str, int]]:
