@@ -29,6 +29,7 @@ from fedflow.server.services import (
     members,
     refusals,
     run_facts,
+    run_view,
     runs,
     updates,
 )
@@ -447,6 +448,28 @@ def test_explain_says_why_a_participant_holds_back(setting: Setting, clock: Any)
     other = (Told("training", another_run(setting), 1),)
     work_for(setting.store, setting.callers["b"], other)
     assert "b (last seen 0 s ago; it trains for another run)" in explain.explain(setting.store, setting.run)
+
+
+def test_explain_knows_at_once_who_has_called_and_begins_to_train(setting: Setting, clock: Any) -> None:
+    clock.now += 10
+    setting.work("a")
+    clock.now += 1
+    setting.work("b")  # not written until somebody calls again
+    clock.now += 1
+    told = explain.explain(setting.store, setting.run)
+    assert "a (last seen 2 s ago; it trains), b (last seen 1 s ago; it trains), c (last seen 12 s ago)" in told
+    assert [line.state for line in run_view.view(setting.store, setting.run).participants] == [
+        "training",
+        "training",
+        "waits",
+    ]
+    federation_id = setting.callers["a"].federation_id
+    assert federation_id is not None
+    found = federations.members(setting.store, federation_id)
+    assert [[device.seen_s_ago for device in each.devices] for each in found] == [[2], [1], [12]]
+    setting.hand_in("b", 1, adapter(2))
+    setting.work("b")
+    assert "It waits for a (last seen 2 s ago; it trains), c (" in explain.explain(setting.store, setting.run)
 
 
 def test_explain_names_the_way_out_where_a_member_cannot_answer(setting: Setting) -> None:

@@ -77,14 +77,16 @@ def work_for(store: Store, caller: Caller, told: tuple[Told, ...] = ()) -> Work:
     Where several runs want the member, the oldest assignment comes first. Raises Forbidden for a person.
     """
     member_id, member = membership(caller)
-    devices.seen(store, caller.id, told)
     at = next((each for each in told if each.doing == "training"), None)
     with store.read() as session:
         lines = session.execute(UNDER_WAY, {"member": member_id}).all()
         work = _next(session, store, lines, caller, told, at)
-        if at is None:
-            return work
-        return work.model_copy(update={"unwanted": _unwanted(session, lines, member, at)})
+        if at is not None:
+            work = work.model_copy(update={"unwanted": _unwanted(session, lines, member, at)})
+    if at is None and work.action == "train" and work.run is not None:  # it is told of itself only later
+        told = (*told, Told("training", work.run, work.round))
+    devices.seen(store, caller.id, told)
+    return work
 
 
 def _next(
