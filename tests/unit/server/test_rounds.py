@@ -193,6 +193,22 @@ def test_who_has_more_pictures_than_it_may_claim_learns_it_before_it_trains(
     assert setting.work("c").action == "train"
 
 
+def test_who_waits_long_asks_more_seldom(setting: Setting, clock: Any) -> None:
+    clock.now += 50
+    setting.hand_in("a", 1, adapter(1))
+    polls = []
+    for waited_s in (0, 6, 24, 30, 540):  # as long as it trains, it waits for c
+        clock.now += waited_s
+        polls.append(setting.work("a").poll_after_s)
+    assert polls == [0.2, 0.2, 0.5, 1.0, 5.0]
+    setting.hand_in("b", 1, adapter(2))
+    setting.hand_in("c", 1, adapter(3))
+    assert setting.work("a").text == "round 1 of run 'test' is being aggregated"
+    assert setting.work("a").poll_after_s == 0.2
+    clock.now += 90
+    assert setting.work("a").poll_after_s == 1.5
+
+
 def test_a_stopped_run_stays_stopped(setting: Setting) -> None:
     runs.stop(setting.store, setting.run)
     with pytest.raises(Conflict, match="stopped and cannot become running"):
