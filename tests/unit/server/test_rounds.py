@@ -209,6 +209,19 @@ def test_who_waits_long_asks_more_seldom(setting: Setting, clock: Any) -> None:
     assert setting.work("a").poll_after_s == 1.5
 
 
+def test_a_run_of_a_base_model_that_can_be_nowhere_is_not_begun(
+    setting: Setting, federation_id: str, tmp_path: Path
+) -> None:
+    def begin(model: object) -> str:
+        return runs.create(setting.store, federation_id, plan_of(model=str(model)))
+
+    for nowhere in ("nonexistent", tmp_path / "nothing", "models/none.safetensors", "~nobody-here/model", "a/b/c"):
+        with pytest.raises(Unprocessable, match="is no folder or file on the server's machine, and no hub name"):
+            begin(nowhere)
+    for model in ("starter", tmp_path, "owner/name"):
+        begin(model)
+
+
 def test_a_stopped_run_stays_stopped(setting: Setting) -> None:
     runs.stop(setting.store, setting.run)
     with pytest.raises(Conflict, match="stopped and cannot become running"):
