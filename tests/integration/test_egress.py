@@ -154,7 +154,7 @@ deadline_s = 15
 
 
 def lower_the_cap(network: Network) -> None:
-    """Let the cap of 'capped' fall at the moment it consents: before, it would be told then; later, it may have sent."""
+    """Let the cap of 'capped' fall as it consents: before, it would be told then; later, it may have sent."""
     database = sqlite3.connect(network.data / "server.db")
     with database:
         database.execute(
