@@ -12,7 +12,8 @@ log):
 - closed: from there to the opening of the next round, or the commit of the last one: closing, the queue, aggregation.
 
 Between fetched and sent lies its local work. That is more than optimiser steps (the residual is merged, the adapter
-put into the model, the update written); the last row tells how much more, and is no part of the overhead.
+put into the model, the update written). Whether this belongs to the training or to the overhead is a matter of taste:
+the table has the overhead without it, it alone, and both together, and holds both sums against the goal.
 
 All processes share this machine's cores. Round 1 is left out: in it the base model is fetched and opened.
 """
@@ -57,6 +58,11 @@ class Overhead:
     def all_s(self) -> float:
         """The round's overhead."""
         return self.told_s + self.fetched_s + self.sent_s + self.closed_s
+
+    @property
+    def together_s(self) -> float:
+        """All of the round that is no optimiser step."""
+        return self.all_s + self.besides_s
 
 
 @dataclass(frozen=True)
@@ -147,23 +153,24 @@ def read_times(database_url: str, run: str, requests: list[Request]) -> list[Ove
 
 
 def main() -> int:
-    """Print the table; the exit status is 1 where the goal was missed."""
+    """Print the table; the exit status is 1 where the goal was missed, by local work or without it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="3 rounds in the place of 12: to see that it runs")
     options = parser.parse_args()
     rounds = measure(3 if options.quick else 12)
     print(f"\n{len(CLIENTS)} participants, {len(rounds)} rounds\n")
-    print("| seconds of a round beyond local work | median | largest | goal |\n|---|---|---|---|")
+    print("| seconds of a round beyond optimiser steps | median | largest | goal |\n|---|---|---|---|")
     for name, seconds, goal in (
         ("told", [each.told_s for each in rounds], "-"),
         ("fetched", [each.fetched_s for each in rounds], "-"),
         ("sent and checked", [each.sent_s for each in rounds], "-"),
         ("closed, aggregated, committed", [each.closed_s for each in rounds], "-"),
         ("overhead", [each.all_s for each in rounds], f"at most {GOAL_S:.0f}"),
-        ("local work besides optimiser steps", [each.besides_s for each in rounds], "no part"),
+        ("local work besides optimiser steps", [each.besides_s for each in rounds], "-"),
+        ("overhead and that local work", [each.together_s for each in rounds], f"at most {GOAL_S:.0f}"),
     ):
         print(f"| {name} | {statistics.median(seconds):.2f} | {max(seconds):.2f} | {goal} |")
-    return 0 if max(each.all_s for each in rounds) <= GOAL_S else 1
+    return 0 if max(each.together_s for each in rounds) <= GOAL_S else 1
 
 
 if __name__ == "__main__":

@@ -22,6 +22,12 @@ SHIPPED = "shipped:"
 REGISTRY = "registry:"
 """Prefix of a base model that is in the registry of a run's federation: `registry:NAME`, `registry:NAME/VERSION`."""
 
+STARTER = "starter"
+"""The base model that comes with FedFlow."""
+
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+"""A base model on the Hugging Face hub, or adapter; a folder may be called so too."""
+
 Method = Literal["fedavg", "fedit", "fedex-lora"]
 Weighting = Literal["samples", "uniform"]
 
@@ -186,7 +192,7 @@ class Plan(Settings):
 
     name: str = Field("run", min_length=1, max_length=80, description="Name of the run, for people, in one line.")
     model: str = Field(
-        "starter",
+        STARTER,
         description="Base model: 'starter', a diffusers folder, a .safetensors file or a hub name; on a server also "
         "'registry:NAME', the newest version of a model that its federation has.",
     )

@@ -132,7 +132,6 @@ class Network:
         pictures: Path,
         *words: str,
         via: str | None = None,
-        max_examples: int | None = None,
         home: Path | None = None,
         settings: dict[str, str] | None = None,
     ) -> None:
@@ -143,15 +142,13 @@ class Network:
             pictures: its folder.
             words: more options.
             via: the address by which it joins, where it is not the server's own.
-            max_examples: the coordinator's cap for it.
             home: its folder, where it is not the member's in this network's.
             settings: environment variables of its process.
         """
         home = home or self.folder / member
-        cap = [] if max_examples is None else ["--max-examples", str(max_examples)]
         arguments = ["join"]
         if not (home / "device.json").is_file():
-            arguments += [via or self.url, "--code", self.asked("server", "code", member, *cap)]
+            arguments += [via or self.url, "--code", self.asked("server", "code", member)]
         arguments += ["--data", str(pictures), "--home", str(home), "--accept", "--once", *words]
         self.clients[member] = self._start(member, arguments, settings)
 

@@ -12,11 +12,12 @@ from sqlalchemy import select
 from fedflow.errors import MistakeError
 from fedflow.plan import REGISTRY
 from fedflow.server.database.tables import Federation
+from fedflow.server.opening import open_to_serve
 from fedflow.server.services import base_models, federations, imports
 from fedflow.server.services.identity import SERVER
 from fedflow.server.services.imports import Wanted
 from fedflow.server.settings import ServerSettings
-from fedflow.server.store import Store, open_store
+from fedflow.server.store import Store
 from fedflow.server.worker.main import EVALUATION, carry_out
 
 KINDS = ("model", "adapter")
@@ -35,7 +36,7 @@ def bring_in(
     """Import it at once, in this process, and say what came of it. Raises MistakeError where nothing did."""
     if kind not in KINDS:
         raise MistakeError(f"--kind {kind}: is none of {', '.join(KINDS)}")
-    store = open_store(settings)
+    store = open_to_serve(settings)
     federation_id = _federation(store, federation)
     base_id = None if base is None else _base(store, federation_id, base)
     place = source if hub else str(Path(source).expanduser().absolute())

@@ -117,7 +117,7 @@ def renew_token(settings: ServerSettings) -> None:
 
 def print_password_link(settings: ServerSettings, email: str) -> None:
     """Print a link to set a password for who signs in with `email`. Raises NotFound."""
-    store = open_store(settings)
+    store = open_to_serve(settings)
     code = links.make(store, identity.SERVER, directory.person_of(store, email), "password")
     print(f"{_url(settings)}/password/{code}")
 

@@ -12,8 +12,8 @@ from fedflow.client.consent import size_text
 from fedflow.client.home import Home
 from fedflow.errors import ModelError, RunError
 from fedflow.federation.protocol import BaseFile, RunFacts
-from fedflow.models import STARTER, open_model
-from fedflow.plan import Plan
+from fedflow.models import open_model
+from fedflow.plan import STARTER, Plan
 from fedflow.storage import sha256_file
 
 PLAIN_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")

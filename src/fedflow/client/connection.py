@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -72,13 +73,21 @@ class Unavailable(RunError):  # noqa: N818 - what the server is
 class Connection:
     """What this device asks of the server. One for each home; requests are repeated for `patience_s`."""
 
-    def __init__(self, home: Home, patience_s: float = PATIENCE_S, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        home: Home,
+        patience_s: float = PATIENCE_S,
+        sleep: Callable[[float], None] = time.sleep,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`tls` is another connection's, as reading the authorities' certificates takes a while."""
         self._home = home
+        self._tls = tls or httpx.create_ssl_context()
         self._patience_s = patience_s
         self._sleep = sleep
         self._random = random.Random()
         headers = {PROTOCOL_HEADER: str(PROTOCOL), "User-Agent": f"fedflow/{__version__}"}
-        self._client = httpx.Client(timeout=TIMEOUTS, headers=headers)
+        self._client = httpx.Client(timeout=TIMEOUTS, headers=headers, verify=self._tls)
         device = home.device()
         if device is not None:
             self._speak_as(device)
@@ -127,7 +136,7 @@ class Connection:
 
     def beside(self) -> Connection:
         """Another connection of this device, for another thread; it asks once."""
-        return Connection(self._home, patience_s=0.0)
+        return Connection(self._home, patience_s=0.0, tls=self._tls)
 
     def leave(self) -> None:
         """Forget the federation that this device had joined, so that it can join anew."""

@@ -204,9 +204,8 @@ class Workbench:
         checkpoints = self.folder.checkpoints(job.name)
         if self.plan.trains_adapter:
             assert adapter is not None, "adapter runs start from an initial adapter"
-            set_adapter(self.model, self._adapter(adapter))
+            set_adapter(self.model, self._adapter(adapter))  # in the layers of the training before, where they fit
             result = train_lora(self.model, latents, captions, recipe, checkpoints, progress=progress)
-            remove_lora(self.model)
             assert result.adapter is not None
             content = adapter_bytes(self._as_sent(job, result.adapter), "diffusers", {})
         else:
@@ -250,6 +249,7 @@ class Workbench:
         if done.is_file():
             return Drawn(**read_json(done))
         began = time.monotonic()
+        remove_lora(self.model)  # a training's stay for the next one
         bring_up_to_date(self, job.residuals)
         adapters: list[tuple[Adapter, float]] = []
         if not self.plan.trains_adapter:
@@ -319,6 +319,7 @@ class Workbench:
         if clients not in self._caches:
             datasets = [self._dataset(client) for client in clients]
             pooled = replace(datasets[0], pictures=tuple(picture for each in datasets for picture in each.pictures))
+            remove_lora(self.model)
             latents = cache_latents(self.model, pooled, self.plan.training.flip)
             self._caches[clients] = latents, cache_captions(self.model, pooled)
         return self._caches[clients]

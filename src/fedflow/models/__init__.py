@@ -34,13 +34,12 @@ if TYPE_CHECKING:
     from fedflow.models.families import family_of, family_of_adapter
     from fedflow.models.folding import folded_lora
     from fedflow.models.mixed_precision import bfloat16_convolutions, cpu_multiplies_bfloat16
-    from fedflow.models.opening import STARTER, hub_adapter, hub_folder, model_folder, open_model
+    from fedflow.models.opening import hub_adapter, hub_folder, model_folder, open_model
     from fedflow.models.sampling import SAMPLERS, draw
     from fedflow.models.saving import save_model
     from fedflow.models.weights import get_weights, set_weights, unfreeze_unet
 
 _MODULE_OF = {
-    "STARTER": "opening",
     "SAMPLERS": "sampling",
     "BaseModel": "base_model",
     "adapter_bytes": "adapter_files",
@@ -85,7 +84,6 @@ def __getattr__(name: str) -> object:
 
 __all__ = [
     "SAMPLERS",
-    "STARTER",
     "BaseModel",
     "adapter_bytes",
     "add_lora",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.resources
 import json
 import logging
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +19,10 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from fedflow.errors import ModelError
 from fedflow.models.base_model import BaseModel, content_hash_of
+from fedflow.plan import HUB_NAME, STARTER
 
-STARTER = "starter"
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle")
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_TIMEOUT_S = 5.0
 HUB_FILES = [
     "model_index.json",

@@ -15,20 +15,27 @@ from fedflow.server.store import Store, open_store
 def open_to_serve(settings: ServerSettings) -> Store:
     """As `open_store`; raises MistakeError, too, where this machine's key is not the one that the others have.
 
-    What one machine seals, signs or encrypts would be nothing to the others.
+    What one machine seals, signs or encrypts would be nothing to the others. No key is made where one is missing.
     """
     store = open_store(settings)
     folder = store.folder
     try:
         if audit.is_sealed(store) and not (keys.is_there(folder) and audit.is_sealed(store, store.key("audit"))):
-            raise MistakeError(
-                f"{keys.place(folder)}: is not the key of this database's server; copy the first server's {keys.FILE} "
-                f"there, or give its content as {keys.VARIABLE}"
-            )
+            raise MistakeError(f"{keys.place(folder)}: is not the key of this database's server; {_way_out(store)}")
     except BaseException:
         store.engine.dispose()
         raise
     return store
+
+
+def _way_out(store: Store) -> str:
+    """Servers with a folder each may share a database only where their files are in an S3-compatible store."""
+    if store.objects is not None:
+        return f"copy the first server's {keys.FILE} there, or give its content as {keys.VARIABLE}"
+    return (
+        f"give the --folder that belongs to this database (and {keys.VARIABLE} if its server was started with one), or "
+        "a database of its own"
+    )
 
 
 def try_store(settings: ServerSettings) -> None:

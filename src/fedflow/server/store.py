@@ -40,24 +40,33 @@ class Sighting:
 
 
 class Sightings:
-    """When devices have called, kept until it is written for all of them together.
+    """When devices have called, kept until it is written for all of them together, and told before it is.
 
     Two hundred devices that ask for work would otherwise cost a hundred commits a second; a crash loses some seconds.
+    What another server has heard is known here once it is written there, at the next call of any device.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last: dict[str, Sighting] = {}
+        self._due: set[str] = set()
         self._taken_at = -math.inf
 
     def note(self, device_id: str, sighting: Sighting) -> dict[str, Sighting]:
-        """Keep that a device has called; gives what is to be written now, by device, and forgets it."""
+        """Keep that a device has called; gives what is to be written now, by device."""
         with self._lock:
             self._last[device_id] = sighting
+            self._due.add(device_id)
             if abs(sighting.at - self._taken_at) < SEEN_EVERY_S:
                 return {}
-            due, self._last, self._taken_at = self._last, {}, sighting.at
-            return due
+            due, self._due, self._taken_at = self._due, set(), sighting.at
+            return {each: self._last[each] for each in due}
+
+    def newest(self, device_id: str, written: Sighting) -> Sighting:
+        """What is known of a device of which the database says `written`."""
+        with self._lock:
+            heard = self._last.get(device_id, written)
+        return max(heard, written, key=lambda each: each.at)
 
 
 class ReadingSession(Session):

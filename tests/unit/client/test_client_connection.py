@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +69,16 @@ def test_a_token_is_got_once_by_signing_a_challenge(peer: Peer, home: Home) -> N
     with Connection(home) as connection:
         assert [connection.work(), connection.work()] == [WAIT, WAIT]
     assert peer.paths() == ["POST /devices/challenge", "POST /devices/token", "GET /work", "GET /work"]
+
+
+def test_a_connection_beside_another_reads_no_certificates_again(
+    peer: Peer, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Doorkeeper(peer, home, lambda _: peer.message(WAIT))
+    with Connection(home) as connection:
+        monkeypatch.delattr(ssl, "create_default_context")  # what reads them; some 80 ms at each training
+        with connection.beside() as other:
+            assert other.work() == WAIT
 
 
 def test_a_token_that_is_refused_is_renewed_once(peer: Peer, home: Home) -> None:

@@ -21,7 +21,7 @@ from fedflow.client.transfer import Patience, TransferError, download, forget, r
 from fedflow.errors import StorageError
 from fedflow.server.api.app import create_app
 from fedflow.server.database.tables import Device, DeviceToken, Member, Upload
-from fedflow.server.services import federations, files, identity
+from fedflow.server.services import federations, files, identity, tokens
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store, open_store
@@ -291,8 +291,13 @@ def test_an_upload_that_the_server_forgot_is_begun_anew(tmp_path: Path, server: 
 def test_a_refusal_comes_with_the_servers_sentence(tmp_path: Path, server: Server) -> None:
     path = tmp_path / "update"
     content_of(path, 100)
-    with pytest.raises(TransferError, match=r"upload of update: this is for a device") as caught:
-        upload(server.person, f"{server.url}/api/v1/uploads", path, {}, patience=QUICK)
+    person = identity.authenticate(server.store, server.person.headers["Authorization"].removeprefix("Bearer "))
+    reads = {"Authorization": f"Bearer {tokens.make(server.store, person, 'reads', {'read'}, 3600)}"}
+    with (
+        httpx.Client(headers=reads, timeout=20.0) as reader,
+        pytest.raises(TransferError, match=r"upload of update: this token lacks the scope 'registry'") as caught,
+    ):
+        upload(reader, f"{server.url}/api/v1/uploads", path, {}, patience=QUICK)
     assert caught.value.status == 403
     url = f"{server.url}/api/v1/files/{'0' * 64}"
     with pytest.raises(TransferError, match="there is no file") as caught:

@@ -13,9 +13,9 @@ from fedflow.aggregation.update import AdapterUpdate
 from fedflow.federation.estimates import BaseShapes, estimate, shapes_of
 from fedflow.federation.workbench import initial_adapter
 from fedflow.lora import Adapter, Factors
-from fedflow.models import STARTER, BaseModel, adapter_bytes, model_folder, new_adapter, open_model
+from fedflow.models import BaseModel, adapter_bytes, model_folder, new_adapter, open_model
 from fedflow.models.weights import get_weights
-from fedflow.plan import Plan
+from fedflow.plan import STARTER, Plan
 from fedflow.tensors import to_bytes
 
 CLIENTS = ("a", "b", "c")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 
 from fedflow.datasets import demo_folder
 from fedflow.errors import DatasetError, RunError
-from fedflow.federation.jobs import Trained, TrainJob
+from fedflow.federation.jobs import DrawJob, Trained, TrainJob
 from fedflow.federation.rounds import Merged
 from fedflow.federation.workbench import Workbench
 from fedflow.lora import Factors
@@ -124,6 +126,41 @@ def test_merged_weights_in_the_place_of_residuals_change_no_bit(
     assert updates[0] == updates[1]
     plain = Workbench(asked, tmp_path / "d", {"client-1": pictures}, "auto", None)
     assert train(plain).update != updates[0]
+
+
+@pytest.mark.parametrize("text_encoder", [False, True])
+def test_layers_that_stay_from_the_training_before_change_no_bit(
+    text_encoder: bool, tiny_model_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    asked = plan(
+        str(tiny_model_folder),
+        lora={"rank": 2, "alpha": 4, "text_encoder": text_encoder},
+        evaluation={"sampler_steps": 2},
+        gallery={"prompts": ["a cat"]},
+    )
+    folders = {"client-1": pictures, "client-2": pictures, asked.data.heldout: pictures}
+    benches = [Workbench(asked, tmp_path / name, folders, "auto", None) for name in ("a", "b", "c", "d")]
+    contents = [random_adapter(benches[0], seed) for seed in (3, 4)]
+    for bench in benches:
+        for content in contents:
+            bench.folder.blobs.put(content)
+    residual, start = (sha256(content) for content in contents)
+    first = TrainJob(1, "client-1", 1, ("client-1",), 2, start, ())
+    second = TrainJob(1, "client-1", 2, ("client-1",), 2, start, (residual,))
+    others = TrainJob(1, "client-2", 2, ("client-2",), 2, start, (residual,))
+    drawing = DrawJob(1, "aggregated", 2, start, (residual,))
+    kept, fresh, other, last = benches
+    kept.train(first)
+    layers = {path: module for path, module in kept.model.unet.named_modules() if isinstance(module, LoraLayer)}
+    update = kept.train(second).update
+    now = dict(kept.model.unet.named_modules())
+    assert layers
+    assert all(now[path] is module for path, module in layers.items())
+    others_update, drawn = kept.train(others).update, kept.draw(drawing)
+    assert update == fresh.train(second).update
+    assert others_update == other.train(others).update
+    plain = last.draw(drawing)
+    assert np.array_equal(np.load(kept.folder.out / drawn.features), np.load(last.folder.out / plain.features))
 
 
 def random_adapter(bench: Workbench, seed: int) -> bytes:

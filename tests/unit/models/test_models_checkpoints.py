@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from tests.unit.models.test_models_single_file import single_file
 
 from fedflow.errors import ModelError
-from fedflow.models import STARTER, checkpoint_tensors, model_folder, open_model
+from fedflow.models import checkpoint_tensors, model_folder, open_model
+from fedflow.plan import STARTER
 
 
 @pytest.mark.parametrize("which", ["tiny", "starter"])

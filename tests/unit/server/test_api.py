@@ -410,6 +410,15 @@ def test_a_line_per_request_without_secrets(coordinator: Api, caplog: pytest.Log
     assert "canary" not in json.dumps([first, second])
 
 
+def test_a_poll_that_brings_nothing_is_no_line(device: Api, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "fedflow.server.requests"):
+        assert device("GET", "/api/v1/work").json["action"] == "wait"
+        assert device("GET", "/api/v1/work?doing=x").status_code == 422
+        assert device("GET", "/healthz").status_code == 200
+    told = [json.loads(JsonLines().format(record)) for record in caplog.records]
+    assert [(line["path"], line["status"]) for line in told] == [("/api/v1/work", 422), ("/healthz", 200)]
+
+
 def test_the_api_describes_itself(anyone: Api) -> None:
     described = anyone("GET", "/openapi/openapi.json").json
     assert described["openapi"].startswith("3.1")

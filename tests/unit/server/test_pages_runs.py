@@ -181,6 +181,9 @@ def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting
     assert "Told when every field is right." in checked
     assert cora.post(address, wrong).status_code == 422
     right = {**fields, "member": ["a", "b"], "name": "autumn", "rounds": "4"}
+    nowhere = cora.post(address, {**right, "model": "nowhere"})
+    assert nowhere.status_code == 422
+    assert "“nowhere” is no folder or file on the server's machine" in faults(nowhere)["model"]
     first, again = cora.post(address, right), cora.post(address, right)
     assert first.status_code == 303
     assert first.headers["Location"] == again.headers["Location"], "a form that is sent twice starts one run"
@@ -194,7 +197,7 @@ def test_a_new_run_keeps_to_the_federations_rules(site: Site, setting: Setting) 
     site.account("cora", "coordinator")
     cora = site.reader("cora")
     address = f"/federations/{site.federation_id}/runs/new"
-    rules = {"allowed_models": ["sdxl"], "allowed_methods": ["fedit"], "most_rounds": 2, "least_updates": 3}
+    rules = {"allowed_models": ["owner/sdxl"], "allowed_methods": ["fedit"], "most_rounds": 2, "least_updates": 3}
     policies.change(
         site.store,
         site.federation_id,
@@ -202,8 +205,8 @@ def test_a_new_run_keeps_to_the_federations_rules(site: Site, setting: Setting) 
     )
     page = cora.get(address)
     begun = {name: value_of(page, name) for name in ("model", "rounds", "network.quorum")}
-    assert begun == {"model": "sdxl", "rounds": "2", "network.quorum": "3"}
-    sent = {"member": ["a", "b", "c"], "model": "sdxl", "method": "fedit", "evaluation.clients": "off"}
+    assert begun == {"model": "owner/sdxl", "rounds": "2", "network.quorum": "3"}
+    sent = {"member": ["a", "b", "c"], "model": "owner/sdxl", "method": "fedit", "evaluation.clients": "off"}
     within = {**sent, "rounds": "2", "network.quorum": "3"}
     against = cora.post(f"{address}/check", {**within, "rounds": "3"})
     assert "The federation's rule allows at most 2 rounds, and the plan has 3." in faults(against)["rounds"]

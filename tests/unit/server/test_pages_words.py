@@ -21,6 +21,7 @@ from fedflow.server.settings import ServerSettings
 SERVER = Path(fedflow.server.__file__).parent
 SPEAKING = (
     "accounts",
+    "base_models",
     "catalogue",
     "directory",
     "downloads",

@@ -29,6 +29,7 @@ from fedflow.server.services import (
     members,
     refusals,
     run_facts,
+    run_view,
     runs,
     updates,
 )
@@ -190,6 +191,35 @@ def test_who_has_more_pictures_than_it_may_claim_learns_it_before_it_trains(
     members.set_cap(store, caller.member_id, 51)
     runs.consent(store, caller, setting.run, accept=True, num_examples=51, reason="")
     assert setting.work("c").action == "train"
+
+
+def test_who_waits_long_asks_more_seldom(setting: Setting, clock: Any) -> None:
+    clock.now += 50
+    setting.hand_in("a", 1, adapter(1))
+    polls = []
+    for waited_s in (0, 6, 24, 30, 540):  # as long as it trains, it waits for c
+        clock.now += waited_s
+        polls.append(setting.work("a").poll_after_s)
+    assert polls == [0.2, 0.2, 0.5, 1.0, 5.0]
+    setting.hand_in("b", 1, adapter(2))
+    setting.hand_in("c", 1, adapter(3))
+    assert setting.work("a").text == "round 1 of run 'test' is being aggregated"
+    assert setting.work("a").poll_after_s == 0.2
+    clock.now += 90
+    assert setting.work("a").poll_after_s == 1.5
+
+
+def test_a_run_of_a_base_model_that_can_be_nowhere_is_not_begun(
+    setting: Setting, federation_id: str, tmp_path: Path
+) -> None:
+    def begin(model: object) -> str:
+        return runs.create(setting.store, federation_id, plan_of(model=str(model)))
+
+    for nowhere in ("nonexistent", tmp_path / "nothing", "models/none.safetensors", "~nobody-here/model", "a/b/c"):
+        with pytest.raises(Unprocessable, match="is no folder or file on the server's machine, and no hub name"):
+            begin(nowhere)
+    for model in ("starter", tmp_path, "owner/name"):
+        begin(model)
 
 
 def test_a_stopped_run_stays_stopped(setting: Setting) -> None:
@@ -447,6 +477,28 @@ def test_explain_says_why_a_participant_holds_back(setting: Setting, clock: Any)
     other = (Told("training", another_run(setting), 1),)
     work_for(setting.store, setting.callers["b"], other)
     assert "b (last seen 0 s ago; it trains for another run)" in explain.explain(setting.store, setting.run)
+
+
+def test_explain_knows_at_once_who_has_called_and_begins_to_train(setting: Setting, clock: Any) -> None:
+    clock.now += 10
+    setting.work("a")
+    clock.now += 1
+    setting.work("b")  # not written until somebody calls again
+    clock.now += 1
+    told = explain.explain(setting.store, setting.run)
+    assert "a (last seen 2 s ago; it trains), b (last seen 1 s ago; it trains), c (last seen 12 s ago)" in told
+    assert [line.state for line in run_view.view(setting.store, setting.run).participants] == [
+        "training",
+        "training",
+        "waits",
+    ]
+    federation_id = setting.callers["a"].federation_id
+    assert federation_id is not None
+    found = federations.members(setting.store, federation_id)
+    assert [[device.seen_s_ago for device in each.devices] for each in found] == [[2], [1], [12]]
+    setting.hand_in("b", 1, adapter(2))
+    setting.work("b")
+    assert "It waits for a (last seen 2 s ago; it trains), c (" in explain.explain(setting.store, setting.run)
 
 
 def test_explain_names_the_way_out_where_a_member_cannot_answer(setting: Setting) -> None:

@@ -44,12 +44,13 @@ def line_of(setting: Setting, member: str) -> ParticipantLine:
 
 def test_a_round_that_collects(setting: Setting, clock: Any) -> None:
     clock.now += 10
+    assert {line.state for line in seen(setting).participants} == {"waits"}
     for member in MEMBERS:
         setting.work(member)
     shown = seen(setting)
     assert [(node.number, node.state) for node in shown.rounds] == [(1, "collecting"), (2, "to come")]
     assert [line.member for line in shown.participants] == list(MEMBERS)
-    assert {line.state for line in shown.participants} == {"waits"}
+    assert {line.state for line in shown.participants} == {"training"}
     assert {line.num_examples for line in shown.participants} == {10}
     assert shown.deadline_s == DEADLINE_S - 10
     assert shown.standing.selected == 3

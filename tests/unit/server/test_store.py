@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import select
 
-from fedflow.errors import StorageError
+from fedflow.cli.bring_in import bring_in
+from fedflow.cli.server import prepare, print_password_link, run_server
+from fedflow.errors import MistakeError, StorageError
+from fedflow.server import keys
 from fedflow.server.database.away import DatabaseAway
 from fedflow.server.database.tables import Federation
 from fedflow.server.settings import ServerSettings
@@ -34,6 +38,28 @@ def test_a_transaction_is_whole_or_not_there(store: Store) -> None:
         with pytest.raises(RuntimeError, match=r"belongs into Store\.begin"):
             session.scalar(select(Federation.name))
     assert _names(store) == ["federation", "kept"]
+
+
+def test_a_second_folder_on_one_new_database_is_refused(
+    new_database: Callable[[], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = ServerSettings(folder=tmp_path / "first", database_url=new_database(), port=0)
+    second = first.model_copy(update={"folder": tmp_path / "second"})
+    prepare(first)
+    capsys.readouterr()
+    for start in (
+        lambda: prepare(second),
+        lambda: run_server(second),
+        lambda: print_password_link(second, "ada@example.org"),
+        lambda: bring_in(second, "a", "a", kind="model", base=None, hub=False, federation=None),
+    ):
+        with pytest.raises(
+            MistakeError, match=r"second/server\.key: is not the key of .*; give the --folder that belon"
+        ):
+            start()
+    assert "token" not in capsys.readouterr().out
+    assert not {keys.FILE, "coordinator.token"} & {path.name for path in second.folder.iterdir()}
+    prepare(first)
 
 
 def test_a_reader_does_not_wait_for_a_writer(store: Store) -> None:

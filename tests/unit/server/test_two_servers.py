@@ -344,9 +344,8 @@ def test_who_called_last_is_known_whichever_server_heard_it(
     latest = seen_at()
     assert latest == clock.now
     store.sightings._taken_at = clock.now - 10  # its turn to write what it heard before
-    with store.sightings._lock:
-        due = dict(store.sightings._last)
-    assert due[machine.device_id].at < latest
+    assert machine.device_id in store.sightings._due
+    assert store.sightings._last[machine.device_id].at < latest
     devices.seen(store, "nobody", ())
     assert seen_at() == latest
 

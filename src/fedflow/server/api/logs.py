@@ -53,6 +53,11 @@ def set_up(app: Flask) -> None:
     app.after_request(_end)
 
 
+def routine() -> None:
+    """Keep the request's line out of the log: such come every few seconds, and change nothing."""
+    g.level = logging.DEBUG
+
+
 def _begin() -> None:
     given = request.headers.get(REQUEST_ID_HEADER, "")
     g.request_id = given if REQUEST_ID.fullmatch(given) else new_id()
@@ -62,7 +67,8 @@ def _begin() -> None:
 def _end(response: Response) -> Response:
     response.headers[REQUEST_ID_HEADER] = g.request_id
     caller = g.get("caller")
-    log.info(
+    log.log(
+        g.get("level", logging.INFO),
         "request",
         extra={
             "request_id": g.request_id,

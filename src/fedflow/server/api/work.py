@@ -10,6 +10,7 @@ from fedflow.federation.protocol import API, ConsentRequest, RunFacts, UpdateAns
 from fedflow.server.api import current
 from fedflow.server.api.current import answer
 from fedflow.server.api.idempotency import idempotent
+from fedflow.server.api.logs import routine
 from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.api.run_messages import RoundPath, RunPath
 from fedflow.server.api.slots import Slots
@@ -32,7 +33,10 @@ HAND_INS_OF_A_DEVICE = 2
 @blueprint.get("/work", responses={200: Work})
 def current_work(query: WorkQuestion) -> Response:
     """What this device is to do now, and when to ask again."""
-    return answer(work.work_for(current.store(), current.caller(), query.told()))
+    found = work.work_for(current.store(), current.caller(), query.told())
+    if found.action == "wait":
+        routine()
+    return answer(found)
 
 
 @blueprint.post("/runs/<run_id>/consent", responses={200: RunFacts})

@@ -31,6 +31,7 @@ FIELDS = frozenset(
         "place",
         "kind",
         "base",
+        "model",
     }
     | TryoutRequest.model_fields.keys()
 )
@@ -279,6 +280,12 @@ SENTENCES: dict[str, str | LazyString] = {
     "or cancel one": lazy_gettext(
         "You have %(most)s try-outs waiting or being drawn, which is all that one person may have. Wait until one is "
         "done, or cancel one."
+    ),
+    "the federation has no model '{name}'": lazy_gettext("The federation has no model “%(name)s”."),
+    "'{model}' is no folder or file on the server's machine, and no hub name (OWNER/NAME); give 'starter', "
+    "'registry:NAME', or a folder or file that is there": lazy_gettext(
+        "“%(model)s” is no folder or file on the server's machine, and no name of the hub (OWNER/NAME). Write "
+        "“starter”, “registry:NAME”, or a folder or file that is there."
     ),
     "{left} pictures are left of the {most} that one person may draw in 24 hours, and {asked} are asked for; ask for "
     "fewer, or come back later": lazy_gettext(

@@ -14,7 +14,7 @@ from fedflow.plan import Plan
 from fedflow.server.api import current
 from fedflow.server.errors import ApiError
 from fedflow.server.pages import places
-from fedflow.server.pages.faults import said
+from fedflow.server.pages.faults import beside, said
 from fedflow.server.services import estimating, policies, runs
 from fedflow.server.services.estimating import Known
 from fedflow.server.services.identifiers import new_id
@@ -68,7 +68,7 @@ def starts(federation_id: str) -> AnyResponse:
     try:
         run_id = runs.create(current.store(), here.federation_id, reading.settings, identifier, current.caller())
     except ApiError as error:
-        wrong: Reading[Plan] = Reading(None, reading.values, {"": [said(str(error))]})
+        wrong: Reading[Plan] = Reading(None, reading.values, beside(error))
         return _page(here, told, wrong, identifier)
     flash(gettext("The run has begun. Its members are asked for their consent."), State.DONE)
     return redirect(url_for("pages.runs.run", run_id=run_id), 303)

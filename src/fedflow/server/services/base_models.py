@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from fedflow.plan import REGISTRY, Plan
+from fedflow.plan import HUB_NAME, REGISTRY, STARTER, Plan
 from fedflow.server.database.tables import Artifact, Run, Version
 from fedflow.server.errors import Unprocessable
 from fedflow.server.services import catalogue, registry
@@ -20,12 +21,18 @@ FOLDER = "models"
 """Folder in the server's, of one folder for each base model that runs have opened, by its list's SHA-256."""
 
 
-def pinned(session: Session, caller: Caller, federation_id: str, planned: Plan) -> Plan:
+def pinned(session: Session, store: Store, caller: Caller, federation_id: str, planned: Plan) -> Plan:
     """The plan with the version of its base model in it, where that is one of the registry.
 
-    Raises Unprocessable where the federation has no such model, or none that `caller` may see.
+    Raises Unprocessable where the federation has no such model, or none that `caller` may see, and for a model that can
+    be nowhere.
     """
     if not planned.model.startswith(REGISTRY):
+        if not _may_be_there(store, planned.model):
+            raise Unprocessable(
+                f"model: '{planned.model[:80]}' is no folder or file on the server's machine, and no hub name "
+                "(OWNER/NAME); give 'starter', 'registry:NAME', or a folder or file that is there"
+            )
         return planned
     query = _named(federation_id, planned.model).where(catalogue.visible(session, caller))
     found = session.execute(query).first()
@@ -66,6 +73,18 @@ def drop_unused(store: Store) -> None:
 def place(store: Store, listed: str) -> Path:
     """Where the folder of a base model is, or will be."""
     return store.folder / FOLDER / listed
+
+
+def _may_be_there(store: Store, model: str) -> bool:
+    """Whether a worker may find the model, as far as that is known without opening it.
+
+    Workers that share an S3-compatible store are on machines of their own, which nobody can look into from here.
+    """
+    if model == STARTER or store.objects is not None:
+        return True
+    if HUB_NAME.fullmatch(model) and not model.endswith(".safetensors"):
+        return True
+    return os.path.exists(os.path.expanduser(model))  # False for what cannot be a path
 
 
 def _named(federation_id: str, model: str) -> Select[Version, Artifact]:

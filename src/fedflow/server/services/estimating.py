@@ -13,13 +13,12 @@ from sqlalchemy.orm import Session
 
 from fedflow.errors import FedFlowError
 from fedflow.federation.estimates import BaseShapes, Estimate, estimate, shapes_of, shapes_of_files
-from fedflow.plan import REGISTRY, Plan
+from fedflow.plan import REGISTRY, STARTER, Plan
 from fedflow.server.database.tables import Artifact, Member, Receipt, RunMember, Version
 from fedflow.server.services import base_models
 from fedflow.server.services.registry import MODEL
 from fedflow.server.store import Store
 
-STARTER = "starter"
 MOST_ROWS = 2000
 """Answers of before that are looked at."""
 

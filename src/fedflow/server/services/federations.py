@@ -15,7 +15,7 @@ from fedflow.server.services import audit, events, roles, runs
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.services.run_rows import locked_run
-from fedflow.server.store import Store
+from fedflow.server.store import Sighting, Store
 
 DEFAULT = "federation"
 LONGEST_NAME = 80
@@ -104,7 +104,8 @@ def members(store: Store, federation_id: str, after: str = "", limit: int = 200)
         ).all()
         devices: dict[str, list[DeviceFacts]] = {member.id: [] for member in page}
         for device in session.scalars(select(Device).where(Device.member_id.in_(devices)).order_by(Device.id)):
-            seen_s_ago = max(0.0, now - device.seen_at)
+            seen = store.sightings.newest(device.id, Sighting(device.seen_at, device.doing))
+            seen_s_ago = max(0.0, now - seen.at)
             facts = DeviceFacts(device.id, device.name, device.version, seen_s_ago, device.revoked_at is not None)
             devices[device.member_id].append(facts)
     return [

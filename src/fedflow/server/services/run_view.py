@@ -16,7 +16,7 @@ from fedflow.server.services import policies
 from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.services.run_rows import plan_of
 from fedflow.server.services.standing import Standing, standing_of
-from fedflow.server.store import Store
+from fedflow.server.store import Sighting, Store
 
 RoundState = Literal["done", "collecting", "aggregating", "to come"]
 ParticipantState = Literal[
@@ -86,7 +86,7 @@ def view(store: Store, run_id: str, caller: Caller = SERVER) -> RunView:
         run = session.get(Run, run_id)
         if run is None:
             raise NotFound(f"there is no run {run_id}")
-        plan, standing = plan_of(run), standing_of(session, run, now)
+        plan, standing = plan_of(run), standing_of(session, store, run, now)
         collecting = standing.collecting
         return RunView(
             id=run.id,
@@ -96,7 +96,9 @@ def view(store: Store, run_id: str, caller: Caller = SERVER) -> RunView:
             finished_s=None if run.finished_at is None else max(0.0, now - run.finished_at),
             standing=standing,
             rounds=_rounds(session, run, plan, now),
-            participants=_participants(session, run, now, policies.shows_examples(session, caller, run.federation_id)),
+            participants=_participants(
+                session, store, run, now, policies.shows_examples(session, caller, run.federation_id)
+            ),
             deadline_s=None if collecting is None else collecting.left_s,
             not_scored=(run.prepared or {}).get("not_scored"),
         )
@@ -135,7 +137,7 @@ def _state(row: Round) -> RoundState:
     return "aggregating" if row.phase == Phase.AGGREGATING else "collecting"
 
 
-def _participants(session: Session, run: Run, now: float, counts: bool) -> tuple[ParticipantLine, ...]:
+def _participants(session: Session, store: Store, run: Run, now: float, counts: bool) -> tuple[ParticipantLine, ...]:
     row = session.get(Round, (run.id, run.round))
     asked = set(row.selected) if row is not None and row.phase == Phase.COLLECTING else set[str]()
     members = (
@@ -147,15 +149,19 @@ def _participants(session: Session, run: Run, now: float, counts: bool) -> tuple
         )
         .outerjoin(Device, and_(Device.member_id == RunMember.member_id, Device.revoked_at.is_(None)))
         .where(RunMember.run_id == run.id)
-        .order_by(RunMember.position, Device.seen_at)
+        .order_by(RunMember.position)
     )
     refusals = select(Refusal.member_id, Refusal.reason).where(Refusal.run_id == run.id, Refusal.round == run.round)
     refused: dict[str, str] = dict(session.execute(refusals.order_by(Refusal.id)).all())
     sending = _sending(session, run, now)
-    lines = {}
+    lines: dict[str, ParticipantLine] = {}
     for own, member, answered, device in session.execute(members):
-        # Of several devices the one that called last comes last.
-        doing = None if device is None else device.doing.get(run.id)
+        seen = None if device is None else store.sightings.newest(device.id, Sighting(device.seen_at, device.doing))
+        seen_s = None if seen is None else max(0.0, now - seen.at)
+        other = lines.get(member.id)
+        if other is not None and (other.seen_s or 0.0) < (seen_s or 0.0):
+            continue  # of several devices the one that called last
+        doing = None if seen is None else seen.doing.get(run.id)
         upload = sending.get(member.id)
         state = _participant_state(
             run, own, member, device, answered, doing, upload, refused.get(member.id), member.name in asked
@@ -164,7 +170,7 @@ def _participants(session: Session, run: Run, now: float, counts: bool) -> tuple
             member=member.name,
             state=state,
             num_examples=(answered if answered is not None else own.num_examples) if counts else None,
-            seen_s=None if device is None else max(0.0, now - device.seen_at),
+            seen_s=seen_s,
             sent_bytes=upload.offset_bytes if state == "sending" and upload is not None else None,
             of_bytes=upload.length_bytes if state == "sending" and upload is not None else None,
             byte_s=max(0.0, now - upload.touched_at) if state == "sending" and upload is not None else None,

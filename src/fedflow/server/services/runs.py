@@ -56,7 +56,7 @@ def create(store: Store, federation_id: str, planned: Plan, identifier: str | No
             )
         for field, sentence in policies.broken(policies.of(session, federation_id), planned).items():
             raise Unprocessable(f"{field}: {sentence}")
-        planned = base_models.pinned(session, by, federation_id, planned)
+        planned = base_models.pinned(session, store, by, federation_id, planned)
         run = Run(id=identifier or new_id(), federation_id=federation_id, name=planned.name)
         run.plan = planned.model_dump(mode="json")
         run.status, run.round, run.message, run.created_at = Status.PREPARING, 0, "", store.clock()

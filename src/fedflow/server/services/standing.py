@@ -13,13 +13,14 @@ from fedflow.plan import Plan
 from fedflow.server.database.tables import Device, Job, Member, Refusal, Round, Run, RunMember
 from fedflow.server.errors import NotFound
 from fedflow.server.services.run_rows import current_round, plan_of, rules_of, state_of
-from fedflow.server.store import Store
+from fedflow.server.store import Sighting, Store
 
 MACHINES = (
     select(
         Member.id,
         Member.name,
         RunMember.consent,
+        Device.id,
         Device.seen_at,
         Device.doing,
         RunMember.num_examples,
@@ -28,9 +29,9 @@ MACHINES = (
     .join(RunMember, RunMember.member_id == Member.id)
     .outerjoin(Device, and_(Device.member_id == Member.id, Device.revoked_at.is_(None)))
     .where(RunMember.run_id == bindparam("run"))
-    .order_by(RunMember.position, Device.seen_at)
+    .order_by(RunMember.position)
 )
-"""A run's members with their devices; of several the one that called last comes last."""
+"""A run's members with their devices."""
 
 GONE = (
     select(Member.name, Member.removed_at)
@@ -112,10 +113,10 @@ def standing(store: Store, run_id: str) -> Standing:
         run = session.get(Run, run_id)
         if run is None:
             raise NotFound(f"there is no run {run_id}")
-        return standing_of(session, run, store.clock())
+        return standing_of(session, store, run, store.clock())
 
 
-def standing_of(session: Session, run: Run, now: float) -> Standing:
+def standing_of(session: Session, store: Store, run: Run, now: float) -> Standing:
     """The same, in the caller's transaction. `since_s` is of the pause, or of the round's closing."""
     status, plan = Status(run.status), plan_of(run)
     head = (run.id, run.name, status, run.message, run.round, plan.rounds)
@@ -127,7 +128,7 @@ def standing_of(session: Session, run: Run, now: float) -> Standing:
     there = (state.phase, len(state.accepted), len(state.selected))
     if state.phase is Phase.AGGREGATING:
         return Standing(*head, *there, _since(row.closed_at, now), job=_job(session, run, "aggregate", now))
-    waits = _waits(session, run, state, now)
+    waits = _waits(session, store, run, state, now)
     if status is Status.PAUSED:
         return Standing(*head, *there, _since(run.paused_at, now), waits)
     return Standing(*head, *there, None, waits, collecting=_collecting(session, run, plan, row, state, now))
@@ -146,21 +147,26 @@ def _collecting(session: Session, run: Run, plan: Plan, row: Round, state: RunSt
     )
 
 
-def _waits(session: Session, run: Run, state: RunState, now: float) -> tuple[Awaited, ...]:
+def _waits(session: Session, store: Store, run: Run, state: RunState, now: float) -> tuple[Awaited, ...]:
     late = set(rounds.missing(state))
     query = select(Refusal.member_id, Refusal.reason).where(Refusal.run_id == run.id, Refusal.round == run.round)
     refused = {member_id: reason for member_id, reason in session.execute(query.order_by(Refusal.id))}  # noqa: C416
-    found = {}
-    for member_id, name, consent, seen_at, doing, count, most in session.execute(MACHINES, {"run": run.id}):
-        if name in late:
-            found[member_id] = Awaited(
-                member=name,
-                seen_s=_since(seen_at, now),
-                has_consented=consent == "accepted",
-                doing=_doing(run.id, doing or {}),
-                refused=refused.get(member_id),
-                too_many=(count, most) if consent == "asked" and count is not None and count > most else None,
-            )
+    found: dict[str, Awaited] = {}
+    for member_id, name, consent, device, at, doing, count, most in session.execute(MACHINES, {"run": run.id}):
+        if name not in late:
+            continue
+        seen = None if device is None else store.sightings.newest(device, Sighting(at, doing))
+        awaited = Awaited(
+            member=name,
+            seen_s=None if seen is None else max(0.0, now - seen.at),
+            has_consented=consent == "accepted",
+            doing=None if seen is None else _doing(run.id, seen.doing),
+            refused=refused.get(member_id),
+            too_many=(count, most) if consent == "asked" and count is not None and count > most else None,
+        )
+        other = found.setdefault(member_id, awaited)
+        if awaited.seen_s is not None and other.seen_s is not None and awaited.seen_s < other.seen_s:
+            found[member_id] = awaited  # of several devices the one that called last
     return tuple(found.values())
 
 

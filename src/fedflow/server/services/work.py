@@ -23,6 +23,9 @@ SHORTEST_POLL_S = 0.2
 POLL_S_PER_MEMBER = 0.05
 """However many members wait for a round, they ask twenty times a second together."""
 
+WAITED_PER_POLL = 60
+"""Who has waited long asks more seldom: it learns of the next round within a sixtieth of what it has waited."""
+
 MOST_NAMES = 5
 
 URGENCY = ("train", "consent", "wait")
@@ -40,8 +43,11 @@ UNDER_WAY = (
         RunMember.consent,
         Round.phase,
         Round.selected,
+        Round.opened_at,
         Round.deadline_at,
+        Round.closed_at,
         Receipt.sha256.label("answer"),
+        Receipt.received_at,
     )
     .join(RunMember, RunMember.run_id == Run.id)
     .outerjoin(Round, and_(Round.run_id == Run.id, Round.number == Run.round))
@@ -77,14 +83,16 @@ def work_for(store: Store, caller: Caller, told: tuple[Told, ...] = ()) -> Work:
     Where several runs want the member, the oldest assignment comes first. Raises Forbidden for a person.
     """
     member_id, member = membership(caller)
-    devices.seen(store, caller.id, told)
     at = next((each for each in told if each.doing == "training"), None)
     with store.read() as session:
         lines = session.execute(UNDER_WAY, {"member": member_id}).all()
         work = _next(session, store, lines, caller, told, at)
-        if at is None:
-            return work
-        return work.model_copy(update={"unwanted": _unwanted(session, lines, member, at)})
+        if at is not None:
+            work = work.model_copy(update={"unwanted": _unwanted(session, lines, member, at)})
+    if at is None and work.action == "train" and work.run is not None:  # it is told of itself only later
+        told = (*told, Told("training", work.run, work.round))
+    devices.seen(store, caller.id, told)
+    return work
 
 
 def _next(
@@ -142,8 +150,10 @@ def _work(session: Session, store: Store, line: Any, member: str, held: Collecti
             text = f"round {line.round} of run '{line.name}' is held back by this machine"
             return Work(action="wait", text=text, poll_after_s=IDLE_POLL_S, run=line.id, round=line.round)
         return _assigned(session, store, line, member)
-    poll = max(SHORTEST_POLL_S, POLL_S_PER_MEMBER * len(line.selected))
-    text = _why_waiting(session, line, member)
+    text, since = _why_waiting(session, line, member)
+    waited_s = max(0.0, store.clock() - since)
+    least = max(SHORTEST_POLL_S, POLL_S_PER_MEMBER * len(line.selected))
+    poll = max(least, min(IDLE_POLL_S, waited_s / WAITED_PER_POLL))
     return Work(action="wait", text=text, poll_after_s=poll, run=line.id, round=line.round)
 
 
@@ -163,16 +173,17 @@ def _assigned(session: Session, store: Store, line: Any, member: str) -> Work:
     )
 
 
-def _why_waiting(session: Session, line: Any, member: str) -> str:
+def _why_waiting(session: Session, line: Any, member: str) -> tuple[str, float]:
+    """The reason, and since when it is one."""
     where = f"round {line.round} of run '{line.name}'"
     if line.phase != Phase.COLLECTING:
-        return f"{where} is being aggregated"
+        return f"{where} is being aggregated", line.closed_at
     if member not in line.selected:
-        return f"{where} goes without this member"
+        return f"{where} goes without this member", line.opened_at
     answered = set(session.scalars(ANSWERED, {"run": line.id, "round": line.round}))
     missing = [name for name in line.selected if name not in answered]
     more = f" and {len(missing) - MOST_NAMES} more" if len(missing) > MOST_NAMES else ""
-    return f"{where} waits for {', '.join(missing[:MOST_NAMES])}{more}"
+    return f"{where} waits for {', '.join(missing[:MOST_NAMES])}{more}", line.received_at
 
 
 def _finished(session: Session, run: Run) -> Work:
