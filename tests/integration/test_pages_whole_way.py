@@ -49,7 +49,9 @@ def keep(page: Page, name: str) -> None:
     """The page as a picture, where pictures are wanted."""
     if PICTURES:
         page.set_viewport_size({"width": 1280, "height": 800})
-        page.evaluate("document.activeElement.blur(), scrollTo(0, 0), document.querySelector('#flashes .dismiss')?.click()")
+        page.evaluate(
+            "document.activeElement.blur(), scrollTo(0, 0), document.querySelector('#flashes .dismiss')?.click()"
+        )
         page.screenshot(path=Path(PICTURES) / f"page-{name}.png", full_page=True)
 
 
