@@ -158,7 +158,9 @@ def test_from_an_empty_server_to_a_release(browser: Browser, pictures: Path, tmp
         watches_it_end(page)
         ada.check_quiet()
         releases_it(page)
-        assert "Trained by 3 members on 12 pictures" in verified(page, tmp_path)
+        assert "Trained by 3 members\n" in verified(
+            page, tmp_path
+        )  # none agreed to show its count beyond the federation
         page.get_by_role("link", name="Try it out").click()
         expect(page.locator("[name=prompt]")).to_be_visible()
         ada.check_quiet()

@@ -49,7 +49,8 @@ def _lines(said: dict[str, Any]) -> list[str]:
     lines = []
     if facts.get("round"):
         lines.append(f"Round {facts['round']} of run {details['metadata']['invocationId']}, {_finished(details)}")
-        lines.append(f"Trained by {facts['members']} members on {facts['examples']} pictures")
+        on = "" if facts["examples"] is None else f" on {facts['examples']} pictures"
+        lines.append(f"Trained by {facts['members']} members{on}")
     lines += [f"Made from {each['name']}: {each['digest']['sha256']}" for each in definition["resolvedDependencies"]]
     if facts.get("licence"):
         lines.append(f"Licence: {facts['licence']}")

@@ -23,8 +23,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def provenance(tmp_path: Path, file: Path) -> Path:
+def provenance_of(file: Path, examples: int | None) -> Path:
     said = statement(
         {file.name: hashlib.sha256(file.read_bytes()).hexdigest()},
         plan={"rounds": 3},
@@ -32,11 +31,21 @@ def provenance(tmp_path: Path, file: Path) -> Path:
         builder="urn:test",
         run="r1",
         finished="2026-11-23T10:00:00+00:00",
-        facts={"round": 3, "members": 5, "examples": 200, "licence": "CC0-1.0", "trigger_words": ["fo\x1bxy"]},
+        facts={"round": 3, "members": 5, "examples": examples, "licence": "CC0-1.0", "trigger_words": ["fo\x1bxy"]},
     )
-    path = tmp_path / "provenance.json"
+    path = file.with_name("provenance.json")
     path.write_bytes(signed(said, SECRET))
     return path
+
+
+@pytest.fixture
+def provenance(file: Path) -> Path:
+    return provenance_of(file, 200)
+
+
+def test_counts_that_members_keep_to_themselves_are_not_told(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    verify(file, provenance_of(file, None), KEY)
+    assert "Trained by 5 members\n" in capsys.readouterr().out
 
 
 def test_a_released_file_is_known_with_its_origin(
