@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+# A machine that runs other tests beside this one may take its time.
+expect.set_options(timeout=20_000)
 
 WATCH = """
 window.violations = [];

@@ -38,7 +38,9 @@ def submit(page: Page, name: str) -> None:
 
 
 def heading(page: Page, words: str) -> None:
+    """The page with this heading is there, and its scripts run: what is typed before them is checked by none."""
     expect(page.get_by_role("heading", level=1)).to_have_text(words)
+    page.wait_for_load_state()
 
 
 def comes_first(page: Page, link: str) -> None:
