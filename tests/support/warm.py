@@ -72,6 +72,7 @@ def start(words: list[str], environment: dict[str, str], log: Path) -> WarmProce
 
 def _command(words: list[str], environment: dict[str, str], log: Path) -> None:
     from fedflow.cli import main  # noqa: PLC0415 - imported in the process that this one was forked from
+    from fedflow.cli import server as server_command  # noqa: PLC0415
     from fedflow.processes import end_with_parent  # noqa: PLC0415
     from fedflow.server import processes  # noqa: PLC0415
 
@@ -83,6 +84,7 @@ def _command(words: list[str], environment: dict[str, str], log: Path) -> None:
         os.close(file)
     sys.argv = ["fedflow", *words]
     processes.start = _start_kind  # type: ignore[assignment]
+    server_command.become_supervisor = processes.supervise
     main()
 
 

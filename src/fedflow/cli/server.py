@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,7 +16,7 @@ from fedflow.server import backup
 from fedflow.server.database import away, schema
 from fedflow.server.database.engines import make_engine
 from fedflow.server.opening import open_to_serve
-from fedflow.server.processes import set_up_logs, supervise
+from fedflow.server.processes import become_supervisor, set_up_logs
 from fedflow.server.serve import wait_for_address
 from fedflow.server.services import audit, devices, directory, federations, identity, invitations, links
 from fedflow.server.settings import ServerSettings
@@ -65,9 +64,8 @@ def run_server(settings: ServerSettings) -> int:
         print(f"The coordinator's token is in {token_file}{'' if usual else ' (fedflow run … --token-file)'}")
     where = "" if usual else f" --folder {settings.folder.absolute()}"
     print(f"More codes: fedflow server{where} code MEMBER --server {url}")
-    sys.stdout.flush()
     store.engine.dispose()
-    return supervise(settings)
+    return become_supervisor(settings)
 
 
 def prepare(settings: ServerSettings) -> None:

@@ -1,7 +1,7 @@
 """FedFlowServer's processes: the web process, the worker, the evaluator, and the one that keeps them alive.
 
-`python -m fedflow.server.processes web` (or `worker`, `evaluator`) reads its settings from the environment, so that
-the password in a database's URL shows in no list of processes.
+`python -m fedflow.server.processes web` (or `worker`, `evaluator`, `supervisor`) reads its settings from the
+environment, so that the password in a database's URL shows in no list of processes.
 """
 
 from __future__ import annotations
@@ -51,6 +51,15 @@ class _Child:
         return pause_s
 
 
+def become_supervisor(settings: ServerSettings) -> int:
+    """`supervise` in the place of this process, where the system can: what a start has imported would cost 90 MB."""
+    if os.name == "posix":
+        sys.stdout.flush()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # until `supervise` hears it
+        os.execve(sys.executable, _command("supervisor"), _environment(settings))  # noqa: S606
+    return supervise(settings)
+
+
 def supervise(settings: ServerSettings) -> int:
     """Run web process, worker and evaluator until SIGTERM or Ctrl-C; what dies is started again.
 
@@ -98,10 +107,15 @@ def supervise(settings: ServerSettings) -> int:
 
 def start(kind: str, settings: ServerSettings) -> subprocess.Popen[bytes]:
     """Start the web process or a worker; it ends when this process does."""
-    environment = {**os.environ, SETTINGS: settings.model_dump_json()}
-    return subprocess.Popen(
-        [sys.executable, "-m", "fedflow.server.processes", kind], env=environment, start_new_session=True
-    )
+    return subprocess.Popen(_command(kind), env=_environment(settings), start_new_session=True)
+
+
+def _command(kind: str) -> list[str]:
+    return [sys.executable, "-m", "fedflow.server.processes", kind]
+
+
+def _environment(settings: ServerSettings) -> dict[str, str]:
+    return {**os.environ, SETTINGS: settings.model_dump_json()}
 
 
 def _end(processes: list[subprocess.Popen[bytes]]) -> None:
@@ -144,10 +158,12 @@ def _wait_for_store(settings: ServerSettings, kind: str) -> None:
 
 
 def main() -> None:
-    """What a child process does. Its exit status is that of the error it ends with."""
-    end_with_parent()
+    """What the supervisor or one of its children does. A child's exit status is that of the error it ends with."""
     kind = sys.argv[1]
     settings = _settings()
+    if kind == "supervisor":
+        sys.exit(supervise(settings))
+    end_with_parent()
     try:
         set_up_logs()
         _wait_for_store(settings, kind)

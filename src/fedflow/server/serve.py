@@ -129,6 +129,10 @@ def _gunicorn_settings(settings: ServerSettings) -> dict[str, Any]:
         host, port = arbiter.LISTENERS[0].sock.getsockname()[:2]
         _tell(host, port)
 
+    def pre_fork(_arbiter: Any, _worker: Any) -> None:
+        gc.collect()
+        gc.freeze()  # the forked process shares what is never looked through
+
     own = {"handlers": ["stderr"], "propagate": False}
     return {
         "bind": f"{_host(settings.host)}:{settings.port}",
@@ -150,6 +154,7 @@ def _gunicorn_settings(settings: ServerSettings) -> dict[str, Any]:
             },
         },
         "when_ready": when_ready,
+        "pre_fork": pre_fork,
     }
 
 

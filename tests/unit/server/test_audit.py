@@ -6,11 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
+from tests.unit.server.conftest import Clock
 
-from fedflow.server.services import audit, federations
+from fedflow.server.services import audit, audit_looks, federations, jobs
 from fedflow.server.services.audit import verify
 from fedflow.server.services.identity import SERVER
+from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
+from fedflow.server.worker.main import EVALUATION, carry_out
 
 
 def write(store: Store, count: int) -> None:
@@ -102,3 +105,42 @@ def test_what_is_rolled_back_is_in_no_chain(log: Store) -> None:
     write(log, 1)
     found = verify(log)
     assert (found.entries, found.faults) == (8, ())
+
+
+def test_a_look_is_kept_until_it_is_old_and_only_as_it_was_written(log: Store, clock: Clock) -> None:
+    first = audit_looks.last(log)
+    assert (first.found, first.under_way) == (None, True)
+    assert len(jobs.waiting(log, ("verify",))) == 1
+    _look(log)
+    kept = audit_looks.last(log)
+    assert kept.found == verify(log)
+    assert (kept.under_way, kept.error) == (False, "")
+    with log.engine.begin() as connection:
+        connection.execute(text("UPDATE audit_entry SET actor = 'another' WHERE number = 4"))
+    assert audit_looks.last(log).found == kept.found
+    clock.now += audit_looks.KEPT_S
+    assert audit_looks.last(log).under_way
+    _look(log)
+    assert audit_looks.last(log).found == verify(log)
+    with log.engine.begin() as connection:
+        connection.execute(text("UPDATE audit_look SET faults = '[]'"))
+    found = audit_looks.last(log).found
+    assert found is not None
+    assert found.faults == ("what the last look found was altered",)
+
+
+def test_a_look_that_failed_is_told_and_not_begun_again_by_itself(log: Store) -> None:
+    audit_looks.last(log)
+    [job_id] = jobs.waiting(log, ("verify",))
+    assert jobs.claim(log, job_id, "w") is not None
+    assert jobs.fail(log, job_id, "w", "the disk is full", give_up=True)
+    told = audit_looks.last(log)
+    assert (told.found, told.under_way, told.error) == (None, False, "the disk is full")
+    assert jobs.waiting(log, ("verify",)) == []
+    assert audit_looks.last(log, anew=True).under_way
+    assert len(jobs.waiting(log, ("verify",))) == 1
+
+
+def _look(store: Store) -> None:
+    [job_id] = jobs.waiting(store, ("verify",))
+    carry_out(store, ServerSettings(folder=store.folder), EVALUATION, job_id, "w")

@@ -17,11 +17,29 @@ from fedflow.plan import Plan
 from fedflow.server.database.people import AuditEntry, Role
 from fedflow.server.database.tables import Run
 from fedflow.server.errors import Unprocessable
-from fedflow.server.services import accounts, devices, directory, federations, invitations, links, overview, roles
+from fedflow.server.services import (
+    accounts,
+    devices,
+    directory,
+    federations,
+    invitations,
+    jobs,
+    links,
+    overview,
+    processes,
+    roles,
+)
 from fedflow.server.services.identity import FIRST, SERVER, Caller
 from fedflow.server.services.roles import Belonging
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
+from fedflow.server.worker.main import EVALUATION, carry_out
+
+
+def _look(store: Store) -> None:
+    """Do what an evaluator does: look through the audit log, where somebody has asked for that."""
+    [job_id] = jobs.waiting(store, ("verify",))
+    carry_out(store, ServerSettings(folder=store.folder), EVALUATION, job_id, "worker")
 
 
 @pytest.fixture
@@ -156,13 +174,22 @@ class TestPages:
         hers_page = told(hers.get(f"/audit/{site.federation_id}"))
         assert "took up an invitation" in hers_page
         assert "made an account" not in hers_page
+        assert "no evaluator is there" in told(hers.get(f"/audit/{site.federation_id}/chain"))
+        processes.seen(site.store, "a-1", "evaluation", "1")
+        assert "The log is being looked through." in told(hers.get(f"/audit/{site.federation_id}/chain"))
+        _look(site.store)
         assert "The chain verifies" in told(hers.get(f"/audit/{site.federation_id}/chain"))
         with site.store.begin() as session:
             session.execute(update(AuditEntry).where(AuditEntry.number == 2).values(actor="Mallory"))
         assert "The chain verifies" in told(reader.get("/audit/chain"))  # it was looked at a moment ago
-        broken = told(reader.get("/audit/chain?anew=1"))
+        assert jobs.waiting(site.store, ("verify",)) == []
+        again = reader.post("/audit/chain")
+        assert (again.status_code, again.headers["Location"]) == (303, "/audit/chain")
+        assert "The log is being looked through." in told(reader.get("/audit/chain"))
+        _look(site.store)
+        broken = told(reader.get("/audit/chain"))
         assert "The log is not as it was written." in broken
-        assert "entry 2 was altered" in broken
+        assert "Entry 2 was altered" in broken
 
     def test_the_overview_begins_with_what_waits(self, site: Site) -> None:
         site.account("boss", "coordinator")

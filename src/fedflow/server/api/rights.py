@@ -129,6 +129,8 @@ RIGHTS: dict[str, Right] = {
     "pages.audit.of_federation": RULES,
     "pages.audit.chain": ADMIN,
     "pages.audit.chain_of_federation": RULES,
+    "pages.audit.looks_again": ADMIN,
+    "pages.audit.looks_again_for_federation": RULES,
     "pages.federations.listed": READER,
     "pages.federations.form": ADMIN,
     "pages.federations.makes": ADMIN,

@@ -209,3 +209,15 @@ class AuditHead(Table):
     entries: Mapped[int]
     hash: Mapped[str]
     seal: Mapped[str]
+
+
+class AuditLook(Table):
+    """What the last look at the whole log found: `faults` are lines; `seal` is a keyed hash of the row."""
+
+    __tablename__ = "audit_look"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[float]
+    entries: Mapped[int]
+    head: Mapped[str]
+    faults: Mapped[list[str]]
+    seal: Mapped[str]

@@ -1,4 +1,8 @@
-"""The schema's version: made where the database is empty, checked at every start, raised by migrations."""
+"""The schema's version: made where the database is empty, checked at every start, raised by migrations.
+
+Alembic is imported by who migrates only: a server's processes check the version at every start, and would keep it and
+what it brings along, some 10 MB each.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,12 @@ import logging
 import shlex
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, inspect, text
 
 from fedflow.errors import MistakeError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+VERSION_TABLE = "alembic_version"
 IN_FOLDER = "server.db"  # the database's name in a server's folder
 LOCK = 8440  # number of the advisory lock that keeps two migrations on PostgreSQL apart
 
@@ -34,9 +35,7 @@ def upgrade(engine: Engine) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         _refuse_strangers(connection)
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        _migrate(connection, "head")
 
 
 def make(connection: Connection, revision: str) -> None:
@@ -47,18 +46,16 @@ def make(connection: Connection, revision: str) -> None:
     where = connection.engine.url.render_as_string(hide_password=True)
     if inspect(connection).get_table_names():
         raise MistakeError(f"{where}: is not empty; name an empty database")
-    config = _config()
-    if revision not in {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}:
+    if revision not in revisions():
         raise MistakeError(f"the schema's version {revision!r} is not known to this FedFlow; update FedFlow")
-    config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    _migrate(connection, revision)
 
 
 def check(engine: Engine) -> None:
     """Raise MistakeError unless the schema is this FedFlow's."""
     with engine.connect() as connection:
         _refuse_strangers(connection)
-        if version(connection) != ScriptDirectory.from_config(_config()).get_current_head():
+        if version(connection) != revisions()[-1]:
             where = engine.url.render_as_string(hide_password=True)
             raise MistakeError(f"{where}: the database is older than this FedFlow; run '{_migration(engine.url)}'")
 
@@ -76,24 +73,35 @@ def _refuse_strangers(connection: Connection) -> None:
     where = connection.engine.url.render_as_string(hide_password=True)
     found = version(connection)
     if found is None:
-        tables = set(inspect(connection).get_table_names()) - {"alembic_version"}
+        tables = set(inspect(connection).get_table_names()) - {VERSION_TABLE}
         if tables:
             raise MistakeError(
                 f"{where}: holds tables that are not FedFlow's ('{min(tables)}'); name an empty database"
             )
         return
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if found not in known:
+    if found not in revisions():
         raise MistakeError(f"{where}: this FedFlow is older than its database; update FedFlow")
 
 
 def version(connection: Connection) -> str | None:
     """The version that the database's schema has; None where it has none."""
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    found: str | None = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608 - a constant
+    return found
 
 
-def _config() -> Config:
+def revisions() -> list[str]:
+    """All versions that this FedFlow knows, oldest first: each migration's file begins with its own."""
+    return sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
+
+
+def _migrate(connection: Connection, revision: str) -> None:
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
     logging.getLogger("alembic").setLevel(logging.WARNING)  # a fresh database is no news
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    return config
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)

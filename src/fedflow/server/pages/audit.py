@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
-from flask import Blueprint, Flask, Response, current_app, request, url_for
+from flask import Blueprint, Response, redirect, request, url_for
 from flask_babel import gettext
+from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.server.api import current
 from fedflow.server.database.people import AuditEntry
 from fedflow.server.pages import agents, places
 from fedflow.server.pages.words import ACTIONS, FACTS, ROLES
-from fedflow.server.services import audit, directory
-from fedflow.server.services.audit_watch import Watch
+from fedflow.server.services import audit, audit_looks, directory, processes
 
 blueprint = Blueprint("audit", __name__)
 
 PAGE = 50
 NEWEST = 2**62
-WATCH = "fedflow.audit_watch"
 
 
 @dataclass(frozen=True)
@@ -39,11 +37,6 @@ class Line:
     via: str
 
 
-def set_up(app: Flask) -> None:
-    """Keep what the last look at the log found for all who ask."""
-    app.extensions[WATCH] = Watch()
-
-
 @blueprint.get("/audit")
 def everything() -> Response:
     """What was done on this server."""
@@ -58,14 +51,26 @@ def of_federation(federation_id: str) -> Response:
 
 @blueprint.get("/audit/chain")
 def chain() -> Response:
-    """Whether the whole log is as it was written."""
+    """What the last look found: whether the whole log is as it was written."""
     return _chain(None)
+
+
+@blueprint.post("/audit/chain")
+def looks_again() -> AnyResponse:
+    """Have a worker look through the whole log anew."""
+    return _again(None)
 
 
 @blueprint.get("/audit/<federation_id>/chain")
 def chain_of_federation(federation_id: str) -> Response:
     """The same for who sees one federation: the chain is one, of all."""
     return _chain(federation_id)
+
+
+@blueprint.post("/audit/<federation_id>/chain")
+def looks_again_for_federation(federation_id: str) -> AnyResponse:
+    """The same for who sees one federation."""
+    return _again(federation_id)
 
 
 def _page(federation_id: str | None) -> Response:
@@ -104,10 +109,20 @@ def _page(federation_id: str | None) -> Response:
     )
 
 
+def _again(federation_id: str | None) -> AnyResponse:
+    audit_looks.last(current.store(), anew=True)
+    return redirect(_chain_href(federation_id), 303)
+
+
 def _chain(federation_id: str | None) -> Response:
-    watch = cast(Watch, current_app.extensions[WATCH])
-    looked = watch.look(current.store(), anew="anew" in request.args)
-    return web.page("pages/chain.html", fragment="chain", looked=looked, chain_href=_chain_href(federation_id))
+    looked = audit_looks.last(current.store())
+    return web.page(
+        "pages/chain.html",
+        fragment="chain",
+        looked=looked,
+        nobody=looked.under_way and not processes.are_there(current.store(), "evaluation"),
+        chain_href=_chain_href(federation_id),
+    )
 
 
 def _chain_href(federation_id: str | None) -> str:

@@ -34,6 +34,7 @@ from fedflow.server.pages import (
     versions,
     words,
 )
+from fedflow.server.pages.faults import said
 from fedflow.web.headers import SWAGGER
 
 HERE = Path(__file__).parent
@@ -73,8 +74,8 @@ def set_up(app: Flask) -> None:
         relaxed_paths={"/openapi": SWAGGER},
     )
     browser.set_up(app)
-    audit.set_up(app)
     app.jinja_env.globals["words"] = words
+    app.jinja_env.filters["said"] = said
     app.jinja_env.filters["moment"] = lambda seconds: datetime.fromtimestamp(seconds, UTC)
     pages = Blueprint("pages", __name__, template_folder="templates")
     for module in MODULES:

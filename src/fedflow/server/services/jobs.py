@@ -22,14 +22,14 @@ from fedflow.server.store import MOST_SKEW_S, Store
 ROUNDS = ("prepare", "aggregate", "export", "merge")
 """Kinds of jobs that a federation's rounds are made of."""
 
-EVALUATION = ("evaluate", "chart", "import", "download", "tryout")
+EVALUATION = ("evaluate", "chart", "import", "download", "tryout", "verify")
 """Kinds of jobs that may take longer, and that no round waits for."""
 
 MEASURING = ("evaluate",)
 """Kinds of jobs that go before what people have drawn for themselves."""
 
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
-ALONE = ("evaluate", "chart", "export", "merge", "download")
+ALONE = ("evaluate", "chart", "export", "merge", "download", "verify")
 """Kinds of jobs that can be tried again by themselves; with the others goes a run, or an import."""
 
 MOST_GIVEN_UP = 50

@@ -46,6 +46,13 @@ def ended(store: Store, name: str) -> None:
         session.execute(delete(Process).where(Process.name == name))
 
 
+def are_there(store: Store, pool: str) -> bool:
+    """Whether a process that does `pool` has been seen of late."""
+    query = select(Process.name).where(Process.pool == pool, Process.seen_at >= store.clock() - GONE_S).limit(1)
+    with store.read() as session:
+        return session.scalar(query) is not None
+
+
 def listed(store: Store) -> list[ProcessLine]:
     """All that are known, those that are there first."""
     now = store.clock()

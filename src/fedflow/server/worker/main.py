@@ -86,6 +86,7 @@ EVALUATION = Pool(
         "import": "imports",
         "download": "downloads",
         "tryout": "tryouts",
+        "verify": "audits",
     },
 )
 
