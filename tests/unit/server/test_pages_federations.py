@@ -14,8 +14,9 @@ from tests.unit.server.reader import Reader, faults, told, value_of
 from tests.unit.server.run_setting import Setting
 from tests.unit.server.test_run_view import counted
 
+from fedflow.server.database.tables import Member
 from fedflow.server.errors import Forbidden
-from fedflow.server.services import devices, federations, join_codes, members, policies
+from fedflow.server.services import devices, federations, join_codes, members, policies, shown_counts
 from fedflow.server.services.identity import SERVER
 from fedflow.server.services.policies import Policies
 from fedflow.server.settings import ServerSettings
@@ -100,6 +101,31 @@ def test_members_devices_caps_and_removal(site: Site, cora: Reader, machine: Mac
     back = re.search(r'href="(/federations/[^"]+/codes\?member=studio)"', after.text)
     assert back is not None
     assert value_of(cora.get(back[1]), "member") == "studio"
+
+
+def test_who_acts_for_a_member_says_whether_its_counts_are_shown(site: Site, cora: Reader, machine: Machine) -> None:
+    [studio] = federations.members(site.store, site.federation_id)
+    site.account("paul", "participant")
+    site.account("vera", "viewer")
+    paul, vera = site.reader("paul"), site.reader("vera")
+    path = f"/members/{studio.id}"
+    assert " checked" not in paul.get(path).text
+    assert "name it to nobody who is not in the federation" in told(vera.get(path))
+    assert vera.post(f"{path}/counts", {"shown": ["off", "on"]}).status_code == 403
+    assert paul.post(f"{path}/counts", {"shown": ["off", "on"]}).headers["Location"] == path
+    after = paul.get(path)
+    assert "shown from now on" in told(after)
+    assert " checked" in after.text
+    assert shown_counts.are_shown(site.store, studio.id)
+    assert "name it, with its counts" in told(vera.get(path))
+    with site.store.begin() as session:
+        session.add(Member(id="m2", federation_id=site.federation_id, name="other", max_examples=9, created_at=0.0))
+    refused = paul.post("/members/m2/counts", {"shown": ["off", "on"]})
+    assert refused.status_code == 403
+    assert "This is for who acts for “other”" in told(refused)
+    cora.post(f"{path}/counts", {"shown": "off"})
+    assert not shown_counts.are_shown(site.store, studio.id)
+    assert machine.device_id
 
 
 def test_a_member_shows_its_runs_and_what_it_answered(site: Site, cora: Reader, setting: Setting) -> None:

@@ -40,6 +40,7 @@ SPEAKING = (
     "releases",
     "roles",
     "second_factor",
+    "shown_counts",
     "sign_in",
     "tokens",
     "tryout_source",

@@ -141,6 +141,7 @@ RIGHTS: dict[str, Right] = {
     "pages.joining.withdraws_code": INVITES,
     "pages.joining.member": Right("reader", "viewer"),
     "pages.joining.sets_cap": INVITES,
+    "pages.joining.shows_counts": Right("reader", "participant"),
     "pages.joining.removes": INVITES,
     "pages.joining.revokes": INVITES,
     "pages.policies.rules": Right("reader", "viewer"),

@@ -12,7 +12,7 @@ from fedflow.server.errors import ApiError, Unprocessable
 from fedflow.server.pages import browser, places, run_words
 from fedflow.server.pages.faults import beside, said
 from fedflow.server.pages.federations import head
-from fedflow.server.services import devices, federations, join_codes, members, policies, roles
+from fedflow.server.services import devices, federations, join_codes, members, policies, roles, shown_counts
 from fedflow.web.reading import WHOLE, last_values
 from fedflow.web.states import State
 
@@ -71,6 +71,21 @@ def sets_cap(member_id: str) -> AnyResponse:
     return redirect(url_for("pages.joining.member", member_id=member_id), 303)
 
 
+@blueprint.post("/members/<member_id>/counts")
+def shows_counts(member_id: str) -> AnyResponse:
+    """Show the member's name and example counts beyond its federation, or no longer."""
+    shown = last_values(request.form).get("shown") == "on"
+    shown_counts.show(current.store(), current.caller(), member_id, shown=shown)
+    if shown:
+        flash(gettext("Its name and counts are shown from now on."), State.DONE)
+    else:
+        flash(
+            gettext("Its name and counts are not shown from now on; releases that are out keep what they say."),
+            State.DONE,
+        )
+    return redirect(url_for("pages.joining.member", member_id=member_id), 303)
+
+
 @blueprint.post("/members/<member_id>/remove")
 def removes(member_id: str) -> AnyResponse:
     """Shut the member out with all its devices."""
@@ -125,6 +140,8 @@ def _member(member_id: str, faults: dict[str, list[str]], wanted: str | None = N
         federation=belonging.federation,
         coordinates=roles.is_at_least(belonging.role, "coordinator"),
         run_words=run_words,
+        acts_for=belonging.member_id == member_id,
+        shown=shown_counts.are_shown(current.store(), member_id),
         cap=str(found.max_examples) if wanted is None else wanted,
         faults=faults,
     )

@@ -8,6 +8,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "this is for the owner of '{name}' and for a {least} of its federation; ask them": lazy_gettext(
         "This is for the owner of “%(name)s” and for who has the role %(least)s in its federation. Ask them."
     ),
+    "this is for who acts for '{name}', and for a coordinator; ask them": lazy_gettext(
+        "This is for who acts for “%(name)s”, and for a coordinator. Ask them."
+    ),
     "version {number} of '{name}' was made from {what}; delete that one first": lazy_gettext(
         "Version %(number)s of “%(name)s” was made from it. Delete that one first."
     ),
