@@ -194,6 +194,7 @@ RIGHTS: dict[str, Right] = {
     "pages.runs.stream": Right("reader", "viewer"),
     "pages.system.system": ADMIN,
     "pages.system.tries_again": ADMIN,
+    "pages.tryouts.own": READER,
     "pages.tryouts.page": Right("reader", "viewer", artifact=True),
     "pages.tryouts.asks": Right("reader", "viewer", artifact=True),
     "pages.tryouts.one": READER,

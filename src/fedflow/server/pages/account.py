@@ -28,6 +28,7 @@ def tabs(here: str) -> list[dict[str, object]]:
         "pages.account.profile": gettext("Profile"),
         "pages.security.overview": gettext("Sign-in"),
         "pages.tokens.own": gettext("API tokens"),
+        "pages.tryouts.own": gettext("Pictures"),
         "pages.account.data": gettext("Data"),
     }
     return [{"label": word, "href": url_for(part), "here": part == here} for part, word in parts.items()]

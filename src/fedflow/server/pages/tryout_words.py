@@ -18,8 +18,12 @@ STATUS: dict[str, tuple[State, LazyString]] = {
 }
 
 
-def why(line: Line, rounds_first: bool) -> str:
-    """Why a try-out waits."""
+def why(line: Line, rounds_first: bool, nobody: bool) -> str:
+    """Why a try-out waits; `nobody` says that no evaluator is there to draw it."""
+    if nobody:
+        return str(
+            gettext("No evaluator is there to draw it. Whoever runs the server starts one with “fedflow server”.")
+        )
     if rounds_first:
         first = gettext("A federation's round is being measured; try-outs are drawn after it.")
         return f"{first} {_place(line.ahead)}"

@@ -18,9 +18,9 @@ from fedflow import web
 from fedflow.server.api import current
 from fedflow.server.database.tryouts import Tryout
 from fedflow.server.errors import ApiError
-from fedflow.server.pages import tryout_words
+from fedflow.server.pages import account, tryout_words
 from fedflow.server.pages.faults import beside, said
-from fedflow.server.services import tryouts
+from fedflow.server.services import processes, tryouts
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.tryout_request import TryoutRequest
 from fedflow.server.services.tryout_source import Source
@@ -37,6 +37,23 @@ FOLDED = ("negative_prompt", "seed", "steps", "guidance", "size_pixels")
 LONG = ("prompt", "negative_prompt")
 IDENTIFIER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 YEAR_S = 31_536_000
+
+
+@blueprint.get("/account/pictures")
+def own() -> Response:
+    """The reader's own try-outs of all releases."""
+    before = request.args.get("before", "")[:40]
+    found = tryouts.own(current.store(), current.caller(), before=before, limit=ON_A_PAGE + 1)
+    older = url_for("pages.tryouts.own", before=found[ON_A_PAGE - 1].line.tryout.id) if found[ON_A_PAGE:] else None
+    return web.page(
+        "pages/own_tryouts.html",
+        tabs=account.tabs("pages.tryouts.own"),
+        found=found[:ON_A_PAGE],
+        older=older,
+        is_first=not before,
+        words=tryout_words,
+        **_told(),
+    )
 
 
 @blueprint.get("/releases/<release_id>/try")
@@ -86,6 +103,7 @@ def one(tryout_id: str) -> Response:
         artifact=shown.artifact,
         settings_text=tryout_words.as_text(shown.line.tryout),
         linked="linked" in request.args,
+        of=f"{shown.artifact.name} {shown.release.tag}" if "own" in request.args else None,
         words=tryout_words,
         **_told(),
     )
@@ -175,6 +193,7 @@ def _told() -> dict[str, Any]:
         "most_a_day": settings.tryout_pictures_a_day,
         "moment": lambda seconds: datetime.fromtimestamp(seconds, UTC),
         "now": store.clock(),
+        "nobody": not processes.are_there(store, "evaluation"),
     }
 
 
@@ -215,6 +234,8 @@ def _settings_of(row: Tryout) -> dict[str, str]:
 
 
 def _back(tryout_id: str) -> AnyResponse:
-    """To the page of the release that a try-out of the reader's is of. Raises NotFound for another's."""
+    """Where the reader came from: their pictures, or the release's page. Raises NotFound for another's try-out."""
     shown = tryouts.one(current.store(), current.caller(), tryout_id)
+    if "own" in request.args:
+        return redirect(url_for("pages.tryouts.own"), 303)
     return redirect(url_for("pages.tryouts.page", release_id=shown.release.id) + "#drawn", 303)

@@ -93,6 +93,24 @@ def view(
         return View(release, artifact, drawn_with, impossible, lines, allowance, rounds_come_first(session))
 
 
+def own(store: Store, caller: Caller, before: str = "", limit: int = 50) -> list[Shown]:
+    """The caller's try-outs of all releases, newest first, before the identifier `before`."""
+    query = (
+        _lines()
+        .add_columns(Release, Artifact)
+        .join(Release, Release.id == Tryout.release_id)
+        .join(Artifact, Artifact.id == Release.artifact_id)
+        .where(Tryout.person_id == caller.id, Tryout.status != DELETED)
+        .order_by(Tryout.id.desc())
+        .limit(limit)
+    )
+    if before:
+        query = query.where(Tryout.id < before)
+    with store.read() as session:
+        found, first = session.execute(query).all(), rounds_come_first(session)
+    return [Shown(Line(row, ahead), release, artifact, first) for row, ahead, release, artifact in found]
+
+
 def one(store: Store, caller: Caller, tryout_id: str) -> Shown:
     """A try-out of the caller's with its release. Raises NotFound, for another's too."""
     with store.read() as session:
