@@ -94,7 +94,24 @@ def watches_it_end(page: Page) -> None:
     expect(page.locator("#live svg").first).to_be_visible()
     expect(page.locator("table.gallery thead th")).to_have_count(2 + ROUNDS, timeout=FOR_A_ROUND_MS)
     keep(page, "run")
+    compares(page)
     assert page.evaluate("window.stayed")
+
+
+def compares(page: Page) -> None:
+    """Two pictures of a prompt over each other, and back to the page."""
+    page.locator("table.gallery tbody a").first.click()
+    dialog = page.locator("#compare")
+    expect(dialog).to_be_visible()
+    over = dialog.locator("img.over")
+    expect(over).to_have_css("clip-path", "inset(0px 0px 0px 50%)")
+    dialog.get_by_role("slider").fill("20")
+    expect(over).to_have_css("clip-path", "inset(0px 0px 0px 20%)")
+    before = over.get_attribute("src")
+    dialog.get_by_label("Right").select_option(index=0)
+    assert over.get_attribute("src") != before
+    dialog.get_by_role("button", name="Close").click()
+    expect(dialog).to_be_hidden()
 
 
 def releases_it(page: Page) -> None:

@@ -10,11 +10,16 @@ import pytest
 from browser import Watched, chromium
 from page_server import PASSWORD, Server, comes_first, heading, submit
 from playwright.sync_api import Browser, Page, expect
+from tests.unit.server.import_setting import kohya_file
+
+
+FOR_A_WORKER_MS = 90_000
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path / "data", tmp_path / "first.log")
+    (tmp_path / "imports").mkdir()
+    server = Server(tmp_path / "data", tmp_path / "first.log", "--imports", str(tmp_path / "imports"))
     try:
         yield server
     finally:
@@ -63,6 +68,29 @@ def sees_both(page: Page) -> None:
     expect(page.get_by_role("row").filter(has_text="member: Atelier Nord").first).to_be_visible()
 
 
+def brings_an_adapter_in(page: Page, folder: Path, adapter: bytes) -> None:
+    """By an upload in two pieces, of which the second is cut once."""
+    file = folder / "foxes.safetensors"
+    file.write_bytes(adapter)
+    page.locator(".rail").get_by_role("link", name="Federations").click()
+    page.get_by_role("rowheader").get_by_role("link", name="federation").click()
+    page.locator(".tabs").get_by_role("link", name="Imports").click()
+    page.get_by_role("link", name="Import").last.click()
+    heading(page, "Import into federation")
+    expect(page.locator("#f-place")).to_be_hidden()
+    page.get_by_label("From").select_option("folder")
+    expect(page.locator("#f-place")).to_be_visible()
+    expect(page.locator("#f-file")).to_be_hidden()
+    page.get_by_label("From").select_option("upload")
+    page.locator("#f-name").fill("Foxes")
+    page.locator("#f-file").set_input_files(file)
+    page.locator("#import").evaluate(f"form => form.dataset.piece = '{len(adapter) // 2 + 1}'")
+    page.route(re.compile(r"offset=[1-9]"), lambda route: route.abort(), times=1)
+    submit(page, "Import")
+    heading(page, "federation")
+    expect(page.get_by_role("row").filter(has_text="Foxes")).to_contain_text("Here", timeout=FOR_A_WORKER_MS)
+
+
 def makes_a_join_code(page: Page) -> str:
     """She lets the first machine in: the line to type, shown once."""
     page.locator(".rail").get_by_role("link", name="Federations").click()
@@ -74,7 +102,9 @@ def makes_a_join_code(page: Page) -> str:
     return page.locator(".copyable code").inner_text()
 
 
-def test_from_the_first_link_to_a_second_person(server: Server, browser: Browser, tmp_path: Path) -> None:
+def test_from_the_first_link_to_a_second_person(
+    server: Server, browser: Browser, tmp_path: Path, tiny_model_folder: Path
+) -> None:
     address = server.told(r"listening on (http://[\d.:]+)")
     link = server.told(r"Set up the first account: \S+(/invitation/\S+)")
     first = Watched(browser.new_context(base_url=address, locale="en"))
@@ -87,12 +117,15 @@ def test_from_the_first_link_to_a_second_person(server: Server, browser: Browser
     takes_it_up(second.page, invitation)
     sees_both(page)
     first.check_quiet()
+    brings_an_adapter_in(page, tmp_path, kohya_file(tiny_model_folder))
+    first.complaints = [each for each in first.complaints if "ERR_FAILED" not in each]  # the piece that was cut
+    first.check_quiet()
     code = makes_a_join_code(page)
     assert re.search(rf"fedflow join {address} --code [\w-]+ --data FOLDER", code)
     first.check_quiet()
     here = page.url.removeprefix(address).removesuffix("/codes")
-    federation = (here, f"{here}/codes", f"{here}/devices", f"{here}/rules", f"{here}/runs/new")
-    own = ("/account", "/account/sign-in", "/account/tokens", "/account/data")
+    federation = (here, f"{here}/codes", f"{here}/devices", f"{here}/rules", f"{here}/runs/new", f"{here}/imports/new")
+    own = ("/account", "/account/sign-in", "/account/tokens", "/account/pictures", "/account/data")
     for path in ("/", "/federations", "/runs", "/people", "/audit", "/system", *federation, *own):
         page.set_viewport_size({"width": 1280, "height": 800})
         page.goto(path)

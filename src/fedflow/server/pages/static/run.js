@@ -2,41 +2,40 @@
 "use strict";
 
 (() => {
-  const dialog = document.getElementById("compare");
-  if (!dialog) return;
-  const images = dialog.querySelectorAll("img");
-  const choices = dialog.querySelectorAll("select");
-  const slider = dialog.querySelector("input");
-  let links = [];
+  const comparing = () => ({
+    links: [],
 
-  const cut = () => { images[1].style.clipPath = `inset(0 0 0 ${slider.value}%)`; };
-  const show = () => {
-    choices.forEach((choice, side) => {
-      const link = links[choice.value];
-      images[side].src = link.href;
-      images[side].alt = link.querySelector("img").alt;
-    });
-  };
-  slider.addEventListener("input", cut);
-  for (const choice of choices) choice.addEventListener("change", show);
+    opens(event) {
+      const link = event.target.closest("a[data-compares]");
+      if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      const row = [...link.closest("tr").querySelectorAll("a[data-compares]")];
+      if (row.length < 2) return;
+      event.preventDefault();
+      this.links = row;
+      const clicked = row.indexOf(link);
+      const other = clicked === 0 ? row.length - 1 : 0;
+      const { left, right, slider } = this.$refs;
+      for (const [choice, place] of [[left, Math.min(clicked, other)], [right, Math.max(clicked, other)]]) {
+        choice.replaceChildren(...row.map((each, number) => new Option(each.dataset.compares, String(number))));
+        choice.value = String(place);
+      }
+      slider.value = "50";
+      this.shows();
+      this.cuts();
+      this.$root.showModal();
+    },
 
-  document.addEventListener("click", (event) => {
-    const link = event.target.closest("a[data-compares]");
-    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
-    const row = [...link.closest("tr").querySelectorAll("a[data-compares]")];
-    if (row.length < 2) return;
-    event.preventDefault();
-    links = row;
-    const clicked = links.indexOf(link);
-    const other = clicked === 0 ? links.length - 1 : 0;
-    const [left, right] = [Math.min(clicked, other), Math.max(clicked, other)];
-    choices.forEach((choice, side) => {
-      choice.replaceChildren(...links.map((each, place) => new Option(each.dataset.compares, String(place))));
-      choice.value = String(side === 0 ? left : right);
-    });
-    slider.value = "50";
-    show();
-    cut();
-    dialog.showModal();
+    shows() {
+      const { left, right, under, over } = this.$refs;
+      for (const [choice, image] of [[left, under], [right, over]]) {
+        const link = this.links[choice.value];
+        image.src = link.href;
+        image.alt = link.querySelector("img").alt;
+      }
+    },
+
+    cuts() { this.$refs.over.style.clipPath = `inset(0 0 0 ${this.$refs.slider.value}%)`; },
   });
+
+  document.addEventListener("alpine:init", () => Alpine.data("comparing", comparing));
 })();
