@@ -12,7 +12,7 @@ from fedflow import web
 from fedflow.server.api import current
 from fedflow.server.database.people import AuditEntry
 from fedflow.server.pages import agents, places
-from fedflow.server.pages.words import ACTIONS, FACTS, ROLES
+from fedflow.server.pages.words import ACTIONS, FACTS, ROLES, VIA
 from fedflow.server.services import audit, audit_looks, directory, processes
 
 blueprint = Blueprint("audit", __name__)
@@ -145,7 +145,7 @@ def _lines(entries: list[AuditEntry]) -> list[Line]:
             federation=federations.get(each.federation_id or "", ""),
             facts=[_fact(name, value) for name, value in each.facts.items() if value not in (None, "", False, [])],
             address=each.address,
-            via=each.via.partition(" ")[0],
+            via=str(VIA.get(each.via, VIA.get(each.via.partition(" ")[0], ""))),
         )
         for each in entries
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask_babel import LazyString, gettext, lazy_gettext, ngettext
+from flask_babel import LazyString, format_decimal, gettext, lazy_gettext, ngettext
 
 from fedflow.federation.rounds import Phase, Status
 from fedflow.server.services.run_view import ParticipantLine, RoundNode
@@ -59,6 +59,11 @@ ACTIONS: dict[str, tuple[LazyString, LazyString]] = {
 def state(status: Status) -> State:
     """The state that a run's status is shown as."""
     return STATUS[status][0]
+
+
+def figure(value: float, digits: int) -> str:
+    """A score with so many digits behind the sign, as the reader writes numbers."""
+    return str(format_decimal(value, format=f"#,##0.{'0' * digits}"))
 
 
 def line(now: Standing) -> str:

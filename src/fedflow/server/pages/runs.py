@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -20,7 +21,18 @@ from fedflow.server.database.tables import Score
 from fedflow.server.errors import ApiError
 from fedflow.server.pages import places, run_words
 from fedflow.server.pages.faults import said
-from fedflow.server.services import events, files, refusals, roles, run_charts, run_list, run_view, runs, scores
+from fedflow.server.services import (
+    events,
+    files,
+    refusals,
+    registry,
+    roles,
+    run_charts,
+    run_list,
+    run_view,
+    runs,
+    scores,
+)
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_view import RoundNode, RunView
 from fedflow.server.store import Store
@@ -61,6 +73,8 @@ def run(run_id: str) -> Response:
         "pages/run.html",
         fragment="live",
         view=view,
+        federation=_federation(view.federation_id),
+        version_id=registry.made_by(store, run_id),
         now=view.standing,
         nodes=[_node(view, each, drawn_rounds) for each in view.rounds],
         words=run_words,
@@ -155,6 +169,11 @@ def _changes(store: Store, federation_id: str, run_id: str, after: int) -> Itera
         time.sleep(POLL_S)
 
 
+def _federation(federation_id: str) -> str:
+    """Its name; empty for an administrator who has no role in it."""
+    return next((each.federation for each in places.belongings() if each.federation_id == federation_id), "")
+
+
 def _charts(store: Store, run_id: str) -> list[Markup]:
     """The drawings with their few words in the reader's language."""
     spoken = {
@@ -163,12 +182,29 @@ def _charts(store: Store, run_id: str) -> list[Markup]:
         "KID, lower is better": gettext("KID, lower is better"),
         "round": gettext("round"),
     }
+    labels = {
+        "aggregated": gettext("aggregated"),
+        "mean": gettext("mean"),
+        "base": gettext("base"),
+        "floor": gettext("floor"),
+        "alone, each": gettext("alone, each"),
+        "alone": gettext("alone"),
+    }
+    names = {
+        "FID per round": gettext("FID per round"),
+        "KID per round": gettext("KID per round"),
+        "Training loss per round": gettext("Training loss per round"),
+    }
     drawn = run_charts.drawn(store, run_id)
     found = []
     for measure in ("kid", "fid", "loss"):
         drawing = drawn.get(measure, "")
         for english, word in spoken.items():
             drawing = drawing.replace(f">{english}</text>", f">{Markup.escape(word)}</text>")
+        for english, word in labels.items():  # some have a figure behind them
+            drawing = re.sub(rf">{english}( [\d.]+)?</text>", rf">{Markup.escape(word)}\1</text>", drawing)
+        for english, word in names.items():
+            drawing = drawing.replace(f'aria-label="{english}"', f'aria-label="{Markup.escape(word)}"', 1)
         if drawing:
             found.append(Markup(drawing))  # noqa: S704 - the worker drew it, and escapes the members' names
     return found

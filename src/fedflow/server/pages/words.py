@@ -65,6 +65,20 @@ PHASES: dict[str, tuple[LazyString, State]] = {
 }
 """How far an import is."""
 
+VIA: dict[str, LazyString] = {
+    "sign-in": lazy_gettext("in a browser"),
+    "sign-in page": lazy_gettext("on the sign-in page"),
+    "provider": lazy_gettext("through the provider"),
+    "registration": lazy_gettext("at registration"),
+    "link": lazy_gettext("by a link"),
+    "token": lazy_gettext("with an API token"),
+    "key": lazy_gettext("with a device's key"),
+    "join code": lazy_gettext("with a join code"),
+    "command line": lazy_gettext("on the server's command line"),
+    "letter": lazy_gettext("by e-mail"),
+}
+"""How somebody did it: the first word of an entry's `via`, or the whole of it."""
+
 CONSENTS: dict[str, LazyString] = {
     "asked": lazy_gettext("asked"),
     "accepted": lazy_gettext("consented"),

@@ -124,6 +124,13 @@ def versions(store: Store, caller: Caller, artifact_id: str, after: int, limit: 
         return found
 
 
+def made_by(store: Store, run_id: str) -> str | None:
+    """The newest version that a run has made; None before the first."""
+    query = select(Version.id).where(Version.run_id == run_id).order_by(Version.number.desc()).limit(1)
+    with store.read() as session:
+        return session.scalar(query)
+
+
 def lineage(store: Store, caller: Caller, version_id: str) -> list[tuple[Version, Artifact]]:
     """The version, what it was trained from, and so on back to a base model, with the facts that `caller` may see.
 
