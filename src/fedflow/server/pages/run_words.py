@@ -83,7 +83,8 @@ def why(now: Standing) -> str:  # noqa: PLR0911 - one for each state
             )
         )
     if now.status is Status.PREPARING:
-        return f"{gettext('The server reads the base model and makes the first adapter.')} {_job(now.job)}"
+        begins = gettext("The server reads the base model and makes the first adapter.")
+        return f"{begins} {_job(now.job)}"
     if now.phase is Phase.AGGREGATING:
         closed = ngettext(
             "Round %(number)s was closed with %(num)s update.",
@@ -101,7 +102,8 @@ def why(now: Standing) -> str:  # noqa: PLR0911 - one for each state
 def _collecting(now: Standing, round_: Collecting) -> str:
     if not now.waits:
         if round_.is_complete:
-            return f"{_there(now)} {gettext('The round is about to be closed.')}"
+            closes = gettext("The round is about to be closed.")
+            return f"{_there(now)} {closes}"
         wanted = gettext(
             "All whom it asked have answered, and it wants %(needed)s updates. Ask another member, or stop the run.",
             needed=round_.needed,
@@ -166,7 +168,8 @@ def _job(job: JobStanding | None) -> str:
     else:
         text = gettext("A worker is at it.")
     if job is not None and job.error:
-        text = f"{text} {gettext('The last try failed: %(reason)s.', reason=job.error)}"
+        last = gettext("The last try failed: %(reason)s.", reason=job.error)
+        text = f"{text} {last}"
     return str(text)
 
 

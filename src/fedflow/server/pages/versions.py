@@ -102,7 +102,8 @@ def given_out(path: Path, name: str, sha256: str) -> Response:
 
 def name_of(version: Version, artifact: Artifact) -> str:
     """A version in a line."""
-    return f"{artifact.name} · {gettext('version %(number)s', number=version.number)}"
+    numbered = gettext("version %(number)s", number=version.number)
+    return f"{artifact.name} · {numbered}"
 
 
 def _steps(line: list[tuple[Version, Artifact]], length: int, after: list[tuple[Version, Artifact]]) -> list[Step]:
