@@ -99,7 +99,7 @@ def test_a_coordinator_pauses_goes_on_closes_and_stops(site: Site, setting: Sett
     assert "Nothing is handed out until it goes on" in text_of(cora.get(address).text)
     assert cora.post(f"{address}/resume").status_code == 303
     cora.post(f"{address}/close-round")
-    assert "fewer than 2 are never joined" in text_of(cora.get(address).text), "what cannot be done is said"
+    assert "Fewer than 2 updates are never joined" in text_of(cora.get(address).text), "what cannot be done is said"
     for seed, member in enumerate(("a", "b")):
         setting.hand_in(member, 1, adapter(seed + 1))
     assert "Close round now" in cora.get(address).text
