@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask_babel import LazyString, gettext, lazy_gettext, ngettext
 
 from fedflow.federation.rounds import Phase, Status
+from fedflow.server.pages.faults import said
 from fedflow.server.services.run_view import ParticipantLine, RoundNode
 from fedflow.server.services.standing import Awaited, Collecting, JobStanding, Standing
 from fedflow.web import amounts
@@ -77,9 +78,9 @@ def why(now: Standing) -> str:  # noqa: PLR0911 - one for each state
     if now.status is Status.FAILED:
         return str(
             gettext(
-                "It failed in round %(number)s: %(reason)s. What was committed stays. Mend the cause, then go on.",
+                "It failed in round %(number)s. %(reason)s What was committed stays. Mend the cause, then go on.",
                 number=now.round,
-                reason=now.message,
+                reason=said(now.message),
             )
         )
     if now.status is Status.PREPARING:
@@ -168,7 +169,7 @@ def _job(job: JobStanding | None) -> str:
     else:
         text = gettext("A worker is at it.")
     if job is not None and job.error:
-        last = gettext("The last try failed: %(reason)s.", reason=job.error)
+        last = gettext("The last try failed. %(reason)s", reason=said(job.error))
         text = f"{text} {last}"
     return str(text)
 
@@ -178,7 +179,7 @@ def detail(participant: ParticipantLine) -> str:
     if participant.doing is not None:
         return str(DOING[participant.doing])
     if participant.reason is not None:
-        return participant.reason
+        return said(participant.reason)
     if participant.of_bytes:
         done, whole = amounts.megabytes(participant.sent_bytes or 0), amounts.megabytes(participant.of_bytes)
         return str(gettext("%(done)s of %(whole)s", done=done, whole=whole))

@@ -14,6 +14,7 @@ from fedflow.server.pages import (
     browser,
     entry,
     examples,
+    faults,
     federations,
     imports,
     inviting,
@@ -75,6 +76,7 @@ def set_up(app: Flask) -> None:
     browser.set_up(app)
     audit.set_up(app)
     app.jinja_env.globals["words"] = words
+    app.jinja_env.filters["said"] = faults.said
     app.jinja_env.filters["moment"] = lambda seconds: datetime.fromtimestamp(seconds, UTC)
     pages = Blueprint("pages", __name__, template_folder="templates")
     for module in MODULES:

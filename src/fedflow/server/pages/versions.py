@@ -34,7 +34,6 @@ def one(version_id: str) -> Response:
     shared: dict[str, Any] = {
         "version_id": version_id,
         "files": files,
-        "said": said,
         "pending": any(each.state in PENDING for each in files),
         "may_prepare": shelf.may_prepare(store, caller, artifact),
     }
