@@ -234,7 +234,10 @@ class TestPages:
         assert "test Running federation 1 of 2 0 of 3 in" in told(ada.get("/"))
         with pytest.raises(Unprocessable):
             setting.hand_in("a", 1, adapter(1, size=1e6))
-        assert "The update of “a” in round 1 of “test” was refused: the update's norm" in told(ada.get("/"))
+        assert "The update of “a” in round 1 of “test” was refused. The update's values are too large" in told(
+            ada.get("/")
+        )
+        assert "норма" in told(ada.get("/", headers={"Accept-Language": "uk"}))
         setting.hand_in("a", 1, adapter(1))
         assert "Nothing waits for you" in told(ada.get("/"))
 

@@ -16,6 +16,7 @@ from tests.unit.server.test_run_view import counted
 from fedflow.federation.protocol import Told
 from fedflow.server.api import events as streams
 from fedflow.server.database.tables import Job, Run
+from fedflow.server.errors import Unprocessable
 from fedflow.server.services import federations, jobs, policies, run_list, runs, scores, uploads
 from fedflow.server.services.identity import SERVER
 from fedflow.server.services.policies import Policies
@@ -99,7 +100,7 @@ def test_a_coordinator_pauses_goes_on_closes_and_stops(site: Site, setting: Sett
     assert "Nothing is handed out until it goes on" in text_of(cora.get(address).text)
     assert cora.post(f"{address}/resume").status_code == 303
     cora.post(f"{address}/close-round")
-    assert "fewer than 2 are never joined" in text_of(cora.get(address).text), "what cannot be done is said"
+    assert "Fewer than 2 updates are never joined" in text_of(cora.get(address).text), "what cannot be done is said"
     for seed, member in enumerate(("a", "b")):
         setting.hand_in(member, 1, adapter(seed + 1))
     assert "Close round now" in cora.get(address).text
@@ -128,6 +129,26 @@ def test_who_declined_can_be_asked_again(site: Site, setting: Setting) -> None:
     cora.post(f"/runs/{setting.run}/ask-again", {"member": "c"})
     assert "c is asked again." in text_of(cora.get(f"/runs/{setting.run}").text)
     assert setting.work("c").action == "consent"
+
+
+def test_why_a_run_failed_is_said_in_the_readers_language(site: Site, setting: Setting) -> None:
+    for member in ("b", "c"):
+        runs.consent(site.store, setting.callers[member], setting.run, False, 1, "")
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    for page in (f"/runs/{setting.run}", "/"):
+        assert "failed in round 1. Members that are left: a. The others declined" in text_of(cora.get(page).text)
+        assert "Лишилися: a. Решта" in text_of(cora.get(page, headers={"Accept-Language": "uk"}).text)
+
+
+def test_why_an_update_was_refused_is_said_in_the_readers_language(site: Site, setting: Setting) -> None:
+    with pytest.raises(Unprocessable):
+        setting.hand_in("a", 1, adapter(1, size=1e6))
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    assert text_of(cora.get(f"/runs/{setting.run}").text).count("The update's values are too large: their norm is") == 2
+    spoken = text_of(cora.get(f"/runs/{setting.run}", headers={"Accept-Language": "uk"}).text)
+    assert spoken.count("Значення в оновленні завеликі: їхня норма") == 2
 
 
 def test_charts_figures_and_gallery_stand_on_the_page(site: Site, setting: Setting) -> None:

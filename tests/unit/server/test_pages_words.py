@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from flask import Flask
 from flask_babel import force_locale
 
 import fedflow.server
-from fedflow.server.pages.faults import beside, said
+from fedflow.client.consent import BY_POLICY, DECLINED, OTHER_VERSION
+from fedflow.errors import UpdateError
+from fedflow.federation.firewall import Manifest, inspect
+from fedflow.server.pages.faults import FIELDS, beside, said
 from fedflow.server.pages.words import ACTIONS, CONSENTS, FACTS, ROLES, ROLES_MAY, SCOPES
 from fedflow.server.services.identity import SCOPES as ALL_SCOPES
 from fedflow.server.services.roles import ROLES as ALL_ROLES
 from fedflow.server.settings import ServerSettings
+from fedflow.server.worker.tasks import NOT_SCORED
 
 SERVER = Path(fedflow.server.__file__).parent
 SPEAKING = (
@@ -47,19 +52,107 @@ SPEAKING = (
     "tryouts",
 )
 
+PACKAGE = SERVER.parent
+LEAVING_BEHIND = (
+    "aggregation/fedavg",
+    "aggregation/update",
+    "federation/firewall",
+    "generation/pictures",
+    "lora/factors",
+    "models/adapter_files",
+    "models/adapters",
+    "models/base_model",
+    "models/checkpoints",
+    "models/opening",
+    "models/sampling",
+    "models/saving",
+    "models/weights",
+    "server/services/audit",
+    "server/services/base_models",
+    "server/services/refusals",
+    "server/services/runs",
+    "server/worker/adapter_import",
+    "server/worker/downloads",
+    "server/worker/evaluation",
+    "server/worker/imports",
+    "server/worker/main",
+    "server/worker/model_import",
+    "server/worker/tasks",
+    "server/worker/tryouts",
+    "server/worker/unpacking",
+    "storage/blobs",
+    "tensors/arithmetic",
+    "tensors/header",
+    "tensors/stream",
+)
+"""Whose sentences a job, a run, a try-out, an import, a refusal or the log's chain keeps."""
+
+ON_NO_PAGE = {
+    "7: the round's start cannot be used: 7": "the device that hands in is told",
+    "model '7' has no LoRA layers; add them with add_lora or set_adapter": "of a training, on a member's machine",
+    "the adapter mixes ranks or alphas 7; merge it into the base instead": "of a training, on a member's machine",
+    "metadata '7' tells of the training pictures and must not leave; leave it out": "the server writes none",
+    "weighting '7' is unknown; choose one of 7": "a plan has been checked",
+    "7 prompts, but 7 seeds; give one seed for each prompt": "workers give one for each",
+    "the mean of nothing: add a tensor first": "a round of no updates is not closed",
+    "there are no updates to aggregate; give at least one": "a round of no updates is not closed",
+    "7: is there already and no model; move it away or choose another folder": "workers write into new folders",
+    "7: is not there; check the path": "of files that a person names in a terminal",
+    "7: changed while it was copied; try again when nothing writes it": "of files that a person names in a terminal",
+    "7 is not a SHA-256 of 64 hexadecimal digits; check where it came from": "the database names files",
+    "7: '7': 7": "stands around a sentence of lora/factors, whose whole is among `WHOLE`",
+    "7: 7": "stands around what of a plan the rules forbid, which have words",
+}
+"""Sentences that no reader of pages can come to see, and why."""
+
+WHOLE = {
+    "a.safetensors: 'unet.x': LoRA factors of shapes A (4, 8) and B (8, 2) do not belong together; expected A (rank, "
+    "inputs) and B (outputs, rank), or those of a convolution": (
+        "“a.safetensors” is damaged or incomplete (“unet.x”). Export it again."
+    ),
+    "unet: tensor 'a' holds NaN or Inf (3 of 9 values); the training diverged: lower its learning rate and train "
+    "again, or leave this update out": (
+        "“unet” holds values that are no numbers (“a”): its training has diverged. Train again with a lower learning "
+        "rate."
+    ),
+    "m: cannot be opened (Error no file named x; see the docs); check the path or fetch the model again": (
+        "“m” cannot be opened as a model (Error no file named x; see the docs). Check it, or fetch the model again."
+    ),
+    "m.safetensors: cannot be opened (Permission denied); check the path": (
+        "“m.safetensors” cannot be read on the server (Permission denied). Check it, then try again."
+    ),
+    "RuntimeError: no kernel\nfor this": (
+        "Nobody foresaw this fault (RuntimeError: no kernel\nfor this). Try again; the worker's log says more."
+    ),
+    "the worker gave up; its log says more": "The worker gave up. Its log says more.",
+    "place: this server has no folder to import from; start it with --imports FOLDER": (
+        "This server has no folder to import from. Whoever runs it can start it with --imports FOLDER."
+    ),
+    "entries 4 to 7 were taken off the end": "Entries 4 to 7 were taken off the end.",
+    "and perhaps more": "There may be more.",
+    "what the last look found was altered": "The note of what the last look found was altered.",
+}
+"""What is put together of several parts or kept without being raised, and what pages say of it."""
+
 
 @pytest.fixture
 def settings(tmp_path: Path) -> ServerSettings:
     return ServerSettings(folder=tmp_path / "data")
 
 
-def _text(node: ast.expr) -> str | None:
-    """A text as written, with 7 for what is filled in."""
+def _text(node: ast.expr, constants: Mapping[str, str] = MappingProxyType({})) -> str | None:
+    """A text as written, with `constants` by their names, and 7 for everything else that is filled in."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
-        return "".join(part.value if isinstance(part, ast.Constant) else "7" for part in node.values)
+        return "".join(_part(part, constants) for part in node.values)
     return None
+
+
+def _part(part: ast.expr, constants: Mapping[str, str]) -> str:
+    if isinstance(part, ast.FormattedValue):
+        return constants.get(ast.unparse(part.value), "7")
+    return str(part.value) if isinstance(part, ast.Constant) else "7"
 
 
 def _sentences() -> Iterator[str]:
@@ -71,6 +164,31 @@ def _sentences() -> Iterator[str]:
                 text = _text(node.exc.args[0])
                 if text is not None and ast.unparse(node.exc.func) != "MistakeError":  # that is told in a terminal
                     yield text
+
+
+def _left_behind(tree: ast.Module) -> Iterator[str]:
+    """What a module raises, but not `header`'s few words for its own sentence, and what it keeps without raising."""
+    constants = {
+        ast.unparse(each.targets[0]): each.value.value
+        for each in tree.body
+        if isinstance(each, ast.Assign) and isinstance(each.value, ast.Constant) and isinstance(each.value.value, str)
+    }
+    for node in ast.walk(tree):
+        told: list[ast.expr] = []
+        if isinstance(node, ast.Raise | ast.Return):
+            made = node.exc if isinstance(node, ast.Raise) else node.value
+            if isinstance(made, ast.Call) and _makes_an_error(ast.unparse(made.func), isinstance(node, ast.Raise)):
+                told = made.args[:1]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "faults.append":
+            told = node.args
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "died":
+            told = [node.value]
+        yield from filter(None, (_text(each, constants) for each in told))
+
+
+def _makes_an_error(name: str, is_raised: bool) -> bool:
+    """Whether a call makes an error of its sentence; a function that returns one is told a part of it only."""
+    return name.endswith("Error") if not is_raised else name not in ("_DamagedError", "overflow")
 
 
 def _actions() -> Iterator[str]:
@@ -91,6 +209,36 @@ def test_every_sentence_has_its_ukrainian(app: Flask) -> None:
             text for text in sorted(sentences) if not _is_cyrillic(" ".join(*beside(RuntimeError(text)).values()))
         ]
     assert english == []
+
+
+def test_what_is_left_behind_has_its_ukrainian(app: Flask) -> None:
+    sources = [(PACKAGE / f"{name}.py").read_text(encoding="utf-8") for name in LEAVING_BEHIND]
+    sentences = {text for source in sources for text in _left_behind(ast.parse(source))}
+    assert len(sentences) > 90
+    assert sentences >= ON_NO_PAGE.keys(), "an exception that nothing needs"
+    kept = {DECLINED, BY_POLICY, OTHER_VERSION, NOT_SCORED.format(name="demo"), *WHOLE}
+    with app.test_request_context(), force_locale("uk"):
+        english = [
+            text
+            for text in sorted(sentences - ON_NO_PAGE.keys() | kept)
+            if not _is_cyrillic(said(_without_field(text)))
+        ]
+    assert english == []
+
+
+def test_what_is_left_behind_is_said_with_its_values(app: Flask, tmp_path: Path) -> None:
+    update = tmp_path / "update"
+    update.write_bytes(b"no header")
+    with app.test_request_context():
+        assert {text: said(text) for text in WHOLE} == WHOLE
+        with pytest.raises(UpdateError) as refused:
+            inspect(update, 7, Manifest({}, max_norm=1.0, max_examples=7))
+        assert said(str(refused.value)) == "The update is damaged, or no safetensors file. It has to be sent anew."
+        with pytest.raises(UpdateError) as refused:
+            inspect(update, 8, Manifest({}, max_norm=1.0, max_examples=7))
+        assert said(str(refused.value)) == (
+            "The update counts 8 pictures, and this member may have 7 at most. Its coordinator can allow more."
+        )
 
 
 def test_every_action_has_words() -> None:
@@ -117,6 +265,12 @@ def test_a_sentence_nobody_translated_is_said_as_it_is(app: Flask) -> None:
         assert said("this is for a coordinator, and your role here is viewer; ask the federation's administrator") == (
             "This takes the role coordinator, and yours here is viewer. Ask the federation's administrator."
         )
+
+
+def _without_field(text: str) -> str:
+    """The sentence without the field that a form shows it beside."""
+    named, _, rest = text.partition(": ")
+    return rest if named in FIELDS else text
 
 
 def _is_cyrillic(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +87,17 @@ def test_every_text_has_its_ukrainian_and_the_compiled_catalogue_is_up_to_date()
     command = [sys.executable, str(ROOT / "scripts" / "messages.py"), "--check"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_text_is_asked_for_inside_another_where_the_catalogue_does_not_see_it() -> None:
+    rooms = [ROOT / "src" / "fedflow" / "web", ROOT / "src" / "fedflow" / "server" / "pages"]
+    sources = {path: ast.parse(path.read_text(encoding="utf-8")) for room in rooms for path in room.rglob("*.py")}
+    hidden = [
+        (path.name, each.lineno)
+        for path, tree in sources.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr)
+        for each in ast.walk(node)
+        if isinstance(each, ast.Call) and ast.unparse(each.func).endswith("gettext")
+    ]
+    assert hidden == []

@@ -8,6 +8,8 @@ from flask import Response, request, url_for
 from flask_babel import LazyString, gettext, lazy_gettext
 
 from fedflow import web
+from fedflow.server.pages.file_faults import SENTENCES as OF_FILES
+from fedflow.server.pages.job_faults import SENTENCES as OF_JOBS
 from fedflow.server.pages.registry_faults import SENTENCES as OF_THE_REGISTRY
 from fedflow.server.pages.words import ROLES
 from fedflow.server.services.tryout_request import TryoutRequest
@@ -299,22 +301,35 @@ SENTENCES: dict[str, str | LazyString] = {
 }
 """What a service says, and what the page says of it. The service's words are the API's, and English."""
 
-PLACE = re.compile(r"\\\{(\w+)\\\}")
+PLACE = re.compile(r"\{\w+\}")
+ESCAPED_PLACE = re.compile(r"\\\{(\w+)\\\}")
+
+
+def _how_vague(known: str) -> tuple[bool, int]:
+    """Orders the exact sentences first, then those that fix the most letters: the others would match theirs too."""
+    return PLACE.search(known) is not None, -len(PLACE.sub("", known))
+
+
 PATTERNS = [
-    (re.compile(PLACE.sub(r"(?P<\1>.+?)", re.escape(known))), words)
+    (re.compile(ESCAPED_PLACE.sub(r"(?P<\1>.+?)", re.escape(known)), re.DOTALL), words)
     for known, words in sorted(
-        (SENTENCES | OF_THE_REGISTRY).items(), key=lambda pair: pair[0].count("{")
-    )  # the exact ones first
+        (SENTENCES | OF_THE_REGISTRY | OF_JOBS | OF_FILES).items(), key=lambda pair: _how_vague(pair[0])
+    )
 ]
+
+LONGEST = 1000
+"""Letters of a sentence that are looked at and shown: a library's error may have pages of them."""
 
 
 def said(sentence: str) -> str:
-    """A service's sentence in the reader's language; as it is where nobody wrote another."""
+    """A service's or worker's sentence in the reader's language; as it is where nobody wrote another."""
+    if len(sentence) > LONGEST:
+        sentence = f"{sentence[:LONGEST]}…"
     for pattern, words in PATTERNS:
         if (match := pattern.fullmatch(sentence)) is not None:
             values = {name: str(ROLES.get(value, value)) for name, value in match.groupdict().items()}
             return str(words) % values if values else str(words)
-    return sentence[:1].upper() + sentence[1:] + ("" if sentence.endswith(".") else ".")
+    return sentence[:1].upper() + sentence[1:] + ("" if sentence.endswith((".", "…")) else ".")
 
 
 def beside(error: Exception, field: str = "") -> dict[str, list[str]]:

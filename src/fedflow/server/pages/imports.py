@@ -142,7 +142,7 @@ def _form(federation_id: str, entered: Form, faults: dict[str, list[str]], statu
         faults=faults,
         sources=sources,
         bases=[
-            (version, f"{name} · {gettext('version %(number)s', number=number)}")
+            (version, " · ".join((name, gettext("version %(number)s", number=number))))
             for version, name, number in shelf.bases(store, caller, federation_id, MOST_BASES)
         ],
         most_bytes=settings.max_import_bytes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask_babel import LazyString, format_decimal, gettext, lazy_gettext, ngettext
 
 from fedflow.federation.rounds import Phase, Status
+from fedflow.server.pages.faults import said
 from fedflow.server.services.run_view import ParticipantLine, RoundNode
 from fedflow.server.services.standing import Awaited, Collecting, JobStanding, Standing
 from fedflow.web import amounts
@@ -82,13 +83,14 @@ def why(now: Standing) -> str:  # noqa: PLR0911 - one for each state
     if now.status is Status.FAILED:
         return str(
             gettext(
-                "It failed in round %(number)s: %(reason)s. What was committed stays. Mend the cause, then go on.",
+                "It failed in round %(number)s. %(reason)s What was committed stays. Mend the cause, then go on.",
                 number=now.round,
-                reason=now.message,
+                reason=said(now.message),
             )
         )
     if now.status is Status.PREPARING:
-        return f"{gettext('The server reads the base model and makes the first adapter.')} {_job(now.job)}"
+        begins = gettext("The server reads the base model and makes the first adapter.")
+        return f"{begins} {_job(now.job)}"
     if now.phase is Phase.AGGREGATING:
         closed = ngettext(
             "Round %(number)s was closed with %(num)s update.",
@@ -106,7 +108,8 @@ def why(now: Standing) -> str:  # noqa: PLR0911 - one for each state
 def _collecting(now: Standing, round_: Collecting) -> str:
     if not now.waits:
         if round_.is_complete:
-            return f"{_there(now)} {gettext('The round is about to be closed.')}"
+            closes = gettext("The round is about to be closed.")
+            return f"{_there(now)} {closes}"
         wanted = gettext(
             "All whom it asked have answered, and it wants %(needed)s updates. Ask another member, or stop the run.",
             needed=round_.needed,
@@ -171,7 +174,8 @@ def _job(job: JobStanding | None) -> str:
     else:
         text = gettext("A worker is at it.")
     if job is not None and job.error:
-        text = f"{text} {gettext('The last try failed: %(reason)s.', reason=job.error)}"
+        last = gettext("The last try failed. %(reason)s", reason=said(job.error))
+        text = f"{text} {last}"
     return str(text)
 
 
@@ -180,7 +184,7 @@ def detail(participant: ParticipantLine) -> str:
     if participant.doing is not None:
         return str(DOING[participant.doing])
     if participant.reason is not None:
-        return participant.reason
+        return said(participant.reason)
     if participant.of_bytes:
         done, whole = amounts.megabytes(participant.sent_bytes or 0), amounts.megabytes(participant.of_bytes)
         return str(gettext("%(done)s of %(whole)s", done=done, whole=whole))

@@ -34,7 +34,6 @@ def one(version_id: str) -> Response:
     shared: dict[str, Any] = {
         "version_id": version_id,
         "files": files,
-        "said": said,
         "pending": any(each.state in PENDING for each in files),
         "may_prepare": shelf.may_prepare(store, caller, artifact),
     }
@@ -102,7 +101,8 @@ def given_out(path: Path, name: str, sha256: str) -> Response:
 
 def name_of(version: Version, artifact: Artifact) -> str:
     """A version in a line."""
-    return f"{artifact.name} · {gettext('version %(number)s', number=version.number)}"
+    numbered = gettext("version %(number)s", number=version.number)
+    return f"{artifact.name} · {numbered}"
 
 
 def _steps(line: list[tuple[Version, Artifact]], length: int, after: list[tuple[Version, Artifact]]) -> list[Step]:

@@ -1,0 +1,143 @@
+"""Why jobs, runs and try-outs failed, updates were refused and members declined, and what pages say of it."""
+
+from __future__ import annotations
+
+from flask_babel import LazyString, lazy_gettext
+
+DAMAGED_UPDATE = lazy_gettext("The update is damaged, or no safetensors file. It has to be sent anew.")
+OTHER_START = lazy_gettext(
+    "The update is not of the kind that the round began with (“%(name)s”). Look whether its machine has the server's "
+    "version of FedFlow."
+)
+NOT_JOINED = lazy_gettext(
+    "The updates cannot be joined: the values of one are too large. Start a new run with a lower learning rate, or "
+    "without that member."
+)
+TOO_FEW = lazy_gettext(
+    "Members that are left: %(left)s. The others declined or were removed, and fewer than %(least)s updates are never "
+    "joined. Ask them again, or start a new run."
+)
+DRAWS_NOTHING = lazy_gettext(
+    "What the model draws are no numbers, so there is no picture. Lower the guidance or the strength."
+)
+OTHER_SAMPLER = lazy_gettext("The sampler “%(sampler)s” does not go with this model. Choose one of %(known)s.")
+NOT_IN_THIS_RUN = lazy_gettext("“%(member)s” is not a member of this run. Start a new one with it.")
+HEAD_ALTERED = lazy_gettext("The note of how long the log is was altered, or is another server's.")
+
+SENTENCES: dict[str, str | LazyString] = {
+    # A job.
+    "the worker died at it {times} times, perhaps for want of memory; its log says more": lazy_gettext(
+        "The worker died at it again and again, perhaps for want of memory. Its log says more."
+    ),
+    "the worker gave up; its log says more": lazy_gettext("The worker gave up. Its log says more."),
+    "{kind}Error: {what}": lazy_gettext(
+        "Nobody foresaw this fault (%(kind)sError: %(what)s). Try again; the worker's log says more."
+    ),
+    "the server has no held-out pictures '{name}'; start it with --pictures FOLDER that holds that folder": (
+        lazy_gettext(
+            "The server has no held-out pictures “%(name)s”. Whoever runs it can start it with --pictures FOLDER, with "
+            "that folder inside."
+        )
+    ),
+    "no pictures of '{name}' here; the folders given are of {known}": lazy_gettext(
+        "The server no longer has the held-out pictures “%(name)s”. Put the folder back, then try again."
+    ),
+    "{model} draws no picture but NaN; {way_out}, or lower the guidance": DRAWS_NOTHING,
+    "sampler '{sampler}' is unknown; choose one of {known}": OTHER_SAMPLER,
+    "sampler '{sampler}' cannot sample a flow model; choose one of {known}": OTHER_SAMPLER,
+    # A run.
+    "only {left} is left, the others declined or were removed, and fewer than {least} updates are never joined; ask "
+    "them again with 'fedflow run ask-again MEMBER', or start a new run": TOO_FEW,
+    "{left} of its members are left, the others declined or were removed, and fewer than {least} updates are never "
+    "joined; ask them again with 'fedflow run ask-again MEMBER', or start a new run": TOO_FEW,
+    "none of its members are left, the others declined or were removed, and fewer than {least} updates are never "
+    "joined; ask them again with 'fedflow run ask-again MEMBER', or start a new run": lazy_gettext(
+        "All its members declined or were removed. Ask them again, or start a new run."
+    ),
+    "client '{client}': {what}": lazy_gettext(
+        "The update of “%(client)s” cannot be joined with the others. Start a new run without that member, or with "
+        "another base model or a lower learning rate."
+    ),
+    "client '{client}': '{module}' changes its weights by up to {bound}, more than float32 holds; the training "
+    "diverged: lower its learning rate and train again, or leave this update out": NOT_JOINED,
+    "{what} leaves the range of float32, although every update is within; leave out the update with the largest "
+    "values: its training diverged": NOT_JOINED,
+    "a run over the network has one seed, not {count}; give one in 'seeds'": lazy_gettext(
+        "A run has one seed. Write one number."
+    ),
+    "data.clients: '{member}' is no member of the federation; members are {members}": lazy_gettext(
+        "“%(member)s” is no member of this federation. Choose among its members."
+    ),
+    "run '{name}' is running already; 'fedflow run explain' says what it waits for": lazy_gettext(
+        "The run goes on already."
+    ),
+    "run '{name}' is {status}, round {number} is {phase}; nothing to close": lazy_gettext(
+        "No round of the run takes updates now, so there is none to close."
+    ),
+    "round {number} has {count} yet, and fewer than {least} are never joined; wait for more, or stop the run": (
+        lazy_gettext("Fewer than %(least)s updates are never joined. Wait for more, or stop the run.")
+    ),
+    "run '{name}' is {status}; start a new one": lazy_gettext("The run is over. Start a new one."),
+    "run '{name}' is {status}; there is nothing left to consent to": lazy_gettext("The run is over. Start a new one."),
+    "run '{name}' was not planned with the member '{member}'": NOT_IN_THIS_RUN,
+    "run '{name}' was not planned with a member '{member}'": NOT_IN_THIS_RUN,
+    "the member '{member}' was removed; make it a new join code, and let it join, first": lazy_gettext(
+        "“%(member)s” was removed. Make it a new join code, and let it join, first."
+    ),
+    "this member may train on at most {most} pictures and has {count}; ask the coordinator to allow more, or take some "
+    "out of the folder": lazy_gettext(
+        "This member may train on %(most)s pictures at most and has %(count)s. Its coordinator can allow more."
+    ),
+    # An update.
+    "the update: is not a safetensors file, or is cut off; copy or export it again": DAMAGED_UPDATE,
+    "the update: is not a safetensors file (its header is not JSON); copy or export it again": DAMAGED_UPDATE,
+    "the update: damaged safetensors header ({problem}); copy or export it again": DAMAGED_UPDATE,
+    "the update: its header claims {bytes} bytes, {most} are allowed; refused": DAMAGED_UPDATE,
+    "the update: cannot be opened ({why}); check the path": DAMAGED_UPDATE,
+    "the update: cannot be read ({why}); send it again": DAMAGED_UPDATE,
+    "the update: ended while '{name}' was read; send it again": DAMAGED_UPDATE,
+    "tensor '{name}' has shape {got}, the round's start has {wanted}": OTHER_START,
+    "tensor '{name}' is {got}, the plan wants {wanted}; send it in that format": OTHER_START,
+    "'{name}' is {got}, the round's start has {wanted}": OTHER_START,
+    "tensor '{name}' is missing ({count} such in all); send what the round started from": OTHER_START,
+    "tensor '{name}' is not in the round's start ({count} such in all); leave it out": OTHER_START,
+    "metadata {name} is not that of the round's start; send it unchanged": OTHER_START,
+    "tensor '{name}' holds NaN or Inf; the training has diverged": lazy_gettext(
+        "The update holds values that are no numbers (“%(name)s”): its training has diverged. Plan the next run with a "
+        "lower learning rate."
+    ),
+    "the update's norm is {norm}, {most} is allowed; train more gently": lazy_gettext(
+        "The update's values are too large: their norm is %(norm)s, and the plan allows %(most)s. Plan the next run "
+        "with a lower learning rate."
+    ),
+    "the example count is {count}; it must be a whole number above 0": lazy_gettext(
+        "The update names no number of pictures, but %(count)s. Look whether its machine has the server's version of "
+        "FedFlow."
+    ),
+    "the example count is {count}, {most} is this member's most": lazy_gettext(
+        "The update counts %(count)s pictures, and this member may have %(most)s at most. Its coordinator can allow "
+        "more."
+    ),
+    "{most} updates of '{member}' were refused in round {number}; no more are looked at, ask the coordinator": (
+        lazy_gettext(
+            "So many updates of “%(member)s” were refused in round %(number)s that no more are looked at. Ask the "
+            "coordinator."
+        )
+    ),
+    # A member's answer to a run.
+    "the owner of this machine declined": lazy_gettext("The owner of this machine declined."),
+    "the owner's policy does not allow it": lazy_gettext("The owner's policy does not allow it."),
+    "FedFlow {version} does not know this plan; it is updated there, then it can be asked again": lazy_gettext(
+        "FedFlow %(version)s on its machine does not know this plan. Ask again when it is updated there."
+    ),
+    # The audit log's chain.
+    "entry {number} was altered": lazy_gettext("Entry %(number)s was altered."),
+    "entry {number} was taken out": lazy_gettext("Entry %(number)s was taken out."),
+    "entries {first} to {last} were taken off the end": lazy_gettext(
+        "Entries %(first)s to %(last)s were taken off the end."
+    ),
+    "the head was altered, or is another server's": HEAD_ALTERED,
+    "what the last look found was altered": lazy_gettext("The note of what the last look found was altered."),
+    "and perhaps more": lazy_gettext("There may be more."),
+}
+"""As `faults.SENTENCES`, which takes them in. One wording stands for all that a reader would mend in the same way."""
