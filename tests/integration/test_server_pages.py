@@ -12,7 +12,6 @@ from page_server import PASSWORD, Server, comes_first, heading, submit
 from playwright.sync_api import Browser, Page, expect
 from tests.unit.server.import_setting import kohya_file
 
-
 FOR_A_WORKER_MS = 90_000
 
 
