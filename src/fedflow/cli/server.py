@@ -18,7 +18,7 @@ from fedflow.server.database.engines import make_engine
 from fedflow.server.opening import open_to_serve
 from fedflow.server.processes import become_supervisor, set_up_logs
 from fedflow.server.serve import wait_for_address
-from fedflow.server.services import audit, devices, directory, federations, identity, invitations, links
+from fedflow.server.services import audit_looks, devices, directory, federations, identity, invitations, links
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import open_store
 from fedflow.server.worker.main import Pool, work
@@ -122,7 +122,7 @@ def print_password_link(settings: ServerSettings, email: str) -> None:
 
 def verify_audit(settings: ServerSettings) -> bool:
     """Look at the audit log's chain and print what is wrong with it; True where nothing is."""
-    found = audit.verify(open_store(settings))
+    found = audit_looks.verify(open_store(settings))
     for fault in found.faults:
         print(fault)
     if not found.faults:

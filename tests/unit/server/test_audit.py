@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import text
 from tests.unit.server.conftest import Clock
 
-from fedflow.server.services import audit, audit_looks, federations, jobs
+from fedflow.errors import StorageError
+from fedflow.server.services import accounts, audit, audit_looks, federations, invitations, jobs
 from fedflow.server.services.audit import verify
 from fedflow.server.services.identity import SERVER
 from fedflow.server.settings import ServerSettings
@@ -85,6 +86,63 @@ def test_a_row_in_anothers_place_is_found(log: Store) -> None:
         connection.execute(text("UPDATE audit_entry SET number = 3 WHERE number = 4"))
         connection.execute(text("UPDATE audit_entry SET number = 4 WHERE number = 100"))
     assert verify(log).faults[:2] == ("entry 3 was altered", "entry 4 was altered")
+
+
+def test_a_row_that_was_put_in_behind_the_head_is_found(log: Store) -> None:
+    with log.engine.begin() as connection:
+        columns = (
+            "at, actor_kind, actor_id, actor, via, address, action, federation_id, object_kind, object_id, facts, hash"
+        )
+        copied = (
+            f"INSERT INTO audit_entry (number, {columns}) SELECT 1000000, {columns} FROM audit_entry WHERE number = 4"  # noqa: S608
+        )
+        connection.execute(text(copied))
+    assert verify(log).faults == ("entry 1000000 is none of the log's: it was put in",)
+
+
+@pytest.mark.parametrize("rows", ["kept", "gone"])
+def test_a_log_that_was_emptied_is_found(log: Store, rows: str) -> None:
+    accounts.register(log, "ada", "ada@example.org", "violet tram eats seven maps", invitations.first(log), "")
+    with log.engine.begin() as connection:
+        connection.execute(text("UPDATE audit_head SET entries = 0, hash = '', seal = ''"))
+        if rows == "gone":
+            connection.execute(text("DELETE FROM audit_entry"))
+    assert "the log was emptied: an account's making is an entry" in verify(log).faults
+    with log.engine.begin() as connection:
+        connection.execute(text("DELETE FROM audit_head"))
+    assert verify(log).faults == ("the head was taken out",)
+    with pytest.raises(StorageError, match="restore a back-up"):
+        federations.create(log, "another")
+
+
+def test_a_log_that_was_put_back_is_found_by_the_note_beside_the_database(log: Store, clock: Clock) -> None:
+    with log.engine.connect() as connection:
+        [(entries, head, seal)] = connection.execute(text("SELECT entries, hash, seal FROM audit_head"))
+    write(log, 3)
+    assert audit_looks.verify(log).faults == ()
+    with log.engine.begin() as connection:
+        connection.execute(text("DELETE FROM audit_entry WHERE number > :entries"), {"entries": entries})
+        put_back = "UPDATE audit_head SET entries = :entries, hash = :hash, seal = :seal"
+        connection.execute(text(put_back), {"entries": entries, "hash": head, "seal": seal})
+    assert verify(log).faults == (), "in itself it is whole"
+    assert audit_looks.verify(log).faults == ("the log had 10 entries at an earlier look, and has 7",)
+    clock.now += 1
+    write(log, 5)
+    assert audit_looks.verify(log).faults == ("entry 10 is not the one of an earlier look",)
+    (log.folder / audit_looks.ANCHOR).write_text("{")
+    with pytest.raises(StorageError, match="cannot be read"):
+        audit_looks.verify(log)
+
+
+def test_the_log_is_looked_through_once_a_day(log: Store, clock: Clock) -> None:
+    audit_looks.once_a_day(log)
+    _look(log)
+    clock.now += audit_looks.DAY_S - 1
+    audit_looks.once_a_day(log)
+    assert jobs.waiting(log, ("verify",)) == []
+    clock.now += 1
+    audit_looks.once_a_day(log)
+    assert len(jobs.waiting(log, ("verify",))) == 1
 
 
 def test_entries_of_many_at_once_make_one_chain(store: Store) -> None:

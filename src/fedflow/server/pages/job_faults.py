@@ -136,6 +136,21 @@ SENTENCES: dict[str, str | LazyString] = {
     "entries {first} to {last} were taken off the end": lazy_gettext(
         "Entries %(first)s to %(last)s were taken off the end."
     ),
+    "entry {number} is none of the log's: it was put in": lazy_gettext(
+        "Entry %(number)s was put in; it is none of the log's."
+    ),
+    "entry {number} is not the one of an earlier look": lazy_gettext(
+        "Entry %(number)s is not the one of an earlier look: the log was put back to an earlier state."
+    ),
+    "the log had {before} entries at an earlier look, and has {now}": lazy_gettext(
+        "At an earlier look the log had %(before)s entries, and now it has %(now)s: it was put back to an earlier "
+        "state."
+    ),
+    "the log was emptied: an account's making is an entry": lazy_gettext("The log was emptied."),
+    "the head was taken out": lazy_gettext("The log's head was taken out of the database."),
+    "the audit log's head is gone from the database: somebody took it out; restore a back-up": lazy_gettext(
+        "The audit log's head is gone from the database: somebody took it out. Restore a back-up."
+    ),
     "the head was altered, or is another server's": HEAD_ALTERED,
     "what the last look found was altered": lazy_gettext("The note of what the last look found was altered."),
     "and perhaps more": lazy_gettext("There may be more."),

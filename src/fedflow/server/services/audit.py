@@ -1,8 +1,9 @@
 """Who did what, when and from where, as a chain in which nothing can be altered or taken out unnoticed.
 
 Each entry's hash is keyed (HMAC-SHA256) with a secret that is not in the database, and covers the hash before it; the
-head says how many entries there are, so that those taken off the end are missed too. Whoever has the server's key can
-write another chain: against them, note `verify`'s head elsewhere from time to time and compare.
+head says how many entries there are, so that those taken off the end are missed too. Who puts an older log with its own
+head back is found by an `Anchor`, which is kept outside of the database. Whoever has the server's key can write another
+chain: against them, note `verify`'s head elsewhere from time to time and compare.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from fedflow.server.database.people import AuditEntry, AuditHead
-from fedflow.server.services.identity import Caller
+from fedflow.errors import StorageError
+from fedflow.server.database.people import AuditEntry, AuditHead, Person
+from fedflow.server.services.identity import FIRST, Caller
 from fedflow.server.store import Store
 
 BATCH = 1000
@@ -32,6 +34,14 @@ class Verified:
     entries: int
     head: str
     faults: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """How far the log was at a look before: its number of entries then, and the hash of the last one."""
+
+    entries: int
+    head: str
 
 
 def record(
@@ -49,7 +59,7 @@ def record(
 
     `facts` must be JSON, and hold no secret.
     """
-    head = session.scalars(select(AuditHead).where(AuditHead.id == HEAD).with_for_update()).one()
+    head = _head(session, lock=True)
     entry = AuditEntry(
         number=head.entries + 1,
         at=store.clock(),
@@ -104,7 +114,7 @@ def is_sealed(store: Store, key: bytes | None = None) -> bool:
     """Whether the log has entries; where `key` is given, whether it is the key of its head or of its last entry."""
     query = select(AuditEntry).order_by(AuditEntry.number.desc()).limit(2)
     with store.read() as session:
-        head = session.scalars(select(AuditHead).where(AuditHead.id == HEAD)).one()
+        head = _head(session)
         if key is None or head.entries == 0:
             return head.entries > 0
         if hmac.compare_digest(head.seal, _seal(key, head)):
@@ -114,16 +124,22 @@ def is_sealed(store: Store, key: bytes | None = None) -> bool:
     return bool(last) and hmac.compare_digest(last[0].hash, _hash(key, last[0], previous))
 
 
-def verify(store: Store) -> Verified:
-    """Look at every entry and the head. Nothing is changed."""
+def verify(store: Store, known: Anchor | None = None) -> Verified:
+    """Look at every entry and the head, and whether what was `known` before is still there. Nothing is changed."""
     key = store.key("audit")
     faults: list[str] = []
     previous, number = "", 0
     with store.read() as session:
-        head = session.scalars(select(AuditHead).where(AuditHead.id == HEAD)).one()
+        head = session.get(AuditHead, HEAD)
+        if head is None:
+            return Verified(0, "", ("the head was taken out",))
         told, last = head.entries, head.hash
         if told and not hmac.compare_digest(head.seal, _seal(key, head)):
             faults.append("the head was altered, or is another server's")
+        if told == 0 and session.scalar(select(Person.id).where(Person.id != FIRST).limit(1)) is not None:
+            faults.append("the log was emptied: an account's making is an entry")
+        if known is not None and told < known.entries:
+            faults.append(f"the log had {known.entries} entries at an earlier look, and has {told}")
         for entry in _entries(session, told):
             while number + 1 < entry.number and len(faults) < MOST_FAULTS:
                 number += 1
@@ -132,13 +148,26 @@ def verify(store: Store) -> Verified:
             if not hmac.compare_digest(entry.hash, _hash(key, entry, previous)) and not _follows_a_gap(faults, number):
                 faults.append(f"entry {number} was altered")
             previous = entry.hash
+            if known is not None and number == known.entries and previous != known.head:
+                faults.append(f"entry {number} is not the one of an earlier look")
             if len(faults) >= MOST_FAULTS:
                 return Verified(told, last, (*faults, "and perhaps more"))
+        beyond = session.scalar(select(func.max(AuditEntry.number)).where(AuditEntry.number > told))
+        if beyond is not None and beyond > (session.scalar(select(AuditHead.entries)) or 0):  # it grows meanwhile
+            faults.append(f"entry {beyond} is none of the log's: it was put in")
     if number < told:
         faults.append(f"entries {number + 1} to {told} were taken off the end")
     elif previous != last:
         faults.append("the head was altered, or is another server's")
     return Verified(told, last, tuple(dict.fromkeys(faults)))
+
+
+def _head(session: Session, *, lock: bool = False) -> AuditHead:
+    query = select(AuditHead).where(AuditHead.id == HEAD)
+    head = session.scalar(query.with_for_update() if lock else query)
+    if head is None:
+        raise StorageError("the audit log's head is gone from the database: somebody took it out; restore a back-up")
+    return head
 
 
 def _follows_a_gap(faults: list[str], number: int) -> bool:

@@ -1,7 +1,8 @@
 """Looks at the whole audit log: a worker's job, since a long log takes seconds, and what the last one found.
 
 What was found is kept sealed with the key of the log itself: who can write to the database alone cannot say that all is
-well.
+well. Each look without a fault notes in the server's folder how far the log was (`ANCHOR`); the next one there finds a
+log that was put back to an earlier state.
 """
 
 from __future__ import annotations
@@ -10,12 +11,19 @@ import hashlib
 import hmac
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
+from fedflow.errors import StorageError
 from fedflow.server.database.people import AuditLook
 from fedflow.server.services import audit, jobs
-from fedflow.server.services.audit import Verified
+from fedflow.server.services.audit import Anchor, Verified
 from fedflow.server.store import Store
+from fedflow.storage.atomic import write_atomic
 
+ANCHOR = "audit.anchor"
+"""The file in the server's folder that says how far the log was at the last look without a fault."""
+
+DAY_S = 86_400.0
 KIND = "verify"
 SUBJECT = "audit"
 KEPT_S = 600.0
@@ -50,14 +58,47 @@ def last(store: Store, *, anew: bool = False) -> Looked:
     return Looked(found, at, under_way, error)
 
 
+def once_a_day(store: Store) -> None:
+    """Ask for a look where the last one is older than a day."""
+    with store.read() as session:
+        row = session.get(AuditLook, ROW)
+        due = row is None or not 0 <= store.clock() - row.at < DAY_S
+    if due:
+        last(store)
+
+
+def verify(store: Store) -> Verified:
+    """Look at the whole log with what this machine knows of it, and note how far it was where nothing is wrong.
+
+    Raises StorageError where that cannot be noted.
+    """
+    place = store.folder / ANCHOR
+    found = audit.verify(store, _known(place))
+    if not found.faults and found.entries:
+        write_atomic(place, json.dumps({"entries": found.entries, "head": found.head}).encode())
+    return found
+
+
 def look(store: Store) -> None:
     """Look at the whole log, and keep what was found. The worker's side."""
-    found, key = audit.verify(store), store.key("audit")
+    found, key = verify(store), store.key("audit")
     with store.begin() as session:
         row = session.get(AuditLook, ROW) or AuditLook(id=ROW)
         row.at, row.entries, row.head, row.faults = store.clock(), found.entries, found.head, list(found.faults)
         row.seal = _seal(key, row)
         session.add(row)
+
+
+def _known(place: Path) -> Anchor | None:
+    try:
+        told = json.loads(place.read_bytes())
+        return Anchor(int(told["entries"]), str(told["head"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise StorageError(
+            f"{place}: cannot be read; compare the log's last hash with a note of yours, then remove it"
+        ) from None
 
 
 def _found(key: bytes, row: AuditLook) -> Verified:

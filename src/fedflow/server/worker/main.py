@@ -20,6 +20,7 @@ from fedflow.processes import is_alive
 from fedflow.server.database.away import Outage, is_away, reason, who
 from fedflow.server.database.tables import Job
 from fedflow.server.services import (
+    audit_looks,
     base_models,
     commits,
     files,
@@ -225,6 +226,7 @@ def _sweep(
                     files.collect(store, upload_ttl_s=settings.upload_ttl_s)
                     idempotency.forget(store)
                     sign_in.forget(store)
+                    audit_looks.once_a_day(store)
             if time.monotonic() - seen >= processes.SEEN_EVERY_S:
                 seen = time.monotonic()
                 processes.seen(store, worker, pool.name, __version__)
