@@ -71,6 +71,7 @@ def brings_an_adapter_in(page: Page, folder: Path, adapter: bytes) -> None:
     """By an upload in two pieces, of which the second is cut once."""
     file = folder / "foxes.safetensors"
     file.write_bytes(adapter)
+    assert len(adapter) > 2 * 64_000, "each piece is larger than a form may be"
     page.locator(".rail").get_by_role("link", name="Federations").click()
     page.get_by_role("rowheader").get_by_role("link", name="federation").click()
     page.locator(".tabs").get_by_role("link", name="Imports").click()

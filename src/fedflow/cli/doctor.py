@@ -54,7 +54,7 @@ def _packages() -> Iterator[Finding]:
     try:
         requirements = metadata.requires("fedflow") or []
     except metadata.PackageNotFoundError:
-        yield Finding("fedflow", "runs without being installed", False, "pip install fedflow, or pip install -e .")
+        yield Finding("fedflow", "runs without being installed", False, "in FedFlow's checkout: pip install -e .")
         return
     for text in requirements:
         requirement = Requirement(text)
@@ -90,7 +90,7 @@ def _shipped() -> Iterator[Finding]:
         ("icons-v1", DATA / "icons-v1" / "model.safetensors"),
         ("demo pictures", DATA / "demo" / "heldout"),
     ):
-        fix = "pip install --force-reinstall fedflow"
+        fix = "in FedFlow's checkout: pip install --force-reinstall --no-deps ."
         yield Finding(what, "there" if path.exists() else "not there", path.exists(), fix)
 
 
@@ -106,11 +106,9 @@ def _optional() -> Iterator[Finding]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none; everything runs on the processor"
     yield Finding("GPU", gpu, torch.cuda.is_available(), needed=False)
     s3 = find_spec("obstore") is not None
-    yield Finding(
-        "S3 store", "there" if s3 else "not there; for servers", s3, "pip install 'fedflow[s3]'", needed=False
-    )
+    yield Finding("S3 store", "there" if s3 else "not there; for servers", s3, "pip install obstore", needed=False)
     here = inception_is_here()
-    fix = "pip install 'fedflow[inception]' and give --inception FILE"
+    fix = "pip install torch-fidelity, and give --inception FILE"
     yield Finding("Inception (FID)", "there" if here else "not there; icons-v1 is used", here, fix, needed=False)
 
 

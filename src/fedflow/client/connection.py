@@ -194,10 +194,7 @@ class Connection:
         try:
             return kind.model_validate_json(response.content)
         except ValidationError:
-            raise RunError(
-                f"{url}: the answer is no {kind.__name__} of protocol {PROTOCOL}; is this a FedFlow server of the same "
-                "version?"
-            ) from None
+            raise _no_message(url, kind) from None
 
     def _answer(self, method: str, url: str, body: Message | None, once: str | None) -> httpx.Response:
         """The server's answer, asked for again while it may still come."""
@@ -213,7 +210,7 @@ class Connection:
             fault: FedFlowError
             try:
                 response = self._client.request(method, url, content=content, headers=headers)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:  # TransportError, or content that cannot be decoded
                 fault = unreachable(url, error)
             else:
                 if response.status_code < 300:
@@ -293,7 +290,7 @@ class DeviceAuth(httpx.Auth):
         try:
             return kind.model_validate_json(response.read())
         except ValidationError:
-            raise RunError(f"{url}: the answer is no {kind.__name__} of protocol {PROTOCOL}; update FedFlow") from None
+            raise _no_message(url, kind) from None
 
 
 def server_address(url: str) -> str:
@@ -314,14 +311,31 @@ def is_private(server: str) -> bool:
 
 
 def error_of(response: httpx.Response) -> Refused | Unavailable:
-    """The server's answer that is no success as an error with its sentence."""
-    return _fault(_sentence(response), response.status_code)
+    """The server's answer that is no success as an error with its sentence.
+
+    What is no sentence of a FedFlow server's, a proxy says or a sign-in page: the server may be there again later.
+    """
+    try:
+        sentence = printable(Problem.model_validate_json(response.read()).error.message)
+    except ValidationError:
+        what = f"{response.status_code} {response.reason_phrase}".strip()
+        return Unavailable(
+            f"{response.request.url}: answered '{printable(what)}', not as a FedFlow server does; check the address"
+        )
+    return _fault(sentence, response.status_code)
 
 
-def unreachable(url: str, error: httpx.TransportError) -> Unavailable:
+def unreachable(url: str, error: httpx.RequestError) -> Unavailable:
     """No answer at all."""
     reason = printable(str(error)) or type(error).__name__
     return Unavailable(f"{url}: the server does not answer ({reason}); check the address and the network")
+
+
+def _no_message(url: str, kind: type[Message]) -> Unavailable:
+    return Unavailable(
+        f"{url}: the answer is no {kind.__name__} of protocol {PROTOCOL}; does a proxy or a sign-in page answer, or is "
+        "the server of another version?"
+    )
 
 
 def printable(text: str) -> str:
@@ -335,14 +349,6 @@ def _fault(sentence: str, status: int | None) -> Refused | Unavailable:
     if status is None or status >= 500 or status == 429:
         return Unavailable(sentence)
     return Refused(sentence, status)
-
-
-def _sentence(response: httpx.Response) -> str:
-    try:
-        return printable(Problem.model_validate_json(response.read()).error.message)
-    except ValidationError:
-        what = f"{response.status_code} {response.reason_phrase}".strip()
-        return f"{response.request.url}: answered '{printable(what)}', not as a FedFlow server does; check the address"
 
 
 @contextmanager

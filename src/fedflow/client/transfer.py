@@ -196,7 +196,7 @@ def _fetch(client: httpx.Client, url: str, digest: str, part: Path, progress: Pr
                     if progress is not None:
                         progress(file.tell(), total)
             return True
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         tries.failed(_why(error))
         return False
 
@@ -212,7 +212,7 @@ def _create(client: httpx.Client, uploads_url: str, size_bytes: int, metadata: M
             response = client.post(uploads_url, headers=headers)
             if _answered(response, tries, 201):
                 break
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             tries.failed(_why(error))
         tries.pause()
     asked = response.request.url
@@ -255,7 +255,7 @@ def _send(
                     tries.failed("the token has run out")  # the next HEAD gets another, or is refused for good
                 elif _answered(answer, tries, 204) and answer.headers.get("Upload-Offset") == str(size_bytes):
                     return True
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             tries.failed(_why(error))
         tries.pause()
 
@@ -281,20 +281,24 @@ class _Rest:
 def _answered(response: httpx.Response, tries: _Tries, *wanted: int) -> bool:
     """Whether the answer is a `wanted` one; False where it is worth another try.
 
-    Raises TransferError, with the server's own sentence, for an answer that will be the same again.
+    Raises TransferError, with the server's own sentence, for an answer that will be the same again; without a status
+    where it is no FedFlow server's, but a proxy's or a sign-in page's.
     """
     if response.status_code in wanted:
         return True
     response.read()
+    status: int | None = response.status_code
     try:
         sentence = Problem.model_validate_json(response.content).error.message
     except ValidationError:
         sentence = f"the server answered {response.status_code} {response.reason_phrase}".rstrip()
+        if response.request.method != "HEAD" or status not in (404, 410):  # an upload that is gone; HEAD has no content
+            status = None
     # Cut off, another offset, another request still at it, too many, and faults of the server.
     if response.status_code in (408, 409, 423, 425, 429) or response.status_code >= 500:
         tries.failed(sentence, retry_after_s(response))
         return False
-    raise TransferError(f"{tries.what}: {sentence}", response.status_code)
+    raise TransferError(f"{tries.what}: {sentence}", status)
 
 
 def _offset(response: httpx.Response, path: Path) -> int:
@@ -331,7 +335,7 @@ def _state_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.upload")
 
 
-def _why(error: httpx.TransportError) -> str:
+def _why(error: httpx.RequestError) -> str:
     return str(error) or type(error).__name__
 
 

@@ -179,6 +179,8 @@ def main() -> None:
             from fedflow.server.worker.main import EVALUATION, ROUNDS, work  # noqa: PLC0415
 
             work(open_store(settings), settings, ROUNDS if kind == "worker" else EVALUATION)
+            logging.shutdown()
+            os._exit(0)  # torch's threads would be ended in an order of their own, and abort
     except FedFlowError as error:
         print(f"fedflow: {error}", file=sys.stderr)
         sys.exit(error.exit_status)

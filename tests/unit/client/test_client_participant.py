@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import datetime, timedelta, tzinfo
@@ -319,6 +321,27 @@ def test_an_update_that_is_refused_for_good_is_not_sent_again(
     printed = capsys.readouterr().out
     assert printed.count("round 1: the server refuses the update: the update's norm is too large") == 1
     assert printed.count("waiting, as the server refused this update for good") == 1
+
+
+def test_a_proxy_that_answers_for_the_server_ends_no_participant(
+    coordinator: Coordinator, machine: Machine, peer: Peer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, seen = b"<html><title>Sign in to the network</title></html>", set()
+    strangers = itertools.cycle(((200, {}), (302, {"Location": "http://192.0.2.1/"}), (404, {}), (403, {})))
+
+    def sometimes(asked: Asked) -> Said:
+        what = asked.method + re.sub(r"[0-9a-f]{64}.*", "", asked.path.partition("?")[0])
+        if what in seen:
+            return coordinator.answer(asked)
+        seen.add(what)
+        status, headers = next(strangers)
+        return coordinator.said(status, page, **{"Content-Type": "text/html", **headers})
+
+    peer.answer = sometimes
+    machine.take_part()
+    assert len(coordinator.updates) == 2
+    assert len(seen) > 7
+    assert "answered '404 Not Found', not as a FedFlow server does" in capsys.readouterr().out
 
 
 def test_the_policy_declines_and_says_why_to_the_owner_alone(

@@ -125,6 +125,18 @@ def test_a_database_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
         open_store(ServerSettings(folder=tmp_path / "data", database_url=url))
 
 
+def test_a_database_that_is_damaged_is_one_line(tmp_path: Path) -> None:
+    settings = ServerSettings(folder=tmp_path / "data")
+    open_store(settings).engine.dispose()
+    (settings.folder / "server.db").write_bytes(b"no database at all, but more than nothing " * 9)
+    for beside in settings.folder.glob("server.db-*"):
+        beside.unlink()
+    with pytest.raises(
+        StorageError, match=r"the database cannot be used \(DatabaseError: file is not a database\).*back-up"
+    ):
+        open_store(settings)
+
+
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("x")
     with pytest.raises(StorageError, match=r"data: cannot be made \(File exists\); choose another folder"):

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from flask import Flask, Response, g, make_response, request
 from flask_openapi3.types import ResponseDict
 from pydantic import ValidationError
-from sqlalchemy.exc import DataError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, InternalServerError
 
@@ -60,7 +60,7 @@ def set_up(app: Flask) -> None:
         RecursionError, lambda _: problem(400, "bad_request", "the content is nested too deeply")
     )
     app.register_error_handler(DataError, lambda _: problem(422, "unprocessable", "a value in it cannot be stored"))
-    app.register_error_handler(OperationalError, _database_error)
+    app.register_error_handler(DatabaseError, _database_error)  # OperationalError, and a file that is damaged
     app.register_error_handler(InterfaceError, _database_error)
     app.register_error_handler(PoolTimeout, _database_error)
     app.register_error_handler(HTTPException, _http_error)
@@ -112,6 +112,8 @@ def _storage_error(error: StorageError) -> Response:
 
 
 def _database_error(error: Exception) -> Response:
+    if type(error) not in (DatabaseError, OperationalError, InterfaceError, PoolTimeout):
+        return _defect(error)  # what was asked of it is wrong
     log.error("database: %s", error, extra={"request_id": g.get("request_id", "")})
     cause = getattr(error, "orig", None)
     if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL" or getattr(cause, "sqlstate", "") == DISK_FULL_STATE:

@@ -24,6 +24,9 @@ SMALL_BYTES = 64_000
 CARD_BYTES = 700_000
 """A form with a model card or notes: a letter takes up to twelve bytes, as forms send it."""
 
+PIECE_BYTES = 8_000_000
+"""Most of a file that the form of imports sends at once."""
+
 PICTURE_BYTES = examples.MOST_BYTES + SMALL_BYTES
 
 
@@ -155,7 +158,7 @@ RIGHTS: dict[str, Right] = {
     "pages.inviting.withdraws": INVITES,
     "pages.overview.overview": READER,
     "pages.imports.again": BRINGS_IN,
-    "pages.imports.appends": BRINGS_IN,
+    "pages.imports.appends": Right("reader", "participant", most_bytes=PIECE_BYTES),
     "pages.imports.asks": BRINGS_IN,
     "pages.imports.begins": BRINGS_IN,
     "pages.imports.form": BRINGS_IN,
@@ -386,8 +389,9 @@ def check_person(caller: Caller, right: Right) -> None:
 def _refuse_nul() -> None:
     if request.endpoint is None:
         return
-    in_form = request.endpoint.startswith(faults.PAGES) and any("\0" in text for text in request.values.values())
-    if in_form or (request.is_json and NUL in request.get_data()):
+    is_page = request.endpoint.startswith(faults.PAGES)
+    sent = (request.values if is_page else request.args).values()
+    if any("\0" in text for text in sent) or (request.is_json and NUL in request.get_data()):
         raise Unprocessable("the content holds the character NUL, which no text needs; leave it out")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 
 from fedflow.errors import RunError, StorageError, StoreAway
 
@@ -48,14 +48,17 @@ def in_our_words(engine: Engine) -> Iterator[None]:
     """Raise DatabaseAway where `engine` finds no database, StorageError where it cannot use the one that it finds."""
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
+    except (DatabaseError, InterfaceError) as error:
+        if type(error) not in (DatabaseError, OperationalError, InterfaceError):  # what was asked is wrong
+            raise
         where = engine.url.render_as_string(hide_password=True)
         if is_away(error):
             raise DatabaseAway(
                 f"{where}: the database does not answer ({reason(error)}); start it, or check --database-url"
             ) from error
         raise StorageError(
-            f"{where}: the database cannot be used ({reason(error)}); check --folder and --database-url"
+            f"{where}: the database cannot be used ({reason(error)}); check --folder and --database-url, or restore a "
+            "back-up where it is damaged"
         ) from error
 
 

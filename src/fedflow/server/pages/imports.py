@@ -11,6 +11,7 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.server.api import current
+from fedflow.server.api.rights import PIECE_BYTES
 from fedflow.server.api.uploads import incoming_body
 from fedflow.server.errors import ApiError, Unprocessable
 from fedflow.server.pages.faults import beside
@@ -22,7 +23,6 @@ from fedflow.server.services.imports import UNDER_WAY, Allowed, Wanted
 blueprint = Blueprint("imports", __name__)
 
 PAGE = 50
-PIECE_BYTES = 8_000_000
 MOST_BASES = 100
 
 

@@ -66,7 +66,7 @@ def _collecting(now: Standing, round_: Collecting) -> str:
         then = f"In {left} it closes without those who have not answered, as the quorum of {round_.needed} is there."
     else:
         then = (
-            f"In {left} is its deadline: with {round_.needed} updates it closes then, with fewer it waits another "
+            f"In {left} is its deadline: with {_updates(round_.needed)} it closes then, with fewer it waits another "
             f"{_span(round_.deadline_s)}."
         )
         if round_.may_close:
@@ -126,6 +126,10 @@ def _job(job: JobStanding | None) -> str:
 
 def _ago(seconds: float | None) -> str:
     return "at an unknown time" if seconds is None else f"{_span(seconds)} ago"
+
+
+def _updates(count: int) -> str:
+    return "1 update" if count == 1 else f"{count} updates"
 
 
 def _span(seconds: float) -> str:
