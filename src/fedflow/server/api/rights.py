@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, redirect, request, url_for
 from werkzeug import Response as AnyResponse
@@ -355,8 +356,10 @@ def _check_reader(right: Right) -> AnyResponse | None:
     if found is None:
         if request.method not in browser.SAFE:
             raise Unauthorised("you are signed out; sign in, and send it again")
-        wanted = request.full_path.rstrip("?")
-        return redirect(url_for("pages.entry.sign_in_page", next=None if wanted == "/" else wanted), 303)
+        is_part = "HX-Request" in request.headers  # of a page that is open: the browser leaves it, whole
+        wanted = urlsplit(request.headers.get("HX-Current-URL", "/")).path if is_part else request.full_path.rstrip("?")
+        way = url_for("pages.entry.sign_in_page", next=None if wanted == "/" else wanted)
+        return Response(status=401, headers={"HX-Redirect": way}) if is_part else redirect(way, 303)
     g.caller = found.caller
     limits.limits().take(limits.CALLS, f"person {g.caller.id}")
     check_person(g.caller, right)

@@ -37,8 +37,10 @@
     if (event.target instanceof HTMLDialogElement) event.target.close();
     if (!button) return;
     if (button.name === "theme") { event.preventDefault(); chooseTheme(button); }
-    if (button.dataset.opens) document.getElementById(button.dataset.opens)?.showModal();
-    if ("closes" in button.dataset) button.closest("dialog").close();
+    if (!("commandForElement" in button)) { // a browser that knows no `command`
+      if (button.dataset.opens) document.getElementById(button.dataset.opens)?.showModal();
+      if ("closes" in button.dataset) button.closest("dialog").close();
+    }
     if ("dismiss" in button.dataset) button.closest(".notice").remove();
     if ("copied" in button.dataset) copy(button);
   });
@@ -77,7 +79,13 @@
     flashes.querySelector(".notice[data-from-script]")?.remove();
     flashes.append(notice);
   };
-  document.addEventListener("htmx:sendError", () => say(document.getElementById("flashes")?.dataset.unreachable));
+  document.addEventListener("htmx:sendError", (event) => {
+    const told = document.getElementById("flashes")?.dataset;
+    say(event.detail.requestConfig.verb === "get" ? told?.away : told?.unreachable);
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.successful) document.querySelector("#flashes .notice[data-from-script]")?.remove();
+  });
   document.addEventListener("htmx:responseError", (event) => {
     say(`${document.getElementById("flashes")?.dataset.refused} (${event.detail.xhr.status})`);
   });
