@@ -38,6 +38,9 @@ bench: setup
 	$(BIN)/python benchmarks/network_overhead.py
 	$(BIN)/python benchmarks/network_same_bits.py
 	$(BIN)/python benchmarks/network_load.py
+	$(BIN)/python benchmarks/network_kills.py
+	$(BIN)/python benchmarks/network_weather.py
+	$(BIN)/python benchmarks/network_hostile.py
 	$(BIN)/python benchmarks/server_pages.py
 
 starter: setup

@@ -20,7 +20,7 @@ def footprint(supervisor: int) -> tuple[dict[str, float], dict[str, float]]:
     cpu_s = dict(memory_mb)
     for process, kind in _processes(supervisor).items():
         try:
-            memory_mb[kind] += _pss_mb(process)
+            memory_mb[kind] += pss_mb(process)
             cpu_s[kind] += _cpu_s(process)
         except (FileNotFoundError, ProcessLookupError):  # it has just ended
             continue
@@ -70,7 +70,8 @@ def _processes(supervisor: int) -> dict[int, str]:
     return kinds
 
 
-def _pss_mb(process: int) -> float:
+def pss_mb(process: int) -> float:
+    """A process's memory in MB, what it shares with others counted by its share."""
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("Pss:")).split()[1]) / 1024
 

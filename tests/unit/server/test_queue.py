@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +16,8 @@ from typing import Any
 import pytest
 
 from fedflow.errors import MistakeError
+from fedflow.server.store import Store
+from fedflow.server.worker.main import Idle
 from fedflow.server.worker.queue import DO_JOB, open_queue
 
 
@@ -87,3 +91,23 @@ def test_another_kind_of_address_is_refused_without_its_password(url: str, tmp_p
     with pytest.raises(MistakeError, match="give redis://HOST:PORT/N or postgresql") as caught:
         open_queue(tmp_path, url, "fedflow-rounds")
     assert "hush" not in str(caught.value)
+
+
+def test_an_idle_evaluator_with_torch_in_it_begins_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[list[str]] = []
+    monkeypatch.setattr(os, "execve", lambda _path, words, _environment: begun.append(words[1:]))
+    idle = Idle()
+    idle.begin_anew(store, "evaluator")
+    assert begun == [], "it has done something a moment ago"
+    monkeypatch.setattr("fedflow.server.worker.main.RENEWED_AFTER_S", 0.0)
+    with idle.busy():
+        idle.begin_anew(store, "evaluator")
+    assert begun == [], "a job is done in it"
+    monkeypatch.delitem(sys.modules, "torch")
+    idle.begin_anew(store, "evaluator")
+    assert begun == [], "it is small"
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "execve", lambda _path, words, _environment: begun.append(words[1:]))
+    monkeypatch.setattr("fedflow.server.worker.main.RENEWED_AFTER_S", 0.0)
+    idle.begin_anew(store, "evaluator")
+    assert begun == [["-m", "fedflow.server.processes", "evaluator"]]
