@@ -48,6 +48,12 @@ SENTENCES: dict[str, str | LazyString] = {
     "these weights are here already, as version {number} of '{name}'; take that one": lazy_gettext(
         "These weights are here already, as version %(number)s of “%(name)s”. Take that one."
     ),
+    "run '{name}' is under way, and what it makes is called so; give another name": lazy_gettext(
+        "Run “%(name)s” is under way, and what it makes is called so. Write another name."
+    ),
+    "'{name}' became another's while this came in; import it under another name": lazy_gettext(
+        "“%(name)s” became another's while this came in. Import it under another name."
+    ),
     "{most} imports are under way in this federation; wait until one is done": lazy_gettext(
         "%(most)s imports are under way in this federation. Wait until one is done."
     ),
