@@ -93,6 +93,8 @@ EVALUATION = Pool(
 
 def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
     """Do the jobs of `pool` until the process is told to end. Several workers may share one database and folder."""
+    if not settings.hub_imports:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # a checkpoint's settings come from there too; read with the first job
     if pool is ROUNDS:
         pool.task(jobs.ROUNDS[0])  # the first round waits for no import
     else:
