@@ -70,7 +70,6 @@ OF_AN_ADDRESS = {
     "pages.entry.invitation": COMING_IN,
     "pages.entry.takes_up": COMING_IN,
     "pages.entry.sets_password": COMING_IN,
-    "pages.entry.confirms_address": COMING_IN,
     "pages.provider.leaves": COMING_IN,
     "pages.provider.returns": COMING_IN,
 }

@@ -143,24 +143,17 @@ def sets_password(code: str) -> AnyResponse:
 
 
 @blueprint.get("/address/<code>")
-def address_page(code: str) -> AnyResponse:  # noqa: ARG001 - the form posts to its own address
+def address_page(code: str) -> Response:  # noqa: ARG001 - the form posts to its own address
     """A button for who has the account: programs that look at links in letters must not confirm anything."""
-    return _to_sign_in() if browser.signed_in() is None else web.page("pages/address.html")
+    return web.page("pages/address.html")
 
 
 @blueprint.post("/address/<code>")
 def confirms_address(code: str) -> AnyResponse:
     """Confirm that the address is read by who has the account, and is signed in."""
-    found = browser.signed_in()
-    if found is None:
-        return _to_sign_in()
-    accounts.confirm_address(current.store(), found.caller, code)
+    accounts.confirm_address(current.store(), current.caller(), code)
     flash(gettext("Your address is confirmed."), State.DONE)
     return redirect("/", 303)
-
-
-def _to_sign_in() -> AnyResponse:
-    return redirect(url_for("pages.entry.sign_in_page", next=request.path), 303)
 
 
 def _sign_in_form(values: dict[str, str] | None = None, fault: str = "") -> Response:
