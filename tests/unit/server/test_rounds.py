@@ -7,6 +7,7 @@ import hashlib
 import math
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -282,6 +283,20 @@ def test_the_hub_is_asked_only_where_the_server_is_set_so_and_for_no_folder_of_a
     assert place_of(setting.store, begin(BOSS, hub=False)) == str(tmp_path / "owner" / "name")
     with pytest.raises(Unprocessable):
         begin(CORA, hub=True, model="../owner")
+
+
+@pytest.mark.parametrize("hub", [False, True])
+def test_a_worker_asks_the_hub_only_where_the_server_is_set_so(hub: bool) -> None:
+    script = (
+        "from pathlib import Path; from fedflow.server.settings import ServerSettings; "
+        "from fedflow.server.worker.main import ROUNDS, keep_off_the_hub; "
+        f"keep_off_the_hub(ServerSettings(folder=Path(), hub_imports={hub})); "
+        "ROUNDS.task('prepare'); import huggingface_hub; "
+        "print(huggingface_hub.constants.is_offline_mode())"
+    )
+    free = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    told = subprocess.run([sys.executable, "-c", script], env=free, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == str(not hub)
 
 
 def test_a_stopped_run_stays_stopped(setting: Setting) -> None:
