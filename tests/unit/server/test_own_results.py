@@ -8,7 +8,7 @@ from tests.unit.server.test_catalogue import person
 
 from fedflow.federation.rounds import Status
 from fedflow.server.database.tables import Artifact, Run, Version
-from fedflow.server.errors import Conflict, Forbidden, NotFound
+from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
 from fedflow.server.services import catalogue, files, imports, registry
 from fedflow.server.services.catalogue import Description
 from fedflow.server.services.identity import SERVER, Caller
@@ -73,6 +73,16 @@ def test_a_participants_import_never_takes_a_runs_result(
     catalogue.delete_version(store, pam, registry.versions(store, pam, hers.id, 0, 10)[0].id)
     assert play(setting, 2).id == made.id, "a run's versions stay together, though its name is free by now"
     assert numbers(store, made) == [(1, 1), (2, 2)]
+
+
+def test_a_runs_result_is_hidden_from_its_federation_by_nobody(
+    store: Store, federation_id: str, callers: dict[str, Caller]
+) -> None:
+    made = play(start(store, federation_id, callers, plan_of()), 1)
+    coordinator = person(store, "coordinator", federation_id, "coordinator")
+    for caller in (coordinator, SERVER):
+        with pytest.raises(Unprocessable, match="visibility: nobody owns this, so nobody would see it"):
+            catalogue.describe(store, caller, made.id, Description("private"))
 
 
 def test_the_names_of_runs_under_way_are_theirs(

@@ -85,6 +85,7 @@ def test_what_runs_made_becomes_the_federations(
     )  # fmt: skip
     artifacts = {row["id"]: row for row in read("artifact")}
     assert {key: artifacts[key]["owner_id"] for key in "abc"} == {"a": "pam", "b": "pam", "c": None}
+    assert {key: artifacts[key]["visibility"] for key in "abc"} == {"a": "private", "b": "private", "c": "federation"}
     [made] = [row for key, row in artifacts.items() if key not in "abc"]
     told = (made["name"], made["owner_id"], made["visibility"], made["federation_id"], made["trigger_words"])
     assert told == ("Second (run 2)", None, "federation", "f", [])

@@ -34,6 +34,7 @@ FIELDS = frozenset(
         "kind",
         "base",
         "model",
+        "visibility",
     }
     | TryoutRequest.model_fields.keys()
 )

@@ -8,6 +8,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "this is for the owner of '{name}' and for a {least} of its federation; ask them": lazy_gettext(
         "This is for the owner of “%(name)s” and for who has the role %(least)s in its federation. Ask them."
     ),
+    "nobody owns this, so nobody would see it; show it to the federation": lazy_gettext(
+        "Nobody owns this, so nobody would see it. Show it to the federation."
+    ),
     "this is for who acts for '{name}', and for a coordinator; ask them": lazy_gettext(
         "This is for who acts for “%(name)s”, and for a coordinator. Ask them."
     ),

@@ -1,7 +1,7 @@
 """Whose things are: a run's result its federation's, an address its reader's, a token's token the first one's.
 
 - What runs made, and lies in what somebody owns, moves to a model or adapter 'NAME (run)' that nobody owns, with its
-  numbers, files and releases.
+  numbers, files and releases. What nobody owns is hidden from its federation no longer.
 - An invitation has a second code, of its letter. An address that was confirmed by the one that whoever invited knows is
   no longer confirmed; where a provider has told such an address's owner apart since, what came before lets nobody in.
 - A token knows with which one it was made, and ends no later than that.
@@ -73,6 +73,8 @@ def _give_back(connection: sa.Connection) -> None:
         released = sa.update(RELEASE).where(RELEASE.c.version_id.in_(moved))
         connection.execute(released.values(artifact_id=made["id"]))
         connection.execute(sa.update(VERSION).where(*of_runs).values(artifact_id=made["id"]))
+    hidden = ARTIFACT.c.owner_id.is_(None), ARTIFACT.c.visibility == "private"
+    connection.execute(sa.update(ARTIFACT).where(*hidden).values(visibility="federation"))
 
 
 def _free_name(connection: sa.Connection, row: sa.RowMapping) -> str:
