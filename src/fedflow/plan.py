@@ -25,6 +25,9 @@ REGISTRY = "registry:"
 STARTER = "starter"
 """The base model that comes with FedFlow."""
 
+HUB = "hub:"
+"""Before a name on the model hub, where a folder of that name must not be taken for it."""
+
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 """A base model on the Hugging Face hub, or adapter; a folder may be called so too."""
 
@@ -194,7 +197,8 @@ class Plan(Settings):
     model: str = Field(
         STARTER,
         description="Base model: 'starter', a diffusers folder, a .safetensors file or a hub name; on a server also "
-        "'registry:NAME', the newest version of a model that its federation has.",
+        "'registry:NAME', the newest version of a model that its federation has, and paths only in its folder of "
+        "imports for who is no administrator of it.",
     )
     method: Method = Field(
         "fedex-lora", description="How updates are joined: fedavg (whole UNet), fedit or fedex-lora (adapters)."

@@ -11,13 +11,16 @@ ImportsOption = Annotated[
     Path | None,
     typer.Option(
         envvar="FEDFLOW_IMPORTS",
-        help="Folder that the server's administrators may import models and adapters from; none where not given.",
+        help="Folder that the server's administrators may import from, and its coordinators start runs from; none "
+        "where not given.",
     ),
 ]
 HubOption = Annotated[
     bool | None,
     typer.Option(
-        "--hub-imports", envvar="FEDFLOW_HUB_IMPORTS", help="Let coordinators import by a name on the model hub."
+        "--hub-imports",
+        envvar="FEDFLOW_HUB_IMPORTS",
+        help="Let coordinators import, and start runs, by a name on the model hub.",
     ),
 ]
 NameArgument = Annotated[str, typer.Argument(help="What it shall be called in the registry.")]

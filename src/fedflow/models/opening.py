@@ -19,7 +19,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from fedflow.errors import ModelError
 from fedflow.models.base_model import BaseModel, content_hash_of
-from fedflow.plan import HUB_NAME, STARTER
+from fedflow.plan import HUB, HUB_NAME, STARTER
 
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle")
@@ -37,7 +37,8 @@ def open_model(name_or_path: str) -> BaseModel:
     """Open a base model in float32 on the CPU, frozen.
 
     `name_or_path` is 'starter' (the model that ships with FedFlow), a folder in the diffusers layout, one
-    `.safetensors` checkpoint file, or a name on the Hugging Face hub, looked up in the local cache first.
+    `.safetensors` checkpoint file, or a name on the Hugging Face hub, looked up in the local cache first; 'hub:NAME' is
+    that alone, whatever folders there are.
     Raises ModelError, one line, for what is none of these, is damaged or cannot be reached.
     """
     with quiet():
@@ -46,6 +47,9 @@ def open_model(name_or_path: str) -> BaseModel:
             if folder is None or not folder.is_dir():
                 raise ModelError(f"the starter model is not in this installation ({folder}); install fedflow again")
             return _open_folder(folder, STARTER)
+        if name_or_path.startswith(HUB):
+            name = name_or_path.removeprefix(HUB)
+            return _open_folder(hub_folder(name), name)
         path = Path(name_or_path).expanduser()
         if path.suffix.lower() in PICKLES:
             raise ModelError(

@@ -40,9 +40,13 @@ class ServerSettings(Settings):
         None, description="Folder with folders of held-out pictures that rounds are scored against."
     )
     imports: Path | None = Field(
-        None, description="Folder that its administrators may import models and adapters from; none where not given."
+        None,
+        description="Folder that its administrators may import from, and its coordinators start runs from; none where "
+        "not given.",
     )
-    hub_imports: bool = Field(False, description="Whether coordinators may import by a name on the model hub.")
+    hub_imports: bool = Field(
+        False, description="Whether coordinators may import, and start runs, by a name on the model hub."
+    )
     max_import_bytes: int = Field(10_000_000_000, ge=1, description="Largest model or adapter that is taken in.")
     host: str = Field("127.0.0.1", description="Address to listen on; '0.0.0.0' for all of this machine's.")
     port: int = Field(8440, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")

@@ -134,6 +134,17 @@ def test_what_is_no_model_is_named(tmp_path: Path) -> None:
         open_model(str(tmp_path))
 
 
+def test_a_name_said_to_be_of_the_hub_is_no_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match=r"owner/name: has no model_index\.json"):
+        open_model("owner/name")
+    with pytest.raises(ModelError, match="owner/name: not in the hub cache"):
+        open_model("hub:owner/name")
+
+
 def test_a_hub_that_cannot_be_reached_is_one_line_and_fast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")

@@ -192,11 +192,39 @@ def test_an_invitation_is_mailed_in_the_inviters_language(site: Site, send: Sent
     assert (to, letter["Subject"]) == ("eve@example.org", "Запрошення до FedFlow")
     assert "boss запрошує вас до FedFlow" in letter.get_content()
     [path] = re.findall(r"http://localhost(/invitation/\S+)", letter.get_content())
-    assert path in made.text
-    assert site.reader().get(path).status_code == 200
+    [shown] = set(re.findall(r"http://localhost(/invitation/[\w-]+)", made.text))
+    assert path not in made.text
+    assert [site.reader().get(each).status_code for each in (path, shown)] == [200, 200]
     admin.post(f"/people/{site.federation_id}/invite", {"role": "viewer"})
     admin.post("/people/invite", {"email": "dan@example.org"})
     assert [to for to, _ in send()] == ["dan@example.org"]
+
+
+@pytest.mark.parametrize("by_letter", [True, False])
+def test_an_invitation_confirms_the_address_by_the_letter_alone(site: Site, send: Sent, by_letter: bool) -> None:
+    answer = _admin(site).post(f"/people/{site.federation_id}/invite", {"role": "viewer", "email": "eve@example.org"})
+    [(_, letter)] = send()
+    text = letter.get_content() if by_letter else answer.text
+    path = re.findall(r"http://localhost(/invitation/[\w-]+)", text)[0]
+    made = site.reader().post(path, {"name": "Eve", "email": "eve@example.org", "password": PASSWORD})
+    assert made.headers["Location"] == "/"
+    with site.store.read() as session:
+        [eve] = session.query(Person).filter_by(email="eve@example.org").all()
+    assert (eve.confirmed_at is not None) is by_letter
+    assert [letter["Subject"] for _, letter in send()] == ([] if by_letter else ["Confirm your address"])
+    for text in (letter.get_content(), answer.text):  # one is as used as the other
+        assert site.reader().get(re.findall(r"http://localhost(/invitation/[\w-]+)", text)[0]).status_code == 410
+
+
+def test_who_has_an_account_confirms_its_address_by_the_letter_of_an_invitation(site: Site, send: Sent) -> None:
+    admin, eve = _admin(site), site.account("eve")
+    for by_letter in (False, True):
+        answer = admin.post(f"/people/{site.federation_id}/invite", {"role": "viewer", "email": "eve@example.org"})
+        [(_, letter)] = send()
+        text = letter.get_content() if by_letter else answer.text
+        assert site.reader("eve").post(re.findall(r"http://localhost(/invitation/[\w-]+)", text)[0]).status_code == 303
+        with site.store.read() as session:
+            assert (session.get_one(Person, eve).confirmed_at is not None) is by_letter
 
 
 def test_a_letter_that_cannot_be_sent_is_tried_again_and_then_given_up(

@@ -12,9 +12,10 @@ from tests.unit.server.reader import OTHER, Reader, told
 
 from fedflow.server.api import limits
 from fedflow.server.api.app import create_app
-from fedflow.server.api.limits import Allowance, Limits, TooOften, network
+from fedflow.server.api.limits import Allowance, Limits, TooOften
 from fedflow.server.api.rights import RIGHTS
 from fedflow.server.services import audit
+from fedflow.server.services.networks import network
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 

@@ -253,13 +253,25 @@ def test_a_password_is_set_by_a_link_once(site: Site) -> None:
 def test_an_address_is_confirmed_by_a_button_and_not_by_opening_the_link(site: Site) -> None:
     person = site.account("ada", "viewer")
     code = links.make(site.store, SERVER, person, "address", "ada@example.org")
-    reader = site.reader()
+    reader, eve = site.reader("ada"), site.reader()
+    assert eve.get(f"/address/{code}").headers["Location"] == f"/sign-in?next=/address/{code}"
+    assert eve.post(f"/address/{code}").status_code == 401, "it is for who has the account"
     reader.get(f"/address/{code}")
     assert "address confirmed" not in actions(site.store)
     assert reader.post(f"/address/{code}").status_code == 303
     assert actions(site.store)[-1] == "address confirmed"
     code = links.make(site.store, SERVER, person, "address", "before@example.org")
     assert reader.post(f"/address/{code}").status_code == 404
+
+
+def test_nobody_confirms_an_address_for_who_made_an_account_with_it(site: Site) -> None:
+    person = site.account("ada", "viewer")
+    site.account("victim", "viewer")
+    code = links.make(site.store, SERVER, person, "address", "ada@example.org")
+    refused = site.reader("victim").post(f"/address/{code}")
+    assert (refused.status_code, "of another account. Sign in with that one." in told(refused)) == (403, True)
+    assert "address confirmed" not in actions(site.store)
+    assert site.reader("ada").post(f"/address/{code}").status_code == 303
 
 
 def test_registration_is_closed_unless_the_server_is_open(site: Site, settings: ServerSettings) -> None:

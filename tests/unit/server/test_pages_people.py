@@ -329,5 +329,6 @@ def test_accounts_are_found_by_a_part_of_name_or_address(store: Store, federatio
     assert directory.account(store, person).federations == 1
     assert directory.roles_of(store, person) == [(federation_id, "federation", "viewer")]
     assert directory.names(store, {person}) == {person: "ada_b"}
-    accounts.confirm_address(store, links.make(store, SERVER, person, "address", "ada5@example.org"), "")
+    code = links.make(store, SERVER, person, "address", "ada5@example.org")
+    accounts.confirm_address(store, Caller("person", person), code)
     assert directory.account(store, person).is_confirmed

@@ -81,9 +81,9 @@ def sign_in_there(reader: Reader, path: str = "/sign-in/provider") -> TestRespon
 
 
 def confirmed(site: Site, name: str = "ada") -> str:
-    """Somebody whose account's address is confirmed, as the invitation was sent to it."""
+    """Somebody whose account's address is confirmed, as the invitation's letter was sent to it."""
     email = f"{name}@example.org"
-    code = invitations.make(site.store, SERVER, site.federation_id, "viewer", email=email)
+    code = invitations.make(site.store, SERVER, site.federation_id, "viewer", email=email, in_letter_alone=True)
     return accounts.register(site.store, name, email, PASSWORD, code, "")
 
 
@@ -240,6 +240,18 @@ def test_an_address_that_either_side_has_not_confirmed_links_nobody(
         unconfirmed = sign_in_there(Reader.of(open_app))
         assert (unconfirmed.status_code, "has confirmed an address of yours" in told(unconfirmed)) == (403, True)
     assert "identity linked" not in dict(entries(site.store))
+
+
+def test_whoever_invited_an_address_and_opened_the_link_gets_nothing_of_its_owner(
+    site: Site, provider: Provider
+) -> None:
+    eve = Caller("person", site.account("eve2", "coordinator"), name="eve2")
+    code = invitations.make(site.store, eve, site.federation_id, "viewer", email="ada@example.org", letter_in="en")
+    taken = site.reader().post(f"/invitation/{code}", {"name": "Ada", "email": "ada@example.org", "password": PASSWORD})
+    assert taken.headers["Location"] == "/"
+    refused = sign_in_there(site.reader())
+    assert (refused.status_code, "has not confirmed it" in told(refused)) == (409, True)
+    assert _identities(site.store) == []
 
 
 def test_who_is_unknown_comes_by_invitation_or_where_all_may(site: Site, provider: Provider, open_app: Flask) -> None:

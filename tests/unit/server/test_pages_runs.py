@@ -202,9 +202,10 @@ def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting
     assert "Told when every field is right." in checked
     assert cora.post(address, wrong).status_code == 422
     right = {**fields, "member": ["a", "b"], "name": "autumn", "rounds": "4"}
-    nowhere = cora.post(address, {**right, "model": "nowhere"})
-    assert nowhere.status_code == 422
-    assert "“nowhere” is no folder or file on the server's machine" in faults(nowhere)["model"]
+    for path in ("nowhere", "/etc/passwd"):
+        refused = cora.post(address, {**right, "model": path})
+        assert refused.status_code == 422
+        assert "Other folders and files are for an administrator of the server." in faults(refused)["model"]
     first, again = cora.post(address, right), cora.post(address, right)
     assert first.status_code == 303
     assert first.headers["Location"] == again.headers["Location"], "a form that is sent twice starts one run"

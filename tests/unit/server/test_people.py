@@ -150,6 +150,43 @@ def test_wrong_tries_wait_longer_and_longer_for_unknown_addresses_too(
         signed_in(store, "ada")
 
 
+def tried(store: Store, source: str, password: str = OTHER) -> bool:
+    """Whether somebody at `source` gets in as ada."""
+    try:
+        sign_in.sign_in(store, "ada@example.org", password, "", "", source)
+    except Unauthorised:
+        return False
+    return True
+
+
+def test_a_stranger_keeps_nobody_out_and_many_together_guess_no_more_than_a_hundred_times(
+    store: Store, federation_id: str, clock: Clock
+) -> None:
+    invited(store, federation_id, "viewer", "ada")
+    for minute in range(40):
+        clock.now += 60
+        assert not tried(store, f"2001:db8::{minute}"), "one household has many addresses"
+    assert not tried(store, "2001:db8::1", PASSWORD)
+    assert tried(store, "192.0.2.1", PASSWORD), "who has the account is somewhere else"
+    for number in range(sign_in.MOST_FAILURES):
+        assert not tried(store, f"192.0.2.{number}")
+    assert not tried(store, "198.51.100.1", PASSWORD)
+    clock.now += sign_in.FIRST_LOCK_S
+    assert tried(store, "198.51.100.1", PASSWORD)
+
+
+def test_a_password_that_was_set_by_a_link_lets_in_at_once_wherever_it_is_used(
+    store: Store, federation_id: str
+) -> None:
+    person = invited(store, federation_id, "viewer", "ada")
+    for source in ("192.0.2.1", "192.0.2.2"):
+        for _ in range(sign_in.FREE_FAILURES):
+            assert not tried(store, source)
+        assert not tried(store, source, PASSWORD)
+    accounts.reset_password(store, links.make(store, SERVER, person, "password"), OTHER, "192.0.2.3")
+    assert all(tried(store, source, OTHER) for source in ("192.0.2.1", "192.0.2.2"))
+
+
 def test_a_browser_is_signed_in_until_it_ends(store: Store, federation_id: str, clock: Clock) -> None:
     invited(store, federation_id, "viewer", "ada")
     cookie = sign_in.sign_in(store, "ada@example.org", PASSWORD, "", "x" * 500, "192.0.2.7")
@@ -261,6 +298,44 @@ def test_a_token_may_do_no_more_than_its_maker_and_ends(store: Store, federation
     tokens.revoke(store, ada, tokens.listed(store, ada)[0].id)
     with pytest.raises(Unauthorised, match="was revoked"):
         identity.authenticate(store, text)
+
+
+def test_a_token_that_a_token_made_ends_no_later_and_is_revoked_with_it(
+    store: Store, federation_id: str, clock: Clock
+) -> None:
+    invited(store, federation_id, "viewer", "ada")
+    ada = signed_in(store, "ada")
+
+    def made(caller: Caller, name: str, life_s: float) -> tuple[str, Caller]:
+        text = tokens.make(store, caller, name, ("read", "account"), life_s)
+        return text, identity.authenticate(store, text)
+
+    _, first = made(ada, "first", 17.0)
+    for life_s in (17.5, 366 * 86_400.0):
+        with pytest.raises(Forbidden, match="ends in 17 seconds, and makes none that outlives it"):
+            made(first, "for ever", life_s)
+    child, second = made(first, "second", 17.0)
+    grandchild, third = made(second, "third", 16.0)
+    other, _ = made(ada, "other", 100.0)
+    tokens.revoke(store, ada, first.via.removeprefix("token "))
+    for text in (child, grandchild):
+        with pytest.raises(Unauthorised, match="was revoked"):
+            identity.authenticate(store, text)
+    assert identity.authenticate(store, other).id == ada.id
+    with pytest.raises(Unauthorised, match="was revoked"):  # a request that was let in a moment before
+        made(third, "late", 1.0)
+    assert [entry.action for entry in audit.listed(store, before=2**62, limit=3)] == ["token revoked"] * 3
+    assert [each.name for each in tokens.listed(store, ada)] == ["other"]
+
+
+def test_the_coordinators_own_token_has_no_end_and_makes_others(store: Store, federation_id: str) -> None:
+    text = identity.first_coordinator(store)
+    assert text is not None
+    coordinator = identity.authenticate(store, text)
+    made = tokens.make(store, coordinator, "script", ("read",), tokens.LONGEST_LIFE_S)
+    tokens.renew_first(store)
+    with pytest.raises(Unauthorised, match="was revoked"):
+        identity.authenticate(store, made)
 
 
 def test_a_shut_account_is_out_at_once(store: Store, federation_id: str) -> None:

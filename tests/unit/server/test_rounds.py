@@ -7,6 +7,7 @@ import hashlib
 import math
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,10 +35,12 @@ from fedflow.server.services import (
     updates,
 )
 from fedflow.server.services.identity import Caller, authenticate
+from fedflow.server.services.imports import Allowed
 from fedflow.server.services.uploads import TooMany
 from fedflow.server.services.work import work_for
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
+from fedflow.server.worker.base_folders import place_of
 from fedflow.server.worker.tasks import TASKS
 
 
@@ -213,13 +216,87 @@ def test_a_run_of_a_base_model_that_can_be_nowhere_is_not_begun(
     setting: Setting, federation_id: str, tmp_path: Path
 ) -> None:
     def begin(model: object) -> str:
-        return runs.create(setting.store, federation_id, plan_of(model=str(model)))
+        allowed = Allowed(None, hub=True)
+        return runs.create(setting.store, federation_id, plan_of(model=str(model)), allowed=allowed)
 
     for nowhere in ("nonexistent", tmp_path / "nothing", "models/none.safetensors", "~nobody-here/model", "a/b/c"):
         with pytest.raises(Unprocessable, match="is no folder or file on the server's machine, and no hub name"):
             begin(nowhere)
     for model in ("starter", tmp_path, "owner/name"):
         begin(model)
+
+
+CORA = Caller("person", "cora", name="cora")
+BOSS = Caller("person", "boss", name="boss", is_admin=True)
+
+
+@pytest.fixture
+def imports_folder(tmp_path: Path) -> Path:
+    """A server's folder of imports with a model in it, and links out of it; a file lies beside."""
+    folder = tmp_path / "imports"
+    (folder / "model").mkdir(parents=True)
+    (tmp_path / "secret.safetensors").write_bytes(b"weights")
+    (folder / "out").symlink_to(tmp_path)
+    (folder / "within").symlink_to(folder / "model")
+    return folder
+
+
+def test_a_coordinator_has_no_model_opened_but_one_in_the_folder_of_imports(
+    setting: Setting, federation_id: str, imports_folder: Path, tmp_path: Path
+) -> None:
+    def begin(model: object, by: Caller, folder: Path | None = imports_folder) -> str:
+        allowed = Allowed(folder, hub=False)
+        run_id = runs.create(setting.store, federation_id, plan_of(model=str(model)), by=by, allowed=allowed)
+        return runs.plan(setting.store, run_id).model
+
+    secret = tmp_path / "secret.safetensors"
+    elsewhere = (secret, "/etc/shadow", "/etc", "/etc/nonesuch", "~", "../x", "x\0", "a/b/c", "")
+    inside = ("out/secret.safetensors", "out", "../secret.safetensors", "model/../../imports/model", "nothing", ".")
+    said = set()
+    for model in (*elsewhere, *(imports_folder.as_posix() + f"/{each}" for each in inside)):
+        with pytest.raises(Unprocessable) as refused:
+            begin(model, CORA)
+        said.add(str(refused.value))
+    with pytest.raises(Unprocessable) as refused:
+        begin(imports_folder / "model", CORA, folder=None)
+    assert len(said | {str(refused.value)}) == 1, "no answer tells what is there"
+    for given in ("model", "within"):
+        assert begin(imports_folder / given, CORA) == str(imports_folder / "model"), "links are followed for good"
+    assert begin("starter", CORA) == "starter"
+    assert begin(secret, BOSS) == str(secret)
+
+
+def test_the_hub_is_asked_only_where_the_server_is_set_so_and_for_no_folder_of_a_like_name(
+    setting: Setting, federation_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+
+    def begin(by: Caller, hub: bool, model: str = "owner/name") -> str:
+        allowed = Allowed(None, hub=hub)
+        return runs.create(setting.store, federation_id, plan_of(model=model), by=by, allowed=allowed)
+
+    for by, model in ((CORA, "owner/name"), (CORA, "other/name"), (BOSS, "other/name")):
+        with pytest.raises(Unprocessable, match="this server takes none from the model hub"):
+            begin(by, hub=False, model=model)
+    assert place_of(setting.store, begin(CORA, hub=True)) == "hub:owner/name"
+    assert place_of(setting.store, begin(BOSS, hub=False)) == str(tmp_path / "owner" / "name")
+    with pytest.raises(Unprocessable):
+        begin(CORA, hub=True, model="../owner")
+
+
+@pytest.mark.parametrize("hub", [False, True])
+def test_a_worker_asks_the_hub_only_where_the_server_is_set_so(hub: bool) -> None:
+    script = (
+        "from pathlib import Path; from fedflow.server.settings import ServerSettings; "
+        "from fedflow.server.worker.main import ROUNDS, keep_off_the_hub; "
+        f"keep_off_the_hub(ServerSettings(folder=Path(), hub_imports={hub})); "
+        "ROUNDS.task('prepare'); import huggingface_hub; "
+        "print(huggingface_hub.constants.is_offline_mode())"
+    )
+    free = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    told = subprocess.run([sys.executable, "-c", script], env=free, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == str(not hub)
 
 
 def test_a_stopped_run_stays_stopped(setting: Setting) -> None:

@@ -8,6 +8,7 @@ from flask import Flask, Response, current_app, g
 from pydantic import BaseModel
 
 from fedflow.server.services.identity import Caller
+from fedflow.server.services.imports import Allowed
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 
@@ -22,6 +23,11 @@ def set_up(app: Flask, store: Store, settings: ServerSettings) -> None:
 def store() -> Store:
     """The app's store."""
     return cast(Store, current_app.extensions[STORE])
+
+
+def allowed() -> Allowed:
+    """From where models may come, by the app's settings."""
+    return Allowed(settings().imports, settings().hub_imports)
 
 
 def settings() -> ServerSettings:

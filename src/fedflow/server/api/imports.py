@@ -20,7 +20,7 @@ from fedflow.server.database.tables import Import
 from fedflow.server.errors import Unprocessable
 from fedflow.server.services import downloads, imports
 from fedflow.server.services.downloads import State
-from fedflow.server.services.imports import Allowed, Phase, Source, Wanted
+from fedflow.server.services.imports import Phase, Source, Wanted
 
 blueprint = APIBlueprint(
     "imports",
@@ -124,15 +124,14 @@ CONTENT = {"description": "The file.", "content": {"application/octet-stream": {
 @idempotent
 def ask(path: FederationPath, body: ImportRequest) -> Response:
     """Have a model or adapter brought in: from an upload, by a name on the hub, or from the server's own folder."""
-    store, caller, settings = current.store(), current.caller(), current.settings()
+    store, caller = current.store(), current.caller()
     wanted = Wanted(body.kind, body.name, body.source, body.place, body.base)
     if body.source == "upload":
         if body.upload_id is None or body.sha256 is None:
             raise Unprocessable("upload_id: say which upload, and its sha256")
         made = imports.hand_in(store, caller, path.federation_id, wanted, body.upload_id, body.sha256, identifier())
     else:
-        allowed = Allowed(settings.imports, settings.hub_imports)
-        made = imports.ask(store, caller, path.federation_id, wanted, allowed, identifier())
+        made = imports.ask(store, caller, path.federation_id, wanted, current.allowed(), identifier())
     return answer(_line(imports.one(store, caller, made)), 201)
 
 

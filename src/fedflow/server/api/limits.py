@@ -10,7 +10,6 @@ With several web processes each counts for itself.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import threading
 import time
@@ -21,12 +20,10 @@ from dataclasses import dataclass
 from flask import Flask, current_app, request
 
 from fedflow.server.errors import ApiError
+from fedflow.server.services.networks import network
 
 MOST_KNOWN = 20_000
 """Callers that are kept in mind; whoever was not heard of for the longest is forgotten first."""
-
-IPV6_PREFIX = 64
-"""One household has so many of IPv6's addresses as have these bits in common."""
 
 EXTENSION = "fedflow.limits"
 
@@ -73,7 +70,6 @@ OF_AN_ADDRESS = {
     "pages.entry.invitation": COMING_IN,
     "pages.entry.takes_up": COMING_IN,
     "pages.entry.sets_password": COMING_IN,
-    "pages.entry.confirms_address": COMING_IN,
     "pages.provider.leaves": COMING_IN,
     "pages.provider.returns": COMING_IN,
 }
@@ -120,15 +116,3 @@ def check_address() -> None:
     allowance = OF_AN_ADDRESS.get(request.endpoint or "")
     if allowance is not None:
         limits().take(allowance, network(request.remote_addr or ""))
-
-
-def network(address: str) -> str:
-    """Whose an address is: itself, or the network that one household has of IPv6's."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if found.version == 4:
-        return address
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return str(mapped or ipaddress.ip_network((found, IPV6_PREFIX), strict=False))

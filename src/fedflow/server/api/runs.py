@@ -51,9 +51,9 @@ def create(body: RunRequest) -> Response:
         plan = Plan.model_validate(body.plan)
     except ValidationError as error:
         raise Unprocessable(f"plan: {describe(error)}") from None
-    return answer(
-        RunStarted(id=runs.create(current.store(), body.federation_id, plan, identifier(), current.caller())), 201
-    )
+    allowed = current.allowed()
+    made = runs.create(current.store(), body.federation_id, plan, identifier(), current.caller(), allowed)
+    return answer(RunStarted(id=made), 201)
 
 
 @blueprint.get("/runs", responses={200: Runs})

@@ -39,7 +39,10 @@ class Person(Table):
 
 
 class Attempts(Table):
-    """Wrong tries to sign in with an address, whether it has an account or not; `address` is its SHA-256."""
+    """Wrong tries to sign in with an address, whether it has an account or not.
+
+    `address` is its SHA-256; of those by one caller, with the SHA-256 of where they come from behind a dot.
+    """
 
     __tablename__ = "attempts"
     address: Mapped[str] = mapped_column(primary_key=True)
@@ -49,7 +52,10 @@ class Attempts(Table):
 
 
 class PersonToken(Table):
-    """A person's API token, by the SHA-256 of its text. `scopes` and `federation_id` limit what it may do."""
+    """A person's API token, by the SHA-256 of its text. `scopes` and `federation_id` limit what it may do.
+
+    `made_with` is the token with which it was made, if any: it does no more than that one, and ends with it.
+    """
 
     __tablename__ = "person_token"
     hash: Mapped[str] = mapped_column(primary_key=True)
@@ -61,6 +67,7 @@ class PersonToken(Table):
     created_at: Mapped[float]
     expires_at: Mapped[float | None]
     revoked_at: Mapped[float | None]
+    made_with: Mapped[str | None] = mapped_column(ForeignKey("person_token.id"), index=True)
 
 
 class SignIn(Table):
@@ -95,7 +102,9 @@ class Invitation(Table):
     """A link with which one person comes to a role, by the SHA-256 of its code.
 
     `federation_id` and `role` are missing where it only lets somebody make an account. With `email` it is for that
-    address alone. `member_name` is the member that a participant acts for, made where it is not there.
+    address alone, and `letter_hash` is of the code in the letter that was sent there: whoever invited knows the other
+    code, and this one nobody but who reads the letter. `member_name` is the member that a participant acts for, made
+    where it is not there.
     """
 
     __tablename__ = "invitation"
@@ -111,6 +120,7 @@ class Invitation(Table):
     expires_at: Mapped[float]
     used_at: Mapped[float | None]
     used_by: Mapped[str | None] = mapped_column(ForeignKey("person.id"))
+    letter_hash: Mapped[str | None] = mapped_column(unique=True)
 
 
 class Link(Table):

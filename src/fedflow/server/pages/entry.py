@@ -144,14 +144,14 @@ def sets_password(code: str) -> AnyResponse:
 
 @blueprint.get("/address/<code>")
 def address_page(code: str) -> Response:  # noqa: ARG001 - the form posts to its own address
-    """A button: programs that look at links in letters must not confirm anything."""
+    """A button for who has the account: programs that look at links in letters must not confirm anything."""
     return web.page("pages/address.html")
 
 
 @blueprint.post("/address/<code>")
 def confirms_address(code: str) -> AnyResponse:
-    """Confirm that the address is read by who has the account."""
-    accounts.confirm_address(current.store(), code, request.remote_addr or "")
+    """Confirm that the address is read by who has the account, and is signed in."""
+    accounts.confirm_address(current.store(), current.caller(), code)
     flash(gettext("Your address is confirmed."), State.DONE)
     return redirect("/", 303)
 

@@ -34,6 +34,7 @@ FIELDS = frozenset(
         "kind",
         "base",
         "model",
+        "visibility",
     }
     | TryoutRequest.model_fields.keys()
 )
@@ -147,6 +148,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "a token can make none that may do more than itself": lazy_gettext(
         "A token can make none that may do more than itself."
     ),
+    "this token ends in {seconds} seconds, and makes none that outlives it; ask for less, or make the other one on "
+    "your account's page": lazy_gettext("A token makes none that outlives it."),
+    "the token was revoked in this moment; use another one": lazy_gettext("This token was revoked already."),
     "you have {most} tokens; revoke one that you no longer need": lazy_gettext(
         "You have %(most)s tokens. Revoke one that you no longer need."
     ),
@@ -263,6 +267,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "you signed in too long ago for this; sign out, sign in with your provider, and do it then": lazy_gettext(
         "You signed in too long ago for this. Sign out, sign in with your provider, and do it then."
     ),
+    "this link confirms the address of another account; sign in with that one": lazy_gettext(
+        "This link confirms the address of another account. Sign in with that one."
+    ),
     "this link was used, has expired or is incomplete; ask for another": lazy_gettext(
         "This link was used, has expired or is incomplete. Ask for another."
     ),
@@ -284,6 +291,14 @@ SENTENCES: dict[str, str | LazyString] = {
         "done, or cancel one."
     ),
     "the federation has no model '{name}'": lazy_gettext("The federation has no model “%(name)s”."),
+    "this server takes none from the model hub; give 'starter' or 'registry:NAME'": lazy_gettext(
+        "This server takes no base model from the model hub. Write “starter” or “registry:NAME”."
+    ),
+    "give 'starter', 'registry:NAME', or the whole path of a model in the server's folder of imports; other folders "
+    "and files are for an administrator of the server": lazy_gettext(
+        "Write “starter”, “registry:NAME”, or the whole path of a model in the server's folder of imports. Other "
+        "folders and files are for an administrator of the server."
+    ),
     "'{model}' is no folder or file on the server's machine, and no hub name (OWNER/NAME); give 'starter', "
     "'registry:NAME', or a folder or file that is there": lazy_gettext(
         "“%(model)s” is no folder or file on the server's machine, and no name of the hub (OWNER/NAME). Write "

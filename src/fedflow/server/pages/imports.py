@@ -18,7 +18,7 @@ from fedflow.server.pages.faults import beside
 from fedflow.server.pages.federations import head
 from fedflow.server.services import imports, shelf, uploads
 from fedflow.server.services.identifiers import new_id
-from fedflow.server.services.imports import UNDER_WAY, Allowed, Wanted
+from fedflow.server.services.imports import UNDER_WAY, Wanted
 
 blueprint = Blueprint("imports", __name__)
 
@@ -74,8 +74,7 @@ def asks(federation_id: str) -> AnyResponse:
     try:
         if entered.source in ("hub", "folder"):
             wanted = Wanted(kind, entered.name, "hub" if entered.source == "hub" else "folder", entered.place, base)
-            allowed = Allowed(settings.imports, settings.hub_imports)
-            imports.ask(store, caller, federation_id, wanted, allowed, identifier)
+            imports.ask(store, caller, federation_id, wanted, current.allowed(), identifier)
         else:
             if not entered.upload:
                 return _form(federation_id, entered, {"file": [gettext("Choose a file.")]}, 422)

@@ -66,7 +66,8 @@ def starts(federation_id: str) -> AnyResponse:
     if reading.settings is None:
         return _page(here, told, reading, identifier)
     try:
-        run_id = runs.create(current.store(), here.federation_id, reading.settings, identifier, current.caller())
+        store, caller, allowed = current.store(), current.caller(), current.allowed()
+        run_id = runs.create(store, here.federation_id, reading.settings, identifier, caller, allowed)
     except ApiError as error:
         wrong: Reading[Plan] = Reading(None, reading.values, beside(error))
         return _page(here, told, wrong, identifier)

@@ -8,6 +8,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "this is for the owner of '{name}' and for a {least} of its federation; ask them": lazy_gettext(
         "This is for the owner of “%(name)s” and for who has the role %(least)s in its federation. Ask them."
     ),
+    "nobody owns this, so nobody would see it; show it to the federation": lazy_gettext(
+        "Nobody owns this, so nobody would see it. Show it to the federation."
+    ),
     "this is for who acts for '{name}', and for a coordinator; ask them": lazy_gettext(
         "This is for who acts for “%(name)s”, and for a coordinator. Ask them."
     ),
@@ -47,6 +50,12 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "these weights are here already, as version {number} of '{name}'; take that one": lazy_gettext(
         "These weights are here already, as version %(number)s of “%(name)s”. Take that one."
+    ),
+    "run '{name}' is under way, and what it makes is called so; give another name": lazy_gettext(
+        "Run “%(name)s” is under way, and what it makes is called so. Write another name."
+    ),
+    "'{name}' became another's while this came in; import it under another name": lazy_gettext(
+        "“%(name)s” became another's while this came in. Import it under another name."
     ),
     "{most} imports are under way in this federation; wait until one is done": lazy_gettext(
         "%(most)s imports are under way in this federation. Wait until one is done."

@@ -68,7 +68,7 @@ def make(
     caller = Caller("person", person.id, name=name, via="registration", address=address)
     audit.record(session, store, caller, "account made", "person", person.id)
     if invitation is not None:
-        invitations.take_up(session, store, caller, invitation, person)
+        invitations.take_up(session, store, caller, invitation, person, code or "")
     return person
 
 
@@ -101,6 +101,8 @@ def change_password(store: Store, caller: Caller, old: str, new: str) -> None:
 def reset_password(store: Store, code: str, new: str, address: str) -> None:
     """Set a password by a link that an administrator, or the server by e-mail, gave; all browsers are signed out.
 
+    Wrong tries of before count no more, so that it can be used at once.
+
     A link that came by e-mail confirms the address. Where nobody had confirmed it before, somebody else may have made
     the account: what else lets them in (identities, tokens, a second factor) ends too.
 
@@ -111,6 +113,8 @@ def reset_password(store: Store, code: str, new: str, address: str) -> None:
         person = session.get_one(Person, link.person_id, with_for_update=True)
         _set_password(session, person, new)
         sign_in.end_all(session, person.id)
+        if person.email is not None:
+            sign_in.unlock(session, person.email)
         if link.about and link.about == person.email and person.confirmed_at is None:
             person.confirmed_at = store.clock()
             person.totp, person.totp_at, person.recovery = None, None, []
@@ -143,18 +147,23 @@ def change_email(store: Store, caller: Caller, password: str, email: str, letter
         raise Conflict("email: another account has this address") from None
 
 
-def confirm_address(store: Store, code: str, address: str) -> None:
-    """Note that who has the account reads what is sent to its address, by a link that was sent there.
+def confirm_address(store: Store, caller: Caller, code: str) -> None:
+    """Note that the caller reads what is sent to their account's address, by a link that was sent there.
 
-    Raises NotFound for a link that is unknown, used or over, or was made for an address that the account had before.
+    They have to be signed in: who got the link for an account that somebody else made with their address would
+    confirm it for that one.
+
+    Raises NotFound for a link that is unknown, used or over, or was made for an address that the account had before,
+    Forbidden for another account's.
     """
     with store.begin() as session:
         link = links.use(session, store, code, "address")
+        if link.person_id != caller.id:
+            raise Forbidden("this link confirms the address of another account; sign in with that one")
         person = session.get_one(Person, link.person_id, with_for_update=True)
         if person.email != link.about:
             raise NotFound("this link was used, has expired or is incomplete; ask for another")
         person.confirmed_at = store.clock()
-        caller = Caller("person", person.id, name=person.name, via="link", address=address)
         audit.record(session, store, caller, "address confirmed", "person", person.id)
 
 

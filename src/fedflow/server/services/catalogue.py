@@ -13,7 +13,7 @@ from fedflow.federation.rounds import Status
 from fedflow.plan import REGISTRY
 from fedflow.server.database.people import RoleName
 from fedflow.server.database.tables import Artifact, Import, Release, Run, Version
-from fedflow.server.errors import Conflict, Forbidden, NotFound
+from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
 from fedflow.server.services import audit, roles
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
@@ -108,10 +108,15 @@ def one(store: Store, caller: Caller, artifact_id: str) -> Artifact:
 
 
 def describe(store: Store, caller: Caller, artifact_id: str, said: Description) -> None:
-    """Write what is said of a model or adapter. Raises NotFound, Forbidden."""
+    """Write what is said of a model or adapter.
+
+    Raises NotFound, Forbidden, and Unprocessable where nobody would see it any more: what runs made has no owner.
+    """
     with store.begin() as session:
         artifact = seen(session, caller, artifact_id)
         check(session, caller, artifact, "coordinator")
+        if said.visibility == "private" and artifact.owner_id is None:
+            raise Unprocessable("visibility: nobody owns this, so nobody would see it; show it to the federation")
         before = artifact.visibility
         artifact.visibility, artifact.licence, artifact.card = said.visibility, said.licence, said.card
         artifact.trigger_words = list(said.trigger_words)

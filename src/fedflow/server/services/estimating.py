@@ -82,6 +82,7 @@ def _shapes(session: Session, store: Store, federation_id: str, model: str) -> B
         select(Version.content)
         .join(Artifact, Artifact.id == Version.artifact_id)
         .where(Artifact.federation_id == federation_id, Artifact.kind == MODEL, Artifact.name == name)
+        .where(Artifact.owner_id.is_(None))  # what somebody brought in is named as the registry's
         .where(Version.content_hash.is_not(None))
         .order_by(Version.number.desc())
         .limit(1)

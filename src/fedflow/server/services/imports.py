@@ -15,7 +15,9 @@ from typing import Literal
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from fedflow.server.database.tables import Artifact, Federation, Import, Version
+from fedflow.federation.rounds import Status
+from fedflow.server.database.people import Person
+from fedflow.server.database.tables import Artifact, Federation, Import, Run, Version
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
 from fedflow.server.services import audit, catalogue, events, files, jobs, registry, roles, uploads
 from fedflow.server.services.identifiers import new_id
@@ -198,7 +200,8 @@ def keep(
 ) -> None:
     """Make a version of what came in, whose blobs are in the store. Twice changes nothing.
 
-    Raises Conflict where the federation has a model of these weights already.
+    Raises Conflict where the federation has a model of these weights already, or where the name became another's
+    while it was brought in.
     """
     with store.begin() as session:
         row = session.get(Import, import_id, with_for_update=True)
@@ -208,6 +211,8 @@ def keep(
         if content_hash is not None:
             _refuse_twice(session, row.federation_id, content_hash)
         is_new = session.scalar(select(Version.id).where(Version.artifact_id == artifact.id).limit(1)) is None
+        if not is_new and not _may_go_on(session, row, artifact):
+            raise Conflict(f"'{row.name}' became another's while this came in; import it under another name")
         if is_new:
             artifact.owner_id, artifact.trigger_words = row.asked_by, list(trigger_words)
         version = registry.add(session, store, artifact, content=content, content_hash=content_hash, facts=facts)
@@ -220,6 +225,14 @@ def keep(
         session.flush()
         told = {"name": row.name, "number": version.number, "artifact": artifact.kind}
         events.record(session, store, row.federation_id, None, "imported", **told)
+
+
+def _may_go_on(session: Session, row: Import, artifact: Artifact) -> bool:
+    """Whether who asked for the import may still add a version to what has its name; the machine's operator may."""
+    if row.asked_by is None:
+        return True
+    person = session.get_one(Person, row.asked_by)
+    return catalogue.may(session, Caller("person", person.id, is_admin=person.is_admin), artifact, "coordinator")
 
 
 def _refuse_twice(session: Session, federation_id: str, content_hash: str) -> None:
@@ -279,12 +292,12 @@ def _check_place(session: Session, caller: Caller, federation_id: str, wanted: W
             raise Unprocessable("base: is no base model of this federation; import the model first")
     if wanted.source == "hub" and not roles.is_at_least(roles.role(session, caller, federation_id), "coordinator"):
         raise Forbidden("only a coordinator may import from the model hub; upload the file instead")
-    known = select(Artifact).where(
-        Artifact.federation_id == federation_id, Artifact.kind == wanted.kind, Artifact.name == wanted.name
-    )
-    artifact = session.scalar(known)
+    artifact = registry.named(session, federation_id, wanted.kind, wanted.name)
     if artifact is not None:  # another version of it
         catalogue.check(session, caller, artifact, "coordinator")
+    under_way = Run.federation_id == federation_id, Run.status.not_in((Status.DONE, Status.STOPPED))
+    if session.scalar(select(Run.id).where(*under_way, Run.name == wanted.name).limit(1)) is not None:
+        raise Conflict(f"name: run '{wanted.name}' is under way, and what it makes is called so; give another name")
 
 
 def _check(caller: Caller, wanted: Wanted, allowed: Allowed) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from fedflow.server.database.people import Invitation, Person, RoleName
@@ -42,10 +42,13 @@ def make(
     member: str | None = None,
     is_admin: bool = False,
     letter_in: str | None = None,
+    in_letter_alone: bool = False,
 ) -> str:
     """The code of a new invitation. A participant's names the `member` that they act for.
 
-    letter_in: language of the letter that brings it to `email`; None writes none.
+    letter_in: language of the letter that brings it to `email`; None writes none. The letter has a code of its own, and
+        only who takes the invitation up by that one has shown that the address is theirs.
+    in_letter_alone: the code that is returned goes into a letter to `email`, and nobody else is told it.
 
     Raises Unprocessable where role and member do not fit, Forbidden where it would give more than the caller has,
     NotFound where there is no such federation.
@@ -58,7 +61,7 @@ def make(
         raise Unprocessable("role: goes with a federation")
     if is_admin and not (caller.is_admin or caller.kind == "server"):
         raise Forbidden("only an administrator of the server may invite another one")
-    code = secrets.token_urlsafe(24)
+    code, sent = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
     with store.begin() as session:
         if federation_id is not None and session.get(Federation, federation_id) is None:
             raise NotFound(f"there is no federation {federation_id}")
@@ -69,10 +72,13 @@ def make(
         row.member_name, row.email = member, None if email is None else email.lower()
         row.created_by = caller.id if caller.kind == "person" else None
         row.created_at, row.expires_at = store.clock(), store.clock() + LIFE_S
+        if in_letter_alone:
+            row.letter_hash = row.hash
+        elif letter_in is not None and row.email is not None:
+            row.letter_hash = secret_hash(sent)
+            letters.write(session, store, "invitation", row.email, letter_in, code=sent, by=caller.name)
         session.add(row)
         session.flush()
-        if letter_in is not None and row.email is not None:
-            letters.write(session, store, "invitation", row.email, letter_in, code=code, by=caller.name)
         told = {"role": role, "email": row.email, "member": member, "is_admin": is_admin}
         audit.record(session, store, caller, "invited", "invitation", row.id, federation_id, **told)
     return code
@@ -125,7 +131,7 @@ def accept(store: Store, caller: Caller, code: str) -> str | None:
     with store.begin() as session:
         person = session.get_one(Person, caller.id)
         invitation = open_(session, store, code, person.email or "")
-        take_up(session, store, caller, invitation, person)
+        take_up(session, store, caller, invitation, person, code)
         return invitation.federation_id
 
 
@@ -140,10 +146,13 @@ def open_(session: Session, store: Store, code: str, email: str) -> Invitation:
     return invitation
 
 
-def take_up(session: Session, store: Store, caller: Caller, invitation: Invitation, person: Person) -> None:
-    """Use an open invitation up for `person`, in the caller's transaction."""
+def take_up(session: Session, store: Store, caller: Caller, invitation: Invitation, person: Person, code: str) -> None:
+    """Use an open invitation up for `person`, in the caller's transaction.
+
+    The code of the letter confirms the address; the other one does not, since whoever has invited knows it.
+    """
     invitation.used_at, invitation.used_by = store.clock(), person.id
-    if invitation.email is not None:
+    if invitation.letter_hash == secret_hash(code) and invitation.email == person.email:
         person.confirmed_at = person.confirmed_at or store.clock()
     if invitation.is_admin:
         person.is_admin = True
@@ -173,7 +182,9 @@ def _member(session: Session, store: Store, federation_id: str, name: str) -> Me
 
 
 def _row(session: Session, store: Store, code: str, *, lock: bool = False) -> Invitation:
-    row = session.get(Invitation, secret_hash(code), with_for_update=lock)
+    digest = secret_hash(code)
+    query = select(Invitation).where(or_(Invitation.hash == digest, Invitation.letter_hash == digest))
+    row = session.scalar(query.with_for_update() if lock else query)
     if row is None:
         raise NotFound("there is no such invitation; check the link, or ask for another")
     if row.used_at is not None:

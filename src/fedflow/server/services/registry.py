@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import PurePath
 from typing import get_args
 
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session
 from fedflow.federation.jobs import Committed
 from fedflow.federation.protocol import Layout
 from fedflow.federation.rounds import Receipt
-from fedflow.plan import Plan
+from fedflow.plan import REGISTRY, Plan
 from fedflow.server.database.tables import Artifact, Run, Version
 from fedflow.server.errors import Conflict, NotFound
 from fedflow.server.services import catalogue, events, files, jobs, shown_counts
@@ -27,13 +28,17 @@ LONGEST_LINEAGE = 10_000
 
 
 def add_base(session: Session, store: Store, run: Run, base: str, base_hash: str) -> Version:
-    """The base model's version, made where the federation has none of this content hash, in this transaction."""
+    """The base model's version, made where the federation has none of this content hash, in this transaction.
+
+    What somebody brought in counts where the plan names it: its owner decides who sees it.
+    """
+    planned = plan_of(run).model
+    events.lock(session, run.federation_id)
     known = _base_of(session, run.federation_id, base_hash)
-    if known is not None:
+    if known is not None and (planned.startswith(REGISTRY) or _artifact(session, known).owner_id is None):
         return known
-    named = plan_of(run).model
-    name = PurePath(named).name if PurePath(named).is_absolute() else named  # folders are nobody else's business
-    artifact = artifact_of(session, store, run.federation_id, MODEL, name)
+    name = PurePath(planned).name if PurePath(planned).is_absolute() else planned  # folders are nobody else's business
+    artifact = federations_own(session, store, run.federation_id, MODEL, name)
     return add(session, store, artifact, content=base, content_hash=base_hash, facts={"from": name})
 
 
@@ -52,9 +57,13 @@ def add_round(
         "members": {receipt.client: receipt.num_examples for receipt in receipts},
         **_shape(plan),
     }
-    artifact = artifact_of(session, store, run.federation_id, ADAPTER if plan.trains_adapter else MODEL, run.name)
+    events.lock(session, run.federation_id)
+    own = None if before is None else _artifact(session, before)
+    if own is None or own.owner_id is not None:
+        kind = ADAPTER if plan.trains_adapter else MODEL
+        own = federations_own(session, store, run.federation_id, kind, run.name)
     parent = before or base
-    version = add(session, store, artifact, content=committed.adapter, facts=facts, run_id=run.id, round=number)
+    version = add(session, store, own, content=committed.adapter, facts=facts, run_id=run.id, round=number)
     version.parent_id = None if parent is None else parent.id
     version.base_id = None if base is None else base.id
     return version
@@ -187,26 +196,56 @@ def _version_of(session: Session, run_id: str, number: int) -> Version:
 
 
 def _base_of(session: Session, federation_id: str, base_hash: str) -> Version | None:
+    """A version of these weights, of what nobody owns before what somebody brought in."""
     query = (
         select(Version)
         .join(Artifact, Artifact.id == Version.artifact_id)
         .where(Artifact.federation_id == federation_id, Version.content_hash == base_hash)
+        .order_by(Artifact.owner_id.is_not(None), Version.id)
     )
     return session.scalar(query.limit(1))
+
+
+def _artifact(session: Session, version: Version) -> Artifact:
+    return session.get_one(Artifact, version.artifact_id)
+
+
+def federations_own(session: Session, store: Store, federation_id: str, kind: str, name: str) -> Artifact:
+    """The federation's own artifact of that name, which nobody owns, for what its runs make and use.
+
+    Where somebody's has the name, it is called 'NAME (run)', else 'NAME (run 2)' and so on: the owner of a model or
+    adapter decides who sees it and what is given out, and a run's result is not theirs to decide about. Made and held
+    as by `artifact_of`.
+    """
+    for called in own_names(name):
+        found = artifact_of(session, store, federation_id, kind, called)
+        if found.owner_id is None:
+            return found
+    raise AssertionError("names do not end")
+
+
+def own_names(name: str) -> Iterator[str]:
+    """What the federation's own model or adapter may be called, in the order in which the names are tried."""
+    yield name
+    yield f"{name} (run)"
+    yield from (f"{name} (run {number})" for number in count(2))
 
 
 def artifact_of(session: Session, store: Store, federation_id: str, kind: str, name: str) -> Artifact:
     """The artifact of that name, made where there is none, and locked until the transaction ends."""
     events.lock(session, federation_id)  # two runs of one name would make it twice
-    query = select(Artifact).where(
-        Artifact.federation_id == federation_id, Artifact.kind == kind, Artifact.name == name
-    )
-    found = session.scalar(query)
+    found = named(session, federation_id, kind, name)
     if found is None:
         found = Artifact(id=new_id(), federation_id=federation_id, kind=kind, name=name, created_at=store.clock())
         session.add(found)
         session.flush()
     return found
+
+
+def named(session: Session, federation_id: str, kind: str, name: str) -> Artifact | None:
+    """The artifact of that name, whoever owns it; None where there is none."""
+    mine = Artifact.federation_id == federation_id, Artifact.kind == kind, Artifact.name == name
+    return session.scalar(select(Artifact).where(*mine))
 
 
 def add(

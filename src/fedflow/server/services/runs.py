@@ -16,6 +16,7 @@ from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
 from fedflow.server.services import audit, base_models, events, files, jobs, policies, registry, scores
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SERVER, Caller
+from fedflow.server.services.imports import Allowed
 from fedflow.server.services.run_rows import (
     current_round,
     eligible,
@@ -29,15 +30,24 @@ from fedflow.server.services.run_rows import (
 from fedflow.server.store import Store
 
 
-def create(store: Store, federation_id: str, planned: Plan, identifier: str | None = None, by: Caller = SERVER) -> str:
+def create(
+    store: Store,
+    federation_id: str,
+    planned: Plan,
+    identifier: str | None = None,
+    by: Caller = SERVER,
+    allowed: Allowed = Allowed(None, hub=False),  # noqa: B008 - it cannot be changed
+) -> str:
     """Freeze `planned` as a new run of the federation and let a worker prepare it; returns the run's identifier.
 
     That is `identifier` where one is given, and a run that has it already was made by the same request.
 
+    allowed: what the server's settings allow as base model.
+
     Raises:
         NotFound: no such federation.
-        Unprocessable: the plan names clients that are no members, several seeds, or a base model that is not there, or
-            the federation's rules forbid it.
+        Unprocessable: the plan names clients that are no members, several seeds, or a base model that is not there or
+            that `by` may not take, or the federation's rules forbid it.
     """
     if len(planned.seeds) != 1:
         raise Unprocessable(f"a run over the network has one seed, not {len(planned.seeds)}; give one in 'seeds'")
@@ -56,7 +66,7 @@ def create(store: Store, federation_id: str, planned: Plan, identifier: str | No
             )
         for field, sentence in policies.broken(policies.of(session, federation_id), planned).items():
             raise Unprocessable(f"{field}: {sentence}")
-        planned = base_models.pinned(session, store, by, federation_id, planned)
+        planned = base_models.pinned(session, store, by, federation_id, planned, allowed)
         run = Run(id=identifier or new_id(), federation_id=federation_id, name=planned.name)
         run.plan = planned.model_dump(mode="json")
         run.status, run.round, run.message, run.created_at = Status.PREPARING, 0, "", store.clock()

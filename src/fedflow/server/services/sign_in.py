@@ -13,6 +13,7 @@ from fedflow.server.errors import ApiError, Forbidden, NotFound, Unauthorised
 from fedflow.server.services import audit, passwords, second_factor
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SCOPES, Caller, secret_hash
+from fedflow.server.services.networks import network
 from fedflow.server.store import Store
 
 LONGEST_S = 30 * 86_400.0
@@ -22,6 +23,12 @@ SEEN_EVERY_S = 60.0
 """How often it is written down that a browser was seen."""
 
 FREE_FAILURES = 5
+"""Wrong tries for one account that one caller has before it waits."""
+
+MOST_FAILURES = 100
+"""Wrong tries for one account, by whomever, before everybody waits: NIST SP 800-63B-4, 3.2.2. A few strangers cannot
+keep somebody out of their account, and many callers together guess no more than this."""
+
 FIRST_LOCK_S, LONGEST_LOCK_S = 30.0, 900.0
 TRIES_KEPT_S = 86_400.0
 LONGEST_AGENT = 200
@@ -47,6 +54,10 @@ PERSON_OF_COOKIE = (
     .join(Person, Person.id == SignIn.person_id)
     .where(SignIn.hash == bindparam("hash"))
 )
+
+
+Tries = list[tuple[Attempts, int]]
+"""Lines of wrong tries, each with how many it has before it waits; a wrong try counts in all of them."""
 
 
 class NeedsCode(ApiError):  # noqa: N818 - what is wanted
@@ -79,7 +90,8 @@ class SignedIn:
 def sign_in(store: Store, email: str, password: str, code: str, agent: str, address: str) -> str:
     """Sign a browser in, and return the text of its cookie.
 
-    Takes as long for an address without account. After FREE_FAILURES wrong tries the account waits, longer after each.
+    Takes as long for an address without account. After FREE_FAILURES wrong tries the caller waits for the account,
+    after MOST_FAILURES everybody does, longer after each.
 
     Raises Unauthorised with one sentence for all that may be wrong, and NeedsCode where only the second factor lacks.
     """
@@ -89,14 +101,14 @@ def sign_in(store: Store, email: str, password: str, code: str, agent: str, addr
     right = passwords.is_right(password, None if found is None else found.password)
     cookie = secrets.token_urlsafe(32)
     with store.begin() as session:
-        tries = _tries(session, address_given)
+        tries = _tries(session, address_given, address)
         person = None if found is None else session.get(Person, found.id, with_for_update=True)
         right = right and person is not None and found is not None and person.password == found.password
         outcome = _outcome(store, tries, person, code) if right else WRONG
         if not outcome and person is not None:
             if passwords.is_outdated(person.password or ""):
                 person.password = passwords.hashed(password)
-            session.delete(tries)
+            _forgive(session, tries)
             _begin(session, store, person, cookie, agent, address)
         if outcome == WRONG:
             _failed(session, store, tries, person, address)
@@ -110,20 +122,21 @@ def enter(store: Store, person_id: str, code: str, agent: str, address: str, iss
     """
     cookie = secrets.token_urlsafe(32)
     with store.begin() as session:
-        tries = _tries(session, f"{issuer} {person_id}")  # what strangers try with the password locks nobody out here
+        # What strangers try with the password locks nobody out here.
+        tries = [(_line(session, secret_hash(f"{issuer} {person_id}")), FREE_FAILURES)]
         person = session.get(Person, person_id, with_for_update=True)
         outcome = _outcome(store, tries, person, code)
         if not outcome and person is not None:
-            session.delete(tries)
+            _forgive(session, tries)
             _begin(session, store, person, cookie, agent, address, provider=issuer)
         if outcome == WRONG:
             _failed(session, store, tries, person, address)
     return _told(cookie, outcome)
 
 
-def _outcome(store: Store, tries: Attempts, person: Person | None, code: str) -> str:
+def _outcome(store: Store, tries: Tries, person: Person | None, code: str) -> str:
     """What keeps a person out whose password or provider is right: '' where nothing does."""
-    if person is None or tries.locked_until > store.clock():
+    if person is None or _waits(store, tries):
         return WRONG
     if person.disabled_at is not None or person.deleted_at is not None:
         return WRONG
@@ -140,9 +153,30 @@ def _told(cookie: str, outcome: str) -> str:
     return cookie
 
 
-def _tries(session: Session, email: str) -> Attempts:
-    """The line of this address, locked until the transaction ends, made where there is none."""
-    digest = secret_hash(email)
+def _tries(session: Session, email: str, source: str) -> Tries:
+    """The lines of this address, and of it and this caller, locked until the transaction ends."""
+    whole = secret_hash(email)
+    own = f"{whole}.{secret_hash(network(source))}"
+    return [(_line(session, whole), MOST_FAILURES), (_line(session, own), FREE_FAILURES)]
+
+
+def unlock(session: Session, email: str) -> None:
+    """Forget all wrong tries for an address, by whomever; in the caller's transaction."""
+    whole = secret_hash(email)
+    session.execute(delete(Attempts).where((Attempts.address == whole) | Attempts.address.startswith(f"{whole}.")))
+
+
+def _forgive(session: Session, tries: Tries) -> None:
+    for line, _ in tries:
+        session.delete(line)
+
+
+def _waits(store: Store, tries: Tries) -> bool:
+    return any(line.locked_until > store.clock() for line, _ in tries)
+
+
+def _line(session: Session, digest: str) -> Attempts:
+    """The line of tries of this name, locked until the transaction ends, made where there is none."""
     found = session.get(Attempts, digest, with_for_update=True)
     if found is None:
         found = Attempts(address=digest, failures=0, locked_until=0.0, tried_at=0.0)
@@ -161,18 +195,18 @@ def _begin(session: Session, store: Store, person: Person, cookie: str, agent: s
     audit.record(session, store, caller, "signed in", "person", person.id, None, agent=row.agent, **told)
 
 
-def _failed(session: Session, store: Store, tries: Attempts, person: Person | None, address: str) -> None:
-    """Count a wrong try; while an address waits, tries are not counted, or anybody could make it wait for ever."""
-    now = store.clock()
-    if tries.locked_until > now:
+def _failed(session: Session, store: Store, tries: Tries, person: Person | None, address: str) -> None:
+    """Count a wrong try; while who tries has to wait, tries are not counted, or they could make others wait."""
+    if _waits(store, tries):
         return
-    tries.failures, tries.tried_at = tries.failures + 1, now
-    beyond = tries.failures - FREE_FAILURES
-    if beyond < 0:
-        return
-    wait_s = min(LONGEST_LOCK_S, FIRST_LOCK_S * 2.0 ** min(beyond, 20))
-    tries.locked_until = now + wait_s
-    if person is not None:
+    now, wait_s = store.clock(), 0.0
+    for line, free in tries:
+        line.failures, line.tried_at = line.failures + 1, now
+        beyond = line.failures - free
+        if beyond >= 0:
+            line_s = min(LONGEST_LOCK_S, FIRST_LOCK_S * 2.0 ** min(beyond, 20))
+            line.locked_until, wait_s = now + line_s, max(wait_s, line_s)
+    if person is not None and wait_s:
         caller = Caller("person", "", name="somebody", via="sign-in page", address=address)
         audit.record(session, store, caller, "account locked", "person", person.id, None, seconds=wait_s)
 
@@ -228,10 +262,10 @@ def confirm(store: Store, caller: Caller, password: str) -> None:
         return
     right = passwords.is_right(password, person.password)
     with store.begin() as session:
-        tries = _tries(session, person.email or caller.id)
-        right = right and tries.locked_until <= store.clock()
+        tries = _tries(session, person.email or caller.id, caller.address)
+        right = right and not _waits(store, tries)
         if right:
-            session.delete(tries)
+            _forgive(session, tries)
             session.execute(update(SignIn).where(SignIn.id == _own(caller)).values(fresh_at=store.clock()))
         else:
             _failed(session, store, tries, person, caller.address)

@@ -9,6 +9,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from fedflow.plan import HUB
 from fedflow.server.services import base_models
 from fedflow.server.store import Store
 
@@ -16,7 +17,9 @@ from fedflow.server.store import Store
 def place_of(store: Store, run_id: str) -> str:
     """What `open_model` opens as the base model of a run."""
     plan, listed = base_models.of_run(store, run_id)
-    return plan.model if listed is None else str(folder_of(store, listed))
+    if listed is not None:
+        return str(folder_of(store, listed))
+    return f"{HUB}{plan.model}" if base_models.is_of_hub(plan.model) else plan.model
 
 
 def folder_of(store: Store, listed: str) -> Path:

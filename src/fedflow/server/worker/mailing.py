@@ -96,8 +96,8 @@ def _text(store: Store, settings: ServerSettings, letter: Written) -> _Text | No
     with store.read() as session:
         person = session.scalar(select(Person).where(Person.email == letter.to))
     if letter.kind == "register" and person is None:
-        link = f"{at}/invitation/{invitations.make(store, POST, None, None, email=letter.to)}"
-        return _Text("register", letter.locale, {"link": link})
+        code = invitations.make(store, POST, None, None, email=letter.to, in_letter_alone=True)
+        return _Text("register", letter.locale, {"link": f"{at}/invitation/{code}"})
     if person is None or not _is_for(store, letter, person):
         return None
     locale = person.locale or letter.locale

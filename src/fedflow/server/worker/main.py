@@ -96,8 +96,18 @@ EVALUATION = Pool(
 )
 
 
+def keep_off_the_hub(settings: ServerSettings) -> None:
+    """Let this process ask the model hub only where the server is set so, for a checkpoint's settings too.
+
+    It has to be called before the hub's library is imported, which is with the first job.
+    """
+    if not settings.hub_imports:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+
+
 def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
     """Do the jobs of `pool` until the process is told to end. Several workers may share one database and folder."""
+    keep_off_the_hub(settings)
     if pool is ROUNDS:
         pool.task(jobs.ROUNDS[0])  # the first round waits for no import
     else:
