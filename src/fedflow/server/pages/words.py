@@ -32,7 +32,7 @@ SCOPES: dict[str, LazyString] = {
 KINDS: dict[str, LazyString] = {"model": lazy_gettext("model"), "adapter": lazy_gettext("adapter")}
 
 VISIBILITIES: dict[str, LazyString] = {
-    "private": lazy_gettext("its owner alone"),
+    "private": lazy_gettext("its owner, or coordinators where it has none"),
     "federation": lazy_gettext("its federation"),
     "public": lazy_gettext("everybody on this server"),
 }

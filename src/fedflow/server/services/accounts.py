@@ -192,7 +192,8 @@ def make_admin(store: Store, caller: Caller, person_id: str, *, is_admin: bool) 
 def delete_account(store: Store, caller: Caller, password: str) -> None:
     """Close the caller's account for good: name, address, password, roles, browsers, tokens, open invitations go.
 
-    What they did stays in the audit log under their identifier, and what their federations made stays with these.
+    What their federations made stays with these, and leads to no name. The audit log keeps their entries with the name
+    and the network address of then: it is a chain, of which nothing is taken out, so that others can rely on it.
 
     Raises Forbidden where the password is wrong, Conflict where a federation or the server would be left without an
     administrator.

@@ -206,7 +206,7 @@ def keep(
             return
         artifact = registry.artifact_of(session, store, row.federation_id, row.kind, row.name)
         if content_hash is not None:
-            _refuse_twice(session, row.federation_id, content_hash)
+            _refuse_twice(session, row, content_hash)
         is_new = session.scalar(select(Version.id).where(Version.artifact_id == artifact.id).limit(1)) is None
         if is_new:
             artifact.owner_id, artifact.trigger_words = row.asked_by, list(trigger_words)
@@ -222,15 +222,19 @@ def keep(
         events.record(session, store, row.federation_id, None, "imported", **told)
 
 
-def _refuse_twice(session: Session, federation_id: str, content_hash: str) -> None:
+def _refuse_twice(session: Session, row: Import, content_hash: str) -> None:
     query = (
-        select(Version.number, Artifact.name)
+        select(Version.number, Artifact)
         .join(Artifact, Artifact.id == Version.artifact_id)
-        .where(Artifact.federation_id == federation_id, Version.content_hash == content_hash)
+        .where(Artifact.federation_id == row.federation_id, Version.content_hash == content_hash)
     )
     known = session.execute(query.limit(1)).one_or_none()
-    if known is not None:
-        raise Conflict(f"these weights are here already, as version {known[0]} of '{known[1]}'; take that one")
+    if known is None:
+        return
+    number, artifact = known
+    if artifact.visibility == "private" and artifact.owner_id != row.asked_by:
+        raise Conflict("these weights are here already, as a model that is private; ask a coordinator")
+    raise Conflict(f"these weights are here already, as version {number} of '{artifact.name}'; take that one")
 
 
 def _seen(session: Session, caller: Caller, import_id: str) -> Import:
@@ -283,8 +287,11 @@ def _check_place(session: Session, caller: Caller, federation_id: str, wanted: W
         Artifact.federation_id == federation_id, Artifact.kind == wanted.kind, Artifact.name == wanted.name
     )
     artifact = session.scalar(known)
-    if artifact is not None:  # another version of it
-        catalogue.check(session, caller, artifact, "coordinator")
+    if artifact is None:
+        return
+    if session.scalar(known.where(catalogue.visible(session, caller))) is None:
+        raise Conflict("name: is taken in this federation; choose another")
+    catalogue.check(session, caller, artifact, "coordinator")  # another version of it
 
 
 def _check(caller: Caller, wanted: Wanted, allowed: Allowed) -> None:
