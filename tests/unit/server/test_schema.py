@@ -124,7 +124,7 @@ def test_a_release_of_before_refers_to_who_gave_it_out(settings: ServerSettings)
         schema.make(connection, "0015")
         connection.execute(text(person), [{"id": "ada"}, {"id": "bob"}])
         connection.execute(text("INSERT INTO federation (id, name, created_at) VALUES ('f', 'f', 1)"))
-        artifact = "INSERT INTO artifact (id, federation_id, kind, name, created_at) VALUES ('a', 'f', 'adapter', 'x', 1)"
+        artifact = "INSERT INTO artifact (id, federation_id, kind, name, created_at) VALUES ('a', 'f', 'model', 'x', 1)"
         connection.execute(text(artifact))
         connection.execute(text(version), [{"id": "one", "number": 1}, {"id": "two", "number": 2}])
         given = [("v1", "one"), ("v1-again", "one"), ("v2", "two"), ("of-old", "two")]
