@@ -18,7 +18,16 @@ from fedflow.server.database.engines import make_engine
 from fedflow.server.opening import open_to_serve
 from fedflow.server.processes import become_supervisor, set_up_logs
 from fedflow.server.serve import wait_for_address
-from fedflow.server.services import audit_looks, devices, directory, federations, identity, invitations, links
+from fedflow.server.services import (
+    audit_looks,
+    devices,
+    directory,
+    federations,
+    identity,
+    invitations,
+    links,
+    server_token,
+)
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import open_store
 from fedflow.server.worker.main import Pool, work
@@ -109,7 +118,7 @@ def run_worker(settings: ServerSettings, pool: Pool) -> None:
 
 def renew_token(settings: ServerSettings) -> None:
     """Make a new coordinator's token in the place of all before; a server that runs takes it at once."""
-    identity.renew_token(open_to_serve(settings))
+    server_token.renew(open_to_serve(settings))
     print(f"A new token is in {settings.folder.absolute() / identity.TOKEN_FILE}; those before it are worth nothing.")
 
 

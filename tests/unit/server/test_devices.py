@@ -16,7 +16,7 @@ from fedflow.federation.protocol import JoinRequest, TokenRequest
 from fedflow.server.database.people import PersonToken
 from fedflow.server.database.tables import Challenge, Device, DeviceToken, JoinCode
 from fedflow.server.errors import ApiError, Conflict, Forbidden, Gone, NotFound, Unauthorised, Unprocessable
-from fedflow.server.services import devices, events, federations, identity
+from fedflow.server.services import audit, devices, events, federations, identity, server_token
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
 
@@ -203,11 +203,13 @@ def test_a_new_token_ends_the_old_one(store: Store) -> None:
     old = identity.first_coordinator(store)
     assert old is not None
     for _ in range(2):
-        identity.renew_token(store)
+        server_token.renew(store)
         with pytest.raises(Unauthorised, match="unknown or was revoked"):
             identity.authenticate(store, old)
         old = (store.folder / identity.TOKEN_FILE).read_text().strip()
         assert identity.authenticate(store, old).kind == "person"
+    made = audit.listed(store, action="server's token made anew", before=2**62, limit=9)
+    assert [entry.via for entry in made] == ["command line", "command line"]
 
 
 def test_the_first_coordinator_is_made_once(store: Store) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -129,23 +129,13 @@ def first_coordinator(store: Store) -> str | None:
             )
             session.add(person)
             session.flush()
-            return _first_token(session, store)
+            return write_token(session, store)
     except IntegrityError:  # another process of this server was first
         return None
 
 
-def renew_token(store: Store) -> None:
-    """A new token for the first coordinator, in the folder's `coordinator.token`; the old ones end at once."""
-    first_coordinator(store)
-    with store.begin() as session:
-        mine = PersonToken.person_id == FIRST
-        session.execute(
-            update(PersonToken).where(mine, PersonToken.revoked_at.is_(None)).values(revoked_at=store.clock())
-        )
-        _first_token(session, store)
-
-
-def _first_token(session: Session, store: Store) -> str:
+def write_token(session: Session, store: Store) -> str:
+    """A new token of the first coordinator's, in the folder's `coordinator.token`; in the caller's transaction."""
     text, digest = new_token(PERSON_PREFIX)
     token = PersonToken(hash=digest, id=new_id(), person_id=FIRST, name=TOKEN_FILE, created_at=store.clock())
     token.scopes = list(SCOPES)
