@@ -135,6 +135,7 @@ ACTIONS: dict[str, LazyString] = {
     "run stopped": lazy_gettext("stopped a run"),
     "second factor set up": lazy_gettext("set up the second step"),
     "second factor taken off": lazy_gettext("took the second step off"),
+    "server's token made anew": lazy_gettext("made the server's token anew"),
     "signed in": lazy_gettext("signed in"),
     "signed out": lazy_gettext("signed out"),
     "token made": lazy_gettext("made an API token"),
@@ -177,6 +178,7 @@ FACTS: dict[str, LazyString] = {
     "scopes": lazy_gettext("may"),
     "seconds": lazy_gettext("seconds"),
     "tag": lazy_gettext("tag"),
+    "tokens_ended": lazy_gettext("API tokens ended"),
     "visibility": lazy_gettext("seen by"),
 }
 """What the facts of an entry are called."""

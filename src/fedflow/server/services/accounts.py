@@ -89,20 +89,24 @@ def rename(store: Store, caller: Caller, name: str, locale: str | None) -> None:
         audit.record(session, store, caller, "account changed", "person", caller.id)
 
 
-def change_password(store: Store, caller: Caller, old: str, new: str) -> None:
-    """Take another password; all other browsers are signed out. Raises Forbidden where the old one is wrong."""
+def change_password(store: Store, caller: Caller, old: str, new: str, *, ends_tokens: bool) -> None:
+    """Take another password; all other browsers are signed out, and API tokens end where that is wished.
+
+    Raises Forbidden where the old one is wrong.
+    """
     sign_in.confirm(store, caller, old)
     with store.begin() as session:
         _set_password(session, session.get_one(Person, caller.id), new)
         sign_in.end_all(session, caller.id, caller.via.removeprefix("sign-in "))
-        audit.record(session, store, caller, "password changed", "person", caller.id)
+        ended = _end_tokens(session, store, caller.id) if ends_tokens else 0
+        audit.record(session, store, caller, "password changed", "person", caller.id, tokens_ended=ended)
 
 
 def reset_password(store: Store, code: str, new: str, address: str) -> None:
-    """Set a password by a link that an administrator, or the server by e-mail, gave; all browsers are signed out.
+    """Set a password by a link that an administrator, or the server by e-mail, gave.
 
-    A link that came by e-mail confirms the address. Where nobody had confirmed it before, somebody else may have made
-    the account: what else lets them in (identities, tokens, a second factor) ends too.
+    All browsers are signed out, and all API tokens end. A link that came by e-mail confirms the address. Where nobody
+    had confirmed it before, somebody else may have made the account: identities and a second factor end too.
 
     Raises NotFound for a link that is unknown, used or over.
     """
@@ -111,14 +115,13 @@ def reset_password(store: Store, code: str, new: str, address: str) -> None:
         person = session.get_one(Person, link.person_id, with_for_update=True)
         _set_password(session, person, new)
         sign_in.end_all(session, person.id)
+        ended = _end_tokens(session, store, person.id)
         if link.about and link.about == person.email and person.confirmed_at is None:
             person.confirmed_at = store.clock()
             person.totp, person.totp_at, person.recovery = None, None, []
             session.execute(delete(Identity).where(Identity.person_id == person.id))
-            own = (PersonToken.person_id == person.id, PersonToken.revoked_at.is_(None))
-            session.execute(update(PersonToken).where(*own).values(revoked_at=store.clock()))
         caller = Caller("person", person.id, name=person.name, via="link", address=address)
-        audit.record(session, store, caller, "password set by link", "person", person.id)
+        audit.record(session, store, caller, "password set by link", "person", person.id, tokens_ended=ended)
 
 
 def change_email(store: Store, caller: Caller, password: str, email: str, letter_in: str | None = None) -> None:
@@ -156,6 +159,16 @@ def confirm_address(store: Store, code: str, address: str) -> None:
         person.confirmed_at = store.clock()
         caller = Caller("person", person.id, name=person.name, via="link", address=address)
         audit.record(session, store, caller, "address confirmed", "person", person.id)
+
+
+def _end_tokens(session: Session, store: Store, person_id: str) -> int:
+    """Revoke a person's tokens; returns how many.
+
+    The one in the server's own folder has no end and stays, as who can read it can read the server's key beside it.
+    """
+    own = (PersonToken.person_id == person_id, PersonToken.revoked_at.is_(None), PersonToken.expires_at.is_not(None))
+    ended = update(PersonToken).where(*own).values(revoked_at=store.clock()).returning(PersonToken.id)
+    return len(session.scalars(ended).all())
 
 
 def _set_password(session: Session, person: Person, password: str) -> None:
