@@ -220,6 +220,17 @@ def test_api_tokens_end_with_the_password(store: Store, federation_id: str) -> N
     assert facts["password set by link"] == {"tokens_ended": 1}
 
 
+def test_a_password_that_was_set_by_a_link_signs_in_at_once(store: Store, federation_id: str) -> None:
+    person = invited(store, federation_id, "viewer", "ada")
+    for _ in range(sign_in.FREE_FAILURES + 1):
+        with pytest.raises(Unauthorised):
+            signed_in(store, "ada", OTHER)
+    with pytest.raises(Unauthorised):
+        signed_in(store, "ada")
+    accounts.reset_password(store, links.make(store, SERVER, person, "password"), OTHER, "")
+    assert signed_in(store, "ada", OTHER).id == person
+
+
 def test_the_servers_own_token_stays_when_the_first_coordinators_password_is_set(store: Store) -> None:
     own = identity.first_coordinator(store)
     assert own is not None

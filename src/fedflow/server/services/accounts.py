@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from fedflow.server.database.people import (
+    Attempts,
     Departure,
     Identity,
     Invitation,
@@ -23,7 +24,7 @@ from fedflow.server.database.tables import Federation
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
 from fedflow.server.services import audit, invitations, letters, links, passwords, sign_in, tryouts
 from fedflow.server.services.identifiers import new_id
-from fedflow.server.services.identity import FIRST, Caller
+from fedflow.server.services.identity import FIRST, Caller, secret_hash
 from fedflow.server.store import Store
 
 LONGEST_NAME = 80
@@ -105,13 +106,15 @@ def change_password(store: Store, caller: Caller, old: str, new: str, *, ends_to
 def reset_password(store: Store, code: str, new: str, address: str) -> None:
     """Set a password by a link that an administrator, or the server by e-mail, gave.
 
-    All browsers are signed out, and all API tokens end. A link that came by e-mail confirms the address. Where nobody
-    had confirmed it before, somebody else may have made the account: identities and a second factor end too.
+    All browsers are signed out, all API tokens end, and wrong tries of before hold nobody up. A link that came by
+    e-mail confirms the address. Where nobody had confirmed it before, somebody else may have made the account:
+    identities and a second factor end too.
 
     Raises NotFound for a link that is unknown, used or over.
     """
     with store.begin() as session:
         link = links.use(session, store, code, "password")
+        _forget_tries(session, link.person_id)
         person = session.get_one(Person, link.person_id, with_for_update=True)
         _set_password(session, person, new)
         sign_in.end_all(session, person.id)
@@ -159,6 +162,12 @@ def confirm_address(store: Store, code: str, address: str) -> None:
         person.confirmed_at = store.clock()
         caller = Caller("person", person.id, name=person.name, via="link", address=address)
         audit.record(session, store, caller, "address confirmed", "person", person.id)
+
+
+def _forget_tries(session: Session, person_id: str) -> None:
+    """Let wrong tries with the person's address count no more. As at a sign-in, before the person's row is held."""
+    email = session.scalar(select(Person.email).where(Person.id == person_id))
+    session.execute(delete(Attempts).where(Attempts.address == secret_hash(email or "")))
 
 
 def _end_tokens(session: Session, store: Store, person_id: str) -> int:
@@ -213,6 +222,7 @@ def delete_account(store: Store, caller: Caller, password: str) -> None:
     """
     sign_in.confirm(store, caller, password)
     with store.begin() as session:
+        _forget_tries(session, caller.id)
         person = session.get_one(Person, caller.id, with_for_update=True)
         alone = session.scalars(_administered_alone(caller.id)).all()
         if alone:
