@@ -56,7 +56,8 @@ def test_what_somebody_brought_in_is_theirs_while_they_belong_to_the_federation(
         catalogue.one(store, rob, artifact.id)
     with pytest.raises(NotFound):
         catalogue.one(store, other, artifact.id)
-    catalogue.describe(store, coordinator, artifact.id, Description("public"))
+    for visibility in ("federation", "private", "public"):  # hidden by a coordinator, it is not lost either
+        catalogue.describe(store, coordinator, artifact.id, Description(visibility))
     assert shelf.owner(store, artifact) is None
     assert not shelf.may_change(store, rob, catalogue.one(store, rob, artifact.id))
     with pytest.raises(Forbidden):
