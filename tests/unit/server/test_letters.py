@@ -290,6 +290,9 @@ def test_without_an_smtp_server_nothing_is_asked_for_or_written(site: Site, sett
     assert "fedflow server password-link ADDRESS" in reader.get("/forgotten").text
     assert reader.post("/forgotten", {"email": "ada@example.org"}).status_code == 404
     site.account("ada", "viewer")
+    reader.sign_in("ada")
+    assert reader.post("/account/address/letter").status_code == 404
+    assert "is on its way" not in reader.get("/account").text
     assert waiting(site.store) == 0
     assert audit.verify(site.store).faults == ()
 

@@ -11,10 +11,23 @@ from tests.unit.server.test_people import PASSWORD, invited, signed_in
 
 from fedflow.server.database.base import Table
 from fedflow.server.database.people import Departure, Identity, Letter, Link, Role
+from fedflow.server.database.tables import Artifact, Version
 from fedflow.server.errors import NotFound
-from fedflow.server.services import accounts, identity, invitations, letters, links, own_data, roles, tokens
+from fedflow.server.services import (
+    accounts,
+    audit,
+    files,
+    identity,
+    invitations,
+    letters,
+    links,
+    own_data,
+    releases,
+    roles,
+    tokens,
+)
 from fedflow.server.services.identifiers import new_id
-from fedflow.server.services.identity import SERVER
+from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.store import Store
 
 GOES = {"identity.person_id", "departure.person_id", "letter.person_id", "link.person_id", "role.person_id"}
@@ -24,6 +37,7 @@ STAYS = {
     "import.asked_by": "as the audit log, by the identifier",
     "invitation.created_by": "used ones belong to who used them; unused ones go",
     "invitation.used_by": "without the address that it was sent to",
+    "release.released_by": "what was given out is the federation's; the identifier leads to no name any more",
     "person_token.person_id": "revoked and nameless, so that its use is told from an unknown one's",
     "upload.person_id": "collected when nobody goes on with it",
 }
@@ -35,6 +49,20 @@ def naming_people() -> Iterator[str]:
         for column in table.columns:
             if any(key.column.table.name == "person" for key in column.foreign_keys):
                 yield f"{table.name}.{column.name}"
+
+
+def released(store: Store, federation_id: str, caller: Caller) -> str:
+    """A release of an adapter that the caller brought in."""
+    digest = files.put(store, b"adapter", "export")
+    with store.begin() as session:
+        artifact = Artifact(id=new_id(), federation_id=federation_id, kind="adapter", name="foxes", created_at=1.0)
+        artifact.owner_id = caller.id
+        session.add(artifact)
+        session.flush()
+        version = Version(id=new_id(), artifact_id=artifact.id, number=1, content=digest, facts={}, created_at=1.0)
+        version.files = {"kohya": digest}
+        session.add(version)
+    return releases.release(store, caller, version.id, "v1", "First.")
 
 
 def test_every_column_that_names_a_person_is_exported_and_has_a_rule() -> None:
@@ -49,6 +77,7 @@ def test_a_person_is_told_all_of_it_but_the_secrets(store: Store, federation_id:
     token = tokens.make(store, ada, "script", ("read",), 1000.0)
     code = links.make(store, SERVER, ada.id, "password", "ada@example.org")
     letters.ask_to_confirm(store, ada.id, "en")
+    released(store, federation_id, ada)
     with store.begin() as session:
         row = Identity(issuer="https://login.example", subject="ada", id=new_id(), person_id=ada.id, linked_at=1.0)
         session.add(row)
@@ -67,9 +96,10 @@ def test_a_person_is_told_all_of_it_but_the_secrets(store: Store, federation_id:
         "invitations_taken_up": 1,
         "uploads": 0,
         "imports": 0,
-        "owned": 0,
+        "releases": 1,
+        "owned": 1,
         "tryouts": 0,
-        "actions": 4,
+        "actions": 5,
     }
     text = json.dumps(told)
     for secret in (token, identity.secret_hash(token), code, identity.secret_hash(code), "argon2"):
@@ -87,7 +117,12 @@ def test_an_account_that_is_closed_leaves_nothing_that_lets_in_or_names(store: S
     tokens.make(store, ada, "Ada's script", ("read",), 1000.0)
     letters.ask(store, "password", email, "en")
     links.make(store, SERVER, person, "password", email)
+    given = releases.one(store, ada, released(store, federation_id, ada))
+    assert releases.givers(store, [given]) == {given.id: "Ada Lovelace"}
     accounts.delete_account(store, ada, PASSWORD)
+    assert releases.givers(store, [given]) == {}
+    kept = audit.listed(store, actor_id=person, before=2**62, limit=50)
+    assert {entry.actor for entry in kept} == {"Ada Lovelace"}, "as the page says before one deletes"
     with pytest.raises(NotFound):
         invitations.seen(store, open_code)
     with store.engine.connect() as connection:
@@ -95,6 +130,7 @@ def test_an_account_that_is_closed_leaves_nothing_that_lets_in_or_names(store: S
             if table.name == "audit_entry":
                 continue
             text = str(connection.execute(table.select()).all())
+            assert identity.secret_hash(email) not in text, table.name
             assert email not in text, table.name
             assert "Ada" not in text, table.name
     with store.read() as session:

@@ -75,7 +75,12 @@ def test_a_new_password_ends_the_other_browsers(site: Site) -> None:
     assert "old" in faults(here.post("/account/password", {"old": OTHER, "new": OTHER}))
     weak = here.post("/account/password", {"old": PASSWORD, "new": "password1234"})
     assert list(faults(weak)) == ["new"]
-    assert here.post("/account/password", {"old": PASSWORD, "new": OTHER}).status_code == 303
+    ticked = re.compile(r'<input type="checkbox"[^>]* name="tokens"[^>]* checked')
+    assert not ticked.search(weak.text), "as it was sent"
+    assert ticked.search(here.get("/account/sign-in").text)
+    answer = here.post("/account/password", {"old": PASSWORD, "new": OTHER, "tokens": ["off", "on"]})
+    assert answer.status_code == 303
+    assert "Your API tokens have ended." in here.get("/account/sign-in").text
     assert here.get("/account").status_code == 200
     assert there.get("/account").status_code == 303
 

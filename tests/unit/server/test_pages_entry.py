@@ -313,11 +313,28 @@ def test_the_cookie_opens_no_door_of_the_api(site: Site) -> None:
 
 def test_logs_hold_no_code_of_a_link(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     code = invitations.first(site.store)
+    reader = site.reader()
     with caplog.at_level("INFO"):
-        site.reader().get(f"/invitation/{code}")
-    paths = [record.path for record in caplog.records if hasattr(record, "path")]
-    assert "/invitation/<code>" in paths
+        for beginning in ("/invitation/", "/password/", "/address/"):
+            for added in ("", "/", ".", "/more", "/?x", "%20"):
+                reader.get(f"{beginning}{code}{added}")
+            reader.client.put(f"{beginning}{code}/")
+            reader.client.delete(f"{beginning}{code}")
+            reader.get(f"{beginning.upper()}{code}")
+            reader.get(f"/%2F{beginning[1:]}{code}.")
+    paths = {record.path for record in caplog.records if hasattr(record, "path")}
+    assert paths == {"/invitation/<code>", "/password/<code>", "/address/<code>"}
     assert code not in str([vars(record) for record in caplog.records])
+
+
+def test_what_a_mail_program_adds_to_a_link_leads_to_its_page(site: Site) -> None:
+    code = invitations.first(site.store)
+    for added in ("/", ".", ".)", "/.", "%3E"):
+        answer = site.reader().get(f"/invitation/{code}{added}")
+        assert (answer.status_code, answer.headers["Location"]) == (302, f"/invitation/{code}"), added
+    assert site.reader().get(f"/%2Finvitation/{code}.").headers["Location"] == f"/invitation/{code}", "no other host"
+    assert site.reader().get(f"/invitation/{code}/more").status_code == 404
+    assert site.reader().get(f"/invitation/{code}").status_code == 200
 
 
 def test_the_first_coordinators_token_stays_theirs(site: Site) -> None:

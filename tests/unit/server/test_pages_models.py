@@ -11,7 +11,7 @@ from flask import Flask
 from PIL import Image
 from sqlalchemy import event, select
 from tests.unit.server.page_setting import Site
-from tests.unit.server.reader import Reader
+from tests.unit.server.reader import PASSWORD, Reader
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter
 
 from fedflow.server.database.people import Person
@@ -194,6 +194,20 @@ def test_examples_are_shown_to_who_sees_the_model(site: Site) -> None:
     assert address[1] not in viewer.get(f"/models/{artifact}").text
 
 
+def test_a_release_is_by_a_former_member_once_their_account_is_closed(site: Site) -> None:
+    reader, version = site.reader("cora"), last_version(site)
+    address = reader.post(f"/versions/{version.id}/release", {"tag": "v1", "notes": ""}).headers["Location"]
+    viewer, pages = site.reader("vera"), (address, "/releases")
+    assert all("cora" in viewer.get(page).text for page in pages)
+    warned = reader.get("/account/data").text
+    assert "The audit log keeps your entries: your name as it was then" in warned
+    assert reader.post("/account/delete", {"password": PASSWORD}).status_code == 303
+    for page in pages:
+        said = viewer.get(page).text
+        assert "a former member" in said
+        assert "cora" not in said
+
+
 def test_the_owner_is_named_in_the_federation_alone(site: Site) -> None:
     artifact = last_version(site).artifact_id
     with site.store.begin() as session:
@@ -213,12 +227,16 @@ def test_a_release_from_the_form_to_the_withdrawal(site: Site) -> None:
     refused = reader.post(f"/versions/{version.id}/release", {"tag": "no tag", "notes": ""})
     assert refused.status_code == 422
     assert 'id="f-tag-error"' in refused.text
-    answer = reader.post(f"/versions/{version.id}/release", {"tag": "v1.0", "notes": "**first**"})
+    form = {"tag": "v1.0", "notes": "**first**"}
+    away = reader.post(f"/versions/{version.id}/release", {**form, "tag": "v0", "identifier": "../" * 12})
+    assert "v0" in reader.get(away.headers["Location"]).text
+    assert "v0" in reader.get("/releases").text
+    answer = reader.post(f"/versions/{version.id}/release", {**form, "identifier": "z" * 36})
     assert answer.status_code == 303, answer.text
     address = answer.headers["Location"]
     page = reader.get(address).text
     with site.store.read() as session:
-        release = session.scalars(select(Release)).one()
+        release = session.scalars(select(Release).where(Release.tag == "v1.0")).one()
     for file in release.files.values():
         assert file["sha256"] in page
         assert file["name"] in page
@@ -234,7 +252,7 @@ def test_a_release_from_the_form_to_the_withdrawal(site: Site) -> None:
     assert "v1.0" in viewer.get("/releases").text
     assert f'href="{address}"' in viewer.get(f"/versions/{version.id}").text
     kept = reader.post(f"/versions/{version.id}/delete", {})
-    assert "It is released as “v1.0”" in reader.get(kept.headers["Location"]).text
+    assert "It is released as “v" in reader.get(kept.headers["Location"]).text
     assert viewer.post(f"{address}/withdraw", {}).status_code == 403
     reader.post(f"{address}/withdraw", {})
     assert "Do not use this release any more" in viewer.get(address).text
@@ -296,7 +314,7 @@ def test_lists_ask_as_often_however_long_they_are(site: Site) -> None:
                 id=f"0199{number:04}-0000-7000-8000-000000000000", artifact_id=artifact.id, version_id=made.id
             )
             given.tag, given.notes, given.files, given.provenance = f"v{number}", "", {}, version.content
-            given.released_by, given.released_at = "ada", 1.0
+            given.released_at = 1.0
             session.add(given)
     assert [statements(site, reader, path) for path in paths] == few
     older = re.search(r'href="(/models\?before=[^"]+)"', reader.get("/models").text)

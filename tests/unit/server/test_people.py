@@ -217,8 +217,8 @@ def test_a_new_password_signs_all_other_browsers_out(store: Store, federation_id
     invited(store, federation_id, "viewer", "ada")
     here, there = signed_in(store, "ada"), signed_in(store, "ada")
     with pytest.raises(Forbidden, match="the password is wrong"):
-        accounts.change_password(store, here, OTHER, OTHER)
-    accounts.change_password(store, here, PASSWORD, OTHER)
+        accounts.change_password(store, here, OTHER, OTHER, ends_tokens=True)
+    accounts.change_password(store, here, PASSWORD, OTHER, ends_tokens=False)
     [left] = sign_in.browsers(store, here)
     assert f"sign-in {left.id}" == here.via != there.via
     with pytest.raises(Unauthorised):
@@ -232,6 +232,47 @@ def test_a_new_password_signs_all_other_browsers_out(store: Store, federation_id
     with pytest.raises(NotFound):
         accounts.reset_password(store, stale, OTHER, "")
     signed_in(store, "ada")
+
+
+def test_api_tokens_end_with_the_password(store: Store, federation_id: str) -> None:
+    invited(store, federation_id, "viewer", "ada")
+    ada = signed_in(store, "ada")
+
+    def ends() -> bool:
+        try:
+            identity.authenticate(store, token)
+        except Unauthorised:
+            return True
+        return False
+
+    token = tokens.make(store, ada, "script", ("read",), 1000.0)
+    accounts.change_password(store, ada, PASSWORD, OTHER, ends_tokens=False)
+    assert not ends()
+    accounts.change_password(store, ada, OTHER, PASSWORD, ends_tokens=True)
+    assert ends()
+    token = tokens.make(store, ada, "script", ("read",), 1000.0)
+    accounts.reset_password(store, links.make(store, SERVER, ada.id, "password"), OTHER, "")
+    assert ends()
+    facts = {entry.action: entry.facts for entry in audit.listed(store, actor_id=ada.id, before=2**62, limit=9)}
+    assert facts["password set by link"] == {"tokens_ended": 1}
+
+
+def test_a_password_that_was_set_by_a_link_signs_in_at_once(store: Store, federation_id: str) -> None:
+    person = invited(store, federation_id, "viewer", "ada")
+    for _ in range(sign_in.FREE_FAILURES + 1):
+        with pytest.raises(Unauthorised):
+            signed_in(store, "ada", OTHER)
+    with pytest.raises(Unauthorised):
+        signed_in(store, "ada")
+    accounts.reset_password(store, links.make(store, SERVER, person, "password"), OTHER, "")
+    assert signed_in(store, "ada", OTHER).id == person
+
+
+def test_the_servers_own_token_stays_when_the_first_coordinators_password_is_set(store: Store) -> None:
+    own = identity.first_coordinator(store)
+    assert own is not None
+    accounts.reset_password(store, links.make(store, SERVER, identity.FIRST, "password"), OTHER, "")
+    assert identity.authenticate(store, own).id == identity.FIRST
 
 
 def test_a_second_factor_is_asked_for_and_each_code_counts_once(store: Store, federation_id: str, clock: Clock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -96,4 +97,46 @@ def test_sqlite_keeps_a_log_and_waits(tmp_path: Path) -> None:
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         ] == ["wal", 1, 1, 30_000]
         assert isinstance(connection.connection.dbapi_connection, sqlite3.Connection)
+    engine.dispose()
+
+
+def test_a_release_of_before_refers_to_who_gave_it_out(settings: ServerSettings) -> None:
+    """Its name alone, which the column held, may be another's by now: the audit log says who it was."""
+    settings.folder.mkdir()
+    engine = make_engine(settings.url)
+    person = (
+        "INSERT INTO person (id, name, is_admin, created_at, totp_used, recovery) VALUES (:id, :id, false, 1, 0, '[]')"
+    )
+    version = (
+        "INSERT INTO version (id, artifact_id, number, content, facts, files, created_at) "
+        "VALUES (:id, 'a', :number, '', '{}', '{}', 1)"
+    )
+    release = (
+        "INSERT INTO release (id, artifact_id, version_id, tag, notes, files, provenance, released_by, released_at) "
+        "VALUES (:id, 'a', :version, :id, '', '{}', '', 'Ada', 1)"
+    )
+    entry = (
+        "INSERT INTO audit_entry (number, at, actor_kind, actor_id, actor, via, address, action, object_kind, "
+        "object_id, facts, hash) VALUES (:number, 1, 'person', :by, 'Ada', '', '', 'released', 'adapter', :version, "
+        ":facts, '')"
+    )
+    with engine.begin() as connection:
+        schema.make(connection, "0015")
+        connection.execute(text(person), [{"id": "ada"}, {"id": "bob"}])
+        connection.execute(text("INSERT INTO federation (id, name, created_at) VALUES ('f', 'f', 1)"))
+        artifact = "INSERT INTO artifact (id, federation_id, kind, name, created_at) VALUES ('a', 'f', 'model', 'x', 1)"
+        connection.execute(text(artifact))
+        connection.execute(text(version), [{"id": "one", "number": 1}, {"id": "two", "number": 2}])
+        given = [("v1", "one"), ("v1-again", "one"), ("v2", "two"), ("of-old", "two")]
+        connection.execute(text(release), [{"id": tag, "version": made} for tag, made in given])
+        by = [("ada", "one", "v1"), ("bob", "one", "v1-again"), ("gone", "two", "v2")]
+        rows = [
+            {"number": number, "by": who, "version": made, "facts": json.dumps({"tag": tag, "name": "foxes"})}
+            for number, (who, made, tag) in enumerate(by, 1)
+        ]
+        connection.execute(text(entry), rows)
+    schema.upgrade(engine)
+    with engine.connect() as connection:
+        found = dict(connection.execute(text("SELECT id, released_by FROM release")).all())
+    assert found == {"v1": "ada", "v1-again": "bob", "v2": None, "of-old": None}
     engine.dispose()

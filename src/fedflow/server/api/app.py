@@ -30,6 +30,7 @@ from fedflow.server.api import (
     registry,
     rights,
     runs,
+    secret_paths,
     tryouts,
     uploads,
     work,
@@ -75,6 +76,7 @@ def create_app(store: Store, settings: ServerSettings) -> OpenAPI:
     for blueprint in BLUEPRINTS:
         app.register_api(blueprint)
     logs.set_up(app)
+    secret_paths.set_up(app)
     limits.set_up(app)
     metrics.set_up(app)
     with app.app_context():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from flask import Response, request, send_file
@@ -95,7 +96,7 @@ class ReleaseLine(Message):
     tag: str
     notes: str
     files: dict[str, ReleasedFile]
-    released_by: str
+    released_by: str | None = Field(description="Their name; null where they have no account any more.")
     age_s: Seconds
     withdrawn: bool
 
@@ -185,8 +186,7 @@ def delete_version(path: VersionPath) -> Response:
 @blueprint.get("/artifacts/<artifact_id>/releases", responses={200: Releases})
 def released(path: ArtifactPath) -> Response:
     """Releases of a model or adapter, newest first."""
-    found = releases.listed(current.store(), current.caller(), path.artifact_id)
-    return answer(Releases(items=tuple(_line(release) for release in found)))
+    return _lines(releases.listed(current.store(), current.caller(), path.artifact_id))
 
 
 @blueprint.post("/versions/<version_id>/releases", responses={201: Releases})
@@ -195,7 +195,7 @@ def release(path: VersionPath, body: ReleaseRequest) -> Response:
     """Give a version out: its exported files with checksums, and provenance that this server signs."""
     store, caller = current.store(), current.caller()
     made = releases.release(store, caller, path.version_id, body.tag, body.notes, identifier())
-    return answer(Releases(items=(_line(releases.one(store, caller, made)),)), 201)
+    return _lines([releases.one(store, caller, made)], 201)
 
 
 @blueprint.post("/releases/<release_id>/withdraw", responses={200: Releases})
@@ -203,7 +203,7 @@ def withdraw(path: ReleasePath) -> Response:
     """Say that a release shall be used no more. Its line and its checksums stay."""
     store, caller = current.store(), current.caller()
     releases.withdraw(store, caller, path.release_id)
-    return answer(Releases(items=(_line(releases.one(store, caller, path.release_id)),)))
+    return _lines([releases.one(store, caller, path.release_id)])
 
 
 @blueprint.get("/releases/<release_id>/provenance", responses={200: ENVELOPE})
@@ -236,7 +236,12 @@ def _described(artifact_id: str) -> Response:
     return answer(Described.model_validate(told))
 
 
-def _line(release: Release) -> ReleaseLine:
+def _lines(found: Sequence[Release], status: int = 200) -> Response:
+    givers = releases.givers(current.store(), found)
+    return answer(Releases(items=tuple(_line(row, givers.get(row.id)) for row in found)), status)
+
+
+def _line(release: Release, by: str | None) -> ReleaseLine:
     return ReleaseLine(
         id=release.id,
         artifact_id=release.artifact_id,
@@ -244,7 +249,7 @@ def _line(release: Release) -> ReleaseLine:
         tag=release.tag,
         notes=release.notes,
         files={layout: ReleasedFile.model_validate(each) for layout, each in release.files.items()},
-        released_by=release.released_by,
+        released_by=by,
         age_s=max(0.0, current.store().clock() - release.released_at),
         withdrawn=release.withdrawn_at is not None,
     )

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from flask import Flask, Response, g, request
 
+from fedflow.server.api import secret_paths
 from fedflow.server.services.identifiers import new_id
 
 REQUEST_ID_HEADER = "X-Request-ID"
@@ -73,15 +74,10 @@ def _end(response: Response) -> Response:
         extra={
             "request_id": g.request_id,
             "method": request.method,
-            "path": _path(),
+            "path": secret_paths.shown(),
             "status": response.status_code,
             "ms": round((time.perf_counter() - g.begun) * 1000, 1),
             "caller": f"{caller.kind} {caller.id}" if caller else None,
         },
     )
     return response
-
-
-def _path() -> str:
-    """The address without what is a secret in it: the code of a link."""
-    return str(request.url_rule) if "code" in (request.view_args or {}) else request.path

@@ -259,9 +259,9 @@ class Artifact(Table):
     """A model or an adapter of a federation, by name; what it is made of are its versions.
 
     `owner_id` is the person that brought it in, None where the federation made it: what runs make is in none that
-    somebody owns. `visibility` says who sees it: private (its owner), federation, public (everybody of this server).
-    `card` is its model card in Markdown, `licence` an SPDX identifier or a few words, `examples` are blobs of pictures
-    drawn with it.
+    somebody owns; an owner who no longer belongs to the federation counts as none. `visibility` says who sees it:
+    private (its owner, coordinators where there is none), federation, public (everybody of this server). `card` is its
+    model card in Markdown, `licence` an SPDX identifier or a few words, `examples` are blobs of pictures drawn with it.
     """
 
     __tablename__ = "artifact"
@@ -295,7 +295,7 @@ class Release(Table):
     notes: Mapped[str]
     files: Mapped[dict[str, Any]]
     provenance: Mapped[str]
-    released_by: Mapped[str]
+    released_by: Mapped[str | None] = mapped_column(ForeignKey("person.id"), index=True)
     released_at: Mapped[float]
     withdrawn_at: Mapped[float | None]
 

@@ -11,7 +11,7 @@ from werkzeug import Response as AnyResponse
 from fedflow import web
 from fedflow.server.api import current
 from fedflow.server.api.slots import TRANSFERS
-from fedflow.server.errors import Conflict, Forbidden, Unprocessable
+from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
 from fedflow.server.pages import browser
 from fedflow.server.pages.entry import HASHING, MOST_AT_ONCE
 from fedflow.server.pages.faults import beside
@@ -71,8 +71,9 @@ def changes_address() -> AnyResponse:
 @blueprint.post("/account/address/letter")
 def asks_for_letter() -> AnyResponse:
     """Have the link sent once more with which the address is confirmed."""
-    if (locale := _letter_in()) is not None:
-        letters.ask_to_confirm(current.store(), current.caller().id, locale)
+    if (locale := _letter_in()) is None:
+        raise NotFound("there is nothing at this address; see /openapi for what there is")
+    letters.ask_to_confirm(current.store(), current.caller().id, locale)
     flash(gettext("A letter with a link is on its way."), State.DONE)
     return redirect(url_for("pages.account.profile"), 303)
 

@@ -17,7 +17,7 @@ from fedflow.server.errors import ApiError, Unprocessable
 from fedflow.server.pages.faults import beside
 from fedflow.server.pages.federations import head
 from fedflow.server.services import imports, shelf, uploads
-from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.identifiers import kept_id, new_id
 from fedflow.server.services.imports import UNDER_WAY, Wanted
 
 blueprint = Blueprint("imports", __name__)
@@ -68,7 +68,7 @@ def asks(federation_id: str) -> AnyResponse:
     """Have it brought in, or say beside each field what is wrong."""
     store, caller, settings, sent = current.store(), current.caller(), current.settings(), request.form
     entered = Form(**{name: sent.get(name, "").strip()[:400] for name in Form.__dataclass_fields__})
-    identifier = entered.identifier if len(entered.identifier) == len(new_id()) else new_id()
+    identifier = kept_id(entered.identifier)
     kind: Literal["model", "adapter"] = "model" if entered.kind == "model" else "adapter"
     base = entered.base or None
     try:

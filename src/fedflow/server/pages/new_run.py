@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from flask import Blueprint, Response, flash, redirect, request, url_for
@@ -17,7 +16,7 @@ from fedflow.server.pages import places
 from fedflow.server.pages.faults import beside, said
 from fedflow.server.services import estimating, policies, runs
 from fedflow.server.services.estimating import Known
-from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.identifiers import kept_id, new_id
 from fedflow.server.services.policies import Policies
 from fedflow.server.services.roles import Belonging
 from fedflow.web.forms import FormGroup, describe, texts
@@ -44,8 +43,6 @@ NOT_HERE = frozenset({MEMBERS, "data.root", "seeds"})
 
 NO_GROUPS = frozenset({"baselines"})
 """Trainings of the simulation alone."""
-
-IDENTIFIER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @blueprint.get("/federations/<federation_id>/runs/new")
@@ -151,8 +148,7 @@ def _within(rules: Policies, members: tuple[str, ...]) -> Plan:
 
 
 def _identifier() -> str:
-    sent = request.form.get("identifier", "")
-    return sent if IDENTIFIER.fullmatch(sent) else new_id()
+    return kept_id(request.form.get("identifier", ""))
 
 
 def _federation(federation_id: str) -> Belonging:

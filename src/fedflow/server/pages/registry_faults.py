@@ -17,6 +17,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "version {number} of '{name}' was made from {what}; delete that one first": lazy_gettext(
         "Version %(number)s of “%(name)s” was made from it. Delete that one first."
     ),
+    "something private was made from {what}; it stays while that is there": lazy_gettext(
+        "Something private was made from it. It stays while that is there."
+    ),
     "{what} is released as '{tag}'; what was given out stays, so that others can check it": lazy_gettext(
         "It is released as “%(tag)s”. What was given out stays, so that others can check it."
     ),
@@ -56,6 +59,12 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "'{name}' became another's while this came in; import it under another name": lazy_gettext(
         "“%(name)s” became another's while this came in. Import it under another name."
+    ),
+    "these weights are here already, as a model that is private; ask a coordinator": lazy_gettext(
+        "These weights are here already, as a model that is private. Ask a coordinator."
+    ),
+    "is taken in this federation; choose another": lazy_gettext(
+        "This name is taken in this federation. Choose another."
     ),
     "{most} imports are under way in this federation; wait until one is done": lazy_gettext(
         "%(most)s imports are under way in this federation. Wait until one is done."

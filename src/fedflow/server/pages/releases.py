@@ -16,7 +16,7 @@ from fedflow.server.pages.faults import beside
 from fedflow.server.pages.markdown import markdown
 from fedflow.server.pages.versions import given_out
 from fedflow.server.services import downloads, registry, releases, shelf
-from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.identifiers import kept_id, new_id
 from fedflow.server.services.shelf import Given
 from fedflow.web.states import State
 
@@ -34,6 +34,7 @@ def listed() -> Response:
     return web.page(
         "pages/releases.html",
         found=found,
+        givers=releases.givers(current.store(), [each.release for each in found]),
         newest=url_for("pages.releases.listed") if before else None,
         older=url_for("pages.releases.listed", before=found[-1].release.id) if len(found) == PAGE else None,
     )
@@ -53,7 +54,7 @@ def makes(version_id: str) -> AnyResponse:
     if len(notes) > LONGEST_NOTES:
         sentence = gettext("Write at most %(most)s characters.", most=LONGEST_NOTES)
         return _form(version_id, values, {"notes": [sentence]}, 422)
-    identifier = values["identifier"] if len(values["identifier"]) == len(new_id()) else new_id()
+    identifier = kept_id(values["identifier"])
     try:
         made = releases.release(current.store(), current.caller(), version_id, values["tag"].strip(), notes, identifier)
     except ApiError as error:
@@ -71,6 +72,7 @@ def one(release_id: str) -> Response:
         "pages/release.html",
         given=given,
         release=given.release,
+        by=releases.givers(store, [given.release]).get(release_id),
         artifact=given.artifact,
         files=sorted(given.release.files.items()),
         notes=markdown(given.release.notes),

@@ -32,14 +32,18 @@ def overview() -> Response:
 def changes_password() -> AnyResponse:
     """Another password; other browsers are signed out."""
     old, new = request.form.get("old", ""), request.form.get("new", "")
+    ends_tokens = "on" in request.form.getlist("tokens")
     try:
         with TRANSFERS.held(HASHING, MOST_AT_ONCE):
-            accounts.change_password(current.store(), current.caller(), old, new)
+            accounts.change_password(current.store(), current.caller(), old, new, ends_tokens=ends_tokens)
     except Forbidden as error:
-        return page(beside(error, "old"))
+        return page(beside(error, "old"), ends_tokens=ends_tokens)
     except Unprocessable as error:
-        return page({"new": beside(error)["password"]})
-    answer = _done(gettext("Your password is changed, and your other browsers are signed out."))
+        return page({"new": beside(error)["password"]}, ends_tokens=ends_tokens)
+    said = gettext("Your password is changed, and your other browsers are signed out.")
+    if ends_tokens:
+        said = f"{said} " + gettext("Your API tokens have ended.")
+    answer = _done(said)
     return browser.let_in(answer, sign_in.renew(current.store(), current.caller()))
 
 
@@ -103,7 +107,7 @@ def _confirmed() -> dict[str, list[str]] | None:
     return None
 
 
-def page(faults: dict[str, list[str]]) -> Response:
+def page(faults: dict[str, list[str]], *, ends_tokens: bool = True) -> Response:
     """All of it, with what is wrong beside the fields."""
     store, caller = current.store(), current.caller()
     here = caller.via.removeprefix("sign-in ")
@@ -129,6 +133,7 @@ def page(faults: dict[str, list[str]]) -> Response:
         provider=current.settings().provider_name,
         identities=identities.linked(store, caller),
         faults=faults,
+        ends_tokens="on" if ends_tokens else "off",
         fewest=passwords.FEWEST,
     )
 

@@ -5,7 +5,6 @@ Pages that show releases link here: `url_for("pages.tryouts.page", release_id=..
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +20,7 @@ from fedflow.server.errors import ApiError
 from fedflow.server.pages import account, tryout_words
 from fedflow.server.pages.faults import beside, said
 from fedflow.server.services import processes, tryouts
-from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.identifiers import kept_id, new_id
 from fedflow.server.services.tryout_request import TryoutRequest
 from fedflow.server.services.tryout_source import Source
 from fedflow.server.services.tryouts import View
@@ -35,7 +34,6 @@ ON_A_PAGE = 12
 IN_SIGHT = ("pictures", "strength")
 FOLDED = ("negative_prompt", "seed", "steps", "guidance", "size_pixels")
 LONG = ("prompt", "negative_prompt")
-IDENTIFIER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 YEAR_S = 31_536_000
 
 
@@ -75,8 +73,7 @@ def page(release_id: str) -> Response:
 def asks(release_id: str) -> AnyResponse:
     """Have pictures drawn, or say beside each field what is wrong."""
     reading: Reading[TryoutRequest] = read(TryoutRequest, last_values(request.form))
-    sent = request.form.get("identifier", "")
-    identifier = sent if IDENTIFIER.fullmatch(sent) else new_id()
+    identifier = kept_id(request.form.get("identifier", ""))
     if reading.settings is None:
         return _page(_view(release_id), reading, identifier)
     try:

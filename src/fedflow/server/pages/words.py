@@ -32,7 +32,7 @@ SCOPES: dict[str, LazyString] = {
 KINDS: dict[str, LazyString] = {"model": lazy_gettext("model"), "adapter": lazy_gettext("adapter")}
 
 VISIBILITIES: dict[str, LazyString] = {
-    "private": lazy_gettext("its owner alone"),
+    "private": lazy_gettext("its owner, or coordinators where it has none"),
     "federation": lazy_gettext("its federation"),
     "public": lazy_gettext("everybody on this server"),
 }
@@ -179,6 +179,7 @@ FACTS: dict[str, LazyString] = {
     "scopes": lazy_gettext("may"),
     "seconds": lazy_gettext("seconds"),
     "tag": lazy_gettext("tag"),
+    "tokens_ended": lazy_gettext("API tokens ended"),
     "visibility": lazy_gettext("seen by"),
 }
 """What the facts of an entry are called."""

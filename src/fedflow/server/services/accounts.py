@@ -89,40 +89,41 @@ def rename(store: Store, caller: Caller, name: str, locale: str | None) -> None:
         audit.record(session, store, caller, "account changed", "person", caller.id)
 
 
-def change_password(store: Store, caller: Caller, old: str, new: str) -> None:
-    """Take another password; all other browsers are signed out. Raises Forbidden where the old one is wrong."""
+def change_password(store: Store, caller: Caller, old: str, new: str, *, ends_tokens: bool) -> None:
+    """Take another password; all other browsers are signed out, and API tokens end where that is wished.
+
+    Raises Forbidden where the old one is wrong.
+    """
     sign_in.confirm(store, caller, old)
     with store.begin() as session:
         _set_password(session, session.get_one(Person, caller.id), new)
         sign_in.end_all(session, caller.id, caller.via.removeprefix("sign-in "))
-        audit.record(session, store, caller, "password changed", "person", caller.id)
+        ended = _end_tokens(session, store, caller.id) if ends_tokens else 0
+        audit.record(session, store, caller, "password changed", "person", caller.id, tokens_ended=ended)
 
 
 def reset_password(store: Store, code: str, new: str, address: str) -> None:
-    """Set a password by a link that an administrator, or the server by e-mail, gave; all browsers are signed out.
+    """Set a password by a link that an administrator, or the server by e-mail, gave.
 
-    Wrong tries of before count no more, so that it can be used at once.
-
-    A link that came by e-mail confirms the address. Where nobody had confirmed it before, somebody else may have made
-    the account: what else lets them in (identities, tokens, a second factor) ends too.
+    All browsers are signed out, all API tokens end, and wrong tries of before count no more, so that it can be used at
+    once. A link that came by e-mail confirms the address. Where nobody had confirmed it before, somebody else may have
+    made the account: identities and a second factor end too.
 
     Raises NotFound for a link that is unknown, used or over.
     """
     with store.begin() as session:
         link = links.use(session, store, code, "password")
+        _forget_tries(session, link.person_id)
         person = session.get_one(Person, link.person_id, with_for_update=True)
         _set_password(session, person, new)
         sign_in.end_all(session, person.id)
-        if person.email is not None:
-            sign_in.unlock(session, person.email)
+        ended = _end_tokens(session, store, person.id)
         if link.about and link.about == person.email and person.confirmed_at is None:
             person.confirmed_at = store.clock()
             person.totp, person.totp_at, person.recovery = None, None, []
             session.execute(delete(Identity).where(Identity.person_id == person.id))
-            own = (PersonToken.person_id == person.id, PersonToken.revoked_at.is_(None))
-            session.execute(update(PersonToken).where(*own).values(revoked_at=store.clock()))
         caller = Caller("person", person.id, name=person.name, via="link", address=address)
-        audit.record(session, store, caller, "password set by link", "person", person.id)
+        audit.record(session, store, caller, "password set by link", "person", person.id, tokens_ended=ended)
 
 
 def change_email(store: Store, caller: Caller, password: str, email: str, letter_in: str | None = None) -> None:
@@ -167,6 +168,23 @@ def confirm_address(store: Store, caller: Caller, code: str) -> None:
         audit.record(session, store, caller, "address confirmed", "person", person.id)
 
 
+def _forget_tries(session: Session, person_id: str) -> None:
+    """Let wrong tries with the person's address count no more. As at a sign-in, before the person's row is held."""
+    email = session.scalar(select(Person.email).where(Person.id == person_id))
+    if email is not None:
+        sign_in.unlock(session, email)
+
+
+def _end_tokens(session: Session, store: Store, person_id: str) -> int:
+    """Revoke a person's tokens; returns how many.
+
+    The one in the server's own folder has no end and stays, as who can read it can read the server's key beside it.
+    """
+    own = (PersonToken.person_id == person_id, PersonToken.revoked_at.is_(None), PersonToken.expires_at.is_not(None))
+    ended = update(PersonToken).where(*own).values(revoked_at=store.clock()).returning(PersonToken.id)
+    return len(session.scalars(ended).all())
+
+
 def _set_password(session: Session, person: Person, password: str) -> None:
     passwords.check(password, person.name, person.email or "")
     person.password = passwords.hashed(password)
@@ -201,13 +219,15 @@ def make_admin(store: Store, caller: Caller, person_id: str, *, is_admin: bool) 
 def delete_account(store: Store, caller: Caller, password: str) -> None:
     """Close the caller's account for good: name, address, password, roles, browsers, tokens, open invitations go.
 
-    What they did stays in the audit log under their identifier, and what their federations made stays with these.
+    What their federations made stays with these, and leads to no name. The audit log keeps their entries with the name
+    and the network address of then: it is a chain, of which nothing is taken out, so that others can rely on it.
 
     Raises Forbidden where the password is wrong, Conflict where a federation or the server would be left without an
     administrator.
     """
     sign_in.confirm(store, caller, password)
     with store.begin() as session:
+        _forget_tries(session, caller.id)
         person = session.get_one(Person, caller.id, with_for_update=True)
         alone = session.scalars(_administered_alone(caller.id)).all()
         if alone:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import ColumnElement, and_, or_, select, true, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from fedflow.federation.rounds import Status
 from fedflow.plan import REGISTRY
-from fedflow.server.database.people import RoleName
+from fedflow.server.database.people import Person, Role, RoleName
 from fedflow.server.database.tables import Artifact, Import, Release, Run, Version
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
 from fedflow.server.services import audit, roles
@@ -32,15 +32,34 @@ class Description:
 
 
 def visible(session: Session, caller: Caller) -> ColumnElement[bool]:
-    """Which artifacts `caller` may see: their own, their federations', and everybody's."""
+    """Which artifacts `caller` may see: their own and their federations', and everybody's.
+
+    A private one without an owner who belongs to the federation is its coordinators' to see, so that it is not lost.
+    """
     theirs = roles.federations_of(session, caller)
     if theirs is None:
         return true()
-    in_federation = and_(Artifact.federation_id.in_(theirs), Artifact.visibility != "private")
     everybodys = Artifact.visibility == "public"
-    if caller.kind != "person" or caller.federation_id is not None:
-        return or_(in_federation, everybodys)
-    return or_(in_federation, everybodys, Artifact.owner_id == caller.id)
+    inside = [Artifact.visibility != "private"]
+    if caller.kind == "person":
+        coordinates = true() if caller.is_admin else _coordinated_by(caller.id)
+        inside += [Artifact.owner_id == caller.id, and_(coordinates, ~owner_is_there())]
+    return or_(everybodys, and_(Artifact.federation_id.in_(theirs), or_(*inside)))
+
+
+def owner_is_there() -> ColumnElement[bool]:
+    """Whether an artifact has an owner who belongs to its federation; the server's administrators belong to all."""
+    role = select(Role.person_id).where(
+        Role.person_id == Artifact.owner_id, Role.federation_id == Artifact.federation_id
+    )
+    admin = select(Person.id).where(Person.id == Artifact.owner_id, Person.is_admin)
+    return or_(role.correlate(Artifact).exists(), admin.correlate(Artifact).exists())
+
+
+def _coordinated_by(person_id: str) -> ColumnElement[bool]:
+    least = roles.ROLES.index("coordinator")
+    theirs = select(Role.federation_id).where(Role.person_id == person_id, Role.role.in_(roles.ROLES[least:]))
+    return Artifact.federation_id.in_(theirs)
 
 
 def seen(session: Session, caller: Caller, artifact_id: str) -> Artifact:
@@ -78,10 +97,12 @@ FOUND_BY: dict[str, Callable[[Session, Caller, str], Artifact]] = {
 
 
 def may(session: Session, caller: Caller, artifact: Artifact, least: RoleName) -> bool:
-    """Whether `caller`, who sees the artifact, is its owner or `least` in its federation."""
-    if least == "viewer" or (caller.kind == "person" and artifact.owner_id == caller.id):
+    """Whether `caller`, who sees the artifact, is `least` in its federation, or belongs to it and is the owner."""
+    if least == "viewer":
         return True
-    return roles.is_at_least(roles.role(session, caller, artifact.federation_id), least)
+    own = roles.role(session, caller, artifact.federation_id)
+    is_owner = own is not None and caller.kind == "person" and artifact.owner_id == caller.id
+    return is_owner or roles.is_at_least(own, least)
 
 
 def check(session: Session, caller: Caller, artifact: Artifact, least: RoleName) -> None:
@@ -134,7 +155,7 @@ def delete_version(store: Store, caller: Caller, version_id: str) -> None:
     with store.begin() as session:
         version, artifact = seen_version(session, caller, version_id)
         check(session, caller, artifact, "coordinator")
-        _check_unused(session, version, artifact)
+        _check_unused(session, caller, version, artifact)
         told = {"name": artifact.name, "number": version.number, "content": version.content}
         for column in (Import.base_id, Import.version_id):  # what was brought in, or not, keeps its line
             session.execute(update(Import).where(column == version.id).values({column: None}))
@@ -148,14 +169,16 @@ def delete_version(store: Store, caller: Caller, version_id: str) -> None:
         )
 
 
-def _check_unused(session: Session, version: Version, artifact: Artifact) -> None:
+def _check_unused(session: Session, caller: Caller, version: Version, artifact: Artifact) -> None:
     """Raise Conflict where something would lose what it was made from, or what it names."""
     what = f"version {version.number} of '{artifact.name}'"
-    other = aliased(Artifact)
-    query = select(Version.number, other.name).join(other, other.id == Version.artifact_id).limit(1)
-    child = session.execute(query.where(Version.id != version.id, _made_from(version))).one_or_none()
-    if child is not None:
+    query = select(Version.number, Artifact.name, visible(session, caller)).join(Artifact)
+    query = query.where(Version.id != version.id, _made_from(version))
+    child = session.execute(query.limit(1)).one_or_none()
+    if child is not None and child[2]:
         raise Conflict(f"version {child[0]} of '{child[1]}' was made from {what}; delete that one first")
+    if child is not None:
+        raise Conflict(f"something private was made from {what}; it stays while that is there")
     tag = session.scalar(select(Release.tag).where(Release.version_id == version.id).limit(1))
     if tag is not None:
         raise Conflict(f"{what} is released as '{tag}'; what was given out stays, so that others can check it")

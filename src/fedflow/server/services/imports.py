@@ -209,7 +209,7 @@ def keep(
             return
         artifact = registry.artifact_of(session, store, row.federation_id, row.kind, row.name)
         if content_hash is not None:
-            _refuse_twice(session, row.federation_id, content_hash)
+            _refuse_twice(session, row, content_hash)
         is_new = session.scalar(select(Version.id).where(Version.artifact_id == artifact.id).limit(1)) is None
         if not is_new and not _may_go_on(session, row, artifact):
             raise Conflict(f"'{row.name}' became another's while this came in; import it under another name")
@@ -235,15 +235,19 @@ def _may_go_on(session: Session, row: Import, artifact: Artifact) -> bool:
     return catalogue.may(session, Caller("person", person.id, is_admin=person.is_admin), artifact, "coordinator")
 
 
-def _refuse_twice(session: Session, federation_id: str, content_hash: str) -> None:
+def _refuse_twice(session: Session, row: Import, content_hash: str) -> None:
     query = (
-        select(Version.number, Artifact.name)
+        select(Version.number, Artifact)
         .join(Artifact, Artifact.id == Version.artifact_id)
-        .where(Artifact.federation_id == federation_id, Version.content_hash == content_hash)
+        .where(Artifact.federation_id == row.federation_id, Version.content_hash == content_hash)
     )
     known = session.execute(query.limit(1)).one_or_none()
-    if known is not None:
-        raise Conflict(f"these weights are here already, as version {known[0]} of '{known[1]}'; take that one")
+    if known is None:
+        return
+    number, artifact = known
+    if artifact.visibility == "private" and artifact.owner_id != row.asked_by:
+        raise Conflict("these weights are here already, as a model that is private; ask a coordinator")
+    raise Conflict(f"these weights are here already, as version {number} of '{artifact.name}'; take that one")
 
 
 def _seen(session: Session, caller: Caller, import_id: str) -> Import:
@@ -294,6 +298,9 @@ def _check_place(session: Session, caller: Caller, federation_id: str, wanted: W
         raise Forbidden("only a coordinator may import from the model hub; upload the file instead")
     artifact = registry.named(session, federation_id, wanted.kind, wanted.name)
     if artifact is not None:  # another version of it
+        seen = select(Artifact.id).where(Artifact.id == artifact.id, catalogue.visible(session, caller))
+        if session.scalar(seen) is None:
+            raise Conflict("name: is taken in this federation; choose another")
         catalogue.check(session, caller, artifact, "coordinator")
     under_way = Run.federation_id == federation_id, Run.status.not_in((Status.DONE, Status.STOPPED))
     if session.scalar(select(Run.id).where(*under_way, Run.name == wanted.name).limit(1)) is not None:

@@ -19,7 +19,7 @@ from fedflow.server.database.people import (
     Role,
     SignIn,
 )
-from fedflow.server.database.tables import Artifact, Federation, Import, Upload
+from fedflow.server.database.tables import Artifact, Federation, Import, Release, Upload
 from fedflow.server.services import tryouts
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
@@ -54,6 +54,10 @@ LISTS: dict[str, tuple[Any, dict[str, str]]] = {
     "imports": (
         Import.asked_by,
         {"kind": "kind", "name": "name", "from": "source", "place": "place", "asked_at": "created_at"},
+    ),
+    "releases": (
+        Release.released_by,
+        {"version": "version_id", "tag": "tag", "notes": "notes", "at": "released_at", "withdrawn_at": "withdrawn_at"},
     ),
     "owned": (
         Artifact.owner_id,

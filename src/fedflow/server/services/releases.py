@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from fedflow.federation.provenance import public_key, signed, statement
 from fedflow.plan import Plan
+from fedflow.server.database.people import Person
 from fedflow.server.database.tables import Artifact, Release, Round, Run, Version
 from fedflow.server.errors import Conflict, NotFound, Unprocessable
 from fedflow.server.services import audit, catalogue, downloads, events, files, shown_counts
@@ -67,7 +69,8 @@ def release(store: Store, caller: Caller, version_id: str, tag: str, notes: str,
         provenance = store.blobs.put(signed(said, store.key(PURPOSE)))
         files.record(session, store, provenance, "provenance")
         row = Release(id=identifier or new_id(), artifact_id=artifact.id, version_id=version.id, tag=tag, notes=notes)
-        row.files, row.provenance, row.released_by, row.released_at = given_out, provenance, caller.name, store.clock()
+        row.files, row.provenance, row.released_at = given_out, provenance, store.clock()
+        row.released_by = caller.id if caller.kind == "person" else None
         session.add(row)
         session.flush()
         told = {"name": artifact.name, "number": version.number, "tag": tag, "files": given_out}
@@ -98,6 +101,14 @@ def one(store: Store, caller: Caller, release_id: str) -> Release:
     """A release. Raises NotFound."""
     with store.read() as session:
         return catalogue.seen_release(session, caller, release_id)[0]
+
+
+def givers(store: Store, found: Sequence[Release]) -> dict[str, str]:
+    """What those are called who gave these releases out, by the release's identifier; none who has no account now."""
+    query = select(Release.id, Person.name).join(Person, Person.id == Release.released_by)
+    query = query.where(Release.id.in_([row.id for row in found]), Person.deleted_at.is_(None))
+    with store.read() as session:
+        return dict(session.execute(query).all())
 
 
 def file_of(store: Store, caller: Caller, release_id: str, layout: str) -> tuple[Path, str, str]:

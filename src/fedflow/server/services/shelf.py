@@ -79,11 +79,12 @@ def version(store: Store, caller: Caller, version_id: str) -> tuple[Version, Art
 
 
 def owner(store: Store, artifact: Artifact) -> str | None:
-    """The name of a model's or adapter's owner; None where it is its federation's."""
+    """The name of a model's or adapter's owner; None where it is its federation's, as what somebody left is."""
     if artifact.owner_id is None:
         return None
+    query = select(Person.name).join(Artifact, Artifact.owner_id == Person.id)
     with store.read() as session:
-        return session.scalar(select(Person.name).where(Person.id == artifact.owner_id))
+        return session.scalar(query.where(Artifact.id == artifact.id, catalogue.owner_is_there()))
 
 
 def versions(store: Store, caller: Caller, artifact_id: str, below: int = 0, limit: int = 50) -> list[Version]:
