@@ -19,6 +19,8 @@ from typer.main import get_command
 
 from fedflow.cli.entry_network import server_app
 from fedflow.cli.secret_files import SECRET
+from fedflow.cli.server import back_up, prepare, restore, verify_audit
+from fedflow.errors import MistakeError
 from fedflow.server.api.metrics import Now, Requests
 from fedflow.server.database.people import Person
 from fedflow.server.services import federations
@@ -144,3 +146,42 @@ def test_parts_find_what_the_preparation_has_made(tmp_path: Path) -> None:
     failed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert failed.returncode == 2
     assert f"FEDFLOW_DATABASE_URL_FILE={url}: cannot be read" in failed.stderr
+
+
+def test_one_off_commands_with_compose_start_nothing_that_is_in_their_way(compose: dict[str, Any]) -> None:
+    """A part waits for `setup`, whose `prepare` makes a server: where one is restored there must be none yet."""
+
+    def started(name: str) -> set[str]:
+        waits = compose["services"][name].get("depends_on", {})
+        return set(waits).union(*map(started, waits))
+
+    group: Any = get_command(server_app)
+    told = (ROOT / "docs" / "upgrading.md").read_text()
+    lines = re.findall(r"docker compose run --rm (.*?)(web|worker|evaluator|setup) ([a-z-]+)", told)
+    assert {command for _, _, command in lines} == {"backup", "restore", "migrate"}
+    for options, name, command in lines:
+        assert command in group.commands
+        assert "--no-deps" in options or "setup" not in started(name), (name, command)
+        assert command != "restore" or {"database", "bucket"} <= started(name), "nobody has started these before"
+        assert command != "restore" or "build" in compose["services"][name], "the first image is made by it"
+        assert f"fedflow_{compose['services']['database']['volumes'][0].split(':')[0]}" in told
+
+
+def test_a_back_up_is_restored_before_the_first_preparation_and_not_after(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `docker compose run setup restore` and `up` call, one after the other: database elsewhere, a folder of ours."""
+
+    def of(machine: str) -> ServerSettings:
+        return ServerSettings(folder=tmp_path / machine, database_url=f"sqlite:///{tmp_path / machine}.db")
+
+    prepare(of("old"))
+    back_up(of("old"), tmp_path / "fedflow.tar")
+    prepare(of("other"))
+    with pytest.raises(MistakeError, match="holds a server already"):
+        restore(of("other"), tmp_path / "fedflow.tar")
+    restore(of("new"), tmp_path / "fedflow.tar")
+    prepare(of("new"))
+    assert (tmp_path / "new" / "server.key").read_bytes() == (tmp_path / "old" / "server.key").read_bytes()
+    assert verify_audit(of("new"))
+    assert "are back in" in capsys.readouterr().out
