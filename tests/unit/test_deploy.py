@@ -124,6 +124,47 @@ def test_alerts_ask_for_figures_that_are_told(tmp_path: Path) -> None:
     asked = set(re.findall(r"fedflow_\w+", rules))
     assert len(asked) >= 5
     assert {re.sub(r"_(total|bucket)$", "", name) for name in asked} <= told
+    counters = set(re.findall(r"\b(?:rate|increase)\((\w+)", rules))
+    assert all(name.endswith(("_total", "_bucket")) for name in counters), "of a gauge these tell nothing"
+
+
+STANDS_STILL = """
+evaluation_interval: 1m
+rule_files: [RULES]
+tests:
+  - interval: 1m
+    input_series:
+      - { series: 'fedflow_oldest_job_seconds{job="fedflow",kind="export",status="queued"}', values: '7200+60x40' }
+      - { series: 'fedflow_oldest_job_seconds{job="fedflow",kind="export",status="running"}', values: '5x40' }
+    alert_rule_test:
+      - eval_time: 10m
+        alertname: FedFlowJobsStandStill
+        exp_alerts: [{ exp_labels: { kind: export } }]
+"""
+FAILED = """
+  - interval: 1m
+    input_series: [{ series: 'fedflow_runs_failed_total{job="fedflow"}', values: 'VALUES' }]
+    alert_rule_test:
+      - { eval_time: 12m, alertname: FedFlowRunFailed, exp_alerts: [ALERTS] }
+"""
+
+
+def test_alerts_fire_for_what_they_say_and_for_nothing_else(tmp_path: Path) -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed; install prometheus to have the alerts tried")
+    cases = STANDS_STILL.replace("RULES", str(ROOT / "deploy" / "alerts.yaml"))
+    for values, alerts in (
+        ("0x10 1x40", "{ exp_labels: { job: fedflow } }"),  # the first that failed
+        ("2x10 3x40", "{ exp_labels: { job: fedflow } }"),
+        ("2x40", ""),  # those of before go on, or stay as they are
+        ("0x40", ""),
+    ):
+        cases += FAILED.replace("VALUES", values).replace("ALERTS", alerts)
+    (tmp_path / "cases.yaml").write_text(cases)
+    tried = subprocess.run(
+        ["promtool", "test", "rules", tmp_path / "cases.yaml"], capture_output=True, text=True, check=False
+    )
+    assert tried.returncode == 0, tried.stdout + tried.stderr
 
 
 def test_parts_find_what_the_preparation_has_made(tmp_path: Path) -> None:
@@ -170,7 +211,7 @@ def test_one_off_commands_with_compose_start_nothing_that_is_in_their_way(compos
 def test_a_back_up_is_restored_before_the_first_preparation_and_not_after(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What `docker compose run setup restore` and `up` call, one after the other: database elsewhere, a folder of ours."""
+    """What `docker compose run setup restore` and `up` call, with a database outside of the folder."""
 
     def of(machine: str) -> ServerSettings:
         return ServerSettings(folder=tmp_path / machine, database_url=f"sqlite:///{tmp_path / machine}.db")
