@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,26 @@ def test_compose_holds_no_password_and_its_parts_are_contained(compose: dict[str
         published = [str(port).split(":")[0] for port in service.get("ports", [])]
         assert name == "proxy" or published == [], name
     assert re.search(r"^USER (?!0\b|root\b)\S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+
+
+def test_image_unit_and_compose_let_people_sign_in_at_a_provider(compose: dict[str, Any]) -> None:
+    extras = {"oidc", "postgresql", "queue", "s3"}
+    known = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    for file in ("Dockerfile", "deploy/fedflow-server.service"):
+        [installed] = re.findall(r"pip install (?:.|\\\n)*?'(.*?)\[(.*?)\]'", (ROOT / file).read_text())
+        assert installed[0] == ".", "from the checkout: the name on PyPI is a stranger's"
+        assert extras == set(installed[1].split(",")) <= known, file
+        assert "--constraint constraints.txt" in (ROOT / file).read_text(), file
+    given = compose["services"]["web"]["environment"]
+    passed_on = {name for name, value in given.items() if value is None}
+    assert passed_on <= variables()
+    assert {f"FEDFLOW_{name}" for name in ("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET_FILE")} <= passed_on
+    assert {"FEDFLOW_MAIL_FROM", "FEDFLOW_SMTP_URL_FILE"} <= passed_on
+    top = (ROOT / "compose.yaml").read_text().partition("\nname:")[0]
+    for variable, secret in re.findall(r"(FEDFLOW_\w+)=/run/secrets/(\w+)", top):
+        assert variable in passed_on
+        assert all(secret in compose["services"][name]["secrets"] for name in OURS)
+        assert secret in compose["secrets"]
 
 
 def test_the_secrets_are_made_once_each_its_own(compose: dict[str, Any], tmp_path: Path) -> None:

@@ -107,10 +107,14 @@ def _optional() -> Iterator[Finding]:
     yield Finding("GPU", gpu, torch.cuda.is_available(), needed=False)
     s3 = find_spec("obstore") is not None
     yield Finding(
-        "S3 store", "there" if s3 else "not there; for servers", s3, "pip install 'fedflow[s3]'", needed=False
+        "S3 store",
+        "there" if s3 else "not there; for servers",
+        s3,
+        "in the checkout: pip install '.[s3]'",
+        needed=False,
     )
     here = inception_is_here()
-    fix = "pip install 'fedflow[inception]' and give --inception FILE"
+    fix = "in the checkout: pip install '.[inception]', and give --inception FILE"
     yield Finding("Inception (FID)", "there" if here else "not there; icons-v1 is used", here, fix, needed=False)
 
 

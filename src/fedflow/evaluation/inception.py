@@ -55,7 +55,9 @@ def inception(path: Path | None = None) -> Inception:
     Raises MistakeError where torch-fidelity is not installed, there is no such file, or it is not that file.
     """
     if importlib.util.find_spec(LIBRARY) is None:
-        raise MistakeError("Inception features need torch-fidelity: pip install 'fedflow[inception]'")
+        raise MistakeError(
+            "Inception features need torch-fidelity; run in FedFlow's checkout: pip install '.[inception]'"
+        )
     weights = path or cached_weights()
     if not weights.is_file():
         raise MistakeError(

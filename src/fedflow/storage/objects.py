@@ -121,7 +121,9 @@ def _connected(url: str) -> tuple[Any, Any, Any]:
         api, stores = import_module("obstore"), import_module("obstore.store")
         errors = import_module("obstore.exceptions")
     except ImportError as error:
-        raise MistakeError(f"--store-url: '{error.name}' is not installed; run: pip install 'fedflow[s3]'") from None
+        raise MistakeError(
+            f"--store-url: '{error.name}' is not installed; run in FedFlow's checkout: pip install '.[s3]'"
+        ) from None
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     endpoint = next((os.environ[name] for name in ENDPOINTS if os.environ.get(name)), None)
     options = {"timeout": REQUEST_TIMEOUT, "connect_timeout": CONNECT_TIMEOUT}

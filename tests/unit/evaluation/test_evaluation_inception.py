@@ -28,7 +28,7 @@ def refused(weights: Path | None) -> str:
 
 @needs_no_library
 def test_a_missing_library_is_named_with_its_install_line(tmp_path: Path) -> None:
-    assert "pip install 'fedflow[inception]'" in refused(None)
+    assert "pip install '.[inception]'" in refused(None)
 
 
 @pytest.fixture

@@ -152,5 +152,7 @@ def test_what_is_wrong_with_the_store_is_one_line_without_secrets(
 
 def test_without_its_library_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "obstore", None)
-    with pytest.raises(MistakeError, match=r"'obstore' is not installed; run: pip install 'fedflow\[s3\]'"):
+    with pytest.raises(
+        MistakeError, match=r"'obstore' is not installed; run in FedFlow's checkout: pip install '\.\[s3\]'"
+    ):
         Objects(f"s3://{BUCKET}")

@@ -115,7 +115,9 @@ def claims(provider: Provider, code: str, nonce: str, verifier: str, now: float)
 def check_installed() -> None:
     """Raise MistakeError where the library is missing that a provider needs."""
     if find_spec("authlib") is None:
-        raise MistakeError("--oidc-issuer: 'authlib' is not installed; run: pip install 'fedflow[oidc]'")
+        raise MistakeError(
+            "--oidc-issuer: 'authlib' is not installed; run in FedFlow's checkout: pip install '.[oidc]'"
+        )
 
 
 def _client(provider: Provider) -> Any:

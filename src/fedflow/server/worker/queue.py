@@ -55,7 +55,9 @@ def open_queue(folder: Path, url: str | None, name: str) -> Any:
             sql = import_module("huey.contrib.sql_huey")
             return sql.SqlHuey(name, database=url.replace("postgresql+psycopg", "psycopg3", 1), results=False)
     except ImportError as error:
-        raise MistakeError(f"--queue-url: '{error.name}' is not installed; run: pip install 'fedflow[queue]'") from None
+        raise MistakeError(
+            f"--queue-url: '{error.name}' is not installed; run in FedFlow's checkout: pip install '.[queue]'"
+        ) from None
     kind = url.partition(":")[0]
     raise MistakeError(
         f"--queue-url {kind}:...: give redis://HOST:PORT/N or postgresql+psycopg://USER@HOST/NAME, "
