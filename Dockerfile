@@ -7,7 +7,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE NOTICE ./
 COPY src src
 RUN python -m venv /opt/fedflow \
     && /opt/fedflow/bin/pip install --no-cache-dir --constraint constraints.txt \
-        --extra-index-url "$TORCH_INDEX" '.[postgresql,queue,s3]'
+        --extra-index-url "$TORCH_INDEX" '.[oidc,postgresql,queue,s3]'
 
 FROM python:3.12.12-slim-bookworm
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin fedflow \

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes the passwords and keys that compose.yaml hands to its parts, once; what is there already stays.
+# Makes the passwords and keys that compose.yaml hands to its parts, once; what is there already stays. The last two are
+# others' and are made empty: whoever uses them writes them in (compose.yaml, at its top).
 # The files may be read by every account, as the parts run as accounts of their own, but their folder by its owner alone.
 set -eu
 folder=${1:-secrets}
@@ -31,3 +32,6 @@ AWS_SECRET_ACCESS_KEY=$key
 put store "{\"identities\": [{\"name\": \"fedflow\", \"actions\": [\"Admin\", \"Read\", \"List\", \"Write\"],
   \"credentials\": [{\"accessKey\": \"fedflow\", \"secretKey\": \"$key\"}]}]}
 "
+put oidc_client_secret ""
+put smtp_url ""
+chmod 644 "$folder/oidc_client_secret" "$folder/smtp_url"

@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from typer.main import get_command
 
 from fedflow.cli.entry_network import server_app
 from fedflow.cli.secret_files import SECRET
+from fedflow.cli.server import back_up, prepare, restore, verify_audit
+from fedflow.errors import MistakeError
 from fedflow.server.api.metrics import Now, Requests
 from fedflow.server.database.people import Person
 from fedflow.server.services import federations
@@ -73,6 +76,26 @@ def test_compose_holds_no_password_and_its_parts_are_contained(compose: dict[str
     assert re.search(r"^USER (?!0\b|root\b)\S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
 
 
+def test_image_unit_and_compose_let_people_sign_in_at_a_provider(compose: dict[str, Any]) -> None:
+    extras = {"oidc", "postgresql", "queue", "s3"}
+    known = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    for file in ("Dockerfile", "deploy/fedflow-server.service"):
+        [installed] = re.findall(r"pip install (?:.|\\\n)*?'(.*?)\[(.*?)\]'", (ROOT / file).read_text())
+        assert installed[0] == ".", "from the checkout: the name on PyPI is a stranger's"
+        assert extras == set(installed[1].split(",")) <= known, file
+        assert "--constraint constraints.txt" in (ROOT / file).read_text(), file
+    given = compose["services"]["web"]["environment"]
+    passed_on = {name for name, value in given.items() if value is None}
+    assert passed_on <= variables()
+    assert {f"FEDFLOW_{name}" for name in ("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET_FILE")} <= passed_on
+    assert {"FEDFLOW_MAIL_FROM", "FEDFLOW_SMTP_URL_FILE"} <= passed_on
+    top = (ROOT / "compose.yaml").read_text().partition("\nname:")[0]
+    for variable, secret in re.findall(r"(FEDFLOW_\w+)=/run/secrets/(\w+)", top):
+        assert variable in passed_on
+        assert all(secret in compose["services"][name]["secrets"] for name in OURS)
+        assert secret in compose["secrets"]
+
+
 def test_the_secrets_are_made_once_each_its_own(compose: dict[str, Any], tmp_path: Path) -> None:
     script, folder = ROOT / "deploy" / "make-secrets.sh", tmp_path / "secrets"
     made = []
@@ -122,6 +145,47 @@ def test_alerts_ask_for_figures_that_are_told(tmp_path: Path) -> None:
     asked = set(re.findall(r"fedflow_\w+", rules))
     assert len(asked) >= 5
     assert {re.sub(r"_(total|bucket)$", "", name) for name in asked} <= told
+    counters = set(re.findall(r"\b(?:rate|increase)\((\w+)", rules))
+    assert all(name.endswith(("_total", "_bucket")) for name in counters), "of a gauge these tell nothing"
+
+
+STANDS_STILL = """
+evaluation_interval: 1m
+rule_files: [RULES]
+tests:
+  - interval: 1m
+    input_series:
+      - { series: 'fedflow_oldest_job_seconds{job="fedflow",kind="export",status="queued"}', values: '7200+60x40' }
+      - { series: 'fedflow_oldest_job_seconds{job="fedflow",kind="export",status="running"}', values: '5x40' }
+    alert_rule_test:
+      - eval_time: 10m
+        alertname: FedFlowJobsStandStill
+        exp_alerts: [{ exp_labels: { kind: export } }]
+"""
+FAILED = """
+  - interval: 1m
+    input_series: [{ series: 'fedflow_runs_failed_total{job="fedflow"}', values: 'VALUES' }]
+    alert_rule_test:
+      - { eval_time: 12m, alertname: FedFlowRunFailed, exp_alerts: [ALERTS] }
+"""
+
+
+def test_alerts_fire_for_what_they_say_and_for_nothing_else(tmp_path: Path) -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed; install prometheus to have the alerts tried")
+    cases = STANDS_STILL.replace("RULES", str(ROOT / "deploy" / "alerts.yaml"))
+    for values, alerts in (
+        ("0x10 1x40", "{ exp_labels: { job: fedflow } }"),  # the first that failed
+        ("2x10 3x40", "{ exp_labels: { job: fedflow } }"),
+        ("2x40", ""),  # those of before go on, or stay as they are
+        ("0x40", ""),
+    ):
+        cases += FAILED.replace("VALUES", values).replace("ALERTS", alerts)
+    (tmp_path / "cases.yaml").write_text(cases)
+    tried = subprocess.run(
+        ["promtool", "test", "rules", tmp_path / "cases.yaml"], capture_output=True, text=True, check=False
+    )
+    assert tried.returncode == 0, tried.stdout + tried.stderr
 
 
 def test_parts_find_what_the_preparation_has_made(tmp_path: Path) -> None:
@@ -144,3 +208,42 @@ def test_parts_find_what_the_preparation_has_made(tmp_path: Path) -> None:
     failed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert failed.returncode == 2
     assert f"FEDFLOW_DATABASE_URL_FILE={url}: cannot be read" in failed.stderr
+
+
+def test_one_off_commands_with_compose_start_nothing_that_is_in_their_way(compose: dict[str, Any]) -> None:
+    """A part waits for `setup`, whose `prepare` makes a server: where one is restored there must be none yet."""
+
+    def started(name: str) -> set[str]:
+        waits = compose["services"][name].get("depends_on", {})
+        return set(waits).union(*map(started, waits))
+
+    group: Any = get_command(server_app)
+    told = (ROOT / "docs" / "upgrading.md").read_text()
+    lines = re.findall(r"docker compose run --rm (.*?)(web|worker|evaluator|setup) ([a-z-]+)", told)
+    assert {command for _, _, command in lines} == {"backup", "restore", "migrate"}
+    for options, name, command in lines:
+        assert command in group.commands
+        assert "--no-deps" in options or "setup" not in started(name), (name, command)
+        assert command != "restore" or {"database", "bucket"} <= started(name), "nobody has started these before"
+        assert command != "restore" or "build" in compose["services"][name], "the first image is made by it"
+        assert f"fedflow_{compose['services']['database']['volumes'][0].split(':')[0]}" in told
+
+
+def test_a_back_up_is_restored_before_the_first_preparation_and_not_after(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `docker compose run setup restore` and `up` call, with a database outside of the folder."""
+
+    def of(machine: str) -> ServerSettings:
+        return ServerSettings(folder=tmp_path / machine, database_url=f"sqlite:///{tmp_path / machine}.db")
+
+    prepare(of("old"))
+    back_up(of("old"), tmp_path / "fedflow.tar")
+    prepare(of("other"))
+    with pytest.raises(MistakeError, match="holds a server already"):
+        restore(of("other"), tmp_path / "fedflow.tar")
+    restore(of("new"), tmp_path / "fedflow.tar")
+    prepare(of("new"))
+    assert (tmp_path / "new" / "server.key").read_bytes() == (tmp_path / "old" / "server.key").read_bytes()
+    assert verify_audit(of("new"))
+    assert "are back in" in capsys.readouterr().out

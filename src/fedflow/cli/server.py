@@ -20,7 +20,7 @@ from fedflow.server.processes import become_supervisor, set_up_logs
 from fedflow.server.serve import wait_for_address
 from fedflow.server.services import audit_looks, devices, directory, federations, identity, invitations, links, tokens
 from fedflow.server.settings import ServerSettings
-from fedflow.server.store import open_store
+from fedflow.server.store import open_store, refuse_unfinished
 from fedflow.server.worker.main import Pool, work
 
 FIRST_MEMBER = "participant-1"
@@ -148,6 +148,7 @@ def restore(settings: ServerSettings, source: Path) -> None:
 
 def migrate(settings: ServerSettings) -> None:
     """Bring the database to this version's schema. Raises MistakeError where there is none, DatabaseAway."""
+    refuse_unfinished(settings.folder)
     if settings.database_url is None and not (settings.folder / schema.IN_FOLDER).is_file():
         raise MistakeError(f"{settings.folder}: holds no database; give the server's --folder or its --database-url")
     engine = make_engine(settings.url)

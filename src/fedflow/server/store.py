@@ -23,6 +23,7 @@ from fedflow.server.group_commit import Log
 from fedflow.server.settings import ServerSettings
 from fedflow.storage import Blobs, BlobStore, CachedBlobs, Objects
 
+UNFINISHED = "restore.unfinished"  # in a folder while a back-up is restored into it, and after that failed
 NEWEST = 10  # files by which a folder is known to be the database's
 WRITERS = 3  # on PostgreSQL; more that wait for each other's rows would hold up the readers
 MOST_SKEW_S = 5.0
@@ -142,8 +143,9 @@ def open_store(settings: ServerSettings) -> Store:
         StorageError: the folder cannot be made, or the database in it not used.
         DatabaseAway, StoreAway: the database or the S3-compatible store does not answer.
         MistakeError: the database's schema is older or newer than this FedFlow, or holds something else, or it
-            belongs to another folder.
+            belongs to another folder; or a restore into the folder did not end.
     """
+    refuse_unfinished(settings.folder)
     store = reopen_store(settings)
     try:
         with away.in_our_words(store.engine):
@@ -154,6 +156,16 @@ def open_store(settings: ServerSettings) -> Store:
         store.engine.dispose()
         raise
     return store
+
+
+def refuse_unfinished(folder: Path) -> None:
+    """Raise MistakeError where a back-up is being restored into the folder, or the restore of one did not end."""
+    mark = folder.absolute() / UNFINISHED
+    if mark.exists():
+        raise MistakeError(
+            f"{mark}: the restore of a back-up into this folder did not end, and what is here is no server; empty the "
+            "folder (and the --database-url and --store-url that went with it), and restore again"
+        )
 
 
 def reopen_store(settings: ServerSettings) -> Store:

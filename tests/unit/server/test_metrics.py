@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
-from tests.unit.server.conftest import Api
+from tests.unit.server.conftest import Api, Clock
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter
 
-from fedflow.server.services import system
+from fedflow.server.services import jobs, runs, system
+from fedflow.server.store import Store
 
 
 def told(coordinator: Api) -> dict[tuple[str, ...], float]:
@@ -39,6 +40,43 @@ def test_requests_and_the_state_of_the_server_are_told(coordinator: Api, setting
     after = told(coordinator)
     assert after["fedflow_jobs", "aggregate", "queued"] == 1
     assert after["fedflow_store_bytes", "update"] == 3 * len(adapter(1))
+
+
+def test_every_time_that_a_run_fails_is_counted_from_zero_on(coordinator: Api, setting: Setting) -> None:
+    before = told(coordinator)
+    assert (before["fedflow_runs_failed_total",], before["fedflow_runs", "failed"]) == (0, 0)
+    runs.fail(setting.store, setting.run, "the disk was full")
+    assert (told(coordinator)["fedflow_runs_failed_total",], told(coordinator)["fedflow_runs", "failed"]) == (1, 1)
+    runs.resume(setting.store, setting.run)
+    assert (told(coordinator)["fedflow_runs_failed_total",], told(coordinator)["fedflow_runs", "failed"]) == (1, 0)
+    runs.fail(setting.store, setting.run, "the disk was full")
+    assert told(coordinator)["fedflow_runs_failed_total",] == 2
+
+
+def test_the_oldest_job_is_told_whatever_else_is_under_way(
+    coordinator: Api, setting: Setting, store: Store, clock: Clock
+) -> None:
+    """One export that waits for two hours beside one that has begun five seconds ago."""
+    with store.begin() as session:
+        jobs.add_alone(session, "export", "v1 kohya", clock.now - 7200)
+        jobs.lease(jobs.add_alone(session, "export", "v2 kohya", clock.now - 5), "worker-1", clock.now)
+    found = told(coordinator)
+    assert found["fedflow_oldest_job_seconds", "export", "queued"] == 7200
+    assert found["fedflow_oldest_job_seconds", "export", "running"] == 5
+
+
+def test_a_job_that_is_done_again_has_not_waited_since_it_was_first_asked_for(
+    coordinator: Api, store: Store, clock: Clock
+) -> None:
+    with store.begin() as session:
+        jobs.add_alone(session, "export", "v1 kohya", clock.now - 9 * 86_400).status = jobs.DONE
+        jobs.add_alone(session, "download", "v2", clock.now - 9 * 86_400).status = jobs.FAILED
+    with store.begin() as session:
+        jobs.add_alone(session, "export", "v1 kohya", clock.now - 1)
+        jobs.add_alone(session, "download", "v2", clock.now - 2)
+    found = told(coordinator)
+    assert found["fedflow_oldest_job_seconds", "export", "queued"] == 1
+    assert found["fedflow_oldest_job_seconds", "download", "queued"] == 2
 
 
 def test_only_the_servers_administrators_are_told(anyone: Api, device: Api) -> None:

@@ -51,17 +51,35 @@ def actions(store: Store) -> list[str]:
 
 def test_the_first_administrator_comes_by_the_servers_invitation(store: Store) -> None:
     identity.first_coordinator(store)
-    old, code = invitations.first(store), invitations.first(store)
-    assert old is not None
+    code = invitations.first(store)
     assert code is not None
-    with pytest.raises(NotFound, match="there is no such invitation"):
-        invitations.seen(store, old)
     person = accounts.register(store, "Ada Lovelace", "ADA@Example.org ", PASSWORD, code, "")
     assert person == identity.FIRST
     caller = signed_in(store, "ada")
     assert (caller.is_admin, caller.name, caller.id) == (True, "Ada Lovelace", person)
     assert invitations.first(store) is None
     assert identity.authenticate(store, (store.folder / identity.TOKEN_FILE).read_text().strip()).name == "Ada Lovelace"
+
+
+def test_each_of_several_servers_tells_a_link_that_holds_until_one_is_taken_up(store: Store, clock: Clock) -> None:
+    expired = invitations.first(store)
+    clock.now += invitations.LIFE_S
+    identity.first_coordinator(store)
+    of_first, of_second = invitations.first(store), invitations.first(store)
+    assert expired is not None
+    assert of_first is not None
+    assert of_second is not None
+    with pytest.raises(NotFound, match="there is no such invitation"):
+        invitations.seen(store, expired)
+    assert invitations.seen(store, of_first).is_admin
+    assert invitations.seen(store, of_second).is_admin
+    accounts.register(store, "Ada Lovelace", "ada@example.org", PASSWORD, of_first, "")
+    with pytest.raises(NotFound, match="there is no such invitation"):
+        invitations.seen(store, of_second)
+    with pytest.raises(NotFound, match="there is no such invitation"):
+        accounts.register(store, "Eve", "eve@example.org", PASSWORD, of_second, "")
+    assert invitations.listed(store, None) == []
+    assert invitations.first(store) is None
 
 
 def test_an_invitation_gives_one_person_a_role(store: Store, federation_id: str, clock: Clock) -> None:

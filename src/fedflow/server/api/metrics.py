@@ -9,12 +9,14 @@ from flask import Flask, Response, current_app, g, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from fedflow.federation.rounds import Status
 from fedflow.server.api import current
 from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.services import system
+from fedflow.server.services.jobs import QUEUED, RUNNING
 from fedflow.server.store import Store
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -49,12 +51,13 @@ class Now(Collector):
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         """As prometheus_client asks."""
         now = system.system(self._store)
         yield _gauge(
-            "fedflow_runs", "Runs by status.", {(status,): count for status, count in now.runs.items()}, "status"
+            "fedflow_runs", "Runs by status.", {(status,): now.runs.get(status, 0) for status in Status}, "status"
         )
+        yield CounterMetricFamily("fedflow_runs_failed", "How often runs have failed.", now.runs_failed)
         yield _gauge(
             "fedflow_jobs",
             "Jobs by kind and status.",
@@ -64,9 +67,10 @@ class Now(Collector):
         )
         yield _gauge(
             "fedflow_oldest_job_seconds",
-            "Age of the oldest job that is not done.",
-            {(pile.kind,): pile.oldest_s for pile in now.jobs if pile.status in ("queued", "running")},
+            "Time since the oldest job that is not done was asked for, by kind and status.",
+            {(pile.kind, pile.status): pile.oldest_s for pile in now.jobs if pile.status in (QUEUED, RUNNING)},
             "kind",
+            "status",
         )
         yield _gauge(
             "fedflow_store_bytes", "Stored files.", {(kind,): n for kind, n in now.store_bytes.items()}, "kind"

@@ -39,16 +39,19 @@ def upgrade(engine: Engine) -> None:
 
 
 def make(connection: Connection, revision: str) -> None:
-    """Make the schema of this version in an empty database, in the caller's transaction.
+    """Make the schema of this version, one of `revisions`, in an empty database, in the caller's transaction.
 
-    Raises MistakeError where the database is not empty, or the version is not known.
+    Raises MistakeError where the database is not empty.
     """
-    where = connection.engine.url.render_as_string(hide_password=True)
-    if inspect(connection).get_table_names():
-        raise MistakeError(f"{where}: is not empty; name an empty database")
-    if revision not in revisions():
-        raise MistakeError(f"the schema's version {revision!r} is not known to this FedFlow; update FedFlow")
+    refuse_unless_empty(connection)
     _migrate(connection, revision)
+
+
+def refuse_unless_empty(connection: Connection) -> None:
+    """Raise MistakeError where the database has tables."""
+    if inspect(connection).get_table_names():
+        where = connection.engine.url.render_as_string(hide_password=True)
+        raise MistakeError(f"{where}: is not empty; name an empty database")
 
 
 def check(engine: Engine) -> None:

@@ -17,6 +17,8 @@ from fedflow.server.services.identity import SERVER, Caller, secret_hash
 from fedflow.server.store import Store
 
 LIFE_S = 7 * 86_400.0
+FIRST = (Invitation.is_admin, Invitation.created_by.is_(None), Invitation.used_at.is_(None))
+"""The server's own, which lead to its first administrator."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,15 @@ def make(
 
 
 def first(store: Store) -> str | None:
-    """The code of a new invitation for the server's first administrator; None once somebody has taken one up."""
+    """The code of a new invitation for the server's first administrator; None once somebody has taken one up.
+
+    Each of several servers tells one of its own at its start, and all hold until one of them is taken up.
+    """
     with store.read() as session:
         if session.scalar(select(Person.id).where(Person.email.is_not(None)).limit(1)) is not None:
             return None
     with store.begin() as session:
-        session.execute(
-            delete(Invitation).where(Invitation.is_admin, Invitation.created_by.is_(None), Invitation.used_at.is_(None))
-        )
+        session.execute(delete(Invitation).where(*FIRST, Invitation.expires_at <= store.clock()))
     return make(store, SERVER, None, None, is_admin=True)
 
 
@@ -156,6 +159,7 @@ def take_up(session: Session, store: Store, caller: Caller, invitation: Invitati
         person.confirmed_at = person.confirmed_at or store.clock()
     if invitation.is_admin:
         person.is_admin = True
+        session.execute(delete(Invitation).where(*FIRST))
     if invitation.federation_id is not None and invitation.role is not None:
         member_id = None
         if invitation.member_name is not None:

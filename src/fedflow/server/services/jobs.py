@@ -74,7 +74,7 @@ def add_alone(session: Session, kind: str, subject: str, now: float) -> Job:
     """As `add`, for a job that belongs to no run: `subject` says what it is about. One that was done is done again."""
     job = _add(session, f"{kind} {subject}", kind, None, 0, now, subject)
     if job.status == DONE:
-        job.status, job.attempts, job.errors, job.error = QUEUED, 0, 0, None
+        _put_back(job, now)
     return job
 
 
@@ -90,8 +90,13 @@ def _add(session: Session, key: str, kind: str, run_id: str | None, round_number
         job.status, job.attempts, job.errors = QUEUED, 0, 0
         session.add(job)
     elif job.status == FAILED:
-        job.status, job.attempts, job.errors, job.error = QUEUED, 0, 0, None
+        _put_back(job, now)
     return job
+
+
+def _put_back(job: Job, now: float) -> None:
+    """Let it wait as one that is asked for now: for how long the oldest has waited is what tells that workers lack."""
+    job.status, job.attempts, job.errors, job.error, job.created_at = QUEUED, 0, 0, None, now
 
 
 def lease(job: Job, worker: str, now: float) -> None:
@@ -179,7 +184,7 @@ def try_again(store: Store, job_id: str, by: Caller) -> None:
             raise Conflict("the job was not given up; it is done, or will be")
         if job.kind not in ALONE:
             raise Conflict("a run waits for this job; go on with the run on its page")
-        job.status, job.attempts, job.errors, job.error = QUEUED, 0, 0, None
+        _put_back(job, store.clock())
         audit.record(session, store, by, "job tried again", "job", job_id, kind=job.kind, number=job.round)
 
 

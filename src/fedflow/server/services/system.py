@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, select, text
 from fedflow.errors import StorageError
 from fedflow.server.database import schema
 from fedflow.server.database.people import Person
-from fedflow.server.database.tables import Artifact, Device, File, Job, Member, Run, Upload
+from fedflow.server.database.tables import Artifact, Device, Event, File, Job, Member, Run, Upload
 from fedflow.server.store import Store
 
 SEEN_S = 120.0
@@ -41,6 +41,7 @@ class Pile:
 class System:
     """The server at this moment; sizes in bytes, the store's by kind of file.
 
+    `runs_failed` is how often any has failed since there is this server, also those that went on again.
     `database_s` is how long the database takes to answer the least question.
     """
 
@@ -57,6 +58,7 @@ class System:
     uploads_bytes: int
     quarantine_bytes: int
     runs: Mapping[str, int]
+    runs_failed: int
     jobs: tuple[Pile, ...]
     people: int
     members: int
@@ -95,6 +97,7 @@ def system(store: Store) -> System:
             uploads_bytes=session.scalar(select(func.sum(Upload.offset_bytes))) or 0,
             quarantine_bytes=_size_of(store.folder / "quarantine"),
             runs={status: count for status, count in runs},  # noqa: C416
+            runs_failed=session.scalar(select(func.count()).where(Event.kind == "run failed")) or 0,
             jobs=tuple(
                 Pile(kind, status, count, max(0.0, now - oldest))
                 for kind, status, count, oldest in session.execute(jobs)
