@@ -15,9 +15,10 @@ from tests.unit.server.test_run_view import counted
 
 from fedflow.federation.protocol import Told
 from fedflow.server.api import events as streams
-from fedflow.server.database.tables import Job, Run
+from fedflow.server.database.tables import Job, Round, Run
 from fedflow.server.errors import Unprocessable
-from fedflow.server.services import federations, jobs, policies, run_list, runs, scores, uploads
+from fedflow.server.pages import run_words
+from fedflow.server.services import federations, jobs, policies, processes, run_list, runs, scores, uploads
 from fedflow.server.services.identity import SERVER
 from fedflow.server.services.policies import Policies
 from fedflow.server.services.scores import Measured
@@ -69,10 +70,10 @@ def test_what_moves_brings_the_pages_head_along(site: Site, setting: Setting) ->
     reader.post(f"/runs/{setting.run}/pause")
     part = reader.get(f"/runs/{setting.run}", headers={"HX-Request": "true"}).text
     assert "<html" not in part
-    head = part[part.index('id="page-state" hx-swap-oob="true"') :]
+    head = part[part.index('id="page-state" hx-swap-oob="morph"') :]
     assert "Paused" in head
     assert "Pause run" not in head
-    assert "Go on" in head[head.index('id="page-action" hx-swap-oob="true"') :]
+    assert "Go on" in head[head.index('id="page-action" hx-swap-oob="morph"') :]
 
 
 def test_nobody_is_led_to_the_sign_in_and_strangers_see_nothing(site: Site, setting: Setting) -> None:
@@ -186,6 +187,95 @@ def test_charts_figures_and_gallery_stand_on_the_page(site: Site, setting: Setti
     assert "Models of round" not in text_of(vera.get(f"/runs/{setting.run}?round=9").text)
 
 
+def test_what_is_still_to_be_measured_is_said_and_then_nothing_is_asked_for_any_more(
+    site: Site, setting: Setting
+) -> None:
+    store, address = site.store, f"/runs/{setting.run}"
+    site.account("vera", "viewer")
+    vera = site.reader("vera")
+    assert "They are drawn when the first round is committed." in text_of(vera.get(address).text)
+    with store.begin() as session:
+        run = _scored(session, setting)
+        run.status, run.round = "done", 2
+        session.add(_committed(setting.run))
+        for number in (1, 2):
+            scores.ask(session, store, run, number)
+    part = {"HX-Request": "true"}
+    told = text_of(vera.get(address).text)
+    assert "2 models are still to be measured. No evaluator is there to do it." in told
+    assert "Charts No evaluator is there to draw them." in told
+    processes.seen(store, "studio-1", "evaluation", "0.1.0")
+    told = text_of(vera.get(address).text)
+    assert "Charts They are being drawn. 2 models are still to be measured. Its figures" in told
+    whole = vera.get(address).text
+    assert 'hx-get="' in whole
+    assert 'sse-close="over"' in whole
+    assert vera.get(address, headers=part).status_code == 200
+    for job_id in jobs.waiting(store, ("evaluate",)):
+        jobs.finish(store, job_id)
+    assert vera.get(address, headers=part).status_code == 286, "asks no more"
+    whole = vera.get(address)
+    assert whole.status_code == 200
+    assert 'id="live" hx-get' not in whole.text
+    assert "sse-connect" not in whole.text
+    assert "still to be measured" not in whole.text
+    stream = vera.client.get(f"{address}/stream", buffered=False)
+    assert b"event: over" in b"".join(_bytes(each) for each in stream.response)
+    stream.close()
+
+
+@pytest.mark.parametrize(("action", "shown", "word"), [("stop", "refused", "Stopped"), ("pause", "waiting", "Paused")])
+def test_the_round_of_a_run_that_does_not_go_on_does_not_run(
+    site: Site, setting: Setting, action: str, shown: str, word: str
+) -> None:
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    address = f"/runs/{setting.run}"
+    assert 'class="running now"' in cora.get(address).text
+    cora.post(f"{address}/{action}")
+    page = cora.get(address).text
+    assert f'class="{shown} now"' in page
+    assert 'class="running now"' not in page
+    assert f": {word}</span>" in page
+
+
+def test_the_round_of_a_failed_run_has_failed(site: Site, setting: Setting) -> None:
+    for member in ("b", "c"):
+        runs.consent(site.store, setting.callers[member], setting.run, False, 1, "")
+    site.account("vera", "viewer")
+    page = site.reader("vera").get(f"/runs/{setting.run}").text
+    assert 'class="failed now"' in page
+    assert 'class="running now"' not in page
+
+
+def test_no_sentence_ends_twice_in_ukrainian(site: Site, setting: Setting) -> None:
+    """A short unit ends with a full stop of its own."""
+    site.account("vera", "viewer")
+    told = text_of(site.reader("vera").get(f"/runs/{setting.run}", headers={"Accept-Language": "uk"}).text)
+    assert "чекатиме на решту." in told
+    assert ".." not in told
+
+
+def test_an_interval_reads_well_below_zero(site: Site) -> None:
+    with site.app.test_request_context(headers={"Accept-Language": "en"}):
+        assert run_words.interval(-2.7494, 0.6331, 3) == "\N{MINUS SIGN}2.749 to 0.633"
+        assert run_words.figure(-0.0001, 3) == "0.000"
+    with site.app.test_request_context(headers={"Accept-Language": "uk"}):
+        assert run_words.interval(-2.7494, -0.6331, 3) == "від \N{MINUS SIGN}2,749 до \N{MINUS SIGN}0,633"
+
+
+def test_what_a_member_does_is_called_otherwise_than_a_part_of_the_plan(site: Site, setting: Setting) -> None:
+    setting.work("a")
+    site.account("cora", "coordinator")
+    cora, ukrainian = site.reader("cora"), {"Accept-Language": "uk"}
+    assert "Навчає" in text_of(cora.get(f"/runs/{setting.run}", headers=ukrainian).text)
+    form = text_of(cora.get(f"/federations/{site.federation_id}/runs/new", headers=ukrainian).text)
+    assert "Навчання" in form
+    assert "Навчає" not in form
+    assert "Завантаження" in form
+    assert "Завантажити" not in form
+
+
 def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting: Setting) -> None:
     site.account("cora", "coordinator")
     cora = site.reader("cora")
@@ -281,6 +371,12 @@ def _scored(session: Session, setting: Setting) -> Run:
     run = session.get_one(Run, setting.run)
     run.prepared = {**(run.prepared or {}), "scored": True}
     return run
+
+
+def _committed(run_id: str) -> Round:
+    return Round(
+        run_id=run_id, number=2, phase="done", selected=list(MEMBERS), opened_at=1.0, deadline_at=2.0, committed_at=2.0
+    )
 
 
 def _job(store: Store, job_id: str) -> Job:

@@ -24,6 +24,7 @@ from fedflow.server.pages.faults import said
 from fedflow.server.services import (
     events,
     files,
+    processes,
     refusals,
     registry,
     roles,
@@ -42,6 +43,9 @@ blueprint = Blueprint("runs", __name__)
 
 ON_A_PAGE = 50
 MOST_REFUSALS = 50
+ASK_NO_MORE = 286
+"""The status of an answer that htmx takes as the last one of those that it asks for by the clock."""
+
 NOTHING = "\N{EN DASH}"
 
 
@@ -69,17 +73,21 @@ def run(run_id: str) -> Response:
     measured = scores.listed(store, caller, run_id)
     drawn_rounds = {score.round for score in measured if score.gallery and score.who != BASE}
     may_change = roles.is_at_least(roles.role_in(store, caller, view.federation_id), "coordinator")
+    asks_for_part = "HX-Request" in request.headers
     return web.page(
         "pages/run.html",
+        status=ASK_NO_MORE if view.is_over and asks_for_part else 200,
         fragment="live",
         view=view,
         federation=_federation(view.federation_id),
         version_id=registry.made_by(store, run_id),
         now=view.standing,
         nodes=[_node(view, each, drawn_rounds) for each in view.rounds],
+        is_any_committed=any(each.state == "done" for each in view.rounds),
         words=run_words,
         charts=_charts(store, run_id),
         scores=measured,
+        nobody=not processes.are_there(store, "evaluation"),
         gallery=_gallery(measured, request.args.get("by", ""), request.args.get("round", 0, type=int)),
         refusals=refusals.listed(store, caller, run_id, "", MOST_REFUSALS) if may_change else [],
         may_change=may_change,
@@ -126,7 +134,10 @@ def ask_again(run_id: str) -> AnyResponse:
 
 @blueprint.get("/runs/<run_id>/stream")
 def stream(run_id: str) -> Response:
-    """Server-sent events: 'changed' whenever something of the run has; its page then asks for the part that moves."""
+    """Server-sent events: 'changed' whenever something of the run has; its page then asks for the part that moves.
+
+    'over' says that nothing will any more: the page then closes the stream.
+    """
     store = current.store()
     federation_id = run_view.federation_of(store, run_id)
     STREAMS.enter(max(1, current.settings().threads // 4))
@@ -160,13 +171,17 @@ def _changed(run_id: str, action: str, act: Callable[[Store, str, Caller], None]
 def _changes(store: Store, federation_id: str, run_id: str, after: int) -> Iterator[str]:
     yield f"retry: {RECONNECT_MS}\n\n"
     ends = time.monotonic() + STREAM_S
-    while time.monotonic() < ends:
+    is_over = run_view.is_over(store, run_id)
+    while time.monotonic() < ends and not is_over:
         found = events.since(store, federation_id, after, 200)
         if found:
             after = found[-1].id
         if any(event.run_id == run_id for event in found):
             yield f"id: {after}\nevent: changed\ndata: {after}\n\n"
+            is_over = run_view.is_over(store, run_id)
         time.sleep(POLL_S)
+    if is_over:
+        yield "event: over\ndata: over\n\n"
 
 
 def _federation(federation_id: str) -> str:
@@ -213,7 +228,7 @@ def _charts(store: Store, run_id: str) -> list[Markup]:
 def _node(view: RunView, node: RoundNode, drawn: set[int]) -> dict[str, object]:
     """A round for the line of rounds; one that was drawn with leads to its pictures, side by side."""
     href = url_for("pages.runs.run", run_id=view.id, round=node.number, _anchor="gallery")
-    return {**run_words.node(node, view.standing.round), "href": href if node.number in drawn else None}
+    return {**run_words.node(node, view.standing), "href": href if node.number in drawn else None}
 
 
 def _gallery(measured: list[Score], by: str, number: int) -> dict[str, Any]:
