@@ -9,7 +9,6 @@ import pytest
 from flask import Flask
 from sqlalchemy.orm import Session
 from tests.unit.server.page_setting import Site
-from tests.unit.server.reader import faults, value_of
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter, plan_of
 from tests.unit.server.test_run_view import counted
 
@@ -18,9 +17,8 @@ from fedflow.server.api import events as streams
 from fedflow.server.database.tables import Job, Round, Run
 from fedflow.server.errors import Unprocessable
 from fedflow.server.pages import run_words
-from fedflow.server.services import federations, jobs, policies, processes, run_list, runs, scores, uploads
+from fedflow.server.services import federations, jobs, processes, run_list, runs, scores, uploads
 from fedflow.server.services.identity import SERVER
-from fedflow.server.services.policies import Policies
 from fedflow.server.services.scores import Measured
 from fedflow.server.services.work import work_for
 from fedflow.server.settings import ServerSettings
@@ -276,64 +274,25 @@ def test_what_a_member_does_is_called_otherwise_than_a_part_of_the_plan(site: Si
     assert "Завантажити" not in form
 
 
-def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting: Setting) -> None:
-    site.account("cora", "coordinator")
-    cora = site.reader("cora")
-    address = f"/federations/{site.federation_id}/runs/new"
-    page = cora.get(address).text
-    fields = dict(re.findall(r'<input type="hidden" name="(identifier)" value="([^"]+)"', page))
-    assert page.count('name="member"') == 3
-    assert re.search(r"0\.\d+ MB from each member, each round", text_of(page))
-    crowded = cora.post(f"{address}/check", {**fields, "member": ["a", "b"], "network.quorum": "3"}).text
-    assert "3 of only 2 clients" in text_of(crowded)
-    wrong = {**fields, "member": ["a", "b"], "rounds": "0"}
-    checked = cora.post(f"{address}/check", wrong).text
-    assert "Must be at least 1." in checked
-    assert "Told when every field is right." in checked
-    assert cora.post(address, wrong).status_code == 422
-    right = {**fields, "member": ["a", "b"], "name": "autumn", "rounds": "4"}
-    nowhere = cora.post(address, {**right, "model": "nowhere"})
-    assert nowhere.status_code == 422
-    assert "“nowhere” is no folder or file on the server's machine" in faults(nowhere)["model"]
-    first, again = cora.post(address, right), cora.post(address, right)
-    assert first.status_code == 303
-    assert first.headers["Location"] == again.headers["Location"], "a form that is sent twice starts one run"
-    named = [line for line in run_list.newest(site.store, SERVER) if line.name == "autumn"]
-    assert [(line.rounds, line.status) for line in named] == [(4, "preparing")]
-    assert "Being prepared" in cora.get(first.headers["Location"]).text
-
-
-def test_a_new_run_keeps_to_the_federations_rules(site: Site, setting: Setting) -> None:
-    assert setting.run
-    site.account("cora", "coordinator")
-    cora = site.reader("cora")
-    address = f"/federations/{site.federation_id}/runs/new"
-    rules = {"allowed_models": ["owner/sdxl"], "allowed_methods": ["fedit"], "most_rounds": 2, "least_updates": 3}
-    policies.change(
-        site.store,
-        site.federation_id,
-        Policies.model_validate({"runs": rules, "visibility": {"member_galleries": False}}),
-    )
-    page = cora.get(address)
-    begun = {name: value_of(page, name) for name in ("model", "rounds", "network.quorum")}
-    assert begun == {"model": "owner/sdxl", "rounds": "2", "network.quorum": "3"}
-    sent = {"member": ["a", "b", "c"], "model": "owner/sdxl", "method": "fedit", "evaluation.clients": "off"}
-    within = {**sent, "rounds": "2", "network.quorum": "3"}
-    against = cora.post(f"{address}/check", {**within, "rounds": "3"})
-    assert "The federation's rule allows at most 2 rounds, and the plan has 3." in faults(against)["rounds"]
-    assert cora.post(address, {**within, "rounds": "3"}).status_code == 422
-    assert cora.post(address, within).status_code == 303
-
-
-def test_who_coordinates_nothing_starts_nothing(site: Site) -> None:
+def test_a_plan_is_told_in_words(site: Site, setting: Setting) -> None:
     site.account("vera", "viewer")
     vera = site.reader("vera")
-    address = f"/federations/{site.federation_id}/runs/new"
-    assert vera.get(address).status_code == 403
-    assert vera.post(address, {"name": "mine"}).status_code == 403
-    site.account("cora", "coordinator")
-    other = federations.create(site.store, "other")
-    assert site.reader("cora").get(f"/federations/{other}/runs/new").status_code == 404
+    page = vera.get(f"/runs/{setting.run}").text
+    told = text_of(page[page.index("Plan</h2>") :])
+    for pair in (
+        "Base model Starter, which comes with FedFlow",
+        "Method FedEx-LoRA: adapters, joined exactly",
+        "Text encoder no",
+        "Learning rate 0.001",
+        "Deadline 1 min 40 sec",
+        "Members per round all",
+        "Seed 1",
+    ):
+        assert pair in told, pair
+    assert not re.search(r"True|False|None|_s\b|lora\.|baselines|entral", told)
+    told = text_of(vera.get(f"/runs/{setting.run}", headers={"Accept-Language": "uk"}).text)
+    assert "Базова модель Початкова, з поставки FedFlow" in told
+    assert "Швидкість навчання 0,001" in told
 
 
 def test_the_stream_tells_that_something_changed(site: Site, setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from fedflow.server.api import current
 from fedflow.server.api.events import POLL_S, RECONNECT_MS, STREAM, STREAM_S, STREAMS
 from fedflow.server.database.tables import Score
 from fedflow.server.errors import ApiError
-from fedflow.server.pages import places, run_words
+from fedflow.server.pages import places, plan_words, run_words
 from fedflow.server.pages.faults import said
 from fedflow.server.services import (
     events,
@@ -45,8 +45,6 @@ ON_A_PAGE = 50
 MOST_REFUSALS = 50
 ASK_NO_MORE = 286
 """The status of an answer that htmx takes as the last one of those that it asks for by the clock."""
-
-NOTHING = "\N{EN DASH}"
 
 
 @blueprint.get("/runs")
@@ -91,7 +89,7 @@ def run(run_id: str) -> Response:
         gallery=_gallery(measured, request.args.get("by", ""), request.args.get("round", 0, type=int)),
         refusals=refusals.listed(store, caller, run_id, "", MOST_REFUSALS) if may_change else [],
         may_change=may_change,
-        settings=_settings(view),
+        plan=plan_words.facts(view.plan),
         moment=lambda seconds: _moment(store.clock() - seconds),
     )
 
@@ -268,23 +266,6 @@ def _model_head(score: Score, number: int) -> str:
     if not number:
         return str(gettext("Round %(number)s", number=score.round))
     return str(gettext("Aggregated")) if score.who == AGGREGATED else score.who
-
-
-def _settings(view: RunView) -> list[tuple[str, str]]:
-    """The plan's settings by name, as they were frozen."""
-    told = view.plan.model_dump(mode="json")
-    told["data"] = {key: value for key, value in told["data"].items() if key not in ("root",)}
-    pairs = []
-    for name, value in told.items():
-        inner = value.items() if isinstance(value, dict) else [("", value)]
-        pairs += [(f"{name}.{key}" if key else name, _shown(each)) for key, each in inner]
-    return pairs
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or NOTHING
-    return NOTHING if value is None else str(value)
 
 
 def _moment(seconds: float) -> datetime:
