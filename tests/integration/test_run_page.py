@@ -116,6 +116,43 @@ def test_what_is_brought_folds_nothing_and_keeps_focus_and_scroll(site: Site, wa
     watched.check_quiet()
 
 
+def test_a_new_run_is_planned_on_a_narrow_screen(site: Site, watched: Watched) -> None:
+    """The cost stands before the button; all or none are chosen without that anything else changes."""
+    page = watched.page
+    with site.store.read() as session:
+        federation_id = session.scalars(select(Run.federation_id)).first()
+    page.goto(f"/federations/{federation_id}/runs/new")
+    cost, start = page.locator("#cost").bounding_box(), page.get_by_role("button", name="Start run").bounding_box()
+    assert cost is not None
+    assert start is not None
+    assert cost["y"] + cost["height"] <= start["y"]
+    page.locator("#f-name").fill("autumn")
+    page.locator(".folded-group summary").first.click()
+    chosen = page.locator("[name=member]:checked")
+    expect(chosen).to_have_count(SIZES.members)
+    page.get_by_role("button", name="Choose none").click()
+    expect(chosen).to_have_count(0)
+    expect(page.locator("#cost")).to_contain_text("Told when every field is right.")
+    page.get_by_role("button", name="Choose all").click()
+    expect(chosen).to_have_count(SIZES.members)
+    expect(page.locator("#cost")).to_contain_text("from each member")
+    expect(page.locator("#f-name")).to_have_value("autumn")
+    assert page.locator(".folded-group").first.evaluate("details => details.open")
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW
+    watched.check_quiet()
+
+
+@pytest.mark.parametrize("language", ["en", "uk"])
+def test_the_page_of_a_run_is_no_wider_than_a_narrow_screen(site: Site, watched: Watched, language: str) -> None:
+    cookie = {"name": "fedflow_language", "value": language, "url": site.address}
+    watched.page.context.add_cookies([cookie])  # type: ignore[list-item]
+    for status in (Status.FAILED, Status.RUNNING, Status.DONE):
+        watched.page.goto(f"/runs/{site.run(status)}")
+        for summary in watched.page.locator("details > summary").all():
+            summary.click()
+        assert watched.page.evaluate("document.documentElement.scrollWidth") <= NARROW, status
+
+
 def test_a_run_that_is_over_is_asked_for_no_more(site: Site, watched: Watched) -> None:
     asked: list[str] = []
     watched.page.on("request", lambda request: asked.append(request.url))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -11,6 +12,7 @@ from tests.unit.server.page_setting import Site
 from tests.unit.server.reader import faults, value_of
 from tests.unit.server.run_setting import Setting
 
+import fedflow.plan
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Run
 from fedflow.server.pages import plan_words
@@ -20,6 +22,8 @@ from fedflow.server.services.policies import Policies
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.web import forms
+
+SOURCE = Path(fedflow.plan.__file__).read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -55,7 +59,7 @@ def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting
     assert page.count('name="member"') == 3
     assert re.search(r"0\.\d+ MB from each member, each round", text_of(page))
     crowded = cora.post(f"{address}/check", {**fields, "member": ["a", "b"], "network.quorum": "3"}).text
-    assert "3 of only 2 clients" in text_of(crowded)
+    assert "3 of only 2 members of a round." in text_of(crowded)
     wrong = {**fields, "member": ["a", "b"], "rounds": "0"}
     checked = cora.post(f"{address}/check", wrong).text
     assert "Must be at least 1." in checked
@@ -128,6 +132,15 @@ def test_all_members_are_chosen_at_once_or_none(site: Site, setting: Setting) ->
         answer = cora.post(check, {**sent, "choose": choose})
         assert len(re.findall(r'name="member" value="\w" checked', answer.text)) == count
         assert value_of(answer, "name") == "autumn"
+
+
+@pytest.mark.parametrize("fault", plan_words.FAULTS)
+def test_what_does_not_go_together_is_said_in_the_readers_language(site: Site, fault: str) -> None:
+    sentence = re.sub(r"\{\w+\}", "fedit", fault)
+    pieces = [piece for piece in re.split(r"\{\w+\}", fault) if piece.strip("' ")]
+    assert all(piece.strip("'") in SOURCE for piece in pieces), "the plan says this no longer"
+    with site.app.test_request_context(headers={"Accept-Language": "uk"}):
+        assert re.search(r"[\u0430-\u044f]", plan_words.fault(f"{sentence[0].upper()}{sentence[1:]}."))
 
 
 def test_words_for_settings_are_of_settings_that_there_are() -> None:

@@ -153,7 +153,7 @@ def _reading(here: Belonging, told: Known) -> Reading[Plan]:
     if sent.get("model") == OTHER:
         plan["model"] = other
     reading = read(Plan, plan)
-    faults = reading.faults
+    faults = {field: [plan_words.fault(each) for each in sentences] for field, sentences in reading.faults.items()}
     if reading.settings is not None:
         broken = policies.broken(policies.read(current.store(), here.federation_id), reading.settings)
         faults = {field: [said(sentence)] for field, sentence in broken.items()}

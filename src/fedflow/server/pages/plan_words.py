@@ -5,6 +5,7 @@ The plan describes its settings for who writes a plan file; what reads otherwise
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
@@ -50,6 +51,7 @@ HELP: Mapping[str, LazyString] = {
         "downloads; FedAvg trains the whole UNet, with the largest updates."
     ),
     "weighting": lazy_gettext("Whether a member with more pictures counts more."),
+    "rounds": lazy_gettext("How often the members train and their updates are joined."),
     "clients_per_round": lazy_gettext("Members drawn for each round; all where not given."),
     "max_residual_rank": lazy_gettext(
         "With FedEx-LoRA only: a lower rank makes downloads smaller and the joining less exact; exact where not given."
@@ -110,6 +112,27 @@ NOT_GIVEN: Mapping[str, LazyString] = {
     "gallery.prompts": lazy_gettext("the first held-out captions"),
 }
 """What it means that a setting has no value."""
+
+FAULTS: Mapping[str, LazyString] = {
+    "{count} of only {most} clients": lazy_gettext("%(count)s of only %(most)s members."),
+    "{count} of only {most} clients of a round": lazy_gettext("%(count)s of only %(most)s members of a round."),
+    "method '{method}' has no residual; take it out": lazy_gettext(
+        "The method %(method)s has no correction to cut. Leave this empty."
+    ),
+    "method '{method}' sends whole models, which are not clipped; take it out": lazy_gettext(
+        "The method %(method)s sends whole models, which are not scaled down. Leave this empty."
+    ),
+    "'{name}' is no name of a folder inside the root; take out slashes and leading dots": lazy_gettext(
+        "“%(name)s” is no name of a folder. Take out slashes and leading dots."
+    ),
+    "'{name}' is a client's folder; held-out pictures train nobody": lazy_gettext(
+        "“%(name)s” is the name of a member. Held-out pictures train nobody."
+    ),
+    "{name} holds characters that a terminal cannot show in one line; leave them out": lazy_gettext(
+        "The name holds characters that cannot be shown in one line. Leave them out."
+    ),
+}
+"""What the plan says of settings that do not go together, and the same in words for the form."""
 
 HOURS = ("network.deadline_s", "network.grace_s")
 """Times that a form asks for in hours; the plan counts them in seconds."""
@@ -174,6 +197,16 @@ def model(name: str) -> str:
     if called and number.isdecimal():
         return str(gettext("%(model)s, version %(number)s", model=called, number=number))
     return rest
+
+
+def fault(sentence: str) -> str:
+    """A sentence beside a field of the form, where it is one of the plan's own; else as it is."""
+    for known, words in FAULTS.items():
+        pattern = re.escape(known).replace(r"\{", "(?P<").replace(r"\}", ">.+?)")
+        found = re.fullmatch(f"(?i:{pattern})\\.?", sentence, re.DOTALL)
+        if found is not None:
+            return str(words) % found.groupdict() if found.groupdict() else str(words)
+    return sentence
 
 
 def _in_words(field: FormField) -> FormField:
