@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
@@ -104,11 +105,13 @@ def extract(room: Room) -> Catalog:
     return catalog
 
 
-KEYWORDS = {
+KEYWORDS: dict[str, Any] = {
     "_": None,
     "gettext": None,
     "lazy_gettext": None,
     "ngettext": (1, 2),
+    "pgettext": ((1, "c"), 2),
+    "lazy_pgettext": ((1, "c"), 2),
 }
 
 
@@ -118,8 +121,9 @@ def updated(path: Path, language: str, template: Catalog) -> Catalog:
     known = read_po(io.BytesIO(path.read_bytes()), locale=language) if path.exists() else Catalog(locale=language)
     for message in template:
         if message.id:
-            old = known.get(message.id)
-            catalog.add(message.id, old.string if old else "", flags=message.flags - {"fuzzy"})
+            old = known.get(message.id, message.context)
+            flags = message.flags - {"fuzzy"}
+            catalog.add(message.id, old.string if old else "", flags=flags, context=message.context)
     return catalog
 
 

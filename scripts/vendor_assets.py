@@ -2,7 +2,8 @@
 
 Run by hand when a version changes: `python scripts/vendor_assets.py` (needs npm). A file that changed though its
 version did not is refused. Why these: htmx 2 is the line that the `sse` extension belongs to; Alpine's CSP build reads
-its expressions itself, as our policy forbids eval; Inter has Cyrillic.
+its expressions itself, as our policy forbids eval; idiomorph changes a part in place, so that focus, scroll and what
+is open stay; Inter has Cyrillic.
 """
 
 from __future__ import annotations
@@ -53,6 +54,15 @@ PACKAGES = (
         "https://github.com/bigskysoftware/htmx-extensions",
         "htmx-ext-sse",
         ("dist/sse.min.js",),
+        "LICENSE",
+    ),
+    Package(
+        "idiomorph",
+        "0.8.0",
+        "0BSD",
+        "https://github.com/bigskysoftware/idiomorph",
+        "idiomorph",
+        ("dist/idiomorph.min.js",),  # not the file for htmx, which makes code of attributes: `morph.js` is ours
         "LICENSE",
     ),
     Package(

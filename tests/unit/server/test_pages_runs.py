@@ -9,17 +9,16 @@ import pytest
 from flask import Flask
 from sqlalchemy.orm import Session
 from tests.unit.server.page_setting import Site
-from tests.unit.server.reader import faults, value_of
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter, plan_of
 from tests.unit.server.test_run_view import counted
 
 from fedflow.federation.protocol import Told
 from fedflow.server.api import events as streams
-from fedflow.server.database.tables import Job, Run
+from fedflow.server.database.tables import Job, Round, Run
 from fedflow.server.errors import Unprocessable
-from fedflow.server.services import federations, jobs, policies, run_list, runs, scores, uploads
+from fedflow.server.pages import run_words
+from fedflow.server.services import federations, jobs, processes, run_list, runs, scores, uploads
 from fedflow.server.services.identity import SERVER
-from fedflow.server.services.policies import Policies
 from fedflow.server.services.scores import Measured
 from fedflow.server.services.work import work_for
 from fedflow.server.settings import ServerSettings
@@ -69,10 +68,10 @@ def test_what_moves_brings_the_pages_head_along(site: Site, setting: Setting) ->
     reader.post(f"/runs/{setting.run}/pause")
     part = reader.get(f"/runs/{setting.run}", headers={"HX-Request": "true"}).text
     assert "<html" not in part
-    head = part[part.index('id="page-state" hx-swap-oob="true"') :]
+    head = part[part.index('id="page-state" hx-swap-oob="morph"') :]
     assert "Paused" in head
     assert "Pause run" not in head
-    assert "Go on" in head[head.index('id="page-action" hx-swap-oob="true"') :]
+    assert "Go on" in head[head.index('id="page-action" hx-swap-oob="morph"') :]
 
 
 def test_nobody_is_led_to_the_sign_in_and_strangers_see_nothing(site: Site, setting: Setting) -> None:
@@ -186,65 +185,114 @@ def test_charts_figures_and_gallery_stand_on_the_page(site: Site, setting: Setti
     assert "Models of round" not in text_of(vera.get(f"/runs/{setting.run}?round=9").text)
 
 
-def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting: Setting) -> None:
-    site.account("cora", "coordinator")
-    cora = site.reader("cora")
-    address = f"/federations/{site.federation_id}/runs/new"
-    page = cora.get(address).text
-    fields = dict(re.findall(r'<input type="hidden" name="(identifier)" value="([^"]+)"', page))
-    assert page.count('name="member"') == 3
-    assert re.search(r"0\.\d+ MB from each member, each round", text_of(page))
-    crowded = cora.post(f"{address}/check", {**fields, "member": ["a", "b"], "network.quorum": "3"}).text
-    assert "3 of only 2 clients" in text_of(crowded)
-    wrong = {**fields, "member": ["a", "b"], "rounds": "0"}
-    checked = cora.post(f"{address}/check", wrong).text
-    assert "Must be at least 1." in checked
-    assert "Told when every field is right." in checked
-    assert cora.post(address, wrong).status_code == 422
-    right = {**fields, "member": ["a", "b"], "name": "autumn", "rounds": "4"}
-    for path in ("nowhere", "/etc/passwd"):
-        refused = cora.post(address, {**right, "model": path})
-        assert refused.status_code == 422
-        assert "Other folders and files are for an administrator of the server." in faults(refused)["model"]
-    first, again = cora.post(address, right), cora.post(address, right)
-    assert first.status_code == 303
-    assert first.headers["Location"] == again.headers["Location"], "a form that is sent twice starts one run"
-    named = [line for line in run_list.newest(site.store, SERVER) if line.name == "autumn"]
-    assert [(line.rounds, line.status) for line in named] == [(4, "preparing")]
-    assert "Being prepared" in cora.get(first.headers["Location"]).text
-
-
-def test_a_new_run_keeps_to_the_federations_rules(site: Site, setting: Setting) -> None:
-    assert setting.run
-    site.account("cora", "coordinator")
-    cora = site.reader("cora")
-    address = f"/federations/{site.federation_id}/runs/new"
-    rules = {"allowed_models": ["owner/sdxl"], "allowed_methods": ["fedit"], "most_rounds": 2, "least_updates": 3}
-    policies.change(
-        site.store,
-        site.federation_id,
-        Policies.model_validate({"runs": rules, "visibility": {"member_galleries": False}}),
-    )
-    page = cora.get(address)
-    begun = {name: value_of(page, name) for name in ("model", "rounds", "network.quorum")}
-    assert begun == {"model": "owner/sdxl", "rounds": "2", "network.quorum": "3"}
-    sent = {"member": ["a", "b", "c"], "model": "owner/sdxl", "method": "fedit", "evaluation.clients": "off"}
-    within = {**sent, "rounds": "2", "network.quorum": "3"}
-    against = cora.post(f"{address}/check", {**within, "rounds": "3"})
-    assert "The federation's rule allows at most 2 rounds, and the plan has 3." in faults(against)["rounds"]
-    assert cora.post(address, {**within, "rounds": "3"}).status_code == 422
-    assert cora.post(address, within).status_code == 303
-
-
-def test_who_coordinates_nothing_starts_nothing(site: Site) -> None:
+def test_what_is_still_to_be_measured_is_said_and_then_nothing_is_asked_for_any_more(
+    site: Site, setting: Setting
+) -> None:
+    store, address = site.store, f"/runs/{setting.run}"
     site.account("vera", "viewer")
     vera = site.reader("vera")
-    address = f"/federations/{site.federation_id}/runs/new"
-    assert vera.get(address).status_code == 403
-    assert vera.post(address, {"name": "mine"}).status_code == 403
+    assert "They are drawn when the first round is committed." in text_of(vera.get(address).text)
+    with store.begin() as session:
+        run = _scored(session, setting)
+        run.status, run.round = "done", 2
+        session.add(_committed(setting.run))
+        for number in (1, 2):
+            scores.ask(session, store, run, number)
+    part = {"HX-Request": "true"}
+    told = text_of(vera.get(address).text)
+    assert "2 models are still to be measured. No evaluator is there to do it." in told
+    assert "Charts No evaluator is there to draw them." in told
+    processes.seen(store, "studio-1", "evaluation", "0.1.0")
+    told = text_of(vera.get(address).text)
+    assert "Charts They are being drawn. 2 models are still to be measured. Its figures" in told
+    whole = vera.get(address).text
+    assert 'hx-get="' in whole
+    assert 'sse-close="over"' in whole
+    assert vera.get(address, headers=part).status_code == 200
+    for job_id in jobs.waiting(store, ("evaluate",)):
+        jobs.finish(store, job_id)
+    assert vera.get(address, headers=part).status_code == 286, "asks no more"
+    whole = vera.get(address)
+    assert whole.status_code == 200
+    assert 'id="live" hx-get' not in whole.text
+    assert "sse-connect" not in whole.text
+    assert "still to be measured" not in whole.text
+    stream = vera.client.get(f"{address}/stream", buffered=False)
+    assert b"event: over" in b"".join(_bytes(each) for each in stream.response)
+    stream.close()
+
+
+@pytest.mark.parametrize(("action", "shown", "word"), [("stop", "refused", "Stopped"), ("pause", "waiting", "Paused")])
+def test_the_round_of_a_run_that_does_not_go_on_does_not_run(
+    site: Site, setting: Setting, action: str, shown: str, word: str
+) -> None:
     site.account("cora", "coordinator")
-    other = federations.create(site.store, "other")
-    assert site.reader("cora").get(f"/federations/{other}/runs/new").status_code == 404
+    cora = site.reader("cora")
+    address = f"/runs/{setting.run}"
+    assert 'class="running now"' in cora.get(address).text
+    cora.post(f"{address}/{action}")
+    page = cora.get(address).text
+    assert f'class="{shown} now"' in page
+    assert 'class="running now"' not in page
+    assert f": {word}</span>" in page
+
+
+def test_the_round_of_a_failed_run_has_failed(site: Site, setting: Setting) -> None:
+    for member in ("b", "c"):
+        runs.consent(site.store, setting.callers[member], setting.run, False, 1, "")
+    site.account("vera", "viewer")
+    page = site.reader("vera").get(f"/runs/{setting.run}").text
+    assert 'class="failed now"' in page
+    assert 'class="running now"' not in page
+
+
+def test_no_sentence_ends_twice_in_ukrainian(site: Site, setting: Setting) -> None:
+    """A short unit ends with a full stop of its own."""
+    site.account("vera", "viewer")
+    told = text_of(site.reader("vera").get(f"/runs/{setting.run}", headers={"Accept-Language": "uk"}).text)
+    assert "чекатиме на решту." in told
+    assert ".." not in told
+
+
+def test_an_interval_reads_well_below_zero(site: Site) -> None:
+    with site.app.test_request_context(headers={"Accept-Language": "en"}):
+        assert run_words.interval(-2.7494, 0.6331, 3) == "\N{MINUS SIGN}2.749 to 0.633"
+        assert run_words.figure(-0.0001, 3) == "0.000"
+    with site.app.test_request_context(headers={"Accept-Language": "uk"}):
+        assert run_words.interval(-2.7494, -0.6331, 3) == "від \N{MINUS SIGN}2,749 до \N{MINUS SIGN}0,633"
+
+
+def test_what_a_member_does_is_called_otherwise_than_a_part_of_the_plan(site: Site, setting: Setting) -> None:
+    setting.work("a")
+    site.account("cora", "coordinator")
+    cora, ukrainian = site.reader("cora"), {"Accept-Language": "uk"}
+    assert "Навчає" in text_of(cora.get(f"/runs/{setting.run}", headers=ukrainian).text)
+    form = text_of(cora.get(f"/federations/{site.federation_id}/runs/new", headers=ukrainian).text)
+    assert "Навчання" in form
+    assert "Навчає" not in form
+    assert "Завантаження" in form
+    assert "Завантажити" not in form
+
+
+def test_a_plan_is_told_in_words(site: Site, setting: Setting) -> None:
+    site.account("vera", "viewer")
+    vera = site.reader("vera")
+    page = vera.get(f"/runs/{setting.run}").text
+    told = text_of(page[page.index("Plan</h2>") :])
+    for pair in (
+        "Base model Starter, which comes with FedFlow",
+        "Method FedEx-LoRA: adapters, joined exactly",
+        "Text encoder no",
+        "Learning rate 0.001",
+        "Deadline 1 min 40 sec",
+        "Members per round all",
+        "Seed 1",
+    ):
+        assert pair in told, pair
+    assert not re.search(r"True|False|None|_s\b|lora\.|baselines|entral", told)
+    told = text_of(vera.get(f"/runs/{setting.run}", headers={"Accept-Language": "uk"}).text)
+    assert "Базова модель Початкова, з поставки FedFlow" in told
+    assert "Швидкість навчання 0,001" in told
 
 
 def test_the_stream_tells_that_something_changed(site: Site, setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,6 +330,12 @@ def _scored(session: Session, setting: Setting) -> Run:
     run = session.get_one(Run, setting.run)
     run.prepared = {**(run.prepared or {}), "scored": True}
     return run
+
+
+def _committed(run_id: str) -> Round:
+    return Round(
+        run_id=run_id, number=2, phase="done", selected=list(MEMBERS), opened_at=1.0, deadline_at=2.0, committed_at=2.0
+    )
 
 
 def _job(store: Store, job_id: str) -> Job:

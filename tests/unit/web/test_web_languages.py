@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from babel.messages.pofile import read_po
 from flask import Flask
 from flask_babel import get_babel, gettext
 
@@ -101,3 +103,12 @@ def test_no_text_is_asked_for_inside_another_where_the_catalogue_does_not_see_it
         if isinstance(each, ast.Call) and ast.unparse(each.func).endswith("gettext")
     ]
     assert hidden == []
+
+
+def test_a_text_is_said_alike_in_every_catalogue() -> None:
+    """An app's catalogue goes before the kit's: a second meaning of an English text would change the kit's words."""
+    rooms = [ROOT / "src" / "fedflow" / room / "translations" / "uk" for room in ("web", "server/pages")]
+    kit, pages = (read_po(io.BytesIO((room / "LC_MESSAGES/messages.po").read_bytes()), locale="uk") for room in rooms)
+    both = [(message, other) for message in kit if message.id and (other := pages.get(message.id, message.context))]
+    assert len(both) > 20
+    assert [(one.id, one.string, other.string) for one, other in both if one.string != other.string] == []

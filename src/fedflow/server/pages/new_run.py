@@ -9,20 +9,22 @@ from flask_babel import gettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
-from fedflow.plan import Plan
+from fedflow.plan import REGISTRY, STARTER, Plan
 from fedflow.server.api import current
 from fedflow.server.errors import ApiError
-from fedflow.server.pages import places
+from fedflow.server.pages import places, plan_words
 from fedflow.server.pages.faults import beside, said
+from fedflow.server.pages.plan_words import HOURS, MEMBERS
 from fedflow.server.services import estimating, policies, runs
 from fedflow.server.services.estimating import Known
 from fedflow.server.services.identifiers import kept_id, new_id
 from fedflow.server.services.policies import Policies
 from fedflow.server.services.roles import Belonging
-from fedflow.web.forms import FormGroup, describe, texts
-from fedflow.web.reading import Reading, last_values, read
+from fedflow.web.forms import UNITS, FormField, FormGroup, Kind, as_text, texts
+from fedflow.web.reading import NUMBER, WORDS, Reading, last_values, read
 from fedflow.web.states import State
 
+HOUR, HOUR_S = UNITS["hours"], 3600
 blueprint = Blueprint("new_run", __name__)
 
 SHORT = (
@@ -37,12 +39,9 @@ SHORT = (
     "network.deadline_s",
     "network.quorum",
 )
-MEMBERS = "data.clients"
-NOT_HERE = frozenset({MEMBERS, "data.root", "seeds"})
-"""Members have a field of their own; a federation's pictures lie with its members, and it has one seed."""
-
-NO_GROUPS = frozenset({"baselines"})
-"""Trainings of the simulation alone."""
+OTHER = "other"
+OTHER_MODEL = "model_other"
+"""The choice of a base model that is none of the list, and the field that names it."""
 
 
 @blueprint.get("/federations/<federation_id>/runs/new")
@@ -51,7 +50,7 @@ def form(federation_id: str) -> Response:
     here = _federation(federation_id)
     told = estimating.known(current.store(), here.federation_id)
     start = _within(policies.read(current.store(), here.federation_id), told.members)
-    return _page(here, told, Reading(start, texts(start)), new_id())
+    return _page(here, told, Reading(start, _in_hours(texts(start))), new_id())
 
 
 @blueprint.post("/federations/<federation_id>/runs/new")
@@ -59,14 +58,14 @@ def starts(federation_id: str) -> AnyResponse:
     """Start the run, or say beside each field what is wrong."""
     here = _federation(federation_id)
     told = estimating.known(current.store(), here.federation_id)
-    reading, identifier = _reading(here), _identifier()
+    reading, identifier = _reading(here, told), _identifier()
     if reading.settings is None:
         return _page(here, told, reading, identifier)
     try:
         store, caller, allowed = current.store(), current.caller(), current.allowed()
         run_id = runs.create(store, here.federation_id, reading.settings, identifier, caller, allowed)
     except ApiError as error:
-        wrong: Reading[Plan] = Reading(None, reading.values, beside(error))
+        wrong: Reading[Plan] = Reading(None, reading.values, _where_written(beside(error), reading.values))
         return _page(here, told, wrong, identifier)
     flash(gettext("The run has begun. Its members are asked for their consent."), State.DONE)
     return redirect(url_for("pages.runs.run", run_id=run_id), 303)
@@ -77,7 +76,7 @@ def check(federation_id: str) -> Response:
     """The form again with what is wrong and what it would cost, of which the page takes what has changed."""
     here = _federation(federation_id)
     told = estimating.known(current.store(), here.federation_id)
-    return _page(here, told, _reading(here), _identifier(), fragment="plan_form")
+    return _page(here, told, _reading(here, told), _identifier(), fragment="plan_form")
 
 
 def _page(
@@ -94,7 +93,7 @@ def _page(
         here=here,
         federations=places.belongings("coordinator"),
         members=[(name, name in chosen, told.num_examples.get(name)) for name in told.members],
-        described=_described(),
+        described=_described(here, reading.values.get("model", "")),
         values=reading.values,
         faults=reading.faults,
         identifier=identifier,
@@ -104,29 +103,80 @@ def _page(
     )
 
 
-def _described() -> list[FormGroup]:
+def _described(here: Belonging, model: str) -> list[FormGroup]:
+    """The plan's form, with base models to choose from and times in hours. `model` is the one that is chosen."""
     groups = []
-    for group in describe(Plan, SHORT):
-        if group.name in NO_GROUPS:
-            continue
-        short = tuple(each for each in group.short if each.name not in NOT_HERE)
-        folded = tuple(each for each in group.folded if each.name not in NOT_HERE)
-        if short or folded:
-            groups.append(replace(group, short=short, folded=folded))
+    for group in plan_words.described(SHORT, {MEMBERS}):
+        near = [field for each in group.short for field in _fields(here, each, model)]
+        folded = [field for each in group.folded for field in _fields(here, each, model)]
+        groups.append(replace(group, short=tuple(near), folded=tuple(folded)))
     return groups
 
 
-def _reading(here: Belonging) -> Reading[Plan]:
+def _fields(here: Belonging, field: FormField, model: str) -> list[FormField]:
+    if field.name in HOURS:
+        return [replace(field, unit=gettext(HOUR))]
+    if field.name != "model":
+        return [field]
+    offered = _models(here)
+    if model not in dict(offered) and model:
+        offered.append((model, plan_words.model(model)))
+    choice = replace(field, kind=Kind.CHOICE, choices=tuple(offered))
+    if OTHER not in dict(offered):
+        return [choice]
+    told = gettext("A path in the server's folder of imports, or what else this server opens.")
+    label = gettext("Other base model")
+    return [choice, replace(field, name=OTHER_MODEL, label=label, help=told, default="", required=False)]
+
+
+def _models(here: Belonging) -> list[tuple[str, str]]:
+    """What a run may start from, each with its words: what the rules allow, else what the federation has."""
+    rules, settings = policies.read(current.store(), here.federation_id).runs, current.settings()
+    if rules.allowed_models:
+        return [(model, plan_words.model(model)) for model in rules.allowed_models]
+    named = estimating.base_model_names(current.store(), current.caller(), here.federation_id)
+    offered = [STARTER, *(f"{REGISTRY}{name}" for name in named)]
+    others = [(OTHER, gettext("another"))]
+    may_name_others = current.caller().is_admin or settings.imports is not None or settings.hub_imports
+    return [(model, plan_words.model(model)) for model in offered] + (others if may_name_others else [])
+
+
+def _reading(here: Belonging, told: Known) -> Reading[Plan]:
     """What was sent; what the federation's rules forbid is a fault beside its field as well."""
     sent: dict[str, str] = last_values(request.form)
-    sent[MEMBERS] = "\n".join(request.form.getlist("member"))
-    reading = read(Plan, sent)
-    if reading.settings is None:
-        return reading
-    broken = policies.broken(policies.read(current.store(), here.federation_id), reading.settings)
-    if not broken:
-        return reading
-    return Reading(None, reading.values, {field: [said(sentence)] for field, sentence in broken.items()})
+    chosen = {"all": list(told.members), "none": []}.get(sent.get("choose", ""), request.form.getlist("member"))
+    sent[MEMBERS] = "\n".join(chosen)
+    other = sent.get(OTHER_MODEL, "").strip()
+    plan = {**sent, **_in_seconds(sent)}
+    if sent.get("model") == OTHER:
+        plan["model"] = other
+    reading = read(Plan, plan)
+    faults = {field: [plan_words.fault(each) for each in sentences] for field, sentences in reading.faults.items()}
+    if reading.settings is not None:
+        broken = policies.broken(policies.read(current.store(), here.federation_id), reading.settings)
+        faults = {field: [said(sentence)] for field, sentence in broken.items()}
+    if plan.get("model") == "":
+        faults = {**faults, "model": [str(WORDS["missing"])]}
+    values = {**reading.values, **{name: sent[name] for name in ("model", OTHER_MODEL, *HOURS) if name in sent}}
+    return Reading(None if faults else reading.settings, values, _where_written(faults, values))
+
+
+def _where_written(faults: dict[str, list[str]], values: dict[str, str]) -> dict[str, list[str]]:
+    """The faults, that of a base model which is none of the list beside the field that names it."""
+    if values.get("model") != OTHER:
+        return faults
+    return {OTHER_MODEL if name == "model" else name: sentences for name, sentences in faults.items()}
+
+
+def _in_hours(values: dict[str, str]) -> dict[str, str]:
+    """A plan's values as the form shows them."""
+    return {**values, **{name: as_text(float(values[name]) / HOUR_S) for name in HOURS}}
+
+
+def _in_seconds(sent: dict[str, str]) -> dict[str, str]:
+    """Times that were sent as hours, as the plan counts them; what is no number stays for the plan to refuse."""
+    times = {name: sent[name] for name in HOURS if NUMBER.fullmatch(sent.get(name, "").strip())}
+    return {name: as_text(float(hours) * HOUR_S) for name, hours in times.items()}
 
 
 def _within(rules: Policies, members: tuple[str, ...]) -> Plan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask_babel import LazyString, format_decimal, gettext, lazy_gettext, ngettext
+from flask_babel import LazyString, format_decimal, gettext, lazy_gettext, lazy_pgettext, ngettext
 
 from fedflow.federation.rounds import Phase, Status
 from fedflow.server.pages.faults import said
@@ -30,7 +30,7 @@ PARTICIPANT: dict[str, tuple[State, LazyString]] = {
     "refused": (State.FAILED, lazy_gettext("Update refused")),
     "answered": (State.DONE, lazy_gettext("Update accepted")),
     "sending": (State.RUNNING, lazy_gettext("Sending")),
-    "training": (State.RUNNING, lazy_gettext("Training")),
+    "training": (State.RUNNING, lazy_pgettext("what a member does", "Training")),
     "holds back": (State.WAITING, lazy_gettext("Holds back")),
     "waits": (State.WAITING, lazy_gettext("Waiting")),
 }
@@ -63,8 +63,35 @@ def state(status: Status) -> State:
 
 
 def figure(value: float, digits: int) -> str:
-    """A score with so many digits behind the sign, as the reader writes numbers."""
-    return str(format_decimal(value, format=f"#,##0.{'0' * digits}"))
+    """A score with so many digits behind the sign, as the reader writes numbers, with a real minus sign."""
+    rounded = round(value, digits) + 0.0  # not -0.0
+    return str(format_decimal(rounded, format=f"#,##0.{'0' * digits}")).replace("-", "\N{MINUS SIGN}")
+
+
+def interval(low: float, high: float, digits: int) -> str:
+    """From where to where a score may be; in words, as a dash between negative figures reads as one more minus."""
+    return str(gettext("%(low)s to %(high)s", low=figure(low, digits), high=figure(high, digits)))
+
+
+def measuring(count: int, nobody: bool) -> str:
+    """How many models are still to be measured, and why that does not go on where `nobody` is there to do it."""
+    coming = ngettext("%(num)s model is still to be measured.", "%(num)s models are still to be measured.", count)
+    if not nobody:
+        text = gettext("Its figures and pictures appear here as soon as each is done.")
+    else:
+        text = gettext("No evaluator is there to do it. Whoever runs the server starts one with “fedflow server”.")
+    return f"{coming} {text}"
+
+
+def no_charts(is_any_committed: bool, nobody: bool) -> str:
+    """Why no chart is there yet."""
+    if not is_any_committed:
+        return str(gettext("They are drawn when the first round is committed."))
+    if nobody:
+        return str(
+            gettext("No evaluator is there to draw them. Whoever runs the server starts one with “fedflow server”.")
+        )
+    return str(gettext("They are being drawn."))
 
 
 def line(now: Standing) -> str:
@@ -191,18 +218,23 @@ def detail(participant: ParticipantLine) -> str:
     return ""
 
 
-def node(round_: RoundNode, present: int) -> dict[str, object]:
-    """A round for the line of rounds."""
+def node(round_: RoundNode, now: Standing) -> dict[str, object]:
+    """A round for the line of rounds. The present one goes no further than its run does."""
     inside = {
         "collecting": gettext("%(accepted)s of %(selected)s", accepted=round_.accepted, selected=round_.selected),
         "aggregating": gettext("aggregating"),
     }
-    return {
+    told: dict[str, object] = {
         "number": round_.number,
         "state": ROUND_STATE[round_.state],
-        "now": round_.number == present and round_.state != "done",
+        "now": round_.number == now.round and round_.state != "done",
         "detail": inside.get(round_.state, ""),
     }
+    is_held = now.status is Status.PAUSED and round_.state == "collecting"  # what is closed is aggregated all the same
+    if told["now"] and (is_held or now.status in (Status.FAILED, Status.STOPPED)):
+        told["state"], told["word"] = STATUS[now.status]
+        told["detail"] = told["detail"] if is_held else ""
+    return told
 
 
 def ago(seconds: float | None) -> str:

@@ -19,11 +19,12 @@ from fedflow.server.api import current
 from fedflow.server.api.events import POLL_S, RECONNECT_MS, STREAM, STREAM_S, STREAMS
 from fedflow.server.database.tables import Score
 from fedflow.server.errors import ApiError
-from fedflow.server.pages import places, run_words
+from fedflow.server.pages import places, plan_words, run_words
 from fedflow.server.pages.faults import said
 from fedflow.server.services import (
     events,
     files,
+    processes,
     refusals,
     registry,
     roles,
@@ -42,7 +43,8 @@ blueprint = Blueprint("runs", __name__)
 
 ON_A_PAGE = 50
 MOST_REFUSALS = 50
-NOTHING = "\N{EN DASH}"
+ASK_NO_MORE = 286
+"""The status of an answer that htmx takes as the last one of those that it asks for by the clock."""
 
 
 @blueprint.get("/runs")
@@ -69,21 +71,25 @@ def run(run_id: str) -> Response:
     measured = scores.listed(store, caller, run_id)
     drawn_rounds = {score.round for score in measured if score.gallery and score.who != BASE}
     may_change = roles.is_at_least(roles.role_in(store, caller, view.federation_id), "coordinator")
+    asks_for_part = "HX-Request" in request.headers
     return web.page(
         "pages/run.html",
+        status=ASK_NO_MORE if view.is_over and asks_for_part else 200,
         fragment="live",
         view=view,
         federation=_federation(view.federation_id),
         version_id=registry.made_by(store, run_id),
         now=view.standing,
         nodes=[_node(view, each, drawn_rounds) for each in view.rounds],
+        is_any_committed=any(each.state == "done" for each in view.rounds),
         words=run_words,
         charts=_charts(store, run_id),
         scores=measured,
+        nobody=not processes.are_there(store, "evaluation"),
         gallery=_gallery(measured, request.args.get("by", ""), request.args.get("round", 0, type=int)),
         refusals=refusals.listed(store, caller, run_id, "", MOST_REFUSALS) if may_change else [],
         may_change=may_change,
-        settings=_settings(view),
+        plan=plan_words.facts(view.plan),
         moment=lambda seconds: _moment(store.clock() - seconds),
     )
 
@@ -126,7 +132,10 @@ def ask_again(run_id: str) -> AnyResponse:
 
 @blueprint.get("/runs/<run_id>/stream")
 def stream(run_id: str) -> Response:
-    """Server-sent events: 'changed' whenever something of the run has; its page then asks for the part that moves."""
+    """Server-sent events: 'changed' whenever something of the run has; its page then asks for the part that moves.
+
+    'over' says that nothing will any more: the page then closes the stream.
+    """
     store = current.store()
     federation_id = run_view.federation_of(store, run_id)
     STREAMS.enter(max(1, current.settings().threads // 4))
@@ -160,13 +169,17 @@ def _changed(run_id: str, action: str, act: Callable[[Store, str, Caller], None]
 def _changes(store: Store, federation_id: str, run_id: str, after: int) -> Iterator[str]:
     yield f"retry: {RECONNECT_MS}\n\n"
     ends = time.monotonic() + STREAM_S
-    while time.monotonic() < ends:
+    is_over = run_view.is_over(store, run_id)
+    while time.monotonic() < ends and not is_over:
         found = events.since(store, federation_id, after, 200)
         if found:
             after = found[-1].id
         if any(event.run_id == run_id for event in found):
             yield f"id: {after}\nevent: changed\ndata: {after}\n\n"
+            is_over = run_view.is_over(store, run_id)
         time.sleep(POLL_S)
+    if is_over:
+        yield "event: over\ndata: over\n\n"
 
 
 def _federation(federation_id: str) -> str:
@@ -213,7 +226,7 @@ def _charts(store: Store, run_id: str) -> list[Markup]:
 def _node(view: RunView, node: RoundNode, drawn: set[int]) -> dict[str, object]:
     """A round for the line of rounds; one that was drawn with leads to its pictures, side by side."""
     href = url_for("pages.runs.run", run_id=view.id, round=node.number, _anchor="gallery")
-    return {**run_words.node(node, view.standing.round), "href": href if node.number in drawn else None}
+    return {**run_words.node(node, view.standing), "href": href if node.number in drawn else None}
 
 
 def _gallery(measured: list[Score], by: str, number: int) -> dict[str, Any]:
@@ -253,23 +266,6 @@ def _model_head(score: Score, number: int) -> str:
     if not number:
         return str(gettext("Round %(number)s", number=score.round))
     return str(gettext("Aggregated")) if score.who == AGGREGATED else score.who
-
-
-def _settings(view: RunView) -> list[tuple[str, str]]:
-    """The plan's settings by name, as they were frozen."""
-    told = view.plan.model_dump(mode="json")
-    told["data"] = {key: value for key, value in told["data"].items() if key not in ("root",)}
-    pairs = []
-    for name, value in told.items():
-        inner = value.items() if isinstance(value, dict) else [("", value)]
-        pairs += [(f"{name}.{key}" if key else name, _shown(each)) for key, each in inner]
-    return pairs
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or NOTHING
-    return NOTHING if value is None else str(value)
 
 
 def _moment(seconds: float) -> datetime:

@@ -8,19 +8,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from fedflow.errors import FedFlowError
 from fedflow.federation.estimates import BaseShapes, Estimate, estimate, shapes_of, shapes_of_files
 from fedflow.plan import REGISTRY, STARTER, Plan
 from fedflow.server.database.tables import Artifact, Member, Receipt, RunMember, Version
-from fedflow.server.services import base_models
+from fedflow.server.services import base_models, catalogue
+from fedflow.server.services.identity import Caller
 from fedflow.server.services.registry import MODEL
 from fedflow.server.store import Store
 
 MOST_ROWS = 2000
 """Answers of before that are looked at."""
+
+MOST_MODELS = 500
+"""Base models that one is shown to choose from."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,22 @@ def known(store: Store, federation_id: str) -> Known:
             if steps >= 1 and seconds > 0:
                 step_s.setdefault(name, seconds / steps)
     return Known(members, examples, step_s)
+
+
+def base_model_names(store: Store, caller: Caller, federation_id: str) -> list[str]:
+    """Names of the base models that a run of the federation may start from by `registry:NAME`, as `caller` sees them.
+
+    The one that comes with FedFlow is not among them.
+    """
+    is_usable = exists().where(Version.artifact_id == Artifact.id, Version.content_hash.is_not(None))
+    query = (
+        select(Artifact.name)
+        .where(Artifact.federation_id == federation_id, Artifact.kind == MODEL, Artifact.name != STARTER, is_usable)
+        .order_by(Artifact.name)
+        .limit(MOST_MODELS)
+    )
+    with store.read() as session:
+        return list(session.scalars(query.where(catalogue.visible(session, caller))))
 
 
 def estimated(store: Store, federation_id: str, plan: Plan, told: Known) -> Estimate | None:

@@ -220,6 +220,16 @@ def unfinished(session: Session, run_id: str, kinds: Collection[str]) -> int:
     return session.scalar(query) or 0
 
 
+def unfinished_by_kind(session: Session, run_id: str, kinds: Collection[str]) -> dict[str, int]:
+    """The same kind by kind; those of which there are none are not in it."""
+    query = (
+        select(Job.kind, func.count())
+        .where(Job.run_id == run_id, Job.kind.in_(kinds), Job.status.in_((QUEUED, RUNNING)))
+        .group_by(Job.kind)
+    )
+    return {kind: count for kind, count in session.execute(query)}  # noqa: C416
+
+
 def unfinished_of(session: Session, run_ids: Collection[str], kinds: Collection[str]) -> dict[str, int]:
     """The same for several runs at once; those that have none are not in it."""
     query = (

@@ -12,7 +12,7 @@ from fedflow.federation.rounds import Phase, Status
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Device, Member, Receipt, Refusal, Round, Run, RunMember, Upload
 from fedflow.server.errors import NotFound
-from fedflow.server.services import policies
+from fedflow.server.services import jobs, policies
 from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.services.run_rows import plan_of
 from fedflow.server.services.standing import Standing, standing_of
@@ -25,6 +25,10 @@ ParticipantState = Literal[
 
 SETTLED: frozenset[ParticipantState] = frozenset({"removed", "declined", "answered"})
 """Of whom the round under way wants nothing more."""
+
+ENDED = (Status.DONE, Status.STOPPED)
+SHOWN = (*jobs.MEASURING, "chart")
+"""Kinds of jobs whose results its page shows."""
 
 SENDING_S = 60.0
 """An upload that got no byte for so long is not under way."""
@@ -65,7 +69,10 @@ class ParticipantLine:
 
 @dataclass(frozen=True)
 class RunView:
-    """A run at this moment. `deadline_s` is how long the round still waits at most."""
+    """A run at this moment. `deadline_s` is how long the round still waits at most.
+
+    `to_measure` models are still to be measured, and `is_over` says that nothing of the run will move any more.
+    """
 
     id: str
     federation_id: str
@@ -77,6 +84,8 @@ class RunView:
     participants: tuple[ParticipantLine, ...]
     deadline_s: float | None
     not_scored: str | None
+    to_measure: int
+    is_over: bool
 
 
 def view(store: Store, run_id: str, caller: Caller = SERVER) -> RunView:
@@ -87,6 +96,7 @@ def view(store: Store, run_id: str, caller: Caller = SERVER) -> RunView:
         if run is None:
             raise NotFound(f"there is no run {run_id}")
         plan, standing = plan_of(run), standing_of(session, store, run, now)
+        to_come = jobs.unfinished_by_kind(session, run.id, SHOWN)
         collecting = standing.collecting
         return RunView(
             id=run.id,
@@ -101,7 +111,18 @@ def view(store: Store, run_id: str, caller: Caller = SERVER) -> RunView:
             ),
             deadline_s=None if collecting is None else collecting.left_s,
             not_scored=(run.prepared or {}).get("not_scored"),
+            to_measure=sum(to_come.get(kind, 0) for kind in jobs.MEASURING),
+            is_over=run.status in ENDED and not to_come,
         )
+
+
+def is_over(store: Store, run_id: str) -> bool:
+    """Whether the run has ended, and all of it is measured and drawn. Raises NotFound."""
+    with store.read() as session:
+        run = session.get(Run, run_id)
+        if run is None:
+            raise NotFound(f"there is no run {run_id}")
+        return run.status in ENDED and not jobs.unfinished(session, run.id, SHOWN)
 
 
 def federation_of(store: Store, run_id: str) -> str:

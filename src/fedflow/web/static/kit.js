@@ -62,9 +62,12 @@
   sayTimes();
   setInterval(sayTimes, 15000);
 
-  // A long line of rounds begins where the run is.
+  // A long line of rounds begins where the run is, and follows it; else it stays as the reader has moved it.
+  const shown = new WeakMap();
   const showPresentRound = (part = document) => {
     for (const node of part.querySelectorAll(".rounds > [aria-current]")) {
+      if (shown.get(node.parentElement) === node) continue;
+      shown.set(node.parentElement, node);
       node.parentElement.scrollLeft = node.offsetLeft - (node.parentElement.clientWidth - node.offsetWidth) / 2;
     }
   };

@@ -1,0 +1,17 @@
+// A part that htmx brings with hx-swap="morph" (its place) or "morph:innerHTML" (what is inside) is changed in place,
+// node by node: focus, scroll and what a reader has opened stay as they are.
+"use strict";
+
+(() => {
+  const styles = { morph: "outerHTML", "morph:innerHTML": "innerHTML" };
+  const opened = (name, element) => name === "open" && element.localName === "details";
+  const callbacks = { beforeAttributeUpdated: (name, element) => !opened(name, element) };
+
+  htmx.defineExtension("morph", {
+    isInlineSwap: (style) => styles[style] === "outerHTML",
+    handleSwap: (style, target, fragment) => {
+      const morphStyle = styles[style];
+      return morphStyle ? Idiomorph.morph(target, fragment.children, { morphStyle, callbacks }) : false;
+    },
+  });
+})();

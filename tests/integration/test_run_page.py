@@ -1,0 +1,163 @@
+"""The page of a run in a real Chromium: what is brought while one reads it moves nothing that one holds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from browser import Watched, chromium
+from full_server import PASSWORD, Sizes, fill
+from page_server import heading, submit
+from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import select
+from werkzeug.serving import make_server
+
+from fedflow.federation.rounds import Status
+from fedflow.plan import AGGREGATED
+from fedflow.server.api.app import create_app
+from fedflow.server.database.tables import Run, Score
+from fedflow.server.services import events
+from fedflow.server.settings import ServerSettings
+from fedflow.server.store import Store, open_store
+
+SIZES = Sizes(federations=1, members=8, people=8, runs=10, rounds=9, adapters=1, audit=1)
+NARROW = 380
+
+
+@dataclass
+class Site:
+    """A server with runs in every state, and its address."""
+
+    store: Store
+    address: str
+    email: str
+
+    def run(self, status: Status) -> str:
+        """The identifier of a run in this state."""
+        with self.store.read() as session:
+            return session.scalars(select(Run.id).where(Run.status == status)).first() or ""
+
+    def measures_one_more(self, run_id: str) -> int:
+        """The next round's model is measured; its number."""
+        with self.store.begin() as session:
+            newest = session.scalars(
+                select(Score).where(Score.run_id == run_id, Score.who == AGGREGATED).order_by(Score.round.desc())
+            ).first()
+            assert newest is not None
+            columns = {column.key: getattr(newest, column.key) for column in Score.__table__.columns}
+            session.add(Score(**{**columns, "round": newest.round + 1}))
+            federation_id = session.get_one(Run, run_id).federation_id
+            events.record(session, self.store, federation_id, run_id, "scored")
+            return newest.round + 1
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    settings = ServerSettings(folder=tmp_path_factory.mktemp("server"))
+    store = open_store(settings)
+    accounts = fill(store, SIZES)
+    server = make_server("127.0.0.1", 0, create_app(store, settings), threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    email = next(each.email for each in accounts if each.role == "administrator")
+    yield Site(store, f"http://127.0.0.1:{server.port}", email)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    store.engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def watched(site: Site, browser: Browser) -> Iterator[Watched]:
+    """Signed in, on a narrow screen."""
+    viewport = {"width": NARROW, "height": 800}
+    context = browser.new_context(base_url=site.address, viewport=viewport, locale="en")
+    watched = Watched(context)
+    watched.page.goto("/sign-in")
+    watched.page.get_by_label("E-mail address").fill(site.email)
+    watched.page.get_by_label("Password").fill(PASSWORD)
+    submit(watched.page, "Sign in")
+    heading(watched.page, "Overview")
+    yield watched
+    context.close()
+
+
+def scrolled(page: Page, part: str) -> int:
+    return int(page.locator(part).evaluate("part => part.scrollLeft"))
+
+
+def test_what_is_brought_folds_nothing_and_keeps_focus_and_scroll(site: Site, watched: Watched) -> None:
+    page, run = watched.page, site.run(Status.RUNNING)
+    page.goto(f"/runs/{run}")
+    page.locator("#figures summary").click()
+    for part in (".gallery-box", ".rounds"):
+        page.locator(part).evaluate("part => { part.scrollLeft = 61; }")
+    link = page.locator(".gallery a").nth(2)
+    link.focus()
+    page.locator(".gallery-box").evaluate("part => { part.scrollLeft = 61; }")
+    number = site.measures_one_more(run)
+    expect(page.locator(".gallery thead")).to_contain_text(f"Round {number}")
+    expect(page.locator("#figures tbody tr").last).to_contain_text(str(number))
+    assert page.locator("#figures").evaluate("details => details.open")
+    assert link.evaluate("link => link === document.activeElement")
+    assert (scrolled(page, ".gallery-box"), scrolled(page, ".rounds")) == (61, 61)
+    page.get_by_role("button", name="Pause run").focus()
+    number = site.measures_one_more(run)
+    expect(page.locator(".gallery thead")).to_contain_text(f"Round {number}")
+    expect(page.get_by_role("button", name="Pause run")).to_be_focused()
+    watched.check_quiet()
+
+
+def test_a_new_run_is_planned_on_a_narrow_screen(site: Site, watched: Watched) -> None:
+    """The cost stands before the button; all or none are chosen without that anything else changes."""
+    page = watched.page
+    with site.store.read() as session:
+        federation_id = session.scalars(select(Run.federation_id)).first()
+    page.goto(f"/federations/{federation_id}/runs/new")
+    cost, start = page.locator("#cost").bounding_box(), page.get_by_role("button", name="Start run").bounding_box()
+    assert cost is not None
+    assert start is not None
+    assert cost["y"] + cost["height"] <= start["y"]
+    page.locator("#f-name").fill("autumn")
+    page.locator(".folded-group summary").first.click()
+    chosen = page.locator("[name=member]:checked")
+    expect(chosen).to_have_count(SIZES.members)
+    page.get_by_role("button", name="Choose none").click()
+    expect(chosen).to_have_count(0)
+    expect(page.locator("#cost")).to_contain_text("Told when every field is right.")
+    page.get_by_role("button", name="Choose all").click()
+    expect(chosen).to_have_count(SIZES.members)
+    expect(page.locator("#cost")).to_contain_text("from each member")
+    expect(page.locator("#f-name")).to_have_value("autumn")
+    assert page.locator(".folded-group").first.evaluate("details => details.open")
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW
+    watched.check_quiet()
+
+
+@pytest.mark.parametrize("language", ["en", "uk"])
+def test_the_page_of_a_run_is_no_wider_than_a_narrow_screen(site: Site, watched: Watched, language: str) -> None:
+    cookie = {"name": "fedflow_language", "value": language, "url": site.address}
+    watched.page.context.add_cookies([cookie])  # type: ignore[list-item]
+    for status in (Status.FAILED, Status.RUNNING, Status.DONE):
+        watched.page.goto(f"/runs/{site.run(status)}")
+        for summary in watched.page.locator("details > summary").all():
+            summary.click()
+        assert watched.page.evaluate("document.documentElement.scrollWidth") <= NARROW, status
+
+
+def test_a_run_that_is_over_is_asked_for_no_more(site: Site, watched: Watched) -> None:
+    asked: list[str] = []
+    watched.page.on("request", lambda request: asked.append(request.url))
+    watched.page.goto(f"/runs/{site.run(Status.DONE)}")
+    watched.page.wait_for_load_state("networkidle")
+    assert not [url for url in asked if url.endswith("/stream")]
+    expect(watched.page.locator("#live[hx-get]")).to_have_count(0)
+    watched.check_quiet()

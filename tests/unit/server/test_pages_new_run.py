@@ -1,0 +1,200 @@
+"""The form of a new run: what it speaks of, what it offers, what it will cost, and the run that it starts."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from tests.unit.server.page_setting import Site
+from tests.unit.server.reader import faults, value_of
+from tests.unit.server.run_setting import Setting
+
+import fedflow.plan
+from fedflow.plan import Plan
+from fedflow.server.database.tables import Run
+from fedflow.server.pages import plan_words
+from fedflow.server.services import federations, files, policies, registry, run_list
+from fedflow.server.services.identity import SERVER
+from fedflow.server.services.policies import Policies
+from fedflow.server.settings import ServerSettings
+from fedflow.server.store import Store
+from fedflow.web import forms
+
+SOURCE = Path(fedflow.plan.__file__).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def settings(tmp_path) -> ServerSettings:  # type: ignore[no-untyped-def]
+    """The services are tested on both databases; pages on one."""
+    return ServerSettings(folder=tmp_path / "data")
+
+
+@pytest.fixture
+def site(app: Flask, store: Store, setting: Setting) -> Site:
+    assert setting.run
+    return Site.of(app, store)
+
+
+def text_of(page: str) -> str:
+    """What a page says, without tags, in one line."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+def choices(page: str, field: str) -> dict[str, str]:
+    """What a list of a form offers: values and words."""
+    found = re.search(rf'<select id="f-{field}".*?</select>', page, re.DOTALL)
+    assert found is not None
+    return {value: html.unescape(word) for value, word in re.findall(r'value="([^"]*)"[^>]*>([^<]*)<', found[0])}
+
+
+def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting: Setting) -> None:
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    address = f"/federations/{site.federation_id}/runs/new"
+    page = cora.get(address).text
+    fields = dict(re.findall(r'<input type="hidden" name="(identifier)" value="([^"]+)"', page))
+    assert page.count('name="member"') == 3
+    assert re.search(r"0\.\d+ MB from each member, each round", text_of(page))
+    crowded = cora.post(f"{address}/check", {**fields, "member": ["a", "b"], "network.quorum": "3"}).text
+    assert "3 of only 2 members of a round." in text_of(crowded)
+    wrong = {**fields, "member": ["a", "b"], "rounds": "0"}
+    checked = cora.post(f"{address}/check", wrong).text
+    assert "Must be at least 1." in checked
+    assert "Told when every field is right." in checked
+    assert cora.post(address, wrong).status_code == 422
+    right = {**fields, "member": ["a", "b"], "name": "autumn", "rounds": "4"}
+    for path in ("nowhere", "/etc/passwd"):
+        refused = cora.post(address, {**right, "model": path})
+        assert refused.status_code == 422
+        assert "Other folders and files are for an administrator of the server." in faults(refused)["model"]
+    first, again = cora.post(address, right), cora.post(address, right)
+    assert first.status_code == 303
+    assert first.headers["Location"] == again.headers["Location"], "a form that is sent twice starts one run"
+    named = [line for line in run_list.newest(site.store, SERVER) if line.name == "autumn"]
+    assert [(line.rounds, line.status) for line in named] == [(4, "preparing")]
+    assert "Being prepared" in cora.get(first.headers["Location"]).text
+
+
+def test_the_form_of_a_new_run_speaks_of_what_a_federation_has(site: Site, setting: Setting) -> None:
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    address = f"/federations/{site.federation_id}/runs/new"
+    page = cora.get(address)
+    told = text_of(page.text)
+    for of_a_simulation in ("plan file", "client", "on one machine", "r x k", "B A", "86400", "entral", "hipped"):
+        assert of_a_simulation not in told.replace(" clip", ""), of_a_simulation
+    assert value_of(page, "network.deadline_s") == "24"
+    assert "Members per round" in told
+    names = {name for name in plan_words.NOT_USED if f'name="{name}"' in page.text}
+    assert names == set()
+    sent = {"member": ["a", "b"], "network.deadline_s": "1.5", "network.grace_s": "0"}
+    wrong = cora.post(f"{address}/check", {**sent, "network.deadline_s": "soon", "rounds": "0"})
+    assert faults(wrong)["network.deadline_s"] == "Write a number."
+    assert value_of(wrong, "network.deadline_s") == "soon"
+    started = cora.post(address, sent)
+    assert started.status_code == 303
+    with site.store.read() as session:
+        plan = session.get_one(Run, started.headers["Location"].rpartition("/")[2]).plan
+    assert plan["network"]["deadline_s"] == 5400
+
+
+def test_base_models_are_chosen_from_those_of_the_federation(site: Site, setting: Setting) -> None:
+    site.account("root")
+    site.account("cora", "coordinator")
+    cora, root = site.reader("cora"), site.reader("root")
+    address = f"/federations/{site.federation_id}/runs/new"
+    content = files.put(site.store, b"[]", "base")
+    with site.store.begin() as session:
+        for name, visibility, opened in (("sdxl", "federation", "1"), ("own", "private", "2"), ("bad", "public", None)):
+            artifact = registry.artifact_of(session, site.store, site.federation_id, registry.MODEL, name)
+            artifact.visibility = visibility
+            registry.add(session, site.store, artifact, content=content, facts={}, content_hash=opened)
+    starter = {"starter": "Starter, which comes with FedFlow"}
+    assert choices(cora.get(address).text, "model") == {**starter, "registry:sdxl": "sdxl"}
+    offered = choices(root.get(address).text, "model")
+    assert offered == {**starter, "registry:own": "own", "registry:sdxl": "sdxl", "other": "another"}
+    sent = {"member": ["a", "b"], "model": "other", "model_other": "registry:nowhere"}
+    told = root.post(address, sent)
+    assert "nowhere" in faults(told)["model_other"]
+    assert value_of(told, "model_other") == "registry:nowhere"
+    assert faults(root.post(address, {**sent, "model_other": " "})) == {"model_other": "Fill this in."}
+    assert root.post(address, {**sent, "model_other": "starter"}).status_code == 303
+
+
+def test_all_members_are_chosen_at_once_or_none(site: Site, setting: Setting) -> None:
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    check = f"/federations/{site.federation_id}/runs/new/check"
+    sent = {"member": ["a"], "name": "autumn"}
+    for choose, count in (("all", 3), ("none", 0)):
+        answer = cora.post(check, {**sent, "choose": choose})
+        assert len(re.findall(r'name="member" value="\w" checked', answer.text)) == count
+        assert value_of(answer, "name") == "autumn"
+
+
+@pytest.mark.parametrize("fault", plan_words.FAULTS)
+def test_what_does_not_go_together_is_said_in_the_readers_language(site: Site, fault: str) -> None:
+    sentence = re.sub(r"\{\w+\}", "fedit", fault)
+    pieces = [piece for piece in re.split(r"\{\w+\}", fault) if piece.strip("' ")]
+    assert all(piece.strip("'") in SOURCE for piece in pieces), "the plan says this no longer"
+    with site.app.test_request_context(headers={"Accept-Language": "uk"}):
+        assert re.search(r"[\u0430-\u044f]", plan_words.fault(f"{sentence[0].upper()}{sentence[1:]}."))
+
+
+def test_words_for_settings_are_of_settings_that_there_are() -> None:
+    known = {name for name, _ in forms.places(Plan)}
+    groups = {name.partition(".")[0] for name in known if "." in name}
+    named = (plan_words.LABELS, plan_words.HELP, plan_words.CHOICES, plan_words.NOT_GIVEN, plan_words.NOT_USED)
+    for names in (*named, plan_words.OF_ADAPTERS, plan_words.HOURS):
+        assert set(names) <= known | groups
+
+
+def test_an_empty_place_holds_its_first_action(site: Site) -> None:
+    empty = federations.create(site.store, "empty")
+    Site(site.app, site.store, empty).account("cora", "coordinator")
+    Site(site.app, site.store, empty).account("vera", "viewer")
+    cora = site.reader("cora")
+    runs_page = cora.get("/runs").text
+    assert re.search(rf'class="empty".*href="/federations/{empty}/runs/new">Start the first run', runs_page, re.DOTALL)
+    assert runs_page.count(f"/federations/{empty}/runs/new") == 1
+    assert 'href="/federations">See your federations' in site.reader("vera").get("/runs").text
+    assert (
+        f'href="/federations/{empty}/codes">Make the first join code' in cora.get(f"/federations/{empty}/runs/new").text
+    )
+
+
+def test_a_new_run_keeps_to_the_federations_rules(site: Site, setting: Setting) -> None:
+    assert setting.run
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    address = f"/federations/{site.federation_id}/runs/new"
+    rules = {"allowed_models": ["owner/sdxl"], "allowed_methods": ["fedit"], "most_rounds": 2, "least_updates": 3}
+    policies.change(
+        site.store,
+        site.federation_id,
+        Policies.model_validate({"runs": rules, "visibility": {"member_galleries": False}}),
+    )
+    page = cora.get(address)
+    begun = {name: value_of(page, name) for name in ("rounds", "network.quorum")}
+    assert begun == {"rounds": "2", "network.quorum": "3"}
+    assert choices(page.text, "model") == {"owner/sdxl": "owner/sdxl"}
+    sent = {"member": ["a", "b", "c"], "model": "owner/sdxl", "method": "fedit", "evaluation.clients": "off"}
+    within = {**sent, "rounds": "2", "network.quorum": "3"}
+    against = cora.post(f"{address}/check", {**within, "rounds": "3"})
+    assert "The federation's rule allows at most 2 rounds, and the plan has 3." in faults(against)["rounds"]
+    assert cora.post(address, {**within, "rounds": "3"}).status_code == 422
+    assert cora.post(address, within).status_code == 303
+
+
+def test_who_coordinates_nothing_starts_nothing(site: Site) -> None:
+    site.account("vera", "viewer")
+    vera = site.reader("vera")
+    address = f"/federations/{site.federation_id}/runs/new"
+    assert vera.get(address).status_code == 403
+    assert vera.post(address, {"name": "mine"}).status_code == 403
+    site.account("cora", "coordinator")
+    other = federations.create(site.store, "other")
+    assert site.reader("cora").get(f"/federations/{other}/runs/new").status_code == 404
