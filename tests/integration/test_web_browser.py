@@ -235,6 +235,7 @@ def test_a_question_takes_the_focus_and_gives_it_back(visit: Open) -> None:
 
 def test_a_narrow_screen_folds_the_places_that_do_not_fit(visit: Open) -> None:
     page = visit(width=380).page
+    expect(page.locator(".rail [aria-current]:visible")).to_have_text("Runs")
     expect(page.locator(".rail .place:visible")).to_have_text(["Overview", "Federations3", "Runs", "Models", "More"])
     bar = page.locator(".rail").bounding_box()
     assert bar is not None

@@ -154,6 +154,7 @@ RIGHTS: dict[str, Right] = {
     "pages.inviting.invites": INVITES,
     "pages.inviting.withdraws": INVITES,
     "pages.overview.overview": READER,
+    "pages.overview.stuck": READER,
     "pages.imports.again": BRINGS_IN,
     "pages.imports.appends": BRINGS_IN,
     "pages.imports.asks": BRINGS_IN,

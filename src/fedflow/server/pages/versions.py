@@ -77,16 +77,18 @@ def content(version_id: str, layout: str) -> Response:
 
 @blueprint.post("/versions/<version_id>/delete")
 def deletes(version_id: str) -> AnyResponse:
-    """Take it out, or say what depends on it."""
+    """Take it out, or say what depends on it; then to the others of the same name where there are some."""
     store, caller = current.store(), current.caller()
     version, artifact = shelf.version(store, caller, version_id)
     try:
-        catalogue.delete_version(store, caller, version_id)
+        others_left = catalogue.delete_version(store, caller, version_id)
     except ApiError as error:
         flash(said(str(error)), State.REFUSED)
         return redirect(url_for("pages.versions.one", version_id=version_id), 303)
     told = gettext("Version %(number)s of “%(name)s” is deleted.", number=version.number, name=artifact.name)
     flash(told, State.DONE)
+    if others_left:
+        return redirect(url_for("pages.models.one", artifact_id=artifact.id), 303)
     return redirect(url_for("pages.models.listed"), 303)
 
 
