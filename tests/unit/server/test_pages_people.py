@@ -199,10 +199,10 @@ class TestPages:
                 session.add(_run(site.federation_id, number, status))
         page = told(site.reader("boss").get("/"))
         assert "2 things wait for you" in page
-        assert page.index("run 1 federation · failed in round 1 No base.") < page.index(
-            "run 2 federation · paused in round"
-        )
-        assert "run 4 Running 1 of 12" in page
+        failed, paused = "run 1 federation · failed in round 1 No base.", "run 2 federation · paused in round 1"
+        assert page.index(failed) < page.index(paused)
+        assert "run 4 Running federation 1 of 12" in page
+        assert "run 4 Running round 1 of 12" in page
         assert "run 0" not in page
         assert page.count("Go on") == 2
         hers = told(site.reader("ada").get("/"))
