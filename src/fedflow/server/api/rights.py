@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, redirect, request, url_for
 from werkzeug import Response as AnyResponse
@@ -354,12 +355,20 @@ def _check_reader(right: Right) -> AnyResponse | None:
     if found is None:
         if request.method not in browser.SAFE:
             raise Unauthorised("you are signed out; sign in, and send it again")
-        wanted = request.full_path.rstrip("?")
-        return redirect(url_for("pages.entry.sign_in_page", next=None if wanted == "/" else wanted), 303)
+        if "HX-Request" in request.headers:  # a part of a page that is open: the sign-in page must not stand in it
+            shown = urlsplit(request.headers.get("HX-Current-URL", ""))
+            return Response(status=204, headers={"HX-Redirect": _sign_in_page(f"{shown.path}?{shown.query}")})
+        return redirect(_sign_in_page(request.full_path), 303)
     g.caller = found.caller
     limits.limits().take(limits.CALLS, f"person {g.caller.id}")
     check_person(g.caller, right)
     return None
+
+
+def _sign_in_page(wanted: str) -> str:
+    """Its address, which leads back to `wanted` from there; that page looks whether it is one of ours."""
+    wanted = wanted.rstrip("?")
+    return url_for("pages.entry.sign_in_page", next=None if wanted in ("", "/") else wanted)
 
 
 def check_person(caller: Caller, right: Right) -> None:

@@ -16,6 +16,7 @@ from fedflow.server.errors import ApiError
 from fedflow.server.pages import places
 from fedflow.server.pages.faults import said
 from fedflow.server.pages.lineage import KEPT, MOST_BEFORE, Step, drawing, folded
+from fedflow.server.pages.words import SOURCES
 from fedflow.server.services import catalogue, downloads, registry, shelf
 from fedflow.web.states import State
 
@@ -144,9 +145,11 @@ def _facts(version: Version) -> list[tuple[str, str]]:
         "format": gettext("Format"),
         "family": gettext("Family"),
     }
-    told += [(word, _plain(facts[key])) for key, word in words.items() if facts.get(key) not in (None, "")]
+    told += [(word, _plain(key, facts[key])) for key, word in words.items() if facts.get(key) not in (None, "")]
     return told
 
 
-def _plain(value: object) -> str:
+def _plain(key: str, value: object) -> str:
+    if key == "from":
+        return str(SOURCES.get(str(value), value))
     return f"{value:g}" if isinstance(value, float) else str(value)
