@@ -23,6 +23,7 @@ from babel.messages.pofile import read_po, write_po
 from fedflow.plan import Plan
 from fedflow.server.services.policies import Policies
 from fedflow.server.services.tryout_request import TryoutRequest
+from fedflow.server.settings import ServerSettings
 from fedflow.web.forms import UNITS, messages
 from fedflow.web.languages import LANGUAGES
 
@@ -39,9 +40,10 @@ def of_the_plan() -> Iterator[str]:
 
 
 def of_the_forms() -> Iterator[str]:
-    """Labels and help of the forms that are made from a federation's rules and from what a try-out is asked with."""
+    """Labels and help of the forms made from a federation's rules and a try-out's request; the server's settings."""
     yield from messages(Policies)
     yield from messages(TryoutRequest)
+    yield from (info.description or "" for info in ServerSettings.model_fields.values())
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""Fill `src/fedflow/web/static/vendor/` from npm: pinned versions, their licences, and a manifest with checksums.
+"""Fill `src/fedflow/web/static/vendor/` and `tests/support/vendor/` from npm: pinned versions, licences, a manifest.
 
 Run by hand when a version changes: `python scripts/vendor_assets.py` (needs npm). A file that changed though its
 version did not is refused. Why these: htmx 2 is the line that the `sse` extension belongs to; Alpine's CSP build reads
 its expressions itself, as our policy forbids eval; idiomorph changes a part in place, so that focus, scroll and what
-is open stay; Inter has Cyrillic.
+is open stay; Inter has Cyrillic; axe-core looks at our pages in the tests alone.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 VENDOR = HERE.parent / "src" / "fedflow" / "web" / "static" / "vendor"
+TESTS_VENDOR = HERE.parent / "tests" / "support" / "vendor"
 INTER_SUBSETS = ("latin", "latin-ext", "cyrillic")
 
 
@@ -84,31 +86,46 @@ PACKAGES = (
         "LICENSE",
     ),
 )
+TESTS_PACKAGES = (
+    Package(
+        "axe-core",
+        "4.14.1",
+        "MPL-2.0",
+        "https://github.com/dequelabs/axe-core",
+        "axe-core",
+        ("axe.min.js",),
+        "LICENSE",
+    ),
+)
 
 
 def main() -> int:
-    """Write the folder anew; 1 with a sentence on stderr where npm fails or a pinned file changed."""
+    """Write the folders anew; 1 with a sentence on stderr where npm fails or a pinned file changed."""
     if shutil.which("npm") is None:
         print("npm is not on the PATH; install Node.js, which brings it", file=sys.stderr)
         return 1
-    before = _known()
+    return _fill(VENDOR, PACKAGES) or _fill(TESTS_VENDOR, TESTS_PACKAGES)
+
+
+def _fill(vendor: Path, packages: Iterable[Package]) -> int:
+    before = _known(vendor)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "vendor"
-        entries = [_take(package, Path(temporary), folder) for package in PACKAGES]
+        entries = [_take(package, Path(temporary), folder) for package in packages]
         for entry in entries:
             for path, sha256 in entry["files"].items():
                 if before.get((entry["name"], entry["version"], path), sha256) != sha256:
                     print(f"{path}: {entry['name']} {entry['version']} has other bytes than before", file=sys.stderr)
                     return 1
         (folder / "manifest.json").write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
-        shutil.rmtree(VENDOR, ignore_errors=True)
-        shutil.copytree(folder, VENDOR)
+        shutil.rmtree(vendor, ignore_errors=True)
+        shutil.copytree(folder, vendor)
     return 0
 
 
-def _known() -> dict[tuple[str, str, str], str]:
+def _known(vendor: Path) -> dict[tuple[str, str, str], str]:
     try:
-        entries = json.loads((VENDOR / "manifest.json").read_text(encoding="utf-8"))
+        entries = json.loads((vendor / "manifest.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     return {(one["name"], one["version"], path): sha256 for one in entries for path, sha256 in one["files"].items()}

@@ -233,8 +233,18 @@ def test_a_question_takes_the_focus_and_gives_it_back(visit: Open) -> None:
     expect(page.locator("dialog[open]")).to_have_count(0)
 
 
+def test_a_question_is_asked_without_scripts_too(visit: Open) -> None:
+    page = visit(java_script_enabled=False).page
+    page.click("[data-opens=stop]")
+    dialog = page.get_by_role("dialog", name="Stop this run for good?")
+    expect(dialog).to_be_visible()
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_be_hidden()
+
+
 def test_a_narrow_screen_folds_the_places_that_do_not_fit(visit: Open) -> None:
     page = visit(width=380).page
+    expect(page.locator(".rail [aria-current]:visible")).to_have_text("Runs")
     expect(page.locator(".rail .place:visible")).to_have_text(["Overview", "Federations3", "Runs", "Models", "More"])
     bar = page.locator(".rail").bounding_box()
     assert bar is not None

@@ -45,13 +45,19 @@ def create_app() -> Flask:
     shell = web.Shell(
         "FedFlow",
         lambda: [
-            web.Item(word, f"/{word.lower()}" if word != "Runs" else "/kit", 3 if word == "Federations" else 0)
+            web.Item(
+                word,
+                f"/{word.lower()}" if word != "Runs" else "/kit",
+                count=3 if word == "Federations" else 0,
+                also=("/of-people",) if word == "People" else (),
+            )
             for word in PLACES
         ],
         lambda: web.Item("Olena Kovalenko", "/account"),
     )
     web.set_up(app, shell, static={"kit": KIT, "demo": DEMO}, relaxed_paths={"/openapi": SWAGGER})
 
+    @app.route("/of-people", methods=["GET"])
     @app.route("/kit", methods=["GET", "POST"])
     def kit() -> Response:
         values, faults = texts(Plan()), {}

@@ -23,11 +23,12 @@ YEAR_S = 365 * 86400
 
 @dataclass(frozen=True)
 class Item:
-    """A place in the rail. `count` is how many things there wait for the reader."""
+    """A place in the rail. `count` is how many things there wait for the reader, `also` is where more of it lies."""
 
     label: str | LazyString
     href: str
     count: int = 0
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def set_up(
         themes=THEMES,
         reader_language=lambda: str(get_locale()),
         reader_theme=lambda: theme if (theme := request.cookies.get(THEME_COOKIE)) in THEMES else "system",
-        is_here=lambda href: request.path == href or (href != "/" and headers.is_below(request.path, href)),
+        is_here=is_here,
         come_back=lambda: request.full_path.rstrip("?") if request.method == "GET" else "/",
     )
     app.jinja_env.filters.update(
@@ -100,6 +101,7 @@ def set_up(
         exact=amounts.exact,
         utc=lambda moment: amounts.as_utc(moment).isoformat(),
     )
+    app.jinja_env.tests["here"] = is_here
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
 
@@ -129,6 +131,14 @@ def _block(template: str, name: str, context: dict[str, Any]) -> str:
     values = found.new_context(context)
     next(found.root_render_func(values), None)  # up to the page's first words: the block sees the template's imports
     return "".join(found.blocks[name](values))
+
+
+def is_here(item: Item) -> bool:
+    """Whether the page that is asked for belongs to the place."""
+    return any(
+        request.path == path or (path != "/" and headers.is_below(request.path, path))
+        for path in (item.href, *item.also)
+    )
 
 
 def preferences() -> AnyResponse:

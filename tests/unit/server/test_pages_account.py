@@ -147,6 +147,7 @@ def test_a_token_is_shown_once_and_does_what_was_asked(site: Site, clock: Clock)
     page = reader.get("/account/tokens")
     assert token not in page.text
     assert "script" in told(page)
+    assert "script Look at everything that you may see federation" in told(page)
     api = Api(site.app.test_client(), token)
     assert api("GET", "/api/v1/runs").status_code == 200
     assert api("GET", "/api/v1/me/tokens").status_code == 403

@@ -134,6 +134,18 @@ def test_a_forged_host_is_told_nowhere(site: Site, settings: ServerSettings) -> 
     assert "evil.example" not in made.text
 
 
+def test_a_page_that_is_open_when_the_sign_in_ends_leads_to_the_sign_in_page(site: Site) -> None:
+    part = {"HX-Request": "true", "HX-Current-URL": "http://localhost/runs/7?round=2"}
+    answer = site.reader().get("/runs/7?part=live", headers=part)
+    assert (answer.status_code, answer.text) == (204, "")
+    target = answer.headers["HX-Redirect"]
+    assert target == "/sign-in?next=/runs/7?round%3D2"
+    assert site.reader().get(target).status_code == 200
+    for address in ("", "nonsense", "https://else.example"):
+        answer = site.reader().get("/people", headers={"HX-Request": "true", "HX-Current-URL": address})
+        assert answer.headers["HX-Redirect"].startswith("/sign-in")
+
+
 def test_a_planted_cookie_is_worth_nothing_after_the_sign_in(site: Site) -> None:
     site.account("ada", "viewer")
     reader = site.reader()

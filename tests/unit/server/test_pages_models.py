@@ -11,11 +11,11 @@ from flask import Flask
 from PIL import Image
 from sqlalchemy import event, select
 from tests.unit.server.page_setting import Site
-from tests.unit.server.reader import PASSWORD, Reader
+from tests.unit.server.reader import PASSWORD, Reader, told
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter
 
 from fedflow.server.database.people import Person
-from fedflow.server.database.tables import Artifact, Release, Version
+from fedflow.server.database.tables import Artifact, Release, Run, Version
 from fedflow.server.pages.lineage import Step, drawing, folded
 from fedflow.server.pages.markdown import markdown
 from fedflow.server.services import federations
@@ -256,6 +256,21 @@ def test_a_release_from_the_form_to_the_withdrawal(site: Site) -> None:
     assert viewer.post(f"{address}/withdraw", {}).status_code == 403
     reader.post(f"{address}/withdraw", {})
     assert "Do not use this release any more" in viewer.get(address).text
+
+
+def test_who_deletes_a_version_comes_to_the_others_and_with_the_last_to_the_list(site: Site) -> None:
+    reader, version = site.reader("cora"), last_version(site)
+    with site.store.begin() as session:
+        runs = session.scalars(select(Run))
+        for run in runs:
+            run.status = "done"
+        artifact_id, numbers = version.artifact_id, range(version.number, 0, -1)
+        name = session.get_one(Artifact, artifact_id).name
+    for number in numbers:
+        answer = reader.post(f"/versions/{last_version(site).id}/delete", {})
+        assert answer.headers["Location"] == (f"/models/{artifact_id}" if number > 1 else "/models")
+        page = told(reader.get(answer.headers["Location"]))
+        assert f"Version {number} of “{name}” is deleted." in page
 
 
 def test_a_version_without_files_cannot_be_released_from_its_form(site: Site) -> None:

@@ -199,14 +199,50 @@ class TestPages:
                 session.add(_run(site.federation_id, number, status))
         page = told(site.reader("boss").get("/"))
         assert "2 things wait for you" in page
-        assert page.index("“run 2” in “federation” is paused") < page.index("“run 1” in “federation” failed in round 1")
-        assert "run 4 Running 1 of 12" in page
+        failed, paused = "run 1 federation · failed in round 1 No base.", "run 2 federation · paused in round 1"
+        assert page.index(failed) < page.index(paused)
+        assert "run 4 Running federation 1 of 12" in page
+        assert "run 4 Running round 1 of 12" in page
         assert "run 0" not in page
         assert page.count("Go on") == 2
         hers = told(site.reader("ada").get("/"))
-        assert "“studio” in “federation” has no machine yet." in hers
-        assert "Its coordinator lets it go on." in hers
+        assert "studio federation · has no machine yet" in hers
+        assert "Their coordinators let them go on." in hers
         assert "Go on" not in hers
+
+    def test_the_overview_stays_short_and_counts_truly(self, site: Site) -> None:
+        site.account("boss")
+        with site.store.begin() as session:
+            for number in range(130):
+                session.add(_run(site.federation_id, number, ("paused", "failed", "running")[number % 3]))
+        boss = site.reader("boss")
+        page = told(boss.get("/"))
+        assert "87 things wait for you" in page  # 44 paused, 43 failed
+        assert page.count("Go on") == 5
+        assert page.count("failed in round 1") == 5
+        assert "82 more failed or paused runs" in page
+        assert "38 more runs under way" in page
+        all_of_them = [told(boss.get(path)) for path in ("/runs/stuck", "/runs/stuck?page=2")]
+        assert [text.count("Go on") for text in all_of_them] == [50, 37]
+        assert "51\N{EN DASH}87 of 87" in all_of_them[1]
+        site.account("vera", "viewer")
+        vera = site.reader("vera")
+        assert "Nothing waits for you" in told(vera.get("/"))
+        assert "82 more failed or paused runs" in told(vera.get("/"))
+        assert "Go on" not in told(vera.get("/runs/stuck"))
+        assert "No failed and no paused run here" in told(vera.get("/runs/stuck?page=9"))
+
+    def test_people_and_audit_lead_to_every_federation(self, site: Site) -> None:
+        site.account("boss")
+        others = [federations.create(site.store, f"other {number}") for number in range(8)]
+        boss = site.reader("boss")
+        for place in ("people", "audit"):
+            for here in (f"/{place}", f"/{place}/{others[7]}"):
+                page = boss.get(here).text
+                for federation_id in (site.federation_id, *others):
+                    assert f'href="/{place}/{federation_id}"' in page
+                assert "3 more" in told(boss.get(here))
+                assert f'<a href="{here}" aria-current="page">' in page
 
     def test_an_empty_server_says_what_to_do_first(self, site: Site) -> None:
         site.account("boss")
@@ -234,9 +270,8 @@ class TestPages:
         assert "test Running federation 1 of 2 0 of 3 in" in told(ada.get("/"))
         with pytest.raises(Unprocessable):
             setting.hand_in("a", 1, adapter(1, size=1e6))
-        assert "The update of “a” in round 1 of “test” was refused. The update's values are too large" in told(
-            ada.get("/")
-        )
+        refused = "test federation · the update of “a” in round 1 was refused The update's values are too large"
+        assert refused in told(ada.get("/"))
         assert "норма" in told(ada.get("/", headers={"Accept-Language": "uk"}))
         setting.hand_in("a", 1, adapter(1))
         assert "Nothing waits for you" in told(ada.get("/"))
@@ -309,11 +344,16 @@ def test_the_overviews_services_agree_on_both_databases(store: Store, federation
         federation_id: ["run 3", "run 2", "run 1"]
     }
     assert newest[federation_id][0].rounds == 12
-    assert [run.name for run in overview.stuck_runs(store, roles.belongings(store, boss))] == ["run 2", "run 1"]
+    stuck = overview.stuck_runs(store, [federation_id, other])
+    assert ([run.name for run in stuck.shown], stuck.total) == (["run 1", "run 2"], 2)  # what failed comes first
+    stuck = overview.stuck_runs(store, [federation_id, other], start=1, most=1)
+    assert ([run.name for run in stuck.shown], stuck.total) == (["run 2"], 2)
+    assert overview.stuck_runs(store, [other]) == overview.Some([], 0)
     assert overview.asked(store, roles.belongings(store, boss)) == []
     assert overview.refused(store, roles.belongings(store, boss)) == []
     assert overview.without_machine(store, roles.belongings(store, boss)) == []
-    [line] = overview.under_way(store, [federation_id, other])
+    assert overview.under_way(store, [other], 5) == overview.Some([], 0)
+    [line] = overview.under_way(store, [federation_id, other], 5).shown
     assert (line.run.name, line.phase, line.accepted, line.selected) == ("run 3", None, 0, 0)
 
 

@@ -19,21 +19,27 @@ from fedflow.web.assets import FOREVER, Assets
 ROOM = Path(fedflow.web.__file__).parent
 STATIC = ROOM / "static"
 VENDOR = STATIC / "vendor"
+TESTS_VENDOR = Path(__file__).parents[2] / "support" / "vendor"
 OTHER_ORIGIN = re.compile(r"""(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}""", re.IGNORECASE)
 NAMESPACE = "http://www.w3.org/2000/svg"
 
 
-def test_vendored_files_are_those_of_the_manifest() -> None:
-    entries = json.loads((VENDOR / "manifest.json").read_text(encoding="utf-8"))
+@pytest.mark.parametrize(
+    ("vendor", "licences"),
+    [(VENDOR, {"0BSD", "MIT", "OFL-1.1"}), (TESTS_VENDOR, {"MPL-2.0"})],
+    ids=["of the pages", "of the tests"],
+)
+def test_vendored_files_are_those_of_the_manifest(vendor: Path, licences: set[str]) -> None:
+    entries = json.loads((vendor / "manifest.json").read_text(encoding="utf-8"))
     said = {path: sha256 for entry in entries for path, sha256 in entry["files"].items()}
     here = {
-        path.relative_to(VENDOR).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in VENDOR.rglob("*")
+        path.relative_to(vendor).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in vendor.rglob("*")
         if path.is_file() and path.name != "manifest.json"
     }
     assert here == said
     for entry in entries:
-        assert entry["licence"] in {"0BSD", "MIT", "OFL-1.1"}
+        assert entry["licence"] in licences
         assert re.fullmatch(r"\d+\.\d+\.\d+", entry["version"])
         assert entry["source"].startswith("https://")
         assert any(path.endswith("LICENSE.txt") for path in entry["files"]), entry["name"]

@@ -86,6 +86,10 @@ def test_the_rail_marks_where_one_is(client: FlaskClient) -> None:
     text = client.get("/kit").text
     marked = re.findall(r'<a class="place" href="([^"]+)" aria-current="page">', text)
     assert set(marked) == {"/kit"}
+    assert 'popovertarget="more-places">' in text
+    people = client.get("/of-people").text  # on a narrow screen behind 'More'
+    assert set(re.findall(r'<a class="place" href="([^"]+)" aria-current="page">', people)) == {"/people"}
+    assert 'popovertarget="more-places" aria-current="true">' in people
 
 
 def test_a_missing_static_file_stops_the_page_where_it_is_written() -> None:
@@ -116,10 +120,11 @@ EVERYTHING = """
 {% from "web/components/states.html" import badge, progress, rounds %}
 {{ button(x, attrs={"title": x}) }}{{ link_button(x, x, attrs={"title": x}) }}{{ copyable(x) }}{{ asking_button(x, x) }}
 {% call confirm(x, x, x, x, fields={x: x}) %}{{ x }}{% endcall %}
-{{ facts([(x, x)]) }}{{ tabs([{"label": x, "href": x}], x) }}{{ badge("done", x) }}{{ progress(x, 1, 2, x) }}
+{{ facts([(x, x)]) }}{{ tabs([{"label": x, "href": x}, {"label": x, "href": x, "folded": true}], x) }}
+{{ badge("done", x) }}{{ progress(x, 1, 2, x) }}
 {{ pictures([{"src": x, "alt": x, "caption": x, "width": 1, "height": 1, "href": x}, {"missing": x}]) }}
 {% call(row, key) table([{"key": "a", "label": x}, {"key": "b", "label": x}], [1], x) %}{{ x }}{% endcall %}
-{{ empty(x, x) }}{{ notice(x) }}{{ place({"label": x, "href": x}) }}{% call more(x) %}{{ x }}{% endcall %}
+{{ empty(x, x) }}{{ notice(x) }}{{ place(item) }}{% call more(x) %}{{ x }}{% endcall %}
 {{ rounds([{"number": 1, "state": "done", "now": true, "detail": x, "href": x}]) }}
 {% for kind in ("text", "password", "integer", "choice", "switch", "lines", "file") %}
 {% set f = {"name": x, "label": x, "kind": kind, "help": x, "unit": x, "choices": [(x, x)], "placeholder": x} %}
@@ -149,7 +154,7 @@ def test_hostile_texts_stay_texts_in_every_component() -> None:
 
     @app.get("/")
     def everything() -> Response:
-        return Response(app.jinja_env.from_string(EVERYTHING).render(x=HOSTILE))
+        return Response(app.jinja_env.from_string(EVERYTHING).render(x=HOSTILE, item=web.Item(HOSTILE, HOSTILE)))
 
     text = app.test_client().get("/").text
     elements = Elements()

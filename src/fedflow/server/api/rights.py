@@ -158,6 +158,7 @@ RIGHTS: dict[str, Right] = {
     "pages.inviting.invites": INVITES,
     "pages.inviting.withdraws": INVITES,
     "pages.overview.overview": READER,
+    "pages.overview.stuck": READER,
     "pages.imports.again": BRINGS_IN,
     "pages.imports.appends": Right("reader", "participant", most_bytes=PIECE_BYTES),
     "pages.imports.asks": BRINGS_IN,
@@ -303,6 +304,7 @@ RIGHTS: dict[str, Right] = {
 NUL = b"\\u0000"
 """As JSON writes it. One database keeps it in a text, the other does not."""
 
+FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 PAGES_OF_SIZE = frozenset({"openapi.openapi", "openapi.static", "swagger.swagger", "swagger.static"})
 
 
@@ -356,14 +358,20 @@ def _check_reader(right: Right) -> AnyResponse | None:
     if found is None:
         if request.method not in browser.SAFE:
             raise Unauthorised("you are signed out; sign in, and send it again")
-        is_part = "HX-Request" in request.headers  # of a page that is open: the browser leaves it, whole
-        wanted = urlsplit(request.headers.get("HX-Current-URL", "/")).path if is_part else request.full_path.rstrip("?")
-        way = url_for("pages.entry.sign_in_page", next=None if wanted == "/" else wanted)
-        return Response(status=401, headers={"HX-Redirect": way}) if is_part else redirect(way, 303)
+        if "HX-Request" in request.headers:  # a part of a page that is open: the sign-in page must not stand in it
+            shown = urlsplit(request.headers.get("HX-Current-URL", ""))
+            return Response(status=204, headers={"HX-Redirect": _sign_in_page(f"{shown.path}?{shown.query}")})
+        return redirect(_sign_in_page(request.full_path), 303)
     g.caller = found.caller
     limits.limits().take(limits.CALLS, f"person {g.caller.id}")
     check_person(g.caller, right)
     return None
+
+
+def _sign_in_page(wanted: str) -> str:
+    """Its address, which leads back to `wanted` from there; that page looks whether it is one of ours."""
+    wanted = wanted.rstrip("?")
+    return url_for("pages.entry.sign_in_page", next=None if wanted in ("", "/") else wanted)
 
 
 def check_person(caller: Caller, right: Right) -> None:
@@ -392,8 +400,8 @@ def check_person(caller: Caller, right: Right) -> None:
 def _refuse_nul() -> None:
     if request.endpoint is None:
         return
-    is_page = request.endpoint.startswith(faults.PAGES)
-    sent = (request.values if is_page else request.args).values()
+    is_form = request.endpoint.startswith(faults.PAGES) and request.mimetype in FORMS  # a piece of an upload is none
+    sent = (request.values if is_form else request.args).values()
     if any("\0" in text for text in sent) or (request.is_json and NUL in request.get_data()):
         raise Unprocessable("the content holds the character NUL, which no text needs; leave it out")
 

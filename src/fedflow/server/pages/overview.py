@@ -1,18 +1,26 @@
-"""The first page: what waits for the reader, what runs, and their federations with the newest runs of each."""
+"""The first page: what waits for the reader, what runs, and their federations with the newest runs of each.
+
+It is short however much there is: the gravest first, and a way to the rest.
+"""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request, url_for
 
 from fedflow import web
 from fedflow.server.api import current
 from fedflow.server.pages import places, run_words
-from fedflow.server.services import members, roles
+from fedflow.server.services import members
 from fedflow.server.services import overview as service
 
 blueprint = Blueprint("overview", __name__)
 
 MOST_FEDERATIONS = 12
+MOST_LINES = 5
+MOST_UNDER_WAY = 5
+FEW_FEDERATIONS = 3
+"""So many may show several runs each."""
+PAGE = 50
 
 
 @blueprint.get("/")
@@ -21,17 +29,19 @@ def overview() -> Response:
     store, belongings = current.store(), places.belongings()
     shown = belongings[:MOST_FEDERATIONS]
     identifiers = [each.federation_id for each in shown]
-    newest, summaries = service.newest_runs(store, identifiers), members.summaries(store, identifiers)
-    coordinated = {each.federation_id for each in belongings if roles.is_at_least(each.role, "coordinator")}
-    stuck = service.stuck_runs(store, belongings)
+    newest = service.newest_runs(store, identifiers, service.RUNS_EACH if len(shown) <= FEW_FEDERATIONS else 1)
+    summaries = members.summaries(store, identifiers)
+    coordinated = _coordinated()
+    others = {each.federation_id for each in belongings} - coordinated
     return web.page(
         "pages/overview.html",
         asked=service.asked(store, belongings),
         refused=service.refused(store, belongings),
         lacking=service.without_machine(store, belongings),
-        stuck=[run for run in stuck if run.federation_id in coordinated],
-        others_stuck=[run for run in stuck if run.federation_id not in coordinated],
-        under_way=service.under_way(store, [each.federation_id for each in belongings]),
+        stuck=service.stuck_runs(store, coordinated, most=MOST_LINES),
+        others_stuck=service.stuck_runs(store, others, most=MOST_LINES),
+        under_way=service.under_way(store, [each.federation_id for each in belongings], MOST_UNDER_WAY),
+        most=MOST_LINES,
         federations=[
             {
                 "id": each.federation_id,
@@ -48,3 +58,27 @@ def overview() -> Response:
         is_admin=current.caller().is_admin,
         run_words=run_words,
     )
+
+
+@blueprint.get("/runs/stuck")
+def stuck() -> Response:
+    """All failed and paused runs of the reader's federations."""
+    number = max(1, request.args.get("page", 1, type=int))
+    first = (number - 1) * PAGE
+    theirs = {each.federation_id for each in places.belongings()}
+    found = service.stuck_runs(current.store(), theirs, first, PAGE)
+    return web.page(
+        "pages/stuck.html",
+        runs=found.shown,
+        total=found.total,
+        first=first + 1,
+        previous_href=url_for("pages.overview.stuck", page=number - 1) if number > 1 else None,
+        next_href=url_for("pages.overview.stuck", page=number + 1) if number * PAGE < found.total else None,
+        coordinated=_coordinated(),
+        run_words=run_words,
+    )
+
+
+def _coordinated() -> set[str]:
+    """The federations in which the reader may change runs."""
+    return {each.federation_id for each in places.belongings("coordinator")}

@@ -31,18 +31,18 @@ def rail() -> list[web.Item]:
     """The places that exist and that the reader may see."""
     items = [
         web.Item(gettext("Overview"), url_for("pages.overview.overview")),
-        web.Item(gettext("Federations"), url_for("pages.federations.listed")),
+        web.Item(gettext("Federations"), url_for("pages.federations.listed"), also=("/members",)),
         web.Item(gettext("Runs"), url_for("pages.runs.listed")),
-        web.Item(gettext("Models"), url_for("pages.models.listed")),
+        web.Item(gettext("Models"), url_for("pages.models.listed"), also=("/versions", "/releases", "/tryouts")),
     ]
     people, audit = (
         _first("pages.people.everybody", "pages.people.team", "viewer"),
         _first("pages.audit.everything", "pages.audit.of_federation", "administrator"),
     )
     if people is not None:
-        items.append(web.Item(gettext("People"), people))
+        items.append(web.Item(gettext("People"), people, also=("/people",)))
     if audit is not None:
-        items.append(web.Item(gettext("Audit"), audit))
+        items.append(web.Item(gettext("Audit"), audit, also=("/audit",)))
     if current.caller().is_admin:
         items.append(web.Item(gettext("System"), url_for("pages.system.system")))
     return items
@@ -54,7 +54,10 @@ def person() -> web.Item | None:
 
 
 def tabs(everywhere: str, within: str, least: RoleName, here: str | None, word: str) -> list[dict[str, object]]:
-    """Links to the same page of other federations: `here` is the present one, None for the whole server's `word`."""
+    """Links to the same page of other federations: `here` is the present one, None for the whole server's `word`.
+
+    Some stand in the line, the present one always among them; the others are folded.
+    """
     found = belongings(least)
     near = [each for each in found if each.federation_id == here]
     near += [each for each in found if each.federation_id != here][: MOST_TABS - len(near)]
@@ -63,8 +66,9 @@ def tabs(everywhere: str, within: str, least: RoleName, here: str | None, word: 
             "label": each.federation,
             "href": url_for(within, federation_id=each.federation_id),
             "here": each.federation_id == here,
+            "folded": each not in near,
         }
-        for each in sorted(near, key=found.index)
+        for each in found
     ]
     if current.caller().is_admin:
         links.insert(0, {"label": word, "href": url_for(everywhere), "here": here is None})

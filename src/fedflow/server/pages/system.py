@@ -20,6 +20,7 @@ from fedflow.server.services import jobs, processes
 from fedflow.server.services import system as service
 from fedflow.server.services.jobs import FAILED, QUEUED, RUNNING
 from fedflow.server.settings import ServerSettings
+from fedflow.web import amounts
 from fedflow.web.states import State
 
 blueprint = Blueprint("system", __name__)
@@ -103,14 +104,24 @@ def in_force(settings: ServerSettings) -> list[tuple[str, str, str]]:
     """Name, value and description of every setting; what is secret is not shown."""
     found = []
     for name, info in ServerSettings.model_fields.items():
-        value = getattr(settings, name)
-        text = str(value.absolute()) if isinstance(value, Path) else "" if value is None else str(value)
+        text = _plain(name, getattr(settings, name))
         if text and SECRET.search(name):
             text = str(gettext("set, not shown"))
         elif "://" in text:
             text = _without_password(text)
-        found.append((name, text, info.description or ""))
+        found.append((name, text, gettext(info.description) if info.description else ""))
     return found
+
+
+def _plain(name: str, value: object) -> str:
+    """A setting's value as a person reads it."""
+    if isinstance(value, bool):
+        return str(gettext("yes") if value else gettext("no"))
+    if isinstance(value, int | float) and name.endswith("_bytes"):
+        return amounts.megabytes(int(value))
+    if isinstance(value, int | float) and name.endswith("_s"):
+        return amounts.duration(value)
+    return str(value.absolute()) if isinstance(value, Path) else "" if value is None else str(value)
 
 
 def _without_password(url: str) -> str:

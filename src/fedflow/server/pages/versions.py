@@ -16,6 +16,7 @@ from fedflow.server.errors import ApiError
 from fedflow.server.pages import places
 from fedflow.server.pages.faults import said
 from fedflow.server.pages.lineage import KEPT, MOST_BEFORE, Step, drawing, folded
+from fedflow.server.pages.words import SOURCES
 from fedflow.server.services import catalogue, downloads, registry, shelf
 from fedflow.web.states import State
 
@@ -77,16 +78,18 @@ def content(version_id: str, layout: str) -> Response:
 
 @blueprint.post("/versions/<version_id>/delete")
 def deletes(version_id: str) -> AnyResponse:
-    """Take it out, or say what depends on it."""
+    """Take it out, or say what depends on it; then to the others of the same name where there are some."""
     store, caller = current.store(), current.caller()
     version, artifact = shelf.version(store, caller, version_id)
     try:
-        catalogue.delete_version(store, caller, version_id)
+        others_left = catalogue.delete_version(store, caller, version_id)
     except ApiError as error:
         flash(said(str(error)), State.REFUSED)
         return redirect(url_for("pages.versions.one", version_id=version_id), 303)
     told = gettext("Version %(number)s of “%(name)s” is deleted.", number=version.number, name=artifact.name)
     flash(told, State.DONE)
+    if others_left:
+        return redirect(url_for("pages.models.one", artifact_id=artifact.id), 303)
     return redirect(url_for("pages.models.listed"), 303)
 
 
@@ -142,9 +145,11 @@ def _facts(version: Version) -> list[tuple[str, str]]:
         "format": gettext("Format"),
         "family": gettext("Family"),
     }
-    told += [(word, _plain(facts[key])) for key, word in words.items() if facts.get(key) not in (None, "")]
+    told += [(word, _plain(key, facts[key])) for key, word in words.items() if facts.get(key) not in (None, "")]
     return told
 
 
-def _plain(value: object) -> str:
+def _plain(key: str, value: object) -> str:
+    if key == "from":
+        return str(SOURCES.get(str(value), value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -147,8 +147,10 @@ def describe(store: Store, caller: Caller, artifact_id: str, said: Description) 
         )
 
 
-def delete_version(store: Store, caller: Caller, version_id: str) -> None:
+def delete_version(store: Store, caller: Caller, version_id: str) -> bool:
     """Take a version out; its blobs go a day later where nothing else refers to them.
+
+    Gives whether other versions are left: with the last one its model or adapter goes too.
 
     Raises NotFound, Forbidden, and Conflict that names what depends on it: another version, a run, a release.
     """
@@ -161,12 +163,14 @@ def delete_version(store: Store, caller: Caller, version_id: str) -> None:
             session.execute(update(Import).where(column == version.id).values({column: None}))
         session.delete(version)
         session.flush()
-        if session.scalar(select(Version.id).where(Version.artifact_id == artifact.id).limit(1)) is None:
+        others = session.scalar(select(Version.id).where(Version.artifact_id == artifact.id).limit(1)) is not None
+        if not others:
             session.delete(artifact)
             session.flush()
         audit.record(
             session, store, caller, "version deleted", artifact.kind, version_id, artifact.federation_id, **told
         )
+        return others
 
 
 def _check_unused(session: Session, caller: Caller, version: Version, artifact: Artifact) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from sqlalchemy import func, select
 
@@ -13,7 +14,8 @@ from fedflow.server.services.roles import Belonging
 from fedflow.server.store import Store
 
 RUNS_EACH = 3
-MOST_WAITING = 20
+
+Line = TypeVar("Line")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,14 @@ class RunLine:
     rounds: int
     message: str
     created_at: float
+
+
+@dataclass(frozen=True)
+class Some(Generic[Line]):
+    """The first lines of a list, and how many there are in all."""
+
+    shown: list[Line]
+    total: int
 
 
 @dataclass(frozen=True)
@@ -67,11 +77,11 @@ class Lacking:
     member: str
 
 
-def newest_runs(store: Store, federation_ids: Collection[str]) -> dict[str, list[RunLine]]:
-    """The newest runs of each federation, newest first."""
+def newest_runs(store: Store, federation_ids: Collection[str], most: int = RUNS_EACH) -> dict[str, list[RunLine]]:
+    """The newest runs of each federation, up to `most` of each, newest first."""
     place = func.row_number().over(partition_by=Run.federation_id, order_by=Run.id.desc()).label("place")
     ranked = select(Run.id, place).where(Run.federation_id.in_(federation_ids)).subquery()
-    query = _LINES.join(ranked, ranked.c.id == Run.id).where(ranked.c.place <= RUNS_EACH).order_by(Run.id.desc())
+    query = _LINES.join(ranked, ranked.c.id == Run.id).where(ranked.c.place <= most).order_by(Run.id.desc())
     found: dict[str, list[RunLine]] = {}
     with store.read() as session:
         for row in session.execute(query):
@@ -80,8 +90,8 @@ def newest_runs(store: Store, federation_ids: Collection[str]) -> dict[str, list
     return found
 
 
-def under_way(store: Store, federation_ids: Collection[str]) -> list[UnderWay]:
-    """Runs that go on by themselves, the one whose round ends first at the beginning."""
+def under_way(store: Store, federation_ids: Collection[str], most: int) -> Some[UnderWay]:
+    """Runs that go on by themselves, up to `most`, the one whose round ends first at the beginning."""
     answered = (
         select(func.count())
         .where(Receipt.run_id == Run.id, Receipt.round == Run.round)
@@ -89,26 +99,28 @@ def under_way(store: Store, federation_ids: Collection[str]) -> list[UnderWay]:
         .scalar_subquery()
     )
     query = (
-        _LINES.add_columns(Round.phase, Round.selected, Round.deadline_at, answered)
+        _LINES.add_columns(Round.phase, Round.selected, Round.deadline_at, answered, _TOTAL)
         .outerjoin(Round, (Round.run_id == Run.id) & (Round.number == Run.round))
         .where(Run.federation_id.in_(federation_ids), Run.status.in_((Status.PREPARING, Status.RUNNING)))
         .order_by(Round.deadline_at.is_(None), Round.deadline_at, Run.id)
-        .limit(MOST_WAITING)
+        .limit(most)
     )
     with store.read() as session:
-        return [
-            UnderWay(_line(*line), phase, accepted, len(selected or ()), deadline_at)
-            for *line, phase, selected, deadline_at, accepted in session.execute(query)
-        ]
+        rows = session.execute(query).all()
+    lines = [
+        UnderWay(_line(*line), phase, accepted, len(selected or ()), deadline_at)
+        for *line, phase, selected, deadline_at, accepted, _ in rows
+    ]
+    return Some(lines, rows[0][-1] if rows else 0)
 
 
-def stuck_runs(store: Store, belongings: Collection[Belonging]) -> list[RunLine]:
-    """Runs that go on only when their coordinator says so: failed or paused; newest first."""
-    theirs = [each.federation_id for each in belongings]
-    stuck = Run.status.in_((Status.FAILED, Status.PAUSED))
-    query = _LINES.where(Run.federation_id.in_(theirs), stuck).order_by(Run.id.desc()).limit(MOST_WAITING)
+def stuck_runs(store: Store, federation_ids: Collection[str], start: int = 0, most: int = 50) -> Some[RunLine]:
+    """Runs that go on when their coordinator says so, `most` from `start` on: failed, then paused, newest first."""
+    stuck = Run.federation_id.in_(federation_ids), Run.status.in_((Status.FAILED, Status.PAUSED))
+    query = _LINES.where(*stuck).order_by(Run.status != Status.FAILED, Run.id.desc()).offset(start).limit(most)
     with store.read() as session:
-        return [_line(*row) for row in session.execute(query)]
+        total = session.scalar(select(func.count()).select_from(Run).where(*stuck)) or 0
+        return Some([_line(*row) for row in session.execute(query)], total)
 
 
 def refused(store: Store, belongings: Collection[Belonging]) -> list[Refused]:
@@ -123,7 +135,6 @@ def refused(store: Store, belongings: Collection[Belonging]) -> list[Refused]:
         .join(Member, Member.id == Refusal.member_id)
         .where(Refusal.member_id.in_(theirs), Run.status == Status.RUNNING, ~answered.exists())
         .order_by(Refusal.id.desc())
-        .limit(MOST_WAITING)
     )
     last: dict[tuple[str, str], Refused] = {}
     with store.read() as session:
@@ -142,7 +153,6 @@ def without_machine(store: Store, belongings: Collection[Belonging]) -> list[Lac
         .join(Federation, Federation.id == Member.federation_id)
         .where(Member.id.in_(theirs), Member.removed_at.is_(None), ~active.exists())
         .order_by(Federation.name, Member.name)
-        .limit(MOST_WAITING)
     )
     with store.read() as session:
         return [Lacking(federation, member) for federation, member in session.execute(query)]
@@ -158,7 +168,6 @@ def asked(store: Store, belongings: Collection[Belonging]) -> list[Asked]:
         .where(RunMember.member_id.in_(theirs), RunMember.consent == "asked", Run.round > 0)
         .where(Run.status.in_((Status.RUNNING, Status.PAUSED)))
         .order_by(Run.id.desc())
-        .limit(MOST_WAITING)
     )
     with store.read() as session:
         return [Asked(_line(*line), member) for *line, member in session.execute(query)]
@@ -175,6 +184,8 @@ _LINES = select(
     Run.message,
     Run.created_at,
 ).join(Federation, Federation.id == Run.federation_id)
+
+_TOTAL = func.count().over()
 
 
 def _line(*columns: object) -> RunLine:

@@ -37,10 +37,8 @@
     if (event.target instanceof HTMLDialogElement) event.target.close();
     if (!button) return;
     if (button.name === "theme") { event.preventDefault(); chooseTheme(button); }
-    if (!("commandForElement" in button)) { // a browser that knows no `command`
-      if (button.dataset.opens) document.getElementById(button.dataset.opens)?.showModal();
-      if ("closes" in button.dataset) button.closest("dialog").close();
-    }
+    if (button.dataset.opens) { event.preventDefault(); document.getElementById(button.dataset.opens)?.showModal(); }
+    if ("closes" in button.dataset) { event.preventDefault(); button.closest("dialog").close(); }
     if ("dismiss" in button.dataset) button.closest(".notice").remove();
     if ("copied" in button.dataset) copy(button);
   });

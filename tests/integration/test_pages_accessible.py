@@ -1,0 +1,143 @@
+"""Every page of the server before axe-core, wide and narrow, light and dark, in both languages, full and empty."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from accessibility import faults
+from browser import chromium
+from flask import Flask
+from full_server import PASSWORD, Sizes, addresses, fill
+from playwright.sync_api import Browser, Page
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from fedflow.server.api.app import create_app
+from fedflow.server.services import accounts, federations, identity, invitations
+from fedflow.server.settings import ServerSettings
+from fedflow.server.store import Store, open_store
+
+SIZES = Sizes(federations=9, members=3, people=5, runs=60, rounds=3, adapters=20, audit=60)
+FIRST = "ada@example.org"
+NOT_PAGES = {
+    "pages.account.exported",
+    "pages.examples.picture",
+    "pages.provider.leaves",
+    "pages.provider.returns",
+    "pages.releases.content",
+    "pages.releases.provenance",
+    "pages.runs.picture",
+    "pages.runs.stream",
+    "pages.tryouts.picture",
+    "pages.versions.content",
+}
+"""Files, streams, and what leads elsewhere."""
+WIDE: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "locale": "en", "color_scheme": "light"}
+NARROW: dict[str, Any] = {"viewport": {"width": 380, "height": 800}, "locale": "uk", "color_scheme": "dark"}
+
+
+class Quiet(WSGIRequestHandler):
+    """Logs no request."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True)
+class Visited:
+    """A server with everything in it, or nothing, at an address; who administers it, and its pages by endpoint."""
+
+    url: str
+    email: str
+    pages: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def visited(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visited]:
+    fill_it: Callable[[Store], tuple[str, str]] = request.param
+    settings = ServerSettings(folder=tmp_path_factory.mktemp("server"), open_registration=True)
+    store = open_store(settings)
+    app = create_app(store, settings)
+    email, federation_id = fill_it(store)
+    with store.read() as session:
+        found = addresses(app, session, federation_id, 1)
+    pages = {endpoint: paths[0] for endpoint, paths in found.items() if endpoint.startswith("pages.")}
+    with _served(app) as url:
+        yield Visited(url, email, {endpoint: path for endpoint, path in pages.items() if endpoint not in NOT_PAGES})
+    store.engine.dispose()
+
+
+def _full(store: Store) -> tuple[str, str]:
+    administrator = next(each for each in fill(store, SIZES) if each.role == "server")
+    return administrator.email, administrator.federation_id
+
+
+def _empty(store: Store) -> tuple[str, str]:
+    identity.first_coordinator(store)
+    accounts.register(store, "Ada", FIRST, PASSWORD, invitations.first(store), "192.0.2.7")
+    return FIRST, federations.first_federation(store)
+
+
+@contextmanager
+def _served(app: Flask) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+def _signs_in(page: Page, email: str) -> None:
+    page.goto("/sign-in")
+    page.locator("[name=email]").fill(email)
+    page.locator("[name=password]").fill(PASSWORD)
+    page.locator("main button.primary").click()
+    page.wait_for_url("**/")
+
+
+@pytest.mark.parametrize(
+    ("visited", "screen"),
+    [(_full, WIDE), (_full, NARROW), (_empty, NARROW)],
+    indirect=["visited"],
+    ids=["full, wide", "full, narrow", "empty, narrow"],
+)
+def test_no_page_has_a_fault_and_each_says_where_one_is(
+    visited: Visited, browser: Browser, screen: dict[str, Any]
+) -> None:
+    context = browser.new_context(base_url=visited.url, **screen)
+    page = context.new_page()
+    width = screen["viewport"]["width"]
+    told = {}
+    outside = [path for endpoint, path in visited.pages.items() if endpoint.startswith("pages.entry.")]
+    inside = [path for endpoint, path in visited.pages.items() if not endpoint.startswith("pages.entry.")]
+    assert len(outside) >= 3
+    assert len(inside) >= 22
+    for path in outside:
+        page.goto(path)
+        told[path] = faults(page)
+    _signs_in(page, visited.email)
+    for path in inside:
+        answer = page.goto(path)
+        assert answer is not None
+        assert answer.status == 200, path
+        told[path] = faults(page)
+        if page.locator(".rail [aria-current]:visible").count() != 1:
+            told[path].append("the rail does not mark one place")
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            told[path].append("wider than the screen")
+    context.close()
+    assert {path: found for path, found in told.items() if found} == {}
