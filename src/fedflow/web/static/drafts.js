@@ -5,8 +5,9 @@
 (() => {
   const SENT = "draft sent";
   const TYPED = "input:not([type=hidden], [type=file], [type=submit]), textarea, select";
-  const forms = [...document.querySelectorAll('main form.fields[method="post"]')].filter((form) => !form.querySelector("[type=password]"));
-  const keyOf = (form) => `draft ${location.pathname} ${new URL(form.action).pathname}`;
+  const forms = [...document.querySelectorAll('main form.fields[method="post"], main form.new-run')]
+    .filter((form) => !form.querySelector("[type=password]"));
+  const keyOf = (form) => `draft ${location.pathname}${location.search} ${new URL(form.action).pathname}`;
   const ticked = (field) => field.type === "checkbox" || field.type === "radio";
 
   const values = (form) => {
