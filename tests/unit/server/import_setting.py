@@ -27,8 +27,8 @@ def tiny_adapter(folder: Path, rank: int = 2, alpha: float = 4.0) -> Adapter:
     return adapter
 
 
-def kohya_file(folder: Path, phrase: str = "foxy, red fox") -> bytes:
-    return adapter_bytes(tiny_adapter(folder), "kohya", {"modelspec.trigger_phrase": phrase})
+def kohya_file(folder: Path, phrase: str = "foxy, red fox", rank: int = 2) -> bytes:
+    return adapter_bytes(tiny_adapter(folder, rank), "kohya", {"modelspec.trigger_phrase": phrase})
 
 
 def upload(store: Store, caller: Caller, content: bytes) -> tuple[str, str]:

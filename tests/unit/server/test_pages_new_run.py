@@ -14,6 +14,7 @@ from tests.unit.server.run_setting import Setting
 
 import fedflow.plan
 from fedflow.plan import Plan
+from fedflow.server.api import current
 from fedflow.server.database.tables import Run
 from fedflow.server.pages import plan_words
 from fedflow.server.services import federations, files, policies, registry, run_list
@@ -102,7 +103,7 @@ def test_the_form_of_a_new_run_speaks_of_what_a_federation_has(site: Site, setti
 
 
 def test_base_models_are_chosen_from_those_of_the_federation(site: Site, setting: Setting) -> None:
-    site.account("root")
+    owner = site.account("root")
     site.account("cora", "coordinator")
     cora, root = site.reader("cora"), site.reader("root")
     address = f"/federations/{site.federation_id}/runs/new"
@@ -111,6 +112,7 @@ def test_base_models_are_chosen_from_those_of_the_federation(site: Site, setting
         for name, visibility, opened in (("sdxl", "federation", "1"), ("own", "private", "2"), ("bad", "public", None)):
             artifact = registry.artifact_of(session, site.store, site.federation_id, registry.MODEL, name)
             artifact.visibility = visibility
+            artifact.owner_id = owner
             registry.add(session, site.store, artifact, content=content, facts={}, content_hash=opened)
     starter = {"starter": "Starter, which comes with FedFlow"}
     assert choices(cora.get(address).text, "model") == {**starter, "registry:sdxl": "sdxl"}
@@ -166,8 +168,12 @@ def test_an_empty_place_holds_its_first_action(site: Site) -> None:
     )
 
 
-def test_a_new_run_keeps_to_the_federations_rules(site: Site, setting: Setting) -> None:
+def test_a_new_run_keeps_to_the_federations_rules(
+    site: Site, setting: Setting, settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert setting.run
+    with_hub = settings.model_copy(update={"hub_imports": True})
+    monkeypatch.setitem(site.app.extensions, current.SETTINGS, with_hub)
     site.account("cora", "coordinator")
     cora = site.reader("cora")
     address = f"/federations/{site.federation_id}/runs/new"
