@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedflow.federation.pace import USUAL_FLOPS_S, text_flops, unet_flops
 from fedflow.plan import Plan
 from fedflow.tensors.header import read_header
 
@@ -24,17 +26,35 @@ TARGETS = {
 }
 """The weights that LoRA adapts, by part of the model: those of the attention's projections."""
 
+PASSES = {"adapter": 2, "model": 3}
+"""What a step costs, in ways forth: the way back of a whole model is two, that of an adapter one, as frozen weights
+have no gradient.
+"""
+
+FEW_PICTURES = 100
+"""What time is told of where no member has told its number of pictures."""
+
+USUAL_SIDE, USUAL_TOKENS = 64, 77
+"""Height and width of Stable Diffusion 1.5's latents, and the length of its captions: where a model tells neither."""
+
+UNET_CONFIG = "unet/config.json"
+MOST_SIDE = 1024
+
 HEADER_BYTES_PER_TENSOR = 130
 """About what a tensor's name, shape and place take in a file's header."""
 
 
 @dataclass(frozen=True)
 class BaseShapes:
-    """Shapes of a base model's tensors by part, 'unet' and 'text_encoder'; all its weights, by number and in bytes."""
+    """Shapes of a base model's tensors by part, 'unet' and 'text_encoder'; all its weights, by number and in bytes.
+
+    `side` is the height and width of its latents.
+    """
 
     parts: Mapping[str, Mapping[str, tuple[int, ...]]]
     weights: int
     weights_bytes: int
+    side: int = USUAL_SIDE
 
     def adapted(self, plan: Plan) -> list[tuple[int, int]]:
         """Outputs d and inputs k of every layer that the plan's LoRA adapts."""
@@ -52,6 +72,16 @@ class BaseShapes:
             return sum(plan.lora.rank * (d + k) for d, k in self.adapted(plan))
         return sum(math.prod(shape) for shape in self.parts["unet"].values())
 
+    def step_flops(self, plan: Plan) -> float:
+        """Floating-point operations of an optimiser step; the encodings of pictures and captions are cached before."""
+        encoder, ends = self.parts["text_encoder"], "position_embedding.weight"
+        tokens = next((shape[0] for name, shape in encoder.items() if name.endswith(ends)), USUAL_TOKENS)
+        forth = unet_flops(self.parts["unet"], self.side, tokens)
+        if plan.trains_adapter and plan.lora.text_encoder:
+            forth += text_flops(encoder, tokens)
+        examples = plan.training.batch_size * plan.training.gradient_accumulation
+        return PASSES["adapter" if plan.trains_adapter else "model"] * forth * examples
+
     def tensors(self, plan: Plan) -> int:
         """How many tensors an update holds."""
         return 2 * len(self.adapted(plan)) if plan.trains_adapter else len(self.parts["unet"])
@@ -67,8 +97,9 @@ class Estimate:
     total_bytes: all members' traffic over all rounds, the base model apart.
     memory_bytes: the least that a member's machine needs.
     steps: optimiser steps of a round by member, for those whose number of pictures is known.
-    round_s: what the slowest of those trains in a round; None where no run on this base model told yet.
+    round_s: what the slowest of those trains in a round, or a member with FEW_PICTURES where none is known.
     run_s: the same for all rounds; what the server adds to a round is seconds.
+    is_measured: whether the pace is that of the member's own earlier rounds; else that of two processor cores.
     """
 
     upload_bytes: int
@@ -77,8 +108,9 @@ class Estimate:
     total_bytes: int
     memory_bytes: int
     steps: Mapping[str, int]
-    round_s: float | None
-    run_s: float | None
+    round_s: float
+    run_s: float
+    is_measured: bool
 
 
 def least_memory(weights_bytes: int, trained_bytes: int) -> int:
@@ -86,14 +118,14 @@ def least_memory(weights_bytes: int, trained_bytes: int) -> int:
     return PROGRAM_BYTES + weights_bytes + COPIES_TRAINED * trained_bytes
 
 
-def estimate(plan: Plan, shapes: BaseShapes, num_examples: Mapping[str, int], step_s: Mapping[str, float]) -> Estimate:
+def estimate(plan: Plan, shapes: BaseShapes, num_examples: Mapping[str, int], flops_s: Mapping[str, float]) -> Estimate:
     """What `plan` will cost on this base model.
 
     Args:
         plan: the run's.
         shapes: the base model's.
         num_examples: pictures by member, of those that have told.
-        step_s: seconds of an optimiser step by member, from its earlier runs on this base model.
+        flops_s: floating-point operations a second by member, from its earlier rounds on whatever base model.
     """
     numbers = shapes.numbers(plan)
     head = HEADER_BYTES_PER_TENSOR * shapes.tensors(plan)
@@ -104,7 +136,9 @@ def estimate(plan: Plan, shapes: BaseShapes, num_examples: Mapping[str, int], st
     if plan.method == "fedex-lora":
         download += head + 4 * sum(_residual_rank(plan, asked, d, k) * (d + k) for d, k in shapes.adapted(plan))
     steps = {name: plan.training.steps(count) for name, count in num_examples.items() if name in plan.data.clients}
-    round_s = max((steps[name] * step_s[name] for name in steps if name in step_s), default=None)
+    flops = shapes.step_flops(plan)
+    times = [(count * flops / flops_s.get(name, USUAL_FLOPS_S), name in flops_s) for name, count in steps.items()]
+    round_s, is_measured = max(times, default=(plan.training.steps(FEW_PICTURES) * flops / USUAL_FLOPS_S, False))
     return Estimate(
         upload_bytes=upload,
         download_bytes=download,
@@ -113,28 +147,39 @@ def estimate(plan: Plan, shapes: BaseShapes, num_examples: Mapping[str, int], st
         memory_bytes=least_memory(4 * shapes.weights, 4 * numbers),
         steps=steps,
         round_s=round_s,
-        run_s=None if round_s is None else plan.rounds * round_s,
+        run_s=plan.rounds * round_s,
+        is_measured=is_measured,
     )
 
 
 def shapes_of(folder: Path) -> BaseShapes:
     """The shapes of a model in the diffusers layout. Raises StorageError for a folder that holds none."""
-    weights = sorted(folder.glob("*/*.safetensors"))
-    return shapes_of_files({path.relative_to(folder).as_posix(): path for path in weights})
+    return shapes_of_files({path.relative_to(folder).as_posix(): path for path in sorted(folder.glob("*/*"))})
 
 
 def shapes_of_files(files: Mapping[str, Path]) -> BaseShapes:
     """The same of files by their places in such a folder, wherever they lie. Raises StorageError."""
     parts: dict[str, dict[str, tuple[int, ...]]] = {"unet": {}, "text_encoder": {}}
     weights = weights_bytes = 0
+    side = USUAL_SIDE
     for place, path in files.items():
+        if place == UNET_CONFIG:
+            side = _side(path) or side
         if not place.endswith(".safetensors"):
             continue
         weights_bytes += path.stat().st_size
         found = {name: entry.shape for name, entry in read_header(path).entries.items()}
         weights += sum(math.prod(shape) for shape in found.values())
         parts.setdefault(place.partition("/")[0], {}).update(found)
-    return BaseShapes(parts, weights, weights_bytes)
+    return BaseShapes(parts, weights, weights_bytes, side)
+
+
+def _side(config: Path) -> int | None:
+    try:
+        side = json.loads(config.read_bytes())["sample_size"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return side if isinstance(side, int) and 0 < side <= MOST_SIDE else None
 
 
 def _residual_rank(plan: Plan, clients: int, d: int, k: int) -> int:

@@ -7,10 +7,13 @@ import sys
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from fedflow.aggregation.fedex_lora import fedex_lora
 from fedflow.aggregation.update import AdapterUpdate
-from fedflow.federation.estimates import BaseShapes, estimate, shapes_of
+from fedflow.federation.estimates import FEW_PICTURES, BaseShapes, estimate, shapes_of
+from fedflow.federation.pace import USUAL_FLOPS_S
 from fedflow.federation.workbench import initial_adapter
 from fedflow.lora import Adapter, Factors
 from fedflow.models import BaseModel, adapter_bytes, model_folder, new_adapter, open_model
@@ -72,12 +75,35 @@ def test_a_whole_model_weighs_what_was_told(model: BaseModel, shapes: BaseShapes
     assert told.download_bytes == pytest.approx(weighs, rel=0.01)
 
 
-def test_time_is_the_slowest_members_and_unknown_where_nobody_has_told(shapes: BaseShapes) -> None:
+def test_the_work_of_a_step_is_what_torch_counts(model: BaseModel, shapes: BaseShapes) -> None:
+    side, tokens = int(model.unet.config.sample_size), model.tokenizer.model_max_length
+    width = int(model.unet.config.cross_attention_dim)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.unet(torch.zeros(1, 4, side, side), torch.tensor([5]), torch.zeros(1, tokens, width))
+    forth = counter.get_total_flops()
+    assert shapes.step_flops(plan_of(method="fedavg", training={"batch_size": 2})) == 3 * 2 * forth
+    assert shapes.step_flops(plan_of(training={"batch_size": 1, "gradient_accumulation": 5})) == 2 * 5 * forth
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.text_encoder(torch.zeros(1, tokens, dtype=torch.long))
+    with_text = plan_of(lora={"text_encoder": True}, training={"batch_size": 1})
+    assert shapes.step_flops(with_text) == 2 * (forth + counter.get_total_flops())
+
+
+def test_time_is_the_slowest_members_by_its_own_pace_or_the_usual_one(shapes: BaseShapes) -> None:
     plan = plan_of(rounds=3, training={"batch_size": 4, "epochs": 2})
-    told = estimate(plan, shapes, {"a": 20, "b": 40, "stranger": 9}, {"a": 0.5, "b": 0.2})
+    flops = shapes.step_flops(plan)
+    told = estimate(plan, shapes, {"a": 20, "b": 40, "stranger": 9}, {"a": flops / 0.5, "b": flops / 0.2})
     assert told.steps == {"a": 10, "b": 20}
-    assert (told.round_s, told.run_s) == (5.0, 15.0)
-    assert estimate(plan, shapes, {"a": 20}, {}).run_s is None
+    assert (told.round_s, told.run_s, told.is_measured) == (pytest.approx(5.0), pytest.approx(15.0), True)
+    usual = estimate(plan, shapes, {"b": 40}, {})
+    assert (usual.round_s, usual.is_measured) == (pytest.approx(20 * flops / USUAL_FLOPS_S), False)
+    nobody = estimate(plan, shapes, {}, {})
+    assert nobody.round_s == pytest.approx(usual.round_s * FEW_PICTURES / 40)
+
+
+def test_the_usual_pace_is_the_one_that_was_measured(shapes: BaseShapes) -> None:
+    step = shapes.step_flops(plan_of(lora={"rank": 16}, training={"batch_size": 8}))
+    assert step / USUAL_FLOPS_S == pytest.approx(0.103, rel=0.05), "benchmarks/RESULTS.md, Training"
 
 
 def test_all_that_are_asked_are_counted(shapes: BaseShapes) -> None:

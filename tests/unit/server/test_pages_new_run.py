@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from tests.unit.server.page_setting import Site
 from tests.unit.server.reader import faults, value_of
-from tests.unit.server.run_setting import Setting
+from tests.unit.server.run_setting import MEMBERS, Setting, adapter
 
 import fedflow.plan
 from fedflow.plan import Plan
@@ -100,6 +100,22 @@ def test_the_form_of_a_new_run_speaks_of_what_a_federation_has(site: Site, setti
     with site.store.read() as session:
         plan = session.get_one(Run, started.headers["Location"].rpartition("/")[2]).plan
     assert plan["network"]["deadline_s"] == 5400
+
+
+def test_the_time_is_told_by_the_members_pace_as_soon_as_there_is_one(site: Site, setting: Setting) -> None:
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    address = f"/federations/{site.federation_id}/runs/new"
+    usual = "on two processor cores; much less on a graphics card"
+    assert usual in text_of(cora.get(address).text)
+    for number, member in enumerate(MEMBERS):
+        unbelievable = {"steps": 1e308, "seconds": (1e-300, 1e308, 0.0)[number]}
+        setting.hand_in(member, 1, adapter(number), metrics=unbelievable)
+    assert usual in text_of(cora.get(address).text)
+    setting.aggregate()
+    for number, member in enumerate(MEMBERS):
+        setting.hand_in(member, 2, adapter(10 + number), metrics={"steps": 5.0, "seconds": 2.0})
+    assert "by the slowest member's pace so far" in text_of(cora.get(address).text)
 
 
 def test_base_models_are_chosen_from_those_of_the_federation(site: Site, setting: Setting) -> None:

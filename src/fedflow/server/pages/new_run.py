@@ -9,6 +9,7 @@ from flask_babel import gettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
+from fedflow.federation.estimates import FEW_PICTURES
 from fedflow.plan import REGISTRY, STARTER, Plan
 from fedflow.server.api import current
 from fedflow.server.errors import ApiError
@@ -99,7 +100,7 @@ def _page(
         identifier=identifier,
         plan=reading.settings,
         cost=cost,
-        told=told,
+        few_pictures=FEW_PICTURES,
     )
 
 

@@ -6,22 +6,27 @@ import importlib.resources
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePath
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from fedflow.errors import FedFlowError
 from fedflow.federation.estimates import BaseShapes, Estimate, estimate, shapes_of, shapes_of_files
 from fedflow.plan import REGISTRY, STARTER, Plan
-from fedflow.server.database.tables import Artifact, Member, Receipt, RunMember, Version
+from fedflow.server.database.tables import Artifact, Member, Receipt, Run, RunMember, Version
 from fedflow.server.services import base_models, catalogue
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.registry import MODEL
+from fedflow.server.services.run_rows import plan_of
 from fedflow.server.store import Store
 
 MOST_ROWS = 2000
 """Answers of before that are looked at."""
+
+LEAST_PACE, MOST_PACE = 1e6, 1e17
+"""Floating-point operations a second that a member's own figures may come to; others are not believed."""
 
 MOST_MODELS = 500
 """Base models that one is shown to choose from."""
@@ -29,11 +34,11 @@ MOST_MODELS = 500
 
 @dataclass(frozen=True)
 class Known:
-    """A federation's members, with how many pictures each told last, and its seconds for an optimiser step."""
+    """A federation's members, with how many pictures each told last, and its floating-point operations a second."""
 
     members: tuple[str, ...]
     num_examples: Mapping[str, int]
-    step_s: Mapping[str, float]
+    flops_s: Mapping[str, float]
 
 
 def known(store: Store, federation_id: str) -> Known:
@@ -46,24 +51,28 @@ def known(store: Store, federation_id: str) -> Known:
         .order_by(RunMember.consent_at.desc())
         .limit(MOST_ROWS)
     )
-    paces = (
-        select(Member.name, Receipt.metrics)
-        .join(Receipt, Receipt.member_id == Member.id)
-        .where(*here)
-        .order_by(Receipt.received_at.desc())
-        .limit(MOST_ROWS)
-    )
+    last_first = (Receipt.received_at.desc(), Receipt.round.desc())
+    nth = func.row_number().over(partition_by=Receipt.member_id, order_by=last_first)
+    of_here = select(Receipt.run_id, Receipt.metrics, Member.name, nth.label("nth"))
+    newest = of_here.join(Member, Member.id == Receipt.member_id).where(*here).subquery()
+    paces = select(newest.c.name, newest.c.metrics, Run).join(Run, Run.id == newest.c.run_id).where(newest.c.nth == 1)
     with store.read() as session:
         members = tuple(session.scalars(select(Member.name).where(*here).order_by(Member.created_at, Member.id)))
         examples: dict[str, int] = {}
         for name, count in session.execute(told):
             examples.setdefault(name, count or 0)
-        step_s: dict[str, float] = {}
-        for name, metrics in session.execute(paces):
-            steps, seconds = metrics.get("steps", 0.0), metrics.get("seconds", 0.0)
-            if steps >= 1 and seconds > 0:
-                step_s.setdefault(name, seconds / steps)
-    return Known(members, examples, step_s)
+        opened: dict[str, BaseShapes | None] = {}
+        flops_s: dict[str, float] = {}
+        for name, metrics, run in session.execute(paces):
+            plan = plan_of(run)
+            if plan.model not in opened:
+                opened[plan.model] = _shapes(session, store, federation_id, plan.model)
+            shapes, seconds = opened[plan.model], metrics.get("seconds", 0.0)
+            if shapes is not None and seconds > 0:
+                pace = metrics.get("steps", 0.0) * shapes.step_flops(plan) / seconds
+                if LEAST_PACE <= pace <= MOST_PACE:
+                    flops_s[name] = pace
+    return Known(members, examples, flops_s)
 
 
 def base_model_names(store: Store, caller: Caller, federation_id: str) -> list[str]:
@@ -85,18 +94,28 @@ def base_model_names(store: Store, caller: Caller, federation_id: str) -> list[s
 def estimated(store: Store, federation_id: str, plan: Plan, told: Known) -> Estimate | None:
     """What the plan will cost; None where its base model was never opened here, so that its shapes are not known."""
     with store.read() as session:
-        try:
-            shapes = _shapes(session, store, federation_id, plan.model)
-        except FedFlowError:  # the store is away, or the folder holds something else: the run's start will say so
-            return None
-    return None if shapes is None else estimate(plan, shapes, told.num_examples, told.step_s)
+        shapes = _shapes(session, store, federation_id, plan.model)
+    return None if shapes is None else estimate(plan, shapes, told.num_examples, told.flops_s)
 
 
 def _shapes(session: Session, store: Store, federation_id: str, model: str) -> BaseShapes | None:
-    if model == STARTER:
-        return shapes_of(Path(str(importlib.resources.files("fedflow") / "data" / STARTER)))
+    """None where the model was never opened here, the store is away, or the folder holds something else."""
+    try:
+        if model == STARTER:
+            return _starter()
+        return _listed(store, _content(session, federation_id, model))
+    except FedFlowError:  # the run's start will say what it is
+        return None
+
+
+@lru_cache(maxsize=1)
+def _starter() -> BaseShapes:
+    return shapes_of(Path(str(importlib.resources.files("fedflow") / "data" / STARTER)))
+
+
+def _content(session: Session, federation_id: str, model: str) -> str | None:
     if model.startswith(REGISTRY):
-        return _listed(store, base_models.content(session, federation_id, model))
+        return base_models.content(session, federation_id, model)
     name = PurePath(model).name if PurePath(model).is_absolute() else model
     query = (
         select(Version.content)
@@ -107,7 +126,7 @@ def _shapes(session: Session, store: Store, federation_id: str, model: str) -> B
         .order_by(Version.number.desc())
         .limit(1)
     )
-    return _listed(store, session.scalar(query))
+    return session.scalar(query)
 
 
 def _listed(store: Store, content: str | None) -> BaseShapes | None:
