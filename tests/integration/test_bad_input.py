@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
@@ -13,13 +15,25 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from fedflow.cli import main
 from fedflow.datasets import demo_folder
 
 FEDFLOW = [sys.executable, "-c", "from fedflow.cli import main; main()"]
 
 
-def refused(*arguments: str | Path, status: int = 2) -> str:
-    """Run a command that must fail with `status`; returns its last line of complaint."""
+def refused(*arguments: str | Path) -> str:
+    """Call the command that must fail with status 2; returns its last line of complaint."""
+    told = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(told), pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", ["fedflow", *map(str, arguments)])
+        main()
+    assert ended.value.code == 2, told.getvalue()
+    assert "Traceback" not in told.getvalue()
+    return told.getvalue().strip().splitlines()[-1]
+
+
+def process_refused(*arguments: str | Path, status: int = 2) -> str:
+    """The same of a process of its own, as a person starts it; slower by all that torch loads."""
     done = subprocess.run([*FEDFLOW, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == status, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
@@ -85,7 +99,8 @@ def test_a_bad_picture_or_caption_stops_a_run_before_it_starts(spoil, pictures: 
 
 def test_an_empty_or_missing_client_folder_is_named(pictures: Path) -> None:
     shutil.rmtree(pictures / "client-2")
-    assert str(pictures / "client-2") in refused("simulate", pictures / "plan.toml", "--out", pictures / "out")
+    line = process_refused("simulate", pictures / "plan.toml", "--out", pictures / "out")
+    assert str(pictures / "client-2") in line
     (pictures / "client-2").mkdir()
     assert str(pictures / "client-2") in refused("simulate", pictures / "plan.toml", "--out", pictures / "out")
 
@@ -122,7 +137,7 @@ def test_a_folder_with_other_files_is_not_taken_for_a_run(pictures: Path) -> Non
 
 def test_a_hub_model_that_cannot_be_reached_is_one_line(pictures: Path) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
-    line = refused("generate", "--model", "nobody/nothing", "--prompt", "a", "--out", pictures / "drawn")
+    line = process_refused("generate", "--model", "nobody/nothing", "--prompt", "a", "--out", pictures / "drawn")
     assert "nobody/nothing" in line
 
 
@@ -187,7 +202,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(pictures: Path)
     if mounted.returncode:
         pytest.skip("a small disk cannot be mounted here")
     try:
-        line = refused("simulate", pictures / "plan.toml", "--out", disk / "out", "--workers", "1", status=1)
+        line = process_refused("simulate", pictures / "plan.toml", "--out", disk / "out", "--workers", "1", status=1)
         assert str(disk) in line
         assert "full" in line
         assert not list(disk.rglob("*.partial"))
