@@ -24,9 +24,10 @@ FEDFLOW = [sys.executable, "-c", "from fedflow.cli import main; main()"]
 def refused(*arguments: str | Path) -> str:
     """Call the command that must fail with status 2; returns its last line of complaint."""
     told = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stderr(told), pytest.raises(SystemExit) as ended:
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(told):
         patch.setattr(sys, "argv", ["fedflow", *map(str, arguments)])
-        main()
+        with pytest.raises(SystemExit) as ended:
+            main()
     assert ended.value.code == 2, told.getvalue()
     assert "Traceback" not in told.getvalue()
     return told.getvalue().strip().splitlines()[-1]
