@@ -126,6 +126,18 @@ def test_base_models_are_chosen_from_those_of_the_federation(site: Site, setting
     assert root.post(address, {**sent, "model_other": "starter"}).status_code == 303
 
 
+def test_too_few_members_are_said_beside_them_as_one_ticks(site: Site, setting: Setting) -> None:
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    check = f"/federations/{site.federation_id}/runs/new/check"
+    part = r'<div id="members-fault" aria-live="polite" hx-swap-oob="true">(.*?)</div>'
+    for members, said in ((["a", "b"], "Quorum: 3 of only 2 members of a round."), (["a", "b", "c"], "")):
+        sent = {"member": members, "network.quorum": "3"}
+        answer = cora.post(check, sent, headers={"HX-Request": "true", "HX-Target": "member-3"})
+        [found] = re.findall(part, answer.text, re.DOTALL)
+        assert text_of(found) == said
+
+
 def test_all_members_are_chosen_at_once_or_none(site: Site, setting: Setting) -> None:
     site.account("cora", "coordinator")
     cora = site.reader("cora")

@@ -96,11 +96,19 @@ def _page(
         described=_described(here, reading.values.get("model", "")),
         values=reading.values,
         faults=reading.faults,
+        of_members=_of_members(reading.faults),
         identifier=identifier,
         plan=reading.settings,
         cost=cost,
         told=told,
     )
+
+
+def _of_members(faults: dict[str, list[str]]) -> list[str]:
+    """What is wrong with the members, and what does not go with their number: said beside them as one ticks."""
+    fitting = [f"{plan_words.LABELS['clients_per_round']}: {each}" for each in faults.get("clients_per_round", ())]
+    quorum = [gettext("Quorum: %(fault)s", fault=each) for each in faults.get("network.quorum", ())]
+    return [*faults.get("data.clients", ()), *fitting, *quorum]
 
 
 def _described(here: Belonging, model: str) -> list[FormGroup]:
