@@ -207,6 +207,21 @@ def test_a_new_run_keeps_to_the_federations_rules(
     assert cora.post(address, within).status_code == 303
 
 
+def test_only_base_models_that_the_server_takes_are_offered(site: Site, setting: Setting) -> None:
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    address = f"/federations/{site.federation_id}/runs/new"
+    for models, offered in ((["owner/sdxl", "starter"], ["starter"]), (["owner/sdxl"], None)):
+        rules = Policies.model_validate({"runs": {"allowed_models": models}})
+        policies.change(site.store, site.federation_id, rules)
+        page = cora.get(address).text
+        if offered is not None:
+            assert list(choices(page, "model")) == offered
+        else:
+            assert "this server takes none from there" in text_of(page)
+            assert "Start run" not in page
+
+
 def test_who_coordinates_nothing_starts_nothing(site: Site) -> None:
     site.account("vera", "viewer")
     vera = site.reader("vera")
