@@ -17,7 +17,7 @@ from werkzeug.serving import make_server
 from fedflow.federation.rounds import Status
 from fedflow.plan import AGGREGATED
 from fedflow.server.api.app import create_app
-from fedflow.server.database.tables import Run, Score
+from fedflow.server.database.tables import Round, Run, Score
 from fedflow.server.services import events
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store, open_store
@@ -160,4 +160,31 @@ def test_a_run_that_is_over_is_asked_for_no_more(site: Site, watched: Watched) -
     watched.page.wait_for_load_state("networkidle")
     assert not [url for url in asked if url.endswith("/stream")]
     expect(watched.page.locator("#live[hx-get]")).to_have_count(0)
+    watched.check_quiet()
+
+
+def test_a_question_that_is_open_is_answered_as_it_was_asked(site: Site, watched: Watched) -> None:
+    """The round that a coordinator has looked at is closed, and none that began while the question stood open."""
+    page, run = watched.page, site.run(Status.RUNNING)
+    page.goto(f"/runs/{run}")
+    number = int(page.locator("#page-question dialog").get_attribute("id").rpartition("-")[2])  # type: ignore[union-attr]
+    page.evaluate("number => document.getElementById(`close-round-${number}`).showModal()", number)
+    with site.store.begin() as session:
+        present = session.get_one(Round, (run, number))
+        columns = {column.key: getattr(present, column.key) for column in Round.__table__.columns}
+        session.add(Round(**{**columns, "number": number + 1}))
+        session.get_one(Run, run).round = number + 1
+    measured = site.measures_one_more(run)
+    expect(page.locator(".gallery thead")).to_contain_text(f"Round {measured}")
+    expect(page.locator(f"#close-round-{number}")).to_be_visible()
+    expect(page.locator(f"#close-round-{number} input[name=round]")).to_have_value(str(number))
+    expect(page.locator(f"#close-round-{number + 1}")).to_be_attached()
+    page.locator(f"#close-round-{number}").get_by_role("button", name="Cancel").click()
+    measured = site.measures_one_more(run)
+    expect(page.locator(".gallery thead")).to_contain_text(f"Round {measured}")
+    expect(page.locator("#page-question dialog")).to_have_count(1)
+    expect(page.locator("#page-question input[name=round]")).to_have_value(str(number + 1))
+    with site.store.begin() as session:
+        session.get_one(Run, run).round = number
+        session.delete(session.get_one(Round, (run, number + 1)))
     watched.check_quiet()

@@ -478,7 +478,21 @@ def _stop(
     print(f"stopped: {found}")
 
 
-_change("close-round", "round closed", "Aggregate the updates that are there now.")
+@run_app.command("close-round")
+def _close_round(
+    run: RunArgument = None,
+    number: Annotated[
+        int | None, typer.Option("--round", help="Close this round only; any other stays open.", min=1)
+    ] = None,
+    url: UrlOption = URL,
+    token_file: TokenOption = None,
+    token: SecretOption = None,
+) -> None:
+    """Aggregate the updates that are there now."""
+    coordinator = _coordinator(url, token, token_file)
+    found = run or coordinator.last_run()
+    coordinator.post(f"/runs/{found}/close-round" + ("" if number is None else f"?round={number}"))
+    print(f"round closed: {found}")
 
 
 def _settings(context: typer.Context) -> ServerSettings:

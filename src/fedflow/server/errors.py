@@ -59,6 +59,10 @@ class UnderWay(Conflict):
     code = "under_way"
 
 
+class AlreadyMade(Conflict):
+    """What a form asks for was made when it was sent before, and its secret was told then."""
+
+
 class Gone(ApiError):  # noqa: N818 - the API's word
     """It was there, and will not come back."""
 

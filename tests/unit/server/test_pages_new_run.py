@@ -142,6 +142,18 @@ def test_base_models_are_chosen_from_those_of_the_federation(site: Site, setting
     assert root.post(address, {**sent, "model_other": "starter"}).status_code == 303
 
 
+def test_too_few_members_are_said_beside_them_as_one_ticks(site: Site, setting: Setting) -> None:
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    check = f"/federations/{site.federation_id}/runs/new/check"
+    part = r'<div id="members-fault" aria-live="polite" hx-swap-oob="true">(.*?)</div>'
+    for members, said in ((["a", "b"], "Quorum: 3 of only 2 members of a round."), (["a", "b", "c"], "")):
+        sent = {"member": members, "network.quorum": "3"}
+        answer = cora.post(check, sent, headers={"HX-Request": "true", "HX-Target": "member-3"})
+        [found] = re.findall(part, answer.text, re.DOTALL)
+        assert text_of(found) == said
+
+
 def test_all_members_are_chosen_at_once_or_none(site: Site, setting: Setting) -> None:
     site.account("cora", "coordinator")
     cora = site.reader("cora")
@@ -209,6 +221,21 @@ def test_a_new_run_keeps_to_the_federations_rules(
     assert "The federation's rule allows at most 2 rounds, and the plan has 3." in faults(against)["rounds"]
     assert cora.post(address, {**within, "rounds": "3"}).status_code == 422
     assert cora.post(address, within).status_code == 303
+
+
+def test_only_base_models_that_the_server_takes_are_offered(site: Site, setting: Setting) -> None:
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    address = f"/federations/{site.federation_id}/runs/new"
+    for models, offered in ((["owner/sdxl", "starter"], ["starter"]), (["owner/sdxl"], None)):
+        rules = Policies.model_validate({"runs": {"allowed_models": models}})
+        policies.change(site.store, site.federation_id, rules)
+        page = cora.get(address).text
+        if offered is not None:
+            assert list(choices(page, "model")) == offered
+        else:
+            assert "this server takes none from there" in text_of(page)
+            assert "Start run" not in page
 
 
 def test_who_coordinates_nothing_starts_nothing(site: Site) -> None:

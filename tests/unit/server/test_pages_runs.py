@@ -8,6 +8,7 @@ import re
 import pytest
 from flask import Flask
 from sqlalchemy.orm import Session
+from tests.unit.server.conftest import Api
 from tests.unit.server.page_setting import Site
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter, plan_of
 from tests.unit.server.test_run_view import counted
@@ -17,8 +18,8 @@ from fedflow.server.api import events as streams
 from fedflow.server.database.tables import Job, Round, Run
 from fedflow.server.errors import Unprocessable
 from fedflow.server.pages import run_words
-from fedflow.server.services import federations, jobs, processes, run_list, runs, scores, uploads
-from fedflow.server.services.identity import SERVER
+from fedflow.server.services import federations, jobs, processes, run_list, runs, scores, tokens, uploads
+from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.services.scores import Measured
 from fedflow.server.services.work import work_for
 from fedflow.server.settings import ServerSettings
@@ -98,18 +99,37 @@ def test_a_coordinator_pauses_goes_on_closes_and_stops(site: Site, setting: Sett
     assert setting.status() == "paused"
     assert "Nothing is handed out until it goes on" in text_of(cora.get(address).text)
     assert cora.post(f"{address}/resume").status_code == 303
-    cora.post(f"{address}/close-round")
+    cora.post(f"{address}/close-round", {"round": "1"})
     assert "Fewer than 2 updates are never joined" in text_of(cora.get(address).text), "what cannot be done is said"
     for seed, member in enumerate(("a", "b")):
         setting.hand_in(member, 1, adapter(seed + 1))
-    assert "Close round now" in cora.get(address).text
-    cora.post(f"{address}/close-round")
+    page = cora.get(address).text
+    assert "Close round now" in page
+    assert re.search(r'<dialog id="close-round-1".*?<input type="hidden" name="round" value="1">', page, re.DOTALL)
+    for stale in ({"round": "2"}, {}):
+        cora.post(f"{address}/close-round", stale)
+        assert "and round 1 is under way by now. Look at that one" in text_of(cora.get(address).text)
+    cora.post(f"{address}/close-round", {"round": "1"})
+    assert "The round is closed." in text_of(cora.get(address).text)
     setting.aggregate()
     assert setting.work("a").round == 2
     cora.post(f"{address}/stop")
     assert setting.status() == "stopped"
     assert "It was stopped in round 2" in text_of(cora.get(address).text)
     assert site.reader("cora").post(f"{address}/fly").status_code in (404, 405)
+
+
+def test_a_program_may_name_the_round_that_it_closes(site: Site, setting: Setting) -> None:
+    cora = Caller("person", site.account("cora", "coordinator"))
+    api = Api(site.app.test_client(), tokens.make(site.store, cora, "script", ("read", "runs"), 3600.0))
+    for seed, member in enumerate(("a", "b")):
+        setting.hand_in(member, 1, adapter(seed + 1))
+    path = f"/api/v1/runs/{setting.run}/close-round"
+    refused = api("POST", f"{path}?round=2")
+    assert refused.status_code == 409
+    assert "round 2 is not under way, round 1 is" in refused.text
+    assert api("POST", f"{path}?round=soon").status_code == 422
+    assert api("POST", path).status_code == 200, "as before there was a number"
 
 
 def test_another_sites_form_changes_nothing(site: Site, setting: Setting) -> None:

@@ -317,6 +317,20 @@ def test_close_round_needs_an_update(setting: Setting) -> None:
     assert setting.work("a").round == 2
 
 
+def test_close_round_closes_the_round_that_was_seen(setting: Setting) -> None:
+    for seed, member in enumerate("ab"):
+        setting.hand_in(member, 1, adapter(seed))
+    with pytest.raises(Conflict, match="round 2 is not under way, round 1 is"):
+        runs.close_round(setting.store, setting.run, seen=2)
+    runs.close_round(setting.store, setting.run, seen=1)
+    setting.aggregate()
+    for seed, member in enumerate("ab"):
+        setting.hand_in(member, 2, adapter(seed))
+    with pytest.raises(Conflict, match="round 1 is not under way, round 2 is; look at that one"):
+        runs.close_round(setting.store, setting.run, seen=1)
+    assert setting.work("c").round == 2
+
+
 def test_an_aggregation_done_twice_commits_once(setting: Setting) -> None:
     for seed, member in enumerate(MEMBERS):
         setting.hand_in(member, 1, adapter(seed + 1))

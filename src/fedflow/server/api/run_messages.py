@@ -141,6 +141,14 @@ class RunPath(Message):
     run_id: Identifier
 
 
+class RoundSeen(Message):
+    """Which round the caller means."""
+
+    round: int | None = Field(
+        None, ge=1, description="The round to close; any other is left open. Where not given, the one under way."
+    )
+
+
 class RoundPath(Message):
     """Part of an address."""
 

@@ -22,6 +22,7 @@ from fedflow.server.api.run_messages import (
     RoundLine,
     RoundPage,
     Rounds,
+    RoundSeen,
     RunPath,
     RunRequest,
     Runs,
@@ -130,9 +131,9 @@ def stop(path: RunPath) -> Response:
 
 
 @blueprint.post("/runs/<run_id>/close-round", responses={200: RunStatus})
-def close_round(path: RunPath) -> Response:
+def close_round(path: RunPath, query: RoundSeen) -> Response:
     """Aggregate the updates that are there now."""
-    runs.close_round(current.store(), path.run_id, current.caller())
+    runs.close_round(current.store(), path.run_id, current.caller(), query.round)
     return _status(path.run_id)
 
 

@@ -9,10 +9,11 @@ from werkzeug import Response as AnyResponse
 from fedflow import web
 from fedflow.server.api import current
 from fedflow.server.database.people import RoleName
-from fedflow.server.errors import Forbidden, Unprocessable
+from fedflow.server.errors import AlreadyMade, Forbidden, Unprocessable
 from fedflow.server.pages import browser, places
 from fedflow.server.pages.faults import beside
 from fedflow.server.services import accounts, invitations, roles
+from fedflow.server.services.identifiers import kept_id, new_id
 from fedflow.web.reading import last_values
 from fedflow.web.states import State
 
@@ -24,13 +25,13 @@ DAY_S = 86_400
 @blueprint.get("/people/invite")
 def form_here() -> Response:
     """A form for somebody who is to have an account on this server."""
-    return web.page("pages/invite_here.html", values={}, faults={})
+    return web.page("pages/invite_here.html", values={"identifier": new_id()}, faults={})
 
 
 @blueprint.post("/people/invite")
-def invites_here() -> Response:
-    """Make the invitation and show its link."""
-    sent = last_values(request.form)
+def invites_here() -> AnyResponse:
+    """Make the invitation and show its link; the same form again makes no other."""
+    sent = _sent()
     try:
         code = invitations.make(
             current.store(),
@@ -40,7 +41,10 @@ def invites_here() -> Response:
             email=_email(sent),
             is_admin=sent.get("is_admin") == "on",
             letter_in=_letter_in(),
+            form=sent["identifier"],
         )
+    except AlreadyMade:
+        return _made_already(url_for("pages.people.everybody"))
     except Unprocessable as error:
         return web.page("pages/invite_here.html", status=422, values=sent, faults=beside(error))
     return _made(code, url_for("pages.people.everybody"), url_for("pages.inviting.form_here"), sent)
@@ -57,13 +61,13 @@ def withdraws_here(invitation_id: str) -> AnyResponse:
 @blueprint.get("/people/<federation_id>/invite")
 def form(federation_id: str) -> Response:
     """A form for somebody who is to have a role in the federation."""
-    return _form(federation_id, {}, {})
+    return _form(federation_id, {"identifier": new_id()}, {})
 
 
 @blueprint.post("/people/<federation_id>/invite")
-def invites(federation_id: str) -> Response:
-    """Make the invitation and show its link."""
-    sent = last_values(request.form)
+def invites(federation_id: str) -> AnyResponse:
+    """Make the invitation and show its link; the same form again makes no other."""
+    sent = _sent()
     given: RoleName | None = next((each for each in roles.ROLES if each == sent.get("role")), None)
     try:
         if given is None:
@@ -77,7 +81,10 @@ def invites(federation_id: str) -> Response:
             email=_email(sent),
             member=member,
             letter_in=_letter_in(),
+            form=sent["identifier"],
         )
+    except AlreadyMade:
+        return _made_already(url_for("pages.people.team", federation_id=federation_id))
     except (Unprocessable, Forbidden) as error:
         return _form(federation_id, sent, beside(error, "role"))
     back = url_for("pages.people.team", federation_id=federation_id)
@@ -90,6 +97,12 @@ def withdraws(federation_id: str, invitation_id: str) -> AnyResponse:
     invitations.withdraw(current.store(), current.caller(), invitation_id, federation_id)
     flash(gettext("The invitation is withdrawn; its link is worth nothing now."), State.DONE)
     return redirect(url_for("pages.people.team", federation_id=federation_id), 303)
+
+
+def _sent() -> dict[str, str]:
+    """What the form holds, and its identifier in any case."""
+    sent = last_values(request.form)
+    return {**sent, "identifier": kept_id(sent.get("identifier", ""))}
 
 
 def _email(sent: dict[str, str]) -> str | None:
@@ -113,6 +126,18 @@ def _form(federation_id: str, values: dict[str, str], faults: dict[str, list[str
         values=values,
         faults=faults,
     )
+
+
+def _made_already(back: str) -> AnyResponse:
+    """The answer to a form that was sent before: its link was shown then."""
+    flash(
+        gettext(
+            "This invitation was made already, and its link was shown once. Where nobody has copied it, withdraw it "
+            "and make another."
+        ),
+        State.REFUSED,
+    )
+    return redirect(back, 303)
 
 
 def _made(code: str, back: str, again: str, sent: dict[str, str]) -> Response:

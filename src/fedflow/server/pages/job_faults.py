@@ -74,6 +74,10 @@ SENTENCES: dict[str, str | LazyString] = {
     "run '{name}' is {status}, round {number} is {phase}; nothing to close": lazy_gettext(
         "No round of the run takes updates now, so there is none to close."
     ),
+    "round {seen} is not under way, round {number} is; look at that one, then close it by its number": lazy_gettext(
+        "Nothing was closed: you looked at round %(seen)s, and round %(number)s is under way by now. Look at that one, "
+        "then close it if you still want to."
+    ),
     "round {number} has {count} yet, and fewer than {least} are never joined; wait for more, or stop the run": (
         lazy_gettext("Fewer than %(least)s updates are never joined. Wait for more, or stop the run.")
     ),

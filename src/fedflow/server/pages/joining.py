@@ -8,11 +8,12 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.server.api import current
-from fedflow.server.errors import ApiError, Unprocessable
+from fedflow.server.errors import AlreadyMade, ApiError, Unprocessable
 from fedflow.server.pages import browser, places, run_words
 from fedflow.server.pages.faults import beside, said
 from fedflow.server.pages.federations import head
 from fedflow.server.services import devices, federations, join_codes, members, policies, roles, shown_counts
+from fedflow.server.services.identifiers import kept_id, new_id
 from fedflow.web.reading import WHOLE, last_values
 from fedflow.web.states import State
 
@@ -22,13 +23,14 @@ blueprint = Blueprint("joining", __name__)
 @blueprint.get("/federations/<federation_id>/codes")
 def codes(federation_id: str) -> Response:
     """Open codes, and a form for a new one."""
-    return _codes(federation_id, {"member": request.args.get("member", "")[:80]}, {})
+    return _codes(federation_id, {"member": request.args.get("member", "")[:80], "identifier": new_id()}, {})
 
 
 @blueprint.post("/federations/<federation_id>/codes")
-def makes_code(federation_id: str) -> Response:
-    """Make a code and show it, this once."""
+def makes_code(federation_id: str) -> AnyResponse:
+    """Make a code and show it, this once; the same form again makes no other."""
     sent = last_values(request.form)
+    sent["identifier"] = kept_id(sent.get("identifier", ""))
     member = " ".join(sent.get("member", "").split())
     try:
         made = join_codes.make(
@@ -38,11 +40,21 @@ def makes_code(federation_id: str) -> Response:
             _count(sent.get("max_examples", "")),
             longest_s=current.settings().code_ttl_s,
             by=current.caller(),
+            form=sent["identifier"],
         )
+    except AlreadyMade:
+        flash(
+            gettext(
+                "This join code was made already, and was shown once. Where nobody has copied it, withdraw it and make "
+                "another."
+            ),
+            State.REFUSED,
+        )
+        return redirect(url_for("pages.joining.codes", federation_id=federation_id), 303)
     except Unprocessable as error:
         return _codes(federation_id, sent, beside(error))
     line = f"fedflow join {browser.address()} --code {made.code} --data FOLDER"
-    return _codes(federation_id, {}, {}, made, {"line": line, "member": member})
+    return _codes(federation_id, {"identifier": new_id()}, {}, made, {"line": line, "member": member})
 
 
 @blueprint.post("/federations/<federation_id>/codes/<code_id>/withdraw")

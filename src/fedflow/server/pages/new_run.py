@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from flask import Blueprint, Response, flash, redirect, request, url_for
@@ -16,7 +17,7 @@ from fedflow.server.errors import ApiError
 from fedflow.server.pages import places, plan_words
 from fedflow.server.pages.faults import beside, said
 from fedflow.server.pages.plan_words import HOURS, MEMBERS
-from fedflow.server.services import estimating, policies, runs
+from fedflow.server.services import base_models, estimating, policies, runs
 from fedflow.server.services.estimating import Known
 from fedflow.server.services.identifiers import kept_id, new_id
 from fedflow.server.services.policies import Policies
@@ -86,6 +87,7 @@ def _page(
     cost = None
     if reading.settings is not None and told.members:
         cost = estimating.estimated(current.store(), here.federation_id, reading.settings, told)
+    allowed_models = policies.read(current.store(), here.federation_id).runs.allowed_models
     chosen = set(reading.values.get(MEMBERS, "").split("\n"))
     return web.page(
         "pages/new_run.html",
@@ -97,11 +99,20 @@ def _page(
         described=_described(here, reading.values.get("model", "")),
         values=reading.values,
         faults=reading.faults,
+        none_is_taken=bool(allowed_models) and not _taken(allowed_models),
+        of_members=_of_members(reading.faults),
         identifier=identifier,
         plan=reading.settings,
         cost=cost,
         few_pictures=FEW_PICTURES,
     )
+
+
+def _of_members(faults: dict[str, list[str]]) -> list[str]:
+    """What is wrong with the members, and what does not go with their number: said beside them as one ticks."""
+    fitting = [f"{plan_words.LABELS['clients_per_round']}: {each}" for each in faults.get("clients_per_round", ())]
+    quorum = [gettext("Quorum: %(fault)s", fault=each) for each in faults.get("network.quorum", ())]
+    return [*faults.get("data.clients", ()), *fitting, *quorum]
 
 
 def _described(here: Belonging, model: str) -> list[FormGroup]:
@@ -134,12 +145,17 @@ def _models(here: Belonging) -> list[tuple[str, str]]:
     """What a run may start from, each with its words: what the rules allow, else what the federation has."""
     rules, settings = policies.read(current.store(), here.federation_id).runs, current.settings()
     if rules.allowed_models:
-        return [(model, plan_words.model(model)) for model in rules.allowed_models]
+        return [(model, plan_words.model(model)) for model in _taken(rules.allowed_models)]
     named = estimating.base_model_names(current.store(), current.caller(), here.federation_id)
     offered = [STARTER, *(f"{REGISTRY}{name}" for name in named)]
     others = [(OTHER, gettext("another"))]
     may_name_others = current.caller().is_admin or settings.imports is not None or settings.hub_imports
     return [(model, plan_words.model(model)) for model in offered] + (others if may_name_others else [])
+
+
+def _taken(models: Iterable[str]) -> list[str]:
+    """Those that this server would take: none of the model hub where it is not set so."""
+    return [model for model in models if current.allowed().hub or not base_models.is_of_hub(model)]
 
 
 def _reading(here: Belonging, told: Known) -> Reading[Plan]:
@@ -189,8 +205,9 @@ def _within(rules: Policies, members: tuple[str, ...]) -> Plan:
     }
     if members:
         given["data"] = {"clients": members}
-    if rules.runs.allowed_models and defaults.model not in rules.runs.allowed_models:
-        given["model"] = rules.runs.allowed_models[0]
+    offered = _taken(rules.runs.allowed_models)
+    if offered and defaults.model not in offered:
+        given["model"] = offered[0]
     if rules.runs.allowed_methods and defaults.method not in rules.runs.allowed_methods:
         given["method"] = rules.runs.allowed_methods[0]
     if rules.runs.least_updates is not None and rules.runs.least_updates <= len(members):

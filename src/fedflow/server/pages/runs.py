@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, request, send_file, url_for
@@ -114,8 +115,9 @@ def stops(run_id: str) -> AnyResponse:
 
 @blueprint.post("/runs/<run_id>/close-round")
 def closes_round(run_id: str) -> AnyResponse:
-    """Join the updates that are in."""
-    return _changed(run_id, "close-round", runs.close_round)
+    """Join the updates that are in, of the round that the reader has looked at."""
+    seen = request.form.get("round", 0, type=int)
+    return _changed(run_id, "close-round", partial(runs.close_round, seen=seen))
 
 
 @blueprint.post("/runs/<run_id>/ask-again")

@@ -9,12 +9,13 @@ from werkzeug import Response as AnyResponse
 from fedflow import web
 from fedflow.server.api import current
 from fedflow.server.api.slots import TRANSFERS
-from fedflow.server.errors import Forbidden, NotFound, Unprocessable
+from fedflow.server.errors import AlreadyMade, Forbidden, NotFound, Unprocessable
 from fedflow.server.pages import browser, places
 from fedflow.server.pages.account import tabs
 from fedflow.server.pages.entry import HASHING, MOST_AT_ONCE
 from fedflow.server.pages.faults import beside
 from fedflow.server.services import roles, sign_in, tokens
+from fedflow.server.services.identifiers import kept_id, new_id
 from fedflow.server.services.identity import SCOPES
 from fedflow.web.reading import last_values
 from fedflow.web.states import State
@@ -29,13 +30,14 @@ FIRST = {"name": "", "days": str(USUAL_DAYS), "federation": "", "scope.read": "o
 @blueprint.get("/account/tokens")
 def own() -> Response:
     """The reader's tokens, and a form for another."""
-    return _page(FIRST, {})
+    return _page({**FIRST, "identifier": new_id()}, {})
 
 
 @blueprint.post("/account/tokens")
-def makes() -> Response:
-    """Make one, and show its text this once."""
+def makes() -> AnyResponse:
+    """Make one, and show its text this once; the same form again makes no other."""
     sent = last_values(request.form)
+    sent["identifier"] = kept_id(sent.get("identifier", ""))
     federation_id = sent.get("federation") or None
     chosen = [scope for scope in SCOPES if sent.get(f"scope.{scope}") == "on"]
     store, caller = current.store(), current.caller()
@@ -45,14 +47,24 @@ def makes() -> Response:
                 sign_in.confirm(store, caller, sent.get("password", ""))
         if federation_id is not None:
             roles.require(store, caller, "federation_id", federation_id, "viewer")
-        text = tokens.make(store, caller, sent.get("name", ""), chosen, _life_s(sent.get("days", "")), federation_id)
+        life_s = _life_s(sent.get("days", ""))
+        text = tokens.make(store, caller, sent.get("name", ""), chosen, life_s, federation_id, form=sent["identifier"])
+    except AlreadyMade:
+        flash(
+            gettext(
+                "This token was made already, and was shown once. Where nobody has copied it, revoke it and make "
+                "another."
+            ),
+            State.REFUSED,
+        )
+        return redirect(url_for("pages.tokens.own"), 303)
     except Forbidden as error:
         return _page(sent, beside(error, "password"))
     except NotFound as error:
         return _page(sent, beside(error, "federation"))
     except Unprocessable as error:
         return _page(sent, beside(error))
-    return _page(FIRST, {}, made=text)
+    return _page({**FIRST, "identifier": new_id()}, {}, made=text)
 
 
 @blueprint.post("/account/tokens/<token_id>/revoke")

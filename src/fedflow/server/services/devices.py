@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from fedflow.federation.protocol import Challenged, Joined, JoinRequest, Token, TokenRequest, Told, signed_text
 from fedflow.server.database.tables import Challenge, Device, DeviceToken, Federation, JoinCode, Member
 from fedflow.server.errors import Conflict, Forbidden, Gone, NotFound, Unauthorised, Unprocessable
-from fedflow.server.services import audit, events, policies
+from fedflow.server.services import audit, events, idempotency, policies
 from fedflow.server.services.federations import locked_federation
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import DEVICE_PREFIX, SERVER, Caller, new_token, secret_hash
@@ -39,18 +39,27 @@ SEEN = (
 
 
 def new_code(
-    store: Store, federation_id: str, member_name: str, max_examples: int | None, *, ttl_s: float, by: Caller = SERVER
+    store: Store,
+    federation_id: str,
+    member_name: str,
+    max_examples: int | None,
+    *,
+    ttl_s: float,
+    by: Caller = SERVER,
+    form: str | None = None,
 ) -> str:
     """A code with which one device joins as the member `member_name`, within `ttl_s`. Kept as its hash.
 
     max_examples: cap of the example count that the member's updates may claim, from the joining on; None leaves that of
         a member that is there, and gives a new one what the federation's rules say.
-    Raises NotFound where there is no such federation.
+    form: identifier of the form that asks for it, which makes one code however often it is sent.
+    Raises NotFound where there is no such federation, AlreadyMade.
     """
     groups = ("".join(secrets.choice(CODE_LETTERS) for _ in range(GROUP_LETTERS)) for _ in range(CODE_GROUPS))
     code = "-".join(groups)
     now = store.clock()
     with store.begin() as session:
+        idempotency.once(session, store, by, form)
         rules = policies.of(session, federation_id)
         if max_examples is None:
             known = select(Member.max_examples).where(Member.federation_id == federation_id, Member.name == member_name)

@@ -70,7 +70,7 @@ def _collecting(now: Standing, round_: Collecting) -> str:
             f"{_span(round_.deadline_s)}."
         )
         if round_.may_close:
-            then += f" 'fedflow run close-round {now.run}' closes it now."
+            then += f" 'fedflow run close-round {now.run} --round {now.round}' closes it now."
         else:
             then += _way_out(now)
     return f"{head}{_whom(now)} {then}"

@@ -14,12 +14,14 @@ import json
 from dataclasses import dataclass, field
 
 from cryptography.fernet import Fernet
-from sqlalchemy import delete
+from sqlalchemy import and_, delete, or_
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from fedflow.server.database.tables import IdempotencyKey
-from fedflow.server.errors import Conflict, UnderWay
+from fedflow.server.errors import AlreadyMade, Conflict, UnderWay
 from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.identity import Caller
 from fedflow.server.store import MOST_SKEW_S, Store
 
 UNDER_WAY = 0
@@ -29,6 +31,13 @@ UNDER_WAY_S = 10
 """After this time the process that was at it is taken for dead, and the POST is done."""
 
 KEPT_S = 86_400
+
+FORM = "form "
+"""How the callers of forms that were sent are kept apart from those of the API."""
+
+DONE = 200
+FORMS_KEPT_S = 31 * 86_400
+"""Longer than a browser stays signed in: after that, the guard of an old form holds no more."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +119,32 @@ def release(store: Store, caller: str, key: str, claimed: Claim) -> None:
         )
 
 
+def once(session: Session, store: Store, caller: Caller, form: str | None) -> None:
+    """Note, in the transaction that makes what a form asks for, that `form` was sent; None for no form.
+
+    Such a form makes a secret that is told once: there is no answer to keep. Raises AlreadyMade where it came before.
+    """
+    if form is None:
+        return
+    sent_by = f"{FORM}{caller.id}"
+    told = "this form was sent before, and what it made was told then"
+    if session.get(IdempotencyKey, (sent_by, _name(form)), with_for_update=True) is not None:
+        raise AlreadyMade(told)
+    row = IdempotencyKey(caller=sent_by, key=_name(form), request_sha256="", status=DONE, body="")
+    row.created_at = store.clock()
+    session.add(row)
+    try:
+        session.flush()
+    except IntegrityError:  # it came twice at the same moment
+        raise AlreadyMade(told) from None
+
+
 def forget(store: Store) -> None:
-    """Drop the answers that are older than a day."""
+    """Drop the answers that are older than a day, and the forms that no browser can send again."""
+    now = store.clock()
+    answers = and_(IdempotencyKey.created_at <= now - KEPT_S, IdempotencyKey.caller.not_like(f"{FORM}%"))
     with store.begin() as session:
-        session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at <= store.clock() - KEPT_S))
+        session.execute(delete(IdempotencyKey).where(or_(answers, IdempotencyKey.created_at <= now - FORMS_KEPT_S)))
 
 
 def _name(key: str) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from fedflow.server.database.people import Invitation, Person, RoleName
 from fedflow.server.database.tables import Federation, Member
 from fedflow.server.errors import Forbidden, Gone, NotFound, Unprocessable
-from fedflow.server.services import audit, letters, member_names, policies, roles
+from fedflow.server.services import audit, idempotency, letters, member_names, policies, roles
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SERVER, Caller, secret_hash
 from fedflow.server.store import Store
@@ -45,15 +45,17 @@ def make(
     is_admin: bool = False,
     letter_in: str | None = None,
     in_letter_alone: bool = False,
+    form: str | None = None,
 ) -> str:
     """The code of a new invitation. A participant's names the `member` that they act for.
 
     letter_in: language of the letter that brings it to `email`; None writes none. The letter has a code of its own, and
         only who takes the invitation up by that one has shown that the address is theirs.
     in_letter_alone: the code that is returned goes into a letter to `email`, and nobody else is told it.
+    form: identifier of the form that asks for it, which makes one invitation however often it is sent.
 
     Raises Unprocessable where role and member do not fit, Forbidden where it would give more than the caller has,
-    NotFound where there is no such federation.
+    NotFound where there is no such federation, AlreadyMade.
     """
     if (role == "participant") != (member is not None):
         raise Unprocessable("member: a participant's invitation names the member they act for, and no other's does")
@@ -65,6 +67,7 @@ def make(
         raise Forbidden("only an administrator of the server may invite another one")
     code, sent = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
     with store.begin() as session:
+        idempotency.once(session, store, caller, form)
         if federation_id is not None and session.get(Federation, federation_id) is None:
             raise NotFound(f"there is no federation {federation_id}")
         own = None if federation_id is None else roles.role(session, caller, federation_id)

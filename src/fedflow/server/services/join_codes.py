@@ -36,17 +36,25 @@ class OpenCode:
 
 
 def make(
-    store: Store, federation_id: str, member: str, max_examples: int | None, *, longest_s: float, by: Caller = SERVER
+    store: Store,
+    federation_id: str,
+    member: str,
+    max_examples: int | None,
+    *,
+    longest_s: float,
+    by: Caller = SERVER,
+    form: str | None = None,
 ) -> MadeCode:
     """A code for one device of `member`. It holds for `longest_s`, or less where the federation's rules say so.
 
-    max_examples: as `devices.new_code`.
-    Raises NotFound where there is no such federation, Unprocessable for what cannot be a member's name.
+    max_examples, form: as `devices.new_code`.
+    Raises NotFound where there is no such federation, Unprocessable for what cannot be a member's name, AlreadyMade.
     """
     member_names.check(member)
     hours = policies.read(store, federation_id).members.join_code_life_hours
     life_s = longest_s if hours is None else min(longest_s, hours * HOUR_S)
-    return MadeCode(devices.new_code(store, federation_id, member, max_examples, ttl_s=life_s, by=by), life_s)
+    code = devices.new_code(store, federation_id, member, max_examples, ttl_s=life_s, by=by, form=form)
+    return MadeCode(code, life_s)
 
 
 def open_codes(store: Store, federation_id: str) -> list[OpenCode]:

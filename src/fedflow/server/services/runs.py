@@ -214,13 +214,22 @@ def stop(store: Store, run_id: str, by: Caller = SERVER) -> None:
     _change(store, run_id, Status.STOPPED, by)
 
 
-def close_round(store: Store, run_id: str, by: Caller = SERVER) -> None:
-    """Aggregate what there is now. Raises Conflict where nothing was accepted in this round yet."""
+def close_round(store: Store, run_id: str, by: Caller = SERVER, seen: int | None = None) -> None:
+    """Aggregate what there is now.
+
+    seen: the round that the caller wants closed; None closes the one that is under way.
+
+    Raises Conflict where another round is under way, and where too little was accepted in this one yet.
+    """
     with store.begin() as session:
         run = locked_run(session, run_id)
         state = state_of(session, run)
         if run.status != Status.RUNNING or state.phase is not Phase.COLLECTING:
             raise Conflict(f"run '{run.name}' is {run.status}, round {run.round} is {state.phase}; nothing to close")
+        if seen not in (None, run.round):
+            raise Conflict(
+                f"round {seen} is not under way, round {run.round} is; look at that one, then close it by its number"
+            )
         least = plan_of(run).least_updates
         if len(state.accepted) < least:
             raise Conflict(

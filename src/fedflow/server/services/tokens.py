@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from fedflow.server.database.people import Person, PersonToken
 from fedflow.server.errors import Forbidden, NotFound, Unauthorised, Unprocessable
-from fedflow.server.services import audit
+from fedflow.server.services import audit, idempotency
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import (
     FIRST,
@@ -46,12 +46,21 @@ class TokenFacts:
 
 
 def make(
-    store: Store, caller: Caller, name: str, scopes: Collection[Scope], life_s: float, federation_id: str | None = None
+    store: Store,
+    caller: Caller,
+    name: str,
+    scopes: Collection[Scope],
+    life_s: float,
+    federation_id: str | None = None,
+    *,
+    form: str | None = None,
 ) -> str:
     """A new token's text, for `life_s` seconds. It can do nothing that its owner cannot.
 
+    form: identifier of the form that asks for it, which makes one token however often it is sent.
+
     Raises Unprocessable for what cannot be asked for, Forbidden where the caller's own token may do less or ends
-    sooner.
+    sooner, AlreadyMade.
     """
     if not scopes or not set(scopes) <= set(SCOPES):
         raise Unprocessable(f"scopes: take some of {', '.join(SCOPES)}")
@@ -64,6 +73,7 @@ def make(
     text, digest = new_token(PERSON_PREFIX)
     now = store.clock()
     with store.begin() as session:
+        idempotency.once(session, store, caller, form)
         parent = _made_with(session, caller)
         if parent is not None and parent.expires_at is not None and now + life_s > parent.expires_at:
             left_s = max(0, math.floor(parent.expires_at - now))

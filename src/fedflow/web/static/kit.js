@@ -43,6 +43,17 @@
     if ("copied" in button.dataset) copy(button);
   });
 
+  // A second click sends a form no second time: the answer to the first one would be lost, and with it what is shown
+  // once. After a while it may go again, as where a file came of it and the page stayed.
+  const SENT_MS = 5000;
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || form.getAttribute("method") !== "post") return; // a field may be called "method"
+    if ("sent" in form.dataset) { event.preventDefault(); return; }
+    form.dataset.sent = "";
+    setTimeout(() => { delete form.dataset.sent; }, SENT_MS);
+  });
+
   // Relative times go on, and the exact one is told in the reader's own zone.
   const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
   const sayTimes = (part = document) => {
