@@ -50,8 +50,8 @@ def test_a_run_says_how_it_goes_and_why_it_waits(site: Site, setting: Setting) -
     setting.hand_in("b", 1, adapter(1), examples=7)
     page = reader.get(f"/runs/{setting.run}").text
     said = text_of(page)
-    assert "1 of 3 updates are in. It waits for a (trains only at the hours its owner set), c (last seen" in said
-    assert "is the deadline: with 2 updates the round closes then" in said
+    assert "1 of 3 updates are in. Waiting for a (trains only at the hours its owner set), c (last seen" in said
+    assert "The deadline is in" in said
     assert "Update accepted 7 pictures" in said
     assert said.count("due in") == 2, "of those who have not answered"
     uploads.create(site.store, setting.callers["c"], 1000, "", 10**9, 1e6)
@@ -108,7 +108,7 @@ def test_a_coordinator_pauses_goes_on_closes_and_stops(site: Site, setting: Sett
     assert setting.work("a").round == 2
     cora.post(f"{address}/stop")
     assert setting.status() == "stopped"
-    assert "It was stopped in round 2" in text_of(cora.get(address).text)
+    assert "Stopped in round 2" in text_of(cora.get(address).text)
     assert site.reader("cora").post(f"{address}/fly").status_code in (404, 405)
 
 
@@ -137,8 +137,8 @@ def test_why_a_run_failed_is_said_in_the_readers_language(site: Site, setting: S
     cora = site.reader("cora")
     for page in (f"/runs/{setting.run}", "/"):
         told = text_of(cora.get(page).text)
-        assert "failed in round 1" in told
-        assert "Members that are left: a. The others declined" in told
+        assert "Failed in round 1" in told
+        assert "Only a left. The others declined" in told
         assert "Лишилися: a. Решта" in text_of(cora.get(page, headers={"Accept-Language": "uk"}).text)
 
 
@@ -202,8 +202,8 @@ def test_what_is_still_to_be_measured_is_said_and_then_nothing_is_asked_for_any_
             scores.ask(session, store, run, number)
     part = {"HX-Request": "true"}
     told = text_of(vera.get(address).text)
-    assert "2 models are still to be measured. No evaluator is there to do it." in told
-    assert "Charts No evaluator is there to draw them." in told
+    assert "2 models are still to be measured. No evaluator is running." in told
+    assert "Charts No evaluator is running to draw them." in told
     processes.seen(store, "studio-1", "evaluation", "0.1.0")
     told = text_of(vera.get(address).text)
     assert "Charts The charts are being drawn. 2 models are still to be measured. Its figures" in told
