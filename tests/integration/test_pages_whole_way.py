@@ -80,7 +80,7 @@ def keeps_the_run(page: Page) -> None:
     if PICTURES:
         with beside(page, "/system") as system:
             for _ in range(FOR_A_ROUND_MS // 1000):
-                if system.get_by_text("Nothing waits, and nothing is being done.").count():
+                if system.get_by_text("No jobs are waiting or running.").count():
                     break
                 system.wait_for_timeout(1000)
                 system.reload()
@@ -142,6 +142,7 @@ def compares(page: Page) -> None:
     expect(dialog).to_be_visible()
     over = dialog.locator("img.over")
     expect(over).to_have_css("clip-path", "inset(0px 0px 0px 50%)")
+    expect(dialog.locator(".of")).to_contain_text(", seed ")
     dialog.get_by_role("slider").fill("20")
     expect(over).to_have_css("clip-path", "inset(0px 0px 0px 20%)")
     before = over.get_attribute("src")

@@ -132,7 +132,7 @@ def test_a_new_run_is_planned_on_a_narrow_screen(site: Site, watched: Watched) -
     expect(chosen).to_have_count(SIZES.members)
     page.get_by_role("button", name="Choose none").click()
     expect(chosen).to_have_count(0)
-    expect(page.locator("#cost")).to_contain_text("Told when every field is right.")
+    expect(page.locator("#cost")).to_contain_text("Shown once every field is valid.")
     page.get_by_role("button", name="Choose all").click()
     expect(chosen).to_have_count(SIZES.members)
     expect(page.locator("#cost")).to_contain_text("from each member")

@@ -131,7 +131,7 @@ def create_app() -> Flask:
     @app.get("/broken")
     def broken() -> Response:
         reason = "There is no run of this name, or it is not yours to see."
-        return web.page("web/error.html", status=404, code=404, title="Nothing here", reason=reason)
+        return web.page("web/error.html", status=404, code=404, title="Page not found", reason=reason)
 
     return app
 

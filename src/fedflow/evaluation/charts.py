@@ -299,7 +299,9 @@ def _marks(last_round: int, size: float) -> dict[str, Any]:
 
 
 def _number(value: float, measure: Measure) -> str:
-    return f"{value:.1f}" if measure == "fid" else f"{value:.3f}"
+    """With the minus sign of the axes, and none before a nought."""
+    digits = 1 if measure == "fid" else 3
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _short(text: str) -> str:

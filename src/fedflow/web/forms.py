@@ -17,7 +17,7 @@ from flask_babel import gettext
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-SPELLED = {"lora": "LoRA", "snr": "SNR", "heldout": "held-out pictures", "warmup": "warm-up"}
+SPELLED = {"least": "fewest", "lora": "LoRA", "snr": "SNR", "heldout": "held-out pictures", "warmup": "warm-up"}
 """Words of names that are written otherwise in a label."""
 
 UNITS = {"s": "s", "hours": "h", "bytes": "B", "mb": "MB", "pixels": "px", "percent": "%"}

@@ -25,7 +25,7 @@ WORDS = {
     "float_parsing": lazy_gettext("Write a number."),
     "finite_number": lazy_gettext("Write a number that is not infinite."),
     "bool_type": lazy_gettext("Switch this on or off."),
-    "literal_error": lazy_gettext("Choose one of the list."),
+    "literal_error": lazy_gettext("Choose one from the list."),
 }
 """pydantic's faults without a limit, in the words of a form."""
 

@@ -80,7 +80,7 @@ def test_a_new_password_ends_the_other_browsers(site: Site) -> None:
     assert ticked.search(here.get("/account/sign-in").text)
     answer = here.post("/account/password", {"old": PASSWORD, "new": OTHER, "tokens": ["off", "on"]})
     assert answer.status_code == 303
-    assert "Your API tokens have ended." in here.get("/account/sign-in").text
+    assert "Your API tokens are revoked." in here.get("/account/sign-in").text
     assert here.get("/account").status_code == 200
     assert there.get("/account").status_code == 303
 
@@ -97,7 +97,9 @@ def test_a_second_device_is_set_up_used_and_taken_off(site: Site, clock: Clock) 
     assert "style=" not in picture[0]
     secret = codes(page.text)[0].replace(" ", "")
     wrong = reader.post("/account/second-factor/code", {"code": "000000"})
-    assert faults(wrong) == {"code": "Not the code that your device shows now. Check its clock, and try again."}
+    assert faults(wrong) == {
+        "code": "This is not the code that your device shows now. Check its clock, then try again."
+    }
     assert codes(wrong.text)[0].replace(" ", "") == secret
     done = reader.post("/account/second-factor/code", {"code": pyotp.TOTP(secret).at(clock.now)})
     recovery = codes(done.text)[0].split("\n")
@@ -139,7 +141,7 @@ def test_a_token_is_shown_once_and_does_what_was_asked(site: Site, clock: Clock)
     assert value_of(empty, "name") == "script"
     for days in ("0", "367", "-1", "soon", "1e3", "٣"):
         late = reader.post("/account/tokens", {"name": "script", "days": days, "scope.read": "on"})
-        assert faults(late) == {"days": "Take 1 to 366 days."}
+        assert faults(late) == {"days": "Choose 1 to 366 days."}
     fields = {"name": "script", "days": "30", "scope.read": ["off", "on"], "federation": site.federation_id}
     made = reader.post("/account/tokens", fields)
     token = codes(made.text)[0]
@@ -147,7 +149,7 @@ def test_a_token_is_shown_once_and_does_what_was_asked(site: Site, clock: Clock)
     page = reader.get("/account/tokens")
     assert token not in page.text
     assert "script" in told(page)
-    assert "script Look at everything that you may see federation" in told(page)
+    assert "script View everything that you may see federation" in told(page)
     api = Api(site.app.test_client(), token)
     assert api("GET", "/api/v1/runs").status_code == 200
     assert api("GET", "/api/v1/me/tokens").status_code == 403

@@ -65,7 +65,7 @@ def test_faults_stand_beside_their_fields_and_nothing_typed_is_lost(site: Site) 
     short = reader.post(path, {"name": "Ada", "email": "ada@example.org", "password": "short"})
     assert faults(short) == {"password": "Has 5 characters. Take at least 12."}
     nameless = reader.post(path, {"name": " ", "email": "ada@example.org", "password": PASSWORD})
-    assert faults(nameless) == {"name": "Write 1 to 80 letters in one line."}
+    assert faults(nameless) == {"name": "Write 1 to 80 characters on one line."}
 
 
 def test_who_is_signed_in_takes_an_invitation_up(site: Site) -> None:
@@ -252,7 +252,7 @@ def test_a_password_is_set_by_a_link_once(site: Site) -> None:
     reader = site.reader()
     assert reader.get(f"/password/{code}").status_code == 200
     weak = reader.post(f"/password/{code}", {"password": "password1234"})
-    assert faults(weak) == {"password": "Is easily guessed. Take a longer one, such as four or five unusual words."}
+    assert faults(weak) == {"password": "This is easy to guess. Use a longer one, such as four or five unusual words."}
     assert reader.post(f"/password/{code}", {"password": OTHER}).headers["Location"] == "/sign-in"
     assert "Your password is set. Sign in with it." in told(reader.get("/sign-in"))
     assert signed_in.get("/").status_code == 303

@@ -63,7 +63,7 @@ def test_a_code_is_shown_once_with_its_line_and_withdrawn(site: Site, cora: Read
     for member in ("", "a/b", "base"):
         assert "member" in faults(cora.post(path, {"member": member}))
     wrong = cora.post(path, {"member": "museum", "max_examples": "many"})
-    assert (wrong.status_code, faults(wrong)["max_examples"]) == (422, "“many” is no whole number from 1 on.")
+    assert (wrong.status_code, faults(wrong)["max_examples"]) == (422, "“many” is not a whole number of at least 1.")
     assert value_of(wrong, "member") == "museum"
     made = cora.post(path, {"member": "Musée d'Art", "max_examples": "40"})
     line = re.search(r"<code>fedflow join https://fedflow\.example --code ([\w-]+) --data FOLDER</code>", made.text)
@@ -86,7 +86,7 @@ def test_members_devices_caps_and_removal(site: Site, cora: Reader, machine: Mac
     assert "1 device" in told(cora.get(f"{here}/devices"))
     assert "studio-pc" in told(cora.get(f"{here}/devices"))
     refused = cora.post(f"{page}/cap", {"max_examples": "0"})
-    assert "is no whole number from 1 on" in faults(refused)["max_examples"]
+    assert "is not a whole number of at least 1" in faults(refused)["max_examples"]
     cora.post(f"{page}/cap", {"max_examples": "30"})
     assert value_of(cora.get(page), "max_examples") == "30"
     assert "Revoke “studio-pc”?" in told(cora.get(page))
@@ -110,14 +110,14 @@ def test_who_acts_for_a_member_says_whether_its_counts_are_shown(site: Site, cor
     paul, vera = site.reader("paul"), site.reader("vera")
     path = f"/members/{studio.id}"
     assert " checked" not in paul.get(path).text
-    assert "name it to nobody who is not in the federation" in told(vera.get(path))
+    assert "do not name it to people outside the federation" in told(vera.get(path))
     assert vera.post(f"{path}/counts", {"shown": ["off", "on"]}).status_code == 403
     assert paul.post(f"{path}/counts", {"shown": ["off", "on"]}).headers["Location"] == path
     after = paul.get(path)
-    assert "shown from now on" in told(after)
+    assert "are now shown" in told(after)
     assert " checked" in after.text
     assert shown_counts.are_shown(site.store, studio.id)
-    assert "name it, with its counts" in told(vera.get(path))
+    assert "show its name and counts" in told(vera.get(path))
     with site.store.begin() as session:
         session.add(Member(id="m2", federation_id=site.federation_id, name="other", max_examples=9, created_at=0.0))
     refused = paul.post("/members/m2/counts", {"shown": ["off", "on"]})

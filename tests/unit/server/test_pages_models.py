@@ -71,7 +71,7 @@ def test_a_version_says_where_it_comes_from(site: Site) -> None:
     assert "Adapter for ComfyUI" in page
     viewed = site.reader("vera").get(f"/versions/{version.id}").text  # who may not ask is shown no button for it
     assert "Prepare download" not in viewed
-    assert "Who takes part" in viewed
+    assert "Participants of its federation" in viewed
 
 
 def test_a_long_line_is_read_and_drawn_at_its_ends_alone(site: Site) -> None:
@@ -132,7 +132,7 @@ def test_the_card_can_do_nothing(site: Site) -> None:
     assert "CC-BY-4.0" in page
     told = reader.post(f"/models/{artifact}/description", {**sent, "licence": "x" * 81, "visibility": "all"})
     assert told.status_code == 422
-    assert "Choose one of the list." in told.text
+    assert "Choose one from the list." in told.text
     long = reader.post(f"/models/{artifact}/description", {**sent, "card": "ї" * 50_000})  # six bytes each
     assert long.status_code == 303
     assert "ї" * 50_000 in reader.get(f"/models/{artifact}").text
@@ -175,11 +175,11 @@ def test_examples_are_shown_to_who_sees_the_model(site: Site) -> None:
     reader, viewer = site.reader("cora"), site.reader("vera")
     assert viewer.post(put_up, picture(sent.getvalue())).status_code == 403
     assert site.reader().post(put_up, picture(sent.getvalue())).status_code == 413  # none of a stranger's is read
-    assert "The picture is no PNG" in reader.get(reader.post(put_up, picture(b"GIF89a")).headers["Location"]).text
+    assert "The picture is not a PNG" in reader.get(reader.post(put_up, picture(b"GIF89a")).headers["Location"]).text
     assert "Choose a picture first" in reader.get(reader.post(put_up).headers["Location"]).text
     assert reader.post(put_up, picture(sent.getvalue())).status_code == 303
     page = viewer.get(f"/models/{artifact}").text
-    assert "Take down" not in page
+    assert "Remove" not in page
     address = re.search(rf'src="({put_up}/\w+)"', page)
     assert address is not None
     with viewer.get(address[1]) as got:
@@ -280,11 +280,11 @@ def test_a_version_without_files_cannot_be_released_from_its_form(site: Site) ->
     assert "Prepare its files" in reader.get(f"/versions/{first.id}/release").text
     reader.post(f"/versions/{first.id}/files/kohya", {})
     page = reader.get(f"/versions/{first.id}").text
-    assert "Waits for a worker" in page
+    assert "Waiting for a worker" in page
     assert 'hx-trigger="every 2s"' in page
     part = reader.get(f"/versions/{first.id}?part=files", headers={"HX-Request": "true"}).text
     assert "<html" not in part
-    assert "Waits for a worker" in part
+    assert "Waiting for a worker" in part
 
 
 def test_strangers_see_what_is_public_alone(site: Site) -> None:

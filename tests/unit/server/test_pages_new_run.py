@@ -60,11 +60,11 @@ def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting
     assert page.count('name="member"') == 3
     assert re.search(r"0\.\d+ MB from each member, each round", text_of(page))
     crowded = cora.post(f"{address}/check", {**fields, "member": ["a", "b"], "network.quorum": "3"}).text
-    assert "3 of only 2 members of a round." in text_of(crowded)
+    assert "3, but a round has only 2 members." in text_of(crowded)
     wrong = {**fields, "member": ["a", "b"], "rounds": "0"}
     checked = cora.post(f"{address}/check", wrong).text
     assert "Must be at least 1." in checked
-    assert "Told when every field is right." in checked
+    assert "Shown once every field is valid." in checked
     assert cora.post(address, wrong).status_code == 422
     right = {**fields, "member": ["a", "b"], "name": "autumn", "rounds": "4"}
     for path in ("nowhere", "/etc/passwd"):
@@ -115,7 +115,7 @@ def test_the_time_is_told_by_the_members_pace_as_soon_as_there_is_one(site: Site
     setting.aggregate()
     for number, member in enumerate(MEMBERS):
         setting.hand_in(member, 2, adapter(10 + number), metrics={"steps": 5.0, "seconds": 2.0})
-    assert "by the slowest member's pace so far" in text_of(cora.get(address).text)
+    assert "at the slowest member's pace so far" in text_of(cora.get(address).text)
 
 
 def test_base_models_are_chosen_from_those_of_the_federation(site: Site, setting: Setting) -> None:
@@ -190,7 +190,7 @@ def test_an_empty_place_holds_its_first_action(site: Site) -> None:
     runs_page = cora.get("/runs").text
     assert re.search(rf'class="empty".*href="/federations/{empty}/runs/new">Start the first run', runs_page, re.DOTALL)
     assert runs_page.count(f"/federations/{empty}/runs/new") == 1
-    assert 'href="/federations">See your federations' in site.reader("vera").get("/runs").text
+    assert 'href="/federations">View federations' in site.reader("vera").get("/runs").text
     assert (
         f'href="/federations/{empty}/codes">Make the first join code' in cora.get(f"/federations/{empty}/runs/new").text
     )

@@ -96,7 +96,7 @@ class TestPages:
         team = f"/people/{site.federation_id}"
         assert "2 people" in told(reader.get(team))
         assert reader.post(f"{team}/roles/{ada}", {"role": "coordinator"}).headers["Location"] == team
-        assert "ada: coordinator from now on." in told(reader.get(team))
+        assert "ada is now coordinator." in told(reader.get(team))
         her = site.reader("ada")
         assert her.get(f"{team}/invite").status_code == 200
         assert her.get(f"{team}/roles/{boss}").status_code == 403
@@ -116,7 +116,7 @@ class TestPages:
         assert 'value="administrator"' not in page.text
         refused = reader.post(path, {"role": "administrator"})
         assert refused.status_code == 422
-        assert "you can invite to no larger one" in told(refused)
+        assert "so you cannot invite anybody to a higher one" in told(refused)
         lacking = reader.post(path, {"role": "participant", "email": "eve@example.org"})
         assert "Name the member for a participant" in faults(lacking)["member"]
         assert value_of(lacking, "email") == "eve@example.org"
@@ -168,15 +168,15 @@ class TestPages:
         of_ada = re.search(r'href="(/audit\?who=[^"]+)">ada<', page.text)
         assert of_ada is not None
         assert "What ada did." in told(reader.get(of_ada[1]))
-        assert "No entry fits these filters." in told(reader.get("/audit?what=run+stopped"))
+        assert "No entry matches these filters." in told(reader.get("/audit?what=run+stopped"))
         assert reader.get("/audit?before=x").status_code == 200
         assert reader.get(f"/audit?before={10**30}").status_code == 200
         hers_page = told(hers.get(f"/audit/{site.federation_id}"))
         assert "took up an invitation" in hers_page
         assert "made an account" not in hers_page
-        assert "no evaluator is there" in told(hers.get(f"/audit/{site.federation_id}/chain"))
+        assert "no evaluator is running" in told(hers.get(f"/audit/{site.federation_id}/chain"))
         processes.seen(site.store, "a-1", "evaluation", "1")
-        assert "The log is being looked through." in told(hers.get(f"/audit/{site.federation_id}/chain"))
+        assert "The log is being checked." in told(hers.get(f"/audit/{site.federation_id}/chain"))
         _look(site.store)
         assert "The chain verifies" in told(hers.get(f"/audit/{site.federation_id}/chain"))
         with site.store.begin() as session:
@@ -185,7 +185,7 @@ class TestPages:
         assert jobs.waiting(site.store, ("verify",)) == []
         again = reader.post("/audit/chain")
         assert (again.status_code, again.headers["Location"]) == (303, "/audit/chain")
-        assert "The log is being looked through." in told(reader.get("/audit/chain"))
+        assert "The log is being checked." in told(reader.get("/audit/chain"))
         _look(site.store)
         broken = told(reader.get("/audit/chain"))
         assert "The log is not as it was written." in broken
@@ -204,11 +204,11 @@ class TestPages:
         assert "run 4 Running federation 1 of 12" in page
         assert "run 4 Running round 1 of 12" in page
         assert "run 0" not in page
-        assert page.count("Go on") == 2
+        assert page.count("Resume run") == 2
         hers = told(site.reader("ada").get("/"))
         assert "studio federation · has no machine yet" in hers
-        assert "Their coordinators let them go on." in hers
-        assert "Go on" not in hers
+        assert "Their coordinators can resume them." in hers
+        assert "Resume run" not in hers
 
     def test_the_overview_stays_short_and_counts_truly(self, site: Site) -> None:
         site.account("boss")
@@ -218,19 +218,19 @@ class TestPages:
         boss = site.reader("boss")
         page = told(boss.get("/"))
         assert "87 things wait for you" in page  # 44 paused, 43 failed
-        assert page.count("Go on") == 5
+        assert page.count("Resume run") == 5
         assert page.count("failed in round 1") == 5
         assert "82 more failed or paused runs" in page
         assert "38 more runs under way" in page
         all_of_them = [told(boss.get(path)) for path in ("/runs/stuck", "/runs/stuck?page=2")]
-        assert [text.count("Go on") for text in all_of_them] == [50, 37]
+        assert [text.count("Resume run") for text in all_of_them] == [50, 37]
         assert "51\N{EN DASH}87 of 87" in all_of_them[1]
         site.account("vera", "viewer")
         vera = site.reader("vera")
         assert "Nothing waits for you" in told(vera.get("/"))
         assert "82 more failed or paused runs" in told(vera.get("/"))
-        assert "Go on" not in told(vera.get("/runs/stuck"))
-        assert "No failed and no paused run here" in told(vera.get("/runs/stuck?page=9"))
+        assert "Resume run" not in told(vera.get("/runs/stuck"))
+        assert "No failed or paused runs" in told(vera.get("/runs/stuck?page=9"))
 
     def test_people_and_audit_lead_to_every_federation(self, site: Site) -> None:
         site.account("boss")

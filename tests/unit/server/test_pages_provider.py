@@ -153,7 +153,7 @@ def test_a_token_with_a_wrong_claim_signs_nobody_in(site: Site, provider: Provid
         )
         refused = sign_in_there(reader)
         assert refused.status_code == 403, claims
-        assert "The sign-in provider's answer does not hold." in told(refused)
+        assert "The sign-in provider's answer is not valid." in told(refused)
     assert reader.cookie() is None
     assert "identity linked" not in dict(entries(site.store))
     provider.claims, provider.sign = {}, None
@@ -199,7 +199,7 @@ def test_a_key_that_the_provider_has_changed_is_fetched(site: Site, provider: Pr
 def test_a_state_counts_once_for_a_while_and_in_one_browser(site: Site, clock: Clock) -> None:
     confirmed(site)
     reader = site.reader()
-    late = "This sign-in was used, took too long, or was begun in another browser."
+    late = "This sign-in was already used, took too long, or was started in another browser."
     back = way_back(reader.get("/sign-in/provider"))
     thief = site.reader()
     stolen = thief.get(back)
@@ -257,12 +257,12 @@ def test_whoever_invited_an_address_and_opened_the_link_gets_nothing_of_its_owne
 def test_who_is_unknown_comes_by_invitation_or_where_all_may(site: Site, provider: Provider, open_app: Flask) -> None:
     refused = sign_in_there(site.reader())
     assert refused.status_code == 403
-    assert "Nobody here has this identity. Ask for an invitation" in told(refused)
+    assert "No account here is linked to this identity. Ask for an invitation" in told(refused)
     other = invitations.make(site.store, SERVER, site.federation_id, "viewer", email="eve@example.org")
     assert sign_in_there(site.reader(), f"/sign-in/provider?next=/invitation/{other}").status_code == 403
     code = invitations.make(site.store, SERVER, site.federation_id, "coordinator", email="ada@example.org")
     reader = site.reader()
-    assert "Come in with Work" in told(reader.get(f"/invitation/{code}"))
+    assert "Sign in with Work" in told(reader.get(f"/invitation/{code}"))
     assert sign_in_there(reader, f"/sign-in/provider?next=/invitation/{code}").headers["Location"] == "/"
     assert "coordinator" in told(reader.get("/"))
     assert "Ada Lovelace" in told(reader.get("/account"))
@@ -304,17 +304,17 @@ def test_an_identity_is_linked_by_hand_with_the_password(site: Site, provider: P
     wrong = reader.post("/account/identities", {"link": OTHER})
     assert (wrong.status_code, list(faults(wrong))) == (422, ["link"])
     leave = reader.post("/account/identities", {"link": PASSWORD})
-    address = _link_of(leave, "Go on to Work")
+    address = _link_of(leave, "Continue to Work")
     stranger = site.reader()
     site.account("eve", "viewer")
     stranger.sign_in("eve")
     assert stranger.get(back_from(address)).status_code == 404
-    address = _link_of(reader.post("/account/identities", {"link": PASSWORD}), "Go on to Work")
+    address = _link_of(reader.post("/account/identities", {"link": PASSWORD}), "Continue to Work")
     linked = reader.get(back_from(address))
     assert linked.headers["Location"] == "/account/sign-in"
-    assert "Linked: it signs you in from now on." in told(reader.get("/account/sign-in"))
+    assert "Linked. You can now sign in with it." in told(reader.get("/account/sign-in"))
     assert sign_in_there(site.reader()).headers["Location"] == "/"
-    address = _link_of(stranger.post("/account/identities", {"link": PASSWORD}), "Go on to Work")
+    address = _link_of(stranger.post("/account/identities", {"link": PASSWORD}), "Continue to Work")
     taken = stranger.get(back_from(address))
     assert (taken.status_code, "signs in another account" in told(taken)) == (409, True)
 

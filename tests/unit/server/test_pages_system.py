@@ -59,7 +59,7 @@ class TestPages:
         with store.read() as session:
             assert f"Schema {schema.version(session.connection())}" in page
         assert "fedflow server --folder" in page
-        assert "Nothing waits, and nothing is being done." in page
+        assert "No jobs are waiting or running." in page
         processes.seen(store, "here-7", "rounds", "0.1.0")
         with store.begin() as session:
             jobs.add(session, "chart", setting.run, 1, store.clock() - 90)
@@ -73,12 +73,12 @@ class TestPages:
         boss = site.reader("boss")
         page = boss.get("/system")
         assert "&lt;b&gt;no&lt;/b&gt; memory is left" in page.text
-        assert "0 waiting, 0 running, 2 given up" in told(page)
-        assert "Go on with the run" in told(page)
+        assert "0 waiting, 0 running, 2 failed" in told(page)
+        assert "Go to the run" in told(page)
         assert boss.post(f"/system/jobs/{job_id}/try-again").status_code == 303
-        assert "1 waiting, 0 running, 1 given up" in told(boss.get("/system"))
+        assert "1 waiting, 0 running, 1 failed" in told(boss.get("/system"))
         boss.post(f"/system/jobs/{needed}/try-again")
-        assert "A run waits for this job. Go on with the run on its page." in told(boss.get("/system"))
+        assert "A run waits for this job. Resume the run on its page." in told(boss.get("/system"))
         assert "tried a job of the server again" in told(boss.get("/audit"))
 
     def test_it_is_for_administrators_of_the_server(self, site: Site, setting: Setting) -> None:

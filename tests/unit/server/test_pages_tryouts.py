@@ -63,7 +63,7 @@ def test_what_is_wrong_is_told_beside_its_field_and_nothing_is_lost(vera: Reader
 
 def test_it_waits_is_drawn_and_is_the_readers_alone(vera: Reader, site: Site, release_id: str) -> None:
     one = ask(vera, release_id)
-    assert "No evaluator is there to draw it." in told(vera.get(one))
+    assert "No evaluator is running to draw it." in told(vera.get(one))
     processes.seen(site.store, "a-1", "evaluation", "1")
     assert "It is next." in told(vera.get(one))
     work(site.store)
@@ -87,7 +87,7 @@ def test_ones_own_of_all_releases_are_in_the_account(vera: Reader, site: Site, r
     assert re.findall(r'href="(/tryouts/[0-9a-f-]+)"', own.text) == [second, first], "newest first"
     assert "foxes v1" in told(own)
     full = told(vera.get(f"/releases/{release_id}/try"))
-    assert "As many try-outs of yours are waiting or being drawn as one person may have." in full
+    assert "You already have the most try-outs that one person may have waiting or being drawn." in full
     cancelled = vera.post(f"{second}/cancel?own=")
     assert cancelled.headers["Location"] == "/account/pictures"
     assert "Cancelled" in told(vera.get(second))

@@ -112,7 +112,7 @@ WHOLE = {
     ),
     "unet: tensor 'a' holds NaN or Inf (3 of 9 values); the training diverged: lower its learning rate and train "
     "again, or leave this update out": (
-        "“unet” holds values that are no numbers (“a”): its training has diverged. Train again with a lower learning "
+        "“unet” holds values that are not numbers (“a”): its training has diverged. Train again with a lower learning "
         "rate."
     ),
     "m: cannot be opened (Error no file named x; see the docs); check the path or fetch the model again": (
@@ -122,15 +122,15 @@ WHOLE = {
         "“m.safetensors” cannot be read on the server (Permission denied). Check it, then try again."
     ),
     "RuntimeError: no kernel\nfor this": (
-        "Nobody foresaw this fault (RuntimeError: no kernel\nfor this). Try again; the worker's log says more."
+        "Unexpected fault (RuntimeError: no kernel\nfor this). Try again; the worker's log says more."
     ),
-    "the worker gave up; its log says more": "The worker gave up. Its log says more.",
+    "the worker gave up; its log says more": "The worker gave up on this job. Its log says more.",
     "place: this server has no folder to import from; start it with --imports FOLDER": (
         "This server has no folder to import from. Whoever runs it can start it with --imports FOLDER."
     ),
-    "entries 4 to 7 were taken off the end": "Entries 4 to 7 were taken off the end.",
+    "entries 4 to 7 were taken off the end": "Entries 4 to 7 were removed from the end.",
     "and perhaps more": "There may be more.",
-    "what the last look found was altered": "The note of what the last look found was altered.",
+    "what the last look found was altered": "The record of what the last check found was altered.",
 }
 """What is put together of several parts or kept without being raised, and what pages say of it."""
 
@@ -233,7 +233,7 @@ def test_what_is_left_behind_is_said_with_its_values(app: Flask, tmp_path: Path)
         assert {text: said(text) for text in WHOLE} == WHOLE
         with pytest.raises(UpdateError) as refused:
             inspect(update, 7, Manifest({}, max_norm=1.0, max_examples=7))
-        assert said(str(refused.value)) == "The update is damaged, or no safetensors file. It has to be sent anew."
+        assert said(str(refused.value)) == "The update is damaged or not a safetensors file. It has to be sent again."
         with pytest.raises(UpdateError) as refused:
             inspect(update, 8, Manifest({}, max_norm=1.0, max_examples=7))
         assert said(str(refused.value)) == (
@@ -263,7 +263,7 @@ def test_a_sentence_nobody_translated_is_said_as_it_is(app: Flask) -> None:
         assert said("something else is wrong; mend it") == "Something else is wrong; mend it."
         assert beside(RuntimeError("plan: is wrong"), "plan") == {"plan": ["Plan: is wrong."]}
         assert said("this is for a coordinator, and your role here is viewer; ask the federation's administrator") == (
-            "This takes the role coordinator, and yours here is viewer. Ask the federation's administrator."
+            "This needs the role coordinator, and yours here is viewer. Ask the federation's administrator."
         )
 
 

@@ -150,7 +150,7 @@ FAULTS = [
     ("rounds", "9" * 5000, "Write a whole number."),
     ("name", "", "Fill this in."),
     ("name", "x" * 81, "Longer than 80 characters."),
-    ("method", "fedsgd", "Choose one of the list."),
+    ("method", "fedsgd", "Choose one from the list."),
     ("lora.alpha", "0", "Must be more than 0.0."),
     ("training.caption_dropout", "1", "Must be less than 1.0."),
     ("training.learning_rate", "fast", "Write a number."),

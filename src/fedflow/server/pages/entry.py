@@ -120,7 +120,7 @@ def takes_up(code: str) -> AnyResponse:
         invitations.accept(current.store(), found.caller, code)
     except Forbidden as error:
         return _invitation_form(code, faults=beside(error))
-    flash(gettext("Your account has it now."), State.DONE)
+    flash(gettext("You have accepted the invitation."), State.DONE)
     return redirect("/", 303)
 
 

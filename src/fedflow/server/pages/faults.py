@@ -41,14 +41,14 @@ FIELDS = frozenset(
 """What a service names in front of its sentence where the fault is one field's."""
 
 TITLES = {
-    400: lazy_gettext("Not understood"),
+    400: lazy_gettext("The request is not valid"),
     401: lazy_gettext("You are signed out"),
     403: lazy_gettext("Not allowed"),
-    404: lazy_gettext("Nothing here"),
-    405: lazy_gettext("Not understood"),
-    410: lazy_gettext("No longer there"),
+    404: lazy_gettext("Page not found"),
+    405: lazy_gettext("The request is not valid"),
+    410: lazy_gettext("This is gone"),
     413: lazy_gettext("Too large"),
-    429: lazy_gettext("Too much at once"),
+    429: lazy_gettext("Too many requests"),
     500: lazy_gettext("The server failed"),
     503: lazy_gettext("The server is busy"),
     507: lazy_gettext("The server's disk is full"),
@@ -56,14 +56,14 @@ TITLES = {
 
 SENTENCES: dict[str, str | LazyString] = {
     "there is nothing at this address; see /openapi for what there is": lazy_gettext(
-        "There is nothing at this address. Check it, or begin at the first page."
+        "There is no page at this address. Check it, or start from the overview."
     ),
     "this address does not take the method {method}; see /openapi for what it takes": lazy_gettext(
-        "This address is for forms. Begin at the first page."
+        "This address only takes forms. Start from the overview."
     ),
-    "the request is larger than the server takes here": lazy_gettext("This is more than the server takes here."),
+    "the request is larger than the server takes here": lazy_gettext("This is larger than the server accepts here."),
     "the server failed; its log tells why under this request_id": lazy_gettext(
-        "The server failed to answer. Its log says why; tell an administrator when it was."
+        "The server could not answer. Its log says why; tell an administrator when it happened."
     ),
     "the server's database does not answer; try again in a moment": lazy_gettext(
         "The server's database does not answer. Try again in a moment."
@@ -74,15 +74,15 @@ SENTENCES: dict[str, str | LazyString] = {
     "the server's disk is full; its coordinator must free space, then try again": lazy_gettext(
         "The server's disk is full. An administrator has to free space; then try again."
     ),
-    "a value in it cannot be stored": lazy_gettext("A text in it cannot be stored. Type it anew."),
+    "a value in it cannot be stored": lazy_gettext("Some of the text cannot be stored. Type it again."),
     "the content holds the character NUL, which no text needs; leave it out": lazy_gettext(
-        "A text in it cannot be stored. Type it anew."
+        "Some of the text cannot be stored. Type it again."
     ),
     "{most} transfers are under way already, which is all there may be; end one first": lazy_gettext(
-        "Too many people are coming in at this moment. Try again in a few seconds."
+        "Too many people are signing in right now. Try again in a few seconds."
     ),
     "too many requests came from you; wait {seconds} seconds, and try again": lazy_gettext(
-        "Too many requests came from you. Wait %(seconds)s seconds, and try again."
+        "You have sent too many requests. Wait %(seconds)s seconds, then try again."
     ),
     "you are signed out; sign in, and send it again": lazy_gettext(
         "Nothing was changed. Sign in, go back, and send it again."
@@ -92,17 +92,17 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "this is for an administrator of the server": lazy_gettext("This is for an administrator of the server."),
     "this is for a {least}, and your role here is {own}; ask the federation's administrator": lazy_gettext(
-        "This takes the role %(least)s, and yours here is %(own)s. Ask the federation's administrator."
+        "This needs the role %(least)s, and yours here is %(own)s. Ask the federation's administrator."
     ),
     "your role here is {own}; a {role} is invited by another one, or by an administrator": lazy_gettext(
-        "Your role here is %(own)s, and you can invite to no larger one."
+        "Your role here is %(own)s, so you cannot invite anybody to a higher one."
     ),
-    "there is no {thing} {identifier}": lazy_gettext("There is nothing of this name, or it is not yours to see."),
+    "there is no {thing} {identifier}": lazy_gettext("Nothing has this name, or you may not see it."),
     "this address has an account already; sign in, and open the invitation again": lazy_gettext(
         "This address has an account already. Sign in, and open the link again."
     ),
     "another account has this address": lazy_gettext("Another account has this address."),
-    "is none of {known}": lazy_gettext("Choose one of the list."),
+    "is none of {known}": lazy_gettext("Choose one from the list."),
     "this is your own account; another administrator can shut it": lazy_gettext(
         "This is your own account. Another administrator can shut it."
     ),
@@ -118,11 +118,11 @@ SENTENCES: dict[str, str | LazyString] = {
     "the person {person} has no role in this federation; invite them": lazy_gettext(
         "This person no longer belongs to the federation. Invite them again."
     ),
-    "give 1 to {longest} letters in one line": lazy_gettext("Write 1 to %(longest)s letters in one line."),
+    "give 1 to {longest} letters in one line": lazy_gettext("Write 1 to %(longest)s characters on one line."),
     "has {count} characters; take at least {least}": lazy_gettext("Has %(count)s characters. Take at least %(least)s."),
     "has {count} characters; take at most {most}": lazy_gettext("Has %(count)s characters. Take at most %(most)s."),
     "is easily guessed; take a longer one, such as four or five unusual words": lazy_gettext(
-        "Is easily guessed. Take a longer one, such as four or five unusual words."
+        "This is easy to guess. Use a longer one, such as four or five unusual words."
     ),
     "the address, the password or the code is wrong, or there were too many tries; wait a while and try again": (
         lazy_gettext(
@@ -140,16 +140,16 @@ SENTENCES: dict[str, str | LazyString] = {
         "A second device is set up already. Take it off first to set up another."
     ),
     "is not the one that your device shows now; check its clock, and try again": lazy_gettext(
-        "Not the code that your device shows now. Check its clock, and try again."
+        "This is not the code that your device shows now. Check its clock, then try again."
     ),
     "this is another's account": lazy_gettext("This is another person's account."),
     "take some of {scopes}": lazy_gettext("Choose at least one."),
-    "at most {days} days": lazy_gettext("Take 1 to %(days)s days."),
+    "at most {days} days": lazy_gettext("Choose 1 to %(days)s days."),
     "a token can make none that may do more than itself": lazy_gettext(
-        "A token can make none that may do more than itself."
+        "A token cannot make another that may do more than itself."
     ),
     "this token ends in {seconds} seconds, and makes none that outlives it; ask for less, or make the other one on "
-    "your account's page": lazy_gettext("A token makes none that outlives it."),
+    "your account's page": lazy_gettext("A token cannot make another that lasts longer than itself."),
     "the token was revoked in this moment; use another one": lazy_gettext("This token was revoked already."),
     "you have {most} tokens; revoke one that you no longer need": lazy_gettext(
         "You have %(most)s tokens. Revoke one that you no longer need."
@@ -164,12 +164,12 @@ SENTENCES: dict[str, str | LazyString] = {
     "'{name}' is what a run's table calls one of its own rows; choose another name": lazy_gettext(
         "“%(name)s” is what a run's table calls one of its own rows. Choose another name."
     ),
-    "'{given}' is no whole number from 1 on": lazy_gettext("“%(given)s” is no whole number from 1 on."),
+    "'{given}' is no whole number from 1 on": lazy_gettext("“%(given)s” is not a whole number of at least 1."),
     "there is no such join code, or it was used": lazy_gettext("This join code was used or withdrawn already."),
     "there is a federation '{name}' already; choose another name": lazy_gettext(
-        "There is a federation “%(name)s” already. Choose another name."
+        "There is already a federation “%(name)s”. Choose another name."
     ),
-    "give 1 to {most} letters in one line": lazy_gettext("Write 1 to %(most)s letters in one line."),
+    "give 1 to {most} letters in one line": lazy_gettext("Write 1 to %(most)s characters on one line."),
     "{given} is out of range; give 1 to {most}": lazy_gettext("Give a whole number from 1 to %(most)s."),
     "the federation's rule allows the base models {allowed}, not '{model}'; choose one of them, "
     "or have a coordinator change the rule": lazy_gettext(
@@ -188,17 +188,17 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "the federation's rule wants at least {least} members in a run, and the plan has {planned}; "
     "choose more, or have a coordinator change the rule": lazy_gettext(
-        "The federation's rule wants at least %(least)s members in a run, and the plan has %(planned)s. Choose more, "
-        "or have a coordinator change the rule."
+        "The federation's rule requires at least %(least)s members in a run, and the plan has %(planned)s. Choose "
+        "more, or have a coordinator change the rule."
     ),
     "the federation's rule wants at least {least} updates in a round, and this plan joins {planned}; "
     "raise the quorum, or have a coordinator change the rule": lazy_gettext(
-        "The federation's rule wants at least %(least)s updates in a round, and this plan joins %(planned)s. Raise the "
-        "quorum, or have a coordinator change the rule."
+        "The federation's rule requires at least %(least)s updates in a round, and this plan joins %(planned)s. Raise "
+        "the quorum, or have a coordinator change the rule."
     ),
     "the federation's rule lets nothing be drawn with one member's update alone; switch this off, "
     "or have a coordinator change the rule": lazy_gettext(
-        "The federation's rule lets nothing be drawn with one member's update alone. Switch this off, or have a "
+        "The federation's rule does not allow drawing with one member's update alone. Switch this off, or have a "
         "coordinator change the rule."
     ),
     "the federation's rule allows at most {most} members, and it has {count}; "
@@ -211,11 +211,11 @@ SENTENCES: dict[str, str | LazyString] = {
         "The federation's rule allows at most %(most)s devices of one member, and “%(member)s” has %(count)s. Ask its "
         "coordinator to revoke one or to change the rule."
     ),
-    "the job was not given up; it is done, or will be": lazy_gettext("This job is done, or will be."),
+    "the job was not given up; it is done, or will be": lazy_gettext("This job is done or still under way."),
     "a run waits for this job; go on with the run on its page": lazy_gettext(
-        "A run waits for this job. Go on with the run on its page."
+        "A run waits for this job. Resume the run on its page."
     ),
-    "goes with a federation": lazy_gettext("Choose one of the list."),
+    "goes with a federation": lazy_gettext("Choose one from the list."),
     "only an administrator of the server may invite another one": lazy_gettext(
         "Only an administrator of the server may invite another one."
     ),
@@ -234,7 +234,7 @@ SENTENCES: dict[str, str | LazyString] = {
         "The sign-in provider does not answer as it should. Try again in a moment, or sign in another way."
     ),
     "the sign-in provider's answer does not hold; begin the sign-in again": lazy_gettext(
-        "The sign-in provider's answer does not hold. Begin the sign-in again."
+        "The sign-in provider's answer is not valid. Start the sign-in again."
     ),
     "the sign-in provider did not sign you in; begin again, or sign in another way": lazy_gettext(
         "The sign-in provider did not sign you in. Begin again, or sign in another way."
@@ -243,7 +243,7 @@ SENTENCES: dict[str, str | LazyString] = {
         "The sign-in provider does not say that it has confirmed an address of yours. Confirm it there first."
     ),
     "this sign-in was used, took too long, or was begun in another browser; begin it again": lazy_gettext(
-        "This sign-in was used, took too long, or was begun in another browser. Begin it again."
+        "This sign-in was already used, took too long, or was started in another browser. Start it again."
     ),
     "this was done in another window already; sign in again": lazy_gettext(
         "This was done in another window already. Sign in again."
@@ -254,8 +254,8 @@ SENTENCES: dict[str, str | LazyString] = {
         "on your account's page."
     ),
     "nobody here has this identity; ask for an invitation, or link it on your account's page": lazy_gettext(
-        "Nobody here has this identity. Ask for an invitation, or sign in with your password and link it on "
-        "your account's page."
+        "No account here is linked to this identity. Ask for an invitation, or sign in with your password and link it "
+        "on your account's page."
     ),
     "this identity signs in another account; unlink it there first": lazy_gettext(
         "This identity signs in another account. Unlink it there first."
@@ -265,7 +265,7 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "there is no such identity of yours": lazy_gettext("This identity was unlinked already."),
     "you signed in too long ago for this; sign out, sign in with your provider, and do it then": lazy_gettext(
-        "You signed in too long ago for this. Sign out, sign in with your provider, and do it then."
+        "You signed in too long ago for this. Sign out, sign in again with your provider, and repeat it."
     ),
     "this link confirms the address of another account; sign in with that one": lazy_gettext(
         "This link confirms the address of another account. Sign in with that one."
@@ -274,25 +274,25 @@ SENTENCES: dict[str, str | LazyString] = {
         "This link was used, has expired or is incomplete. Ask for another."
     ),
     "release '{tag}' was withdrawn; try a newer one": lazy_gettext(
-        "Release %(tag)s was withdrawn: it shall be used no more. Try a newer one."
+        "Release %(tag)s was withdrawn and should not be used any more. Try a newer one."
     ),
     "release '{tag}' names no base model that it could be drawn with": lazy_gettext(
-        "Release %(tag)s names no base model that pictures could be drawn with."
+        "Release %(tag)s names no base model to draw pictures with."
     ),
     "release '{tag}' gave out no file that pictures can be drawn with": lazy_gettext(
-        "Release %(tag)s gave out no file that pictures can be drawn with."
+        "Release %(tag)s has no file to draw pictures with."
     ),
     "{asked} are asked for, and at most {most} are allowed on this server": lazy_gettext(
         "At most %(most)s on this server."
     ),
     "you have {most} try-outs waiting or being drawn, which is all that one person may have; wait until one is done, "
     "or cancel one": lazy_gettext(
-        "You have %(most)s try-outs waiting or being drawn, which is all that one person may have. Wait until one is "
-        "done, or cancel one."
+        "You already have %(most)s try-outs waiting or being drawn, the most for one person. Wait until one is done, "
+        "or cancel one."
     ),
     "the federation has no model '{name}'": lazy_gettext("The federation has no model “%(name)s”."),
     "this server takes none from the model hub; give 'starter' or 'registry:NAME'": lazy_gettext(
-        "This server takes no base model from the model hub. Write “starter” or “registry:NAME”."
+        "This server takes no base models from the model hub. Write “starter” or “registry:NAME”."
     ),
     "give 'starter', 'registry:NAME', or the whole path of a model in the server's folder of imports; other folders "
     "and files are for an administrator of the server": lazy_gettext(
@@ -301,17 +301,17 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "'{model}' is no folder or file on the server's machine, and no hub name (OWNER/NAME); give 'starter', "
     "'registry:NAME', or a folder or file that is there": lazy_gettext(
-        "“%(model)s” is no folder or file on the server's machine, and no name of the hub (OWNER/NAME). Write "
-        "“starter”, “registry:NAME”, or a folder or file that is there."
+        "“%(model)s” is neither a folder or file on the server's machine nor a name on the model hub (OWNER/NAME). "
+        "Write “starter”, “registry:NAME”, or a folder or file that is there."
     ),
     "{left} pictures are left of the {most} that one person may draw in 24 hours, and {asked} are asked for; ask for "
     "fewer, or come back later": lazy_gettext(
-        "Of the %(most)s pictures that one person may have in 24 hours, %(left)s are left, and you ask for %(asked)s. "
-        "Ask for fewer, or come back later."
+        "One person may have %(most)s pictures in 24 hours. You have %(left)s left and asked for %(asked)s. Ask for "
+        "fewer, or come back later."
     ),
-    "this try-out is over already; there is nothing to cancel": lazy_gettext("It is over already."),
+    "this try-out is over already; there is nothing to cancel": lazy_gettext("It is already over."),
     "this try-out is {status}; only one that failed or was cancelled is drawn again": lazy_gettext(
-        "Only a try-out that failed or was cancelled is drawn again."
+        "Only a try-out that failed or was cancelled can be drawn again."
     ),
 }
 """What a service says, and what the page says of it. The service's words are the API's, and English."""

@@ -50,7 +50,7 @@ def makes() -> AnyResponse:
     except ApiError as error:
         faults = beside(error, "name")
         return web.page("pages/new_federation.html", status=422, values={"name": name}, faults=faults)
-    flash(gettext("The federation is there. Make a join code for its first member, or invite somebody."), State.DONE)
+    flash(gettext("The federation is ready. Make a join code for its first member, or invite somebody."), State.DONE)
     return redirect(url_for("pages.federations.one", federation_id=made), 303)
 
 

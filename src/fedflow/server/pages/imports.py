@@ -128,11 +128,11 @@ def _told(told: uploads.Progress) -> Response:
 def _form(federation_id: str, entered: Form, faults: dict[str, list[str]], status: int) -> Response:
     settings, store, caller = current.settings(), current.store(), current.caller()
     shared = head(federation_id, "pages.imports.listed")
-    sources = [("upload", gettext("A file of this machine"))]
+    sources = [("upload", gettext("A file from this computer"))]
     if settings.hub_imports and shared["coordinates"]:
         sources.append(("hub", gettext("The model hub, by name")))
     if settings.imports is not None and caller.is_admin:
-        sources.append(("folder", gettext("The server's folder of imports")))
+        sources.append(("folder", gettext("The server's import folder")))
     return web.page(
         "pages/new_import.html",
         status=status,

@@ -54,7 +54,7 @@ def invites_here() -> AnyResponse:
 def withdraws_here(invitation_id: str) -> AnyResponse:
     """Take an invitation to the server back."""
     invitations.withdraw(current.store(), current.caller(), invitation_id, None)
-    flash(gettext("The invitation is withdrawn; its link is worth nothing now."), State.DONE)
+    flash(gettext("The invitation is withdrawn; its link no longer works."), State.DONE)
     return redirect(url_for("pages.people.everybody"), 303)
 
 
@@ -95,7 +95,7 @@ def invites(federation_id: str) -> AnyResponse:
 def withdraws(federation_id: str, invitation_id: str) -> AnyResponse:
     """Take one of the federation's invitations back."""
     invitations.withdraw(current.store(), current.caller(), invitation_id, federation_id)
-    flash(gettext("The invitation is withdrawn; its link is worth nothing now."), State.DONE)
+    flash(gettext("The invitation is withdrawn; its link no longer works."), State.DONE)
     return redirect(url_for("pages.people.team", federation_id=federation_id), 303)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask_babel import LazyString, lazy_gettext
 
-DAMAGED_UPDATE = lazy_gettext("The update is damaged, or no safetensors file. It has to be sent anew.")
+DAMAGED_UPDATE = lazy_gettext("The update is damaged or not a safetensors file. It has to be sent again.")
 OTHER_START = lazy_gettext(
-    "The update is not of the kind that the round began with (“%(name)s”). Look whether its machine has the server's "
+    "The update does not match what the round started with (“%(name)s”). Check that its machine has the server's "
     "version of FedFlow."
 )
 NOT_JOINED = lazy_gettext(
@@ -14,24 +14,24 @@ NOT_JOINED = lazy_gettext(
     "without that member."
 )
 TOO_FEW = lazy_gettext(
-    "Members that are left: %(left)s. The others declined or were removed, and fewer than %(least)s updates are never "
-    "joined. Ask them again, or start a new run."
+    "Only %(left)s left. The others declined or were removed, and fewer than %(least)s updates are never joined. Ask "
+    "them again, or start a new run."
 )
 DRAWS_NOTHING = lazy_gettext(
-    "What the model draws are no numbers, so there is no picture. Lower the guidance or the strength."
+    "The model's output is not numbers, so there is no picture. Lower the guidance or the strength."
 )
-OTHER_SAMPLER = lazy_gettext("The sampler “%(sampler)s” does not go with this model. Choose one of %(known)s.")
+OTHER_SAMPLER = lazy_gettext("The sampler “%(sampler)s” does not work with this model. Choose one of %(known)s.")
 NOT_IN_THIS_RUN = lazy_gettext("“%(member)s” is not a member of this run. Start a new one with it.")
-HEAD_ALTERED = lazy_gettext("The note of how long the log is was altered, or is another server's.")
+HEAD_ALTERED = lazy_gettext("The record of the log's length was altered, or belongs to another server.")
 
 SENTENCES: dict[str, str | LazyString] = {
     # A job.
     "the worker died at it {times} times, perhaps for want of memory; its log says more": lazy_gettext(
-        "The worker died at it again and again, perhaps for want of memory. Its log says more."
+        "The worker stopped at this job several times, perhaps for lack of memory. Its log says more."
     ),
-    "the worker gave up; its log says more": lazy_gettext("The worker gave up. Its log says more."),
+    "the worker gave up; its log says more": lazy_gettext("The worker gave up on this job. Its log says more."),
     "{kind}Error: {what}": lazy_gettext(
-        "Nobody foresaw this fault (%(kind)sError: %(what)s). Try again; the worker's log says more."
+        "Unexpected fault (%(kind)sError: %(what)s). Try again; the worker's log says more."
     ),
     "the server has no held-out pictures '{name}'; start it with --pictures FOLDER that holds that folder": (
         lazy_gettext(
@@ -66,13 +66,13 @@ SENTENCES: dict[str, str | LazyString] = {
         "A run has one seed. Write one number."
     ),
     "data.clients: '{member}' is no member of the federation; members are {members}": lazy_gettext(
-        "“%(member)s” is no member of this federation. Choose among its members."
+        "“%(member)s” is not a member of this federation. Choose one of its members."
     ),
     "run '{name}' is running already; 'fedflow run explain' says what it waits for": lazy_gettext(
-        "The run goes on already."
+        "The run is already going."
     ),
     "run '{name}' is {status}, round {number} is {phase}; nothing to close": lazy_gettext(
-        "No round of the run takes updates now, so there is none to close."
+        "No round is taking updates now, so there is none to close."
     ),
     "round {seen} is not under way, round {number} is; look at that one, then close it by its number": lazy_gettext(
         "Nothing was closed: you looked at round %(seen)s, and round %(number)s is under way by now. Look at that one, "
@@ -107,16 +107,16 @@ SENTENCES: dict[str, str | LazyString] = {
     "tensor '{name}' is not in the round's start ({count} such in all); leave it out": OTHER_START,
     "metadata {name} is not that of the round's start; send it unchanged": OTHER_START,
     "tensor '{name}' holds NaN or Inf; the training has diverged": lazy_gettext(
-        "The update holds values that are no numbers (“%(name)s”): its training has diverged. Plan the next run with a "
-        "lower learning rate."
+        "The update holds values that are not numbers (“%(name)s”): its training has diverged. Plan the next run with "
+        "a lower learning rate."
     ),
     "the update's norm is {norm}, {most} is allowed; train more gently": lazy_gettext(
         "The update's values are too large: their norm is %(norm)s, and the plan allows %(most)s. Plan the next run "
         "with a lower learning rate."
     ),
     "the example count is {count}; it must be a whole number above 0": lazy_gettext(
-        "The update names no number of pictures, but %(count)s. Look whether its machine has the server's version of "
-        "FedFlow."
+        "The update gives %(count)s where the number of pictures should be. Check that its machine has the server's "
+        "version of FedFlow."
     ),
     "the example count is {count}, {most} is this member's most": lazy_gettext(
         "The update counts %(count)s pictures, and this member may have %(most)s at most. Its coordinator can allow "
@@ -124,7 +124,7 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "{most} updates of '{member}' were refused in round {number}; no more are looked at, ask the coordinator": (
         lazy_gettext(
-            "So many updates of “%(member)s” were refused in round %(number)s that no more are looked at. Ask the "
+            "Too many updates of “%(member)s” were refused in round %(number)s, so no more are accepted. Ask the "
             "coordinator."
         )
     ),
@@ -136,27 +136,27 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     # The audit log's chain.
     "entry {number} was altered": lazy_gettext("Entry %(number)s was altered."),
-    "entry {number} was taken out": lazy_gettext("Entry %(number)s was taken out."),
+    "entry {number} was taken out": lazy_gettext("Entry %(number)s was removed."),
     "entries {first} to {last} were taken off the end": lazy_gettext(
-        "Entries %(first)s to %(last)s were taken off the end."
+        "Entries %(first)s to %(last)s were removed from the end."
     ),
     "entry {number} is none of the log's: it was put in": lazy_gettext(
-        "Entry %(number)s was put in; it is none of the log's."
+        "Entry %(number)s was inserted; it does not belong to the log."
     ),
     "entry {number} is not the one of an earlier look": lazy_gettext(
-        "Entry %(number)s is not the one of an earlier look: the log was put back to an earlier state."
+        "Entry %(number)s is not the one seen at an earlier check: the log was put back to an earlier state."
     ),
     "the log had {before} entries at an earlier look, and has {now}": lazy_gettext(
-        "At an earlier look the log had %(before)s entries, and now it has %(now)s: it was put back to an earlier "
+        "At an earlier check the log had %(before)s entries, and now it has %(now)s: it was put back to an earlier "
         "state."
     ),
     "the log was emptied: an account's making is an entry": lazy_gettext("The log was emptied."),
-    "the head was taken out": lazy_gettext("The log's head was taken out of the database."),
+    "the head was taken out": lazy_gettext("The log's head was removed from the database."),
     "the audit log's head is gone from the database: somebody took it out; restore a back-up": lazy_gettext(
-        "The audit log's head is gone from the database: somebody took it out. Restore a back-up."
+        "The audit log's head is gone from the database: somebody removed it. Restore a backup."
     ),
     "the head was altered, or is another server's": HEAD_ALTERED,
-    "what the last look found was altered": lazy_gettext("The note of what the last look found was altered."),
+    "what the last look found was altered": lazy_gettext("The record of what the last check found was altered."),
     "and perhaps more": lazy_gettext("There may be more."),
 }
 """As `faults.SENTENCES`, which takes them in. One wording stands for all that a reader would mend in the same way."""

@@ -61,7 +61,7 @@ def makes_code(federation_id: str) -> AnyResponse:
 def withdraws_code(federation_id: str, code_id: str) -> AnyResponse:
     """Make an open code worth nothing."""
     join_codes.withdraw(current.store(), federation_id, code_id, current.caller())
-    flash(gettext("The join code is withdrawn; nobody can join with it now."), State.DONE)
+    flash(gettext("The join code is withdrawn; nobody can join with it any more."), State.DONE)
     return redirect(url_for("pages.joining.codes", federation_id=federation_id), 303)
 
 
@@ -79,7 +79,7 @@ def sets_cap(member_id: str) -> AnyResponse:
         members.set_cap(current.store(), member_id, _count(wanted) or 0, current.caller())
     except Unprocessable as error:
         return _member(member_id, beside(error), wanted)
-    flash(gettext("The cap holds from the member's next update on."), State.DONE)
+    flash(gettext("The new limit applies from the member's next update."), State.DONE)
     return redirect(url_for("pages.joining.member", member_id=member_id), 303)
 
 
@@ -89,10 +89,10 @@ def shows_counts(member_id: str) -> AnyResponse:
     shown = last_values(request.form).get("shown") == "on"
     shown_counts.show(current.store(), current.caller(), member_id, shown=shown)
     if shown:
-        flash(gettext("Its name and counts are shown from now on."), State.DONE)
+        flash(gettext("Its name and counts are now shown."), State.DONE)
     else:
         flash(
-            gettext("Its name and counts are not shown from now on; releases that are out keep what they say."),
+            gettext("Its name and counts are now hidden; existing releases keep what they say."),
             State.DONE,
         )
     return redirect(url_for("pages.joining.member", member_id=member_id), 303)
@@ -102,7 +102,7 @@ def shows_counts(member_id: str) -> AnyResponse:
 def removes(member_id: str) -> AnyResponse:
     """Shut the member out with all its devices."""
     federations.remove_member(current.store(), member_id, current.caller())
-    flash(gettext("The member is removed. Its devices are out, its runs go on without it."), State.DONE)
+    flash(gettext("The member is removed. Its devices are shut out, and its runs continue without it."), State.DONE)
     return redirect(url_for("pages.joining.member", member_id=member_id), 303)
 
 
@@ -112,7 +112,7 @@ def revokes(device_id: str) -> AnyResponse:
     found = members.member_of(current.store(), device_id)
     try:
         devices.revoke(current.store(), device_id, current.caller())
-        flash(gettext("The device is revoked; it is out at once."), State.DONE)
+        flash(gettext("The device is revoked and shut out at once."), State.DONE)
     except ApiError as error:
         flash(said(str(error)), State.FAILED)
     return redirect(url_for("pages.joining.member", member_id=found), 303)

@@ -8,7 +8,7 @@ def _(text: str) -> str:
     return text
 
 
-SIGNATURE = _("You get this letter from FedFlow at %(server)s. It answers nobody who writes back.")
+SIGNATURE = _("FedFlow at %(server)s sent you this message. Nobody reads replies to it.")
 
 LETTERS: dict[str, tuple[str, str]] = {
     "password": (

@@ -106,7 +106,7 @@ def describes(artifact_id: str) -> AnyResponse:
     if not faults:
         try:
             catalogue.describe(store, caller, artifact_id, said)
-            flash(gettext("What is said of it is saved."), State.DONE)
+            flash(gettext("The description is saved."), State.DONE)
             return redirect(url_for("pages.models.one", artifact_id=artifact_id), 303)
         except ApiError as error:
             faults = beside(error)
@@ -131,13 +131,15 @@ def _list_at(wanted: Wanted, before: str | None) -> str:
 def _faults(values: dict[str, str], words: tuple[str, ...]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     if values["visibility"] not in VISIBILITIES:
-        found["visibility"] = [gettext("Choose one of the list.")]
+        found["visibility"] = [gettext("Choose one from the list.")]
     if len(values["licence"]) > LONGEST_LICENCE:
         found["licence"] = [gettext("Write at most %(most)s characters.", most=LONGEST_LICENCE)]
     if len(values["card"]) > LONGEST_CARD:
         found["card"] = [gettext("Write at most %(most)s characters.", most=LONGEST_CARD)]
     if len(words) > MOST_WORDS or any(len(word) > LONGEST_WORD for word in words):
         found["trigger_words"] = [
-            gettext("Write at most %(words)s words of %(most)s characters.", words=MOST_WORDS, most=LONGEST_WORD)
+            gettext(
+                "Write at most %(words)s words of up to %(most)s characters each.", words=MOST_WORDS, most=LONGEST_WORD
+            )
         ]
     return found

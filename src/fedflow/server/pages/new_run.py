@@ -69,7 +69,7 @@ def starts(federation_id: str) -> AnyResponse:
     except ApiError as error:
         wrong: Reading[Plan] = Reading(None, reading.values, _where_written(beside(error), reading.values))
         return _page(here, told, wrong, identifier)
-    flash(gettext("The run has begun. Its members are asked for their consent."), State.DONE)
+    flash(gettext("The run has started. Its members are being asked for consent."), State.DONE)
     return redirect(url_for("pages.runs.run", run_id=run_id), 303)
 
 
@@ -136,7 +136,7 @@ def _fields(here: Belonging, field: FormField, model: str) -> list[FormField]:
     choice = replace(field, kind=Kind.CHOICE, choices=tuple(offered))
     if OTHER not in dict(offered):
         return [choice]
-    told = gettext("A path in the server's folder of imports, or what else this server opens.")
+    told = gettext("A path in the server's import folder, or another model that this server accepts.")
     label = gettext("Other base model")
     return [choice, replace(field, name=OTHER_MODEL, label=label, help=told, default="", required=False)]
 

@@ -73,7 +73,7 @@ def opens(person_id: str) -> AnyResponse:
 def makes_administrator(person_id: str) -> AnyResponse:
     """Let the person do everything on this server."""
     accounts.make_admin(current.store(), current.caller(), person_id, is_admin=True)
-    return _done(person_id, gettext("An administrator of the server now."))
+    return _done(person_id, gettext("This person is now an administrator of the server."))
 
 
 @blueprint.post("/people/accounts/<person_id>/no-administrator")
@@ -82,7 +82,7 @@ def unmakes_administrator(person_id: str) -> AnyResponse:
     accounts.make_admin(current.store(), current.caller(), person_id, is_admin=False)
     if person_id == current.caller().id:
         return redirect("/", 303)
-    return _done(person_id, gettext("No longer an administrator of the server."))
+    return _done(person_id, gettext("This person is no longer an administrator of the server."))
 
 
 @blueprint.post("/people/accounts/<person_id>/second-factor/off")
@@ -144,7 +144,7 @@ def gives_role(federation_id: str, person_id: str) -> AnyResponse:
     holder = _holder(federation_id, person_id)
     given = next((each for each in roles.ROLES if each == request.form.get("role")), holder.role)
     roles.give(current.store(), current.caller(), federation_id, person_id, given)
-    return _team(federation_id, gettext("%(name)s: %(role)s from now on.", name=holder.name, role=str(ROLES[given])))
+    return _team(federation_id, gettext("%(name)s is now %(role)s.", name=holder.name, role=str(ROLES[given])))
 
 
 @blueprint.post("/people/<federation_id>/roles/<person_id>/take")

@@ -52,44 +52,44 @@ HELP: Mapping[str, LazyString] = {
     ),
     "weighting": lazy_gettext("Whether a member with more pictures counts more."),
     "rounds": lazy_gettext("How often the members train and their updates are joined."),
-    "clients_per_round": lazy_gettext("Members drawn for each round; all where not given."),
+    "clients_per_round": lazy_gettext("Members picked for each round; all if empty."),
     "max_residual_rank": lazy_gettext(
-        "With FedEx-LoRA only: a lower rank makes downloads smaller and the joining less exact; exact where not given."
+        "FedEx-LoRA only: a lower rank makes downloads smaller and the result less exact; exact if empty."
     ),
     "max_change_norm": lazy_gettext(
-        "With adapters only: an update that changes more than this in a round is scaled down to it."
+        "Adapters only: an update that changes more than this in a round is scaled down to it."
     ),
-    "data": lazy_gettext("What is put before captions, and what scores are taken against."),
-    "data.heldout": lazy_gettext("Folder of pictures on the server that scores are taken against."),
-    "data.trigger": lazy_gettext("Put in front of every caption that lacks it; the adapter is called up by it later."),
+    "data": lazy_gettext("What goes before captions, and what models are measured against."),
+    "data.heldout": lazy_gettext("Folder of pictures on the server that models are measured against."),
+    "data.trigger": lazy_gettext(
+        "Added in front of every caption that lacks it; prompts use it later to call up the adapter."
+    ),
     "lora.rank": lazy_gettext("Size of the adapter: a higher rank can learn more, and makes updates larger."),
-    "lora.alpha": lazy_gettext("How strongly the adapter acts, in relation to its rank; as much as the rank is usual."),
+    "lora.alpha": lazy_gettext("How strongly the adapter acts, relative to its rank; usually equal to the rank."),
     "training": lazy_gettext("What each member's machine does in a round."),
     "training.epochs": lazy_gettext("How often each member's machine goes through its pictures in a round."),
-    "training.learning_rate": lazy_gettext("How large the steps of the training are at most."),
-    "training.schedule": lazy_gettext("How the learning rate goes over a member's steps of one round."),
+    "training.learning_rate": lazy_gettext("The largest step that training takes."),
+    "training.schedule": lazy_gettext("How the learning rate changes over a member's steps in one round."),
     "training.min_snr_gamma": lazy_gettext(
-        "How much pictures with little noise may count against those with much (Min-SNR); 5 is usual."
+        "How much more pictures with little noise may count than those with much (Min-SNR); usually 5."
     ),
-    "training.weight_floor": lazy_gettext(
-        "How much pictures of pure noise count at least, so that they are learnt too."
-    ),
+    "training.weight_floor": lazy_gettext("The least that pure noise counts, so that it is learnt too."),
     "training.flip": lazy_gettext("Train with every picture's mirror image too."),
-    "evaluation": lazy_gettext("How the server draws pictures and takes scores."),
+    "evaluation": lazy_gettext("How the server draws pictures and measures models."),
     "evaluation.clients": lazy_gettext(
-        "Draw with each member's update alone too, and measure it; everybody here sees those pictures."
+        "Also draw with each member's update alone, and measure it; everybody here sees those pictures."
     ),
     "network": lazy_gettext("When a round closes, and what an update may be."),
     "network.over_selection": lazy_gettext(
-        "Ask this many times the members that a round wants, as some may not answer."
+        "Ask this many times as many members as a round needs, as some may not answer."
     ),
     "network.deadline_s": lazy_gettext(
-        "A round closes after this time if its quorum is there; if not, it waits as long again."
+        "A round closes after this time if it has its quorum; if not, it waits as long again."
     ),
-    "network.grace_s": lazy_gettext("Time after the deadline in which late updates still count."),
+    "network.grace_s": lazy_gettext("How long after the deadline late updates still count."),
     "network.wire": lazy_gettext("How numbers are sent; float16 and bfloat16 make updates half as large."),
     "network.max_norm_ratio": lazy_gettext(
-        "An update is refused whose size is more than this many times that of what the round began with."
+        "An update is refused if its norm is more than this many times that of what the round started with."
     ),
 }
 """Help of settings and of their groups, where the plan's is for a file or for a simulation."""
@@ -100,13 +100,13 @@ CHOICES: Mapping[str, Mapping[str, LazyString]] = {
         "fedit": lazy_gettext("FedIT: adapters"),
         "fedex-lora": lazy_gettext("FedEx-LoRA: adapters, joined exactly"),
     },
-    "weighting": {"samples": lazy_gettext("by its pictures"), "uniform": lazy_gettext("all alike")},
+    "weighting": {"samples": lazy_gettext("by its pictures"), "uniform": lazy_gettext("all equally")},
     "training.schedule": {"constant": lazy_gettext("stays the same"), "cosine": lazy_gettext("falls (cosine)")},
 }
 
 NOT_GIVEN: Mapping[str, LazyString] = {
     "clients_per_round": lazy_gettext("all"),
-    "network.quorum": lazy_gettext("all that the round wants"),
+    "network.quorum": lazy_gettext("all that the round needs"),
     "max_residual_rank": lazy_gettext("exact"),
     "max_change_norm": lazy_gettext("no limit"),
     "gallery.prompts": lazy_gettext("the first held-out captions"),
@@ -114,8 +114,8 @@ NOT_GIVEN: Mapping[str, LazyString] = {
 """What it means that a setting has no value."""
 
 FAULTS: Mapping[str, LazyString] = {
-    "{count} of only {most} clients": lazy_gettext("%(count)s of only %(most)s members."),
-    "{count} of only {most} clients of a round": lazy_gettext("%(count)s of only %(most)s members of a round."),
+    "{count} of only {most} clients": lazy_gettext("%(count)s, but there are only %(most)s members."),
+    "{count} of only {most} clients of a round": lazy_gettext("%(count)s, but a round has only %(most)s members."),
     "method '{method}' has no residual; take it out": lazy_gettext(
         "The method %(method)s has no correction to cut. Leave this empty."
     ),
@@ -123,13 +123,13 @@ FAULTS: Mapping[str, LazyString] = {
         "The method %(method)s sends whole models, which are not scaled down. Leave this empty."
     ),
     "'{name}' is no name of a folder inside the root; take out slashes and leading dots": lazy_gettext(
-        "“%(name)s” is no name of a folder. Take out slashes and leading dots."
+        "“%(name)s” cannot be a folder's name. Leave out slashes and leading dots."
     ),
     "'{name}' is a client's folder; held-out pictures train nobody": lazy_gettext(
-        "“%(name)s” is the name of a member. Held-out pictures train nobody."
+        "“%(name)s” is the name of a member. Held-out pictures are never trained on."
     ),
     "{name} holds characters that a terminal cannot show in one line; leave them out": lazy_gettext(
-        "The name holds characters that cannot be shown in one line. Leave them out."
+        "The name has characters that cannot be shown on one line. Leave them out."
     ),
 }
 """What the plan says of settings that do not go together, and the same in words for the form."""

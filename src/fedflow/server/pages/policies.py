@@ -32,7 +32,7 @@ def changes(federation_id: str) -> AnyResponse:
     if reading.settings is None:
         return _page(federation_id, reading)
     policies.change(current.store(), federation_id, reading.settings, current.caller())
-    flash(gettext("The rules hold from now on, for what is new."), State.DONE)
+    flash(gettext("The rules are saved. They apply to what is planned or joins from now on."), State.DONE)
     return redirect(url_for("pages.policies.rules", federation_id=federation_id), 303)
 
 

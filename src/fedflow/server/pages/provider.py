@@ -92,7 +92,7 @@ def _linked(back: Back) -> AnyResponse:
     if found is None or found.caller.id != back.person_id:
         raise NotFound(identities.LATE)
     identities.link(current.store(), found.caller, back.claims)
-    flash(gettext("Linked: it signs you in from now on."), State.DONE)
+    flash(gettext("Linked. You can now sign in with it."), State.DONE)
     return redirect(url_for("pages.security.overview"), 303)
 
 

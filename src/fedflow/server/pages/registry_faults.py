@@ -6,13 +6,13 @@ from flask_babel import LazyString, lazy_gettext
 
 SENTENCES: dict[str, str | LazyString] = {
     "this is for the owner of '{name}' and for a {least} of its federation; ask them": lazy_gettext(
-        "This is for the owner of “%(name)s” and for who has the role %(least)s in its federation. Ask them."
+        "Only the owner of “%(name)s” or somebody with the role %(least)s in its federation may do this. Ask them."
     ),
     "nobody owns this, so nobody would see it; show it to the federation": lazy_gettext(
-        "Nobody owns this, so nobody would see it. Show it to the federation."
+        "Nobody owns this, so nobody would see it. Keep it visible to the federation."
     ),
     "this is for who acts for '{name}', and for a coordinator; ask them": lazy_gettext(
-        "This is for who acts for “%(name)s”, and for a coordinator. Ask them."
+        "Only a participant acting for “%(name)s” or a coordinator may do this. Ask them."
     ),
     "version {number} of '{name}' was made from {what}; delete that one first": lazy_gettext(
         "Version %(number)s of “%(name)s” was made from it. Delete that one first."
@@ -21,12 +21,12 @@ SENTENCES: dict[str, str | LazyString] = {
         "Something private was made from it. It stays while that is there."
     ),
     "{what} is released as '{tag}'; what was given out stays, so that others can check it": lazy_gettext(
-        "It is released as “%(tag)s”. What was given out stays, so that others can check it."
+        "It is released as “%(tag)s”. What was released stays, so that others can check it."
     ),
     "the import of '{name}' goes on with {what}; wait until it is done": lazy_gettext(
-        "The import of “%(name)s” goes on with it. Wait until that is done."
+        "The import of “%(name)s” is using it. Wait until that is done."
     ),
-    "run '{name}' goes on with {what}; stop it first": lazy_gettext("Run “%(name)s” goes on with it. Stop it first."),
+    "run '{name}' goes on with {what}; stop it first": lazy_gettext("Run “%(name)s” is using it. Stop it first."),
     "{tag} is none; letters, digits, dots, dashes, at most 40, such as 'v1.0'": lazy_gettext(
         "Write 1 to 40 letters a to z, digits, dots and dashes, such as v1.0."
     ),
@@ -34,34 +34,34 @@ SENTENCES: dict[str, str | LazyString] = {
         "Release “%(tag)s” has no such file."
     ),
     "'{name}' has a release '{tag}' already; choose another tag": lazy_gettext(
-        "There is a release “%(tag)s” already. Choose another tag."
+        "There is already a release “%(tag)s”. Choose another tag."
     ),
     "version {number} of '{name}' has no files to give out; export it first": lazy_gettext(
-        "Version %(number)s of “%(name)s” has no files to give out yet. Prepare a download first."
+        "Version %(number)s of “%(name)s” has no files to release yet. Prepare a download first."
     ),
     "version {number} of '{name}' names no base model that it could be merged into; import it again with one": (
         lazy_gettext("It names no base model that it could be merged into. Import it again with one.")
     ),
     "version {number} has no layout {layout}; there are {known}": lazy_gettext(
-        "Version %(number)s cannot be had in this layout."
+        "Version %(number)s is not available in this layout."
     ),
     "version {number} of '{name}' is not written in the layout {layout} yet": lazy_gettext(
         "This file of version %(number)s is not written yet. Prepare the download on the version's page."
     ),
     "{place} is not in the server's folder of imports; check the name": lazy_gettext(
-        "There is nothing of this name in the server's folder of imports. Check it."
+        "Nothing in the server's import folder has this name. Check it."
     ),
     "these weights are here already, as version {number} of '{name}'; take that one": lazy_gettext(
-        "These weights are here already, as version %(number)s of “%(name)s”. Take that one."
+        "These weights are already here, as version %(number)s of “%(name)s”. Use that one."
     ),
     "run '{name}' is under way, and what it makes is called so; give another name": lazy_gettext(
-        "Run “%(name)s” is under way, and what it makes is called so. Write another name."
+        "Run “%(name)s” is under way, and its model will have this name. Write another name."
     ),
     "'{name}' became another's while this came in; import it under another name": lazy_gettext(
-        "“%(name)s” became another's while this came in. Import it under another name."
+        "Somebody else took the name “%(name)s” during the import. Import it under another name."
     ),
     "these weights are here already, as a model that is private; ask a coordinator": lazy_gettext(
-        "These weights are here already, as a model that is private. Ask a coordinator."
+        "These weights are already here, as a private model. Ask a coordinator."
     ),
     "is taken in this federation; choose another": lazy_gettext(
         "This name is taken in this federation. Choose another."
@@ -73,19 +73,19 @@ SENTENCES: dict[str, str | LazyString] = {
         "Only a coordinator may import from the model hub. Upload the file instead."
     ),
     "this is for whoever runs the server: 'fedflow server import'": lazy_gettext(
-        "This is for whoever runs the server. Upload the file instead."
+        "Only whoever runs the server may do this. Upload the file instead."
     ),
     "this server has no folder to import from; start it with --imports FOLDER": lazy_gettext(
         "This server has no folder to import from. Whoever runs it can start it with --imports FOLDER."
     ),
     "this is for a participant of a federation; ask its administrator for the role": lazy_gettext(
-        "This takes the role participant in a federation. Ask its administrator."
+        "This needs the role participant in a federation. Ask its administrator."
     ),
     "the import of '{name}' has not failed; it is {phase}": lazy_gettext(
-        "The import of “%(name)s” has not failed, so there is nothing to try again."
+        "The import of “%(name)s” did not fail, so there is nothing to try again."
     ),
     "is no base model of this federation; import the model first": lazy_gettext(
-        "Is no base model of this federation. Import the model first."
+        "This is not a base model of this federation. Import the model first."
     ),
     "only an administrator of the server may import from its folder; upload the file instead": lazy_gettext(
         "Only an administrator of the server may import from its folder. Upload the file instead."
@@ -93,33 +93,35 @@ SENTENCES: dict[str, str | LazyString] = {
     "this server takes nothing from the model hub; upload the file instead": lazy_gettext(
         "This server takes nothing from the model hub. Upload the file instead."
     ),
-    "{place} is no name on the hub; give OWNER/NAME": lazy_gettext("Is no name on the hub. Write OWNER/NAME."),
+    "{place} is no name on the hub; give OWNER/NAME": lazy_gettext(
+        "This is not a name on the model hub. Write OWNER/NAME."
+    ),
     "'{name}' has no example {sha256}": lazy_gettext("This example is no longer shown."),
     "the picture has {bytes} bytes, {most} are allowed; scale it down": lazy_gettext(
         "The picture is larger than 8 MB. Scale it down."
     ),
     "'{name}' has {most} examples, which is all there may be; take one down first": lazy_gettext(
-        "There are %(most)s examples, which is all there may be. Take one down first."
+        "There are already %(most)s examples, the most allowed. Remove one first."
     ),
     "the picture is no PNG, or damaged; save it again as PNG": lazy_gettext(
-        "The picture is no PNG, or damaged. Save it again as PNG."
+        "The picture is not a PNG, or is damaged. Save it again as PNG."
     ),
     "the picture has {width}x{height} pixels; scale it to 2048x2048 at most": lazy_gettext(
         "The picture has %(width)s by %(height)s pixels. Scale it to 2048 by 2048 at most."
     ),
     "the file is empty; choose another": lazy_gettext("The file is empty. Choose another."),
     "an upload may have {most} bytes, this one has {given}; ask the coordinator": lazy_gettext(
-        "The file is larger than this server takes. Ask whoever runs it."
+        "The file is larger than this server accepts. Ask whoever runs it."
     ),
     "this {kind} has {count} uploads already; hand them in or delete one": lazy_gettext(
-        "You have %(count)s uploads that were never handed in. They go by themselves; try again later."
+        "You have %(count)s unfinished uploads. They disappear by themselves; try again later."
     ),
     "this {kind} has no such upload; start it anew": lazy_gettext(
-        "This upload is no longer here. Choose the file anew."
+        "This upload is no longer here. Choose the file again."
     ),
     "the upload's bytes are lost; upload the file again": lazy_gettext("The upload is lost. Send the file again."),
     "the upload is at byte {offset} of {length}; send the rest first": lazy_gettext(
-        "The upload is not whole. Press the button again: it goes on from where it was."
+        "The upload is incomplete. Press the button again: it continues from where it stopped."
     ),
 }
 """As `faults.SENTENCES`, which takes them in."""

@@ -87,7 +87,7 @@ def one(release_id: str) -> Response:
 def withdraws(release_id: str) -> AnyResponse:
     """Say that it shall be used no more."""
     releases.withdraw(current.store(), current.caller(), release_id)
-    flash(gettext("The release is withdrawn. Its line and its checksums stay."), State.DONE)
+    flash(gettext("The release is withdrawn. Its page and its checksums stay."), State.DONE)
     return redirect(url_for("pages.releases.one", release_id=release_id), 303)
 
 

@@ -31,26 +31,26 @@ PARTICIPANT: dict[str, tuple[State, LazyString]] = {
     "answered": (State.DONE, lazy_gettext("Update accepted")),
     "sending": (State.RUNNING, lazy_gettext("Sending")),
     "training": (State.RUNNING, lazy_pgettext("what a member does", "Training")),
-    "holds back": (State.WAITING, lazy_gettext("Holds back")),
+    "holds back": (State.WAITING, lazy_gettext("Not ready")),
     "waits": (State.WAITING, lazy_gettext("Waiting")),
 }
 
 DOING: dict[str, LazyString] = {
     "training": lazy_gettext("trains"),
     "another": lazy_gettext("trains for another run"),
-    "hours": lazy_gettext("trains at other hours, as its owner wants"),
-    "memory": lazy_gettext("lacks the memory now"),
-    "policy": lazy_gettext("may not any more, by its owner's policy"),
-    "pictures": lazy_gettext("cannot use its pictures as they are now"),
-    "failed": lazy_gettext("came to no usable update in this round"),
-    "refused": lazy_gettext("had its update refused"),
+    "hours": lazy_gettext("trains only at the hours its owner set"),
+    "memory": lazy_gettext("not enough memory now"),
+    "policy": lazy_gettext("its owner's policy no longer allows it"),
+    "pictures": lazy_gettext("its pictures cannot be used as they are"),
+    "failed": lazy_gettext("made no usable update in this round"),
+    "refused": lazy_gettext("its update was refused"),
 }
 
 ROUND_STATE = {"done": State.DONE, "collecting": State.RUNNING, "aggregating": State.RUNNING, "to come": State.WAITING}
 
 ACTIONS: dict[str, tuple[LazyString, LazyString]] = {
     "pause": (lazy_gettext("Pause run"), lazy_gettext("The run is paused.")),
-    "resume": (lazy_gettext("Go on"), lazy_gettext("The run goes on.")),
+    "resume": (lazy_gettext("Resume run"), lazy_gettext("The run continues.")),
     "stop": (lazy_gettext("Stop run"), lazy_gettext("The run is stopped.")),
     "close-round": (lazy_gettext("Close round now"), lazy_gettext("The round is closed.")),
 }
@@ -79,19 +79,21 @@ def measuring(count: int, nobody: bool) -> str:
     if not nobody:
         text = gettext("Its figures and pictures appear here as soon as each is done.")
     else:
-        text = gettext("No evaluator is there to do it. Whoever runs the server starts one with “fedflow server”.")
+        text = gettext("No evaluator is running. Whoever runs the server can start one with “fedflow server”.")
     return f"{coming} {text}"
 
 
 def no_charts(is_any_committed: bool, nobody: bool) -> str:
     """Why no chart is there yet."""
     if not is_any_committed:
-        return str(gettext("They are drawn when the first round is committed."))
+        return str(gettext("Charts appear when the first round is committed."))
     if nobody:
         return str(
-            gettext("No evaluator is there to draw them. Whoever runs the server starts one with “fedflow server”.")
+            gettext(
+                "No evaluator is running to draw them. Whoever runs the server can start one with “fedflow server”."
+            )
         )
-    return str(gettext("They are being drawn."))
+    return str(gettext("The charts are being drawn."))
 
 
 def line(now: Standing) -> str:
@@ -106,15 +108,9 @@ def why(now: Standing) -> str:  # noqa: PLR0911 - one for each state
     if now.status is Status.DONE:
         return str(ngettext("The round is committed.", "All %(num)s rounds are committed.", now.rounds))
     if now.status is Status.STOPPED:
-        return str(gettext("It was stopped in round %(number)s. What was committed stays.", number=now.round))
+        return str(gettext("Stopped in round %(number)s. Committed rounds are kept.", number=now.round))
     if now.status is Status.FAILED:
-        return str(
-            gettext(
-                "It failed in round %(number)s. %(reason)s What was committed stays. Mend the cause, then go on.",
-                number=now.round,
-                reason=said(now.message),
-            )
-        )
+        return _failed(now)
     if now.status is Status.PREPARING:
         begins = gettext("The server reads the base model and makes the first adapter.")
         return f"{begins} {_job(now.job)}"
@@ -127,31 +123,51 @@ def why(now: Standing) -> str:  # noqa: PLR0911 - one for each state
         )
         return f"{closed} {_job(now.job)}"
     if now.collecting is None:
-        text = gettext("It was paused %(ago)s. Nothing is handed out until it goes on.", ago=ago(now.since_s))
+        text = gettext("Paused %(ago)s. No work is handed out until it is resumed.", ago=ago(now.since_s))
         return f"{text} {_there(now)}"
     return _collecting(now, now.collecting)
+
+
+def _failed(now: Standing) -> str:
+    """Before the first round nothing is committed, and its plan or model is at fault, which no further try changes."""
+    if not now.round:
+        return str(
+            gettext(
+                "The run could not be prepared. %(reason)s If its plan or base model is at fault, start a new run; "
+                "else resume this one.",
+                reason=said(now.message),
+            )
+        )
+    return str(
+        gettext(
+            "Failed in round %(number)s. %(reason)s Committed rounds are kept. Fix the cause, then resume the run.",
+            number=now.round,
+            reason=said(now.message),
+        )
+    )
 
 
 def _collecting(now: Standing, round_: Collecting) -> str:
     if not now.waits:
         if round_.is_complete:
-            closes = gettext("The round is about to be closed.")
+            closes = gettext("The round is about to close.")
             return f"{_there(now)} {closes}"
         wanted = gettext(
-            "All whom it asked have answered, and it wants %(needed)s updates. Ask another member, or stop the run.",
+            "Everybody asked has answered, but the round needs %(needed)s updates. Ask another member, or stop the "
+            "run.",
             needed=round_.needed,
         )
         return f"{_there(now)} {wanted}"
     left = amounts.duration(round_.left_s)
     if now.accepted >= round_.needed:
         then = gettext(
-            "In %(left)s the round closes without them, as the quorum of %(needed)s is there.",
+            "In %(left)s the round closes without them, as it has its quorum of %(needed)s.",
             left=left,
             needed=round_.needed,
         )
     else:
         then = gettext(
-            "In %(left)s is the deadline: with %(needed)s updates the round closes then, with fewer it waits another "
+            "The deadline is in %(left)s: with %(needed)s updates the round closes then, with fewer it waits another "
             "%(more)s.",
             left=left,
             needed=round_.needed,
@@ -169,7 +185,7 @@ def _whom(waits: tuple[Awaited, ...]) -> str:
     more = len(waits) - len(names)
     if more:
         names.append(ngettext("%(num)s more", "%(num)s more", more))
-    return str(gettext("It waits for %(names)s.", names=", ".join(names)))
+    return str(gettext("Waiting for %(names)s.", names=", ".join(names)))
 
 
 def _named(awaited: Awaited) -> str:
@@ -195,11 +211,11 @@ def _named(awaited: Awaited) -> str:
 
 def _job(job: JobStanding | None) -> str:
     if job is None or job.worker is None:
-        text = gettext("A worker takes it up within a second; if none runs, an administrator has to start one.")
+        text = gettext("A worker picks this up within a second; if none is running, an administrator has to start one.")
     elif job.died:
-        text = gettext("The worker died at it. Another takes it up within seconds.")
+        text = gettext("The worker stopped. Another picks this up within seconds.")
     else:
-        text = gettext("A worker is at it.")
+        text = gettext("A worker is on it.")
     if job is not None and job.error:
         last = gettext("The last try failed. %(reason)s", reason=said(job.error))
         text = f"{text} {last}"

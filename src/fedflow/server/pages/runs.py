@@ -87,7 +87,9 @@ def run(run_id: str) -> Response:
         charts=_charts(store, run_id),
         scores=measured,
         nobody=not processes.are_there(store, "evaluation"),
-        gallery=_gallery(measured, request.args.get("by", ""), request.args.get("round", 0, type=int)),
+        gallery=_gallery(
+            measured, request.args.get("by", ""), request.args.get("round", 0, type=int), view.plan.gallery.seed
+        ),
         refusals=refusals.listed(store, caller, run_id, "", MOST_REFUSALS) if may_change else [],
         may_change=may_change,
         plan=plan_words.facts(view.plan),
@@ -216,8 +218,8 @@ def _charts(store: Store, run_id: str) -> list[Markup]:
         drawing = drawn.get(measure, "")
         for english, word in spoken.items():
             drawing = drawing.replace(f">{english}</text>", f">{Markup.escape(word)}</text>")
-        for english, word in labels.items():  # some have a figure behind them
-            drawing = re.sub(rf">{english}( [\d.]+)?</text>", rf">{Markup.escape(word)}\1</text>", drawing)
+        for english, word in labels.items():  # some have a figure behind them, with or without a sign
+            drawing = re.sub(rf">{english}( \S?[\d.]+)?</text>", rf">{Markup.escape(word)}\1</text>", drawing)
         for english, word in names.items():
             drawing = drawing.replace(f'aria-label="{english}"', f'aria-label="{Markup.escape(word)}"', 1)
         if drawing:
@@ -231,10 +233,11 @@ def _node(view: RunView, node: RoundNode, drawn: set[int]) -> dict[str, object]:
     return {**run_words.node(node, view.standing), "href": href if node.number in drawn else None}
 
 
-def _gallery(measured: list[Score], by: str, number: int) -> dict[str, Any]:
+def _gallery(measured: list[Score], by: str, number: int, first_seed: int) -> dict[str, Any]:
     """Prompts down, and across the rounds of the joint model or of one member's updates.
 
-    Of round `number`, where it was drawn with, across are the models: base, aggregated, and each member's update.
+    Each row is a prompt, its seed (`first_seed` is the first prompt's) and its pictures. Of round `number`, where it
+    was drawn with, across are the models: base, aggregated, and each member's update.
     """
     drawn = [score for score in measured if score.gallery]
     whose = sorted({score.who for score in drawn} - {BASE, AGGREGATED})
@@ -255,7 +258,7 @@ def _gallery(measured: list[Score], by: str, number: int) -> dict[str, Any]:
         "all_rounds": rounds,
         "heads": [_model_head(score, number) for score in strips],
         "rows": [
-            (prompt, [score.gallery[place] for score in strips if place < len(score.gallery)])
+            (prompt, first_seed + place, [score.gallery[place] for score in strips if place < len(score.gallery)])
             for place, prompt in enumerate(prompts)
         ],
     }

@@ -42,7 +42,7 @@ def changes_password() -> AnyResponse:
         return page({"new": beside(error)["password"]}, ends_tokens=ends_tokens)
     said = gettext("Your password is changed, and your other browsers are signed out.")
     if ends_tokens:
-        said = f"{said} " + gettext("Your API tokens have ended.")
+        said = f"{said} " + gettext("Your API tokens are revoked.")
     answer = _done(said)
     return browser.let_in(answer, sign_in.renew(current.store(), current.caller()))
 

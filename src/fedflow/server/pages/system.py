@@ -40,7 +40,7 @@ JOBS: dict[str, LazyString] = {
     "import": lazy_gettext("Import a model or adapter"),
     "download": lazy_gettext("Write a model for download"),
     "tryout": lazy_gettext("Draw a try-out"),
-    "verify": lazy_gettext("Look through the audit log"),
+    "verify": lazy_gettext("Check the audit log"),
 }
 POOLS: dict[str, LazyString] = {
     "rounds": lazy_gettext("Worker: rounds"),

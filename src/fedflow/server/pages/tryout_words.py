@@ -22,7 +22,7 @@ def why(line: Line, rounds_first: bool, nobody: bool) -> str:
     """Why a try-out waits; `nobody` says that no evaluator is there to draw it."""
     if nobody:
         return str(
-            gettext("No evaluator is there to draw it. Whoever runs the server starts one with “fedflow server”.")
+            gettext("No evaluator is running to draw it. Whoever runs the server can start one with “fedflow server”.")
         )
     if rounds_first:
         first = gettext("A federation's round is being measured; try-outs are drawn after it.")
@@ -43,8 +43,7 @@ def limit(allowance: Allowance, most_a_day: int) -> str:
     if not allowance.pictures:
         return str(
             gettext(
-                "You have had all %(most)s pictures drawn that one person may have in 24 hours. There will be more in "
-                "%(time)s.",
+                "You have used all %(most)s pictures that one person may have in 24 hours. More in %(time)s.",
                 most=most_a_day,
                 time=amounts.duration(allowance.more_in_s or 0.0),
             )
@@ -52,8 +51,8 @@ def limit(allowance: Allowance, most_a_day: int) -> str:
     if not allowance.at_once:
         return str(
             gettext(
-                "As many try-outs of yours are waiting or being drawn as one person may have. Wait until one is done, "
-                "or cancel one."
+                "You already have the most try-outs that one person may have waiting or being drawn. Wait until one is "
+                "done, or cancel one."
             )
         )
     return ""

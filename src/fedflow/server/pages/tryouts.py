@@ -112,7 +112,7 @@ def cancels(tryout_id: str) -> AnyResponse:
     back = _back(tryout_id)
     try:
         tryouts.cancel(current.store(), current.caller(), tryout_id)
-        flash(gettext("Cancelled. What was drawn before stays."), State.DONE)
+        flash(gettext("Cancelled. Pictures already drawn stay."), State.DONE)
     except ApiError as error:
         flash(said(str(error)), State.FAILED)
     return back
@@ -124,7 +124,7 @@ def tries_again(tryout_id: str) -> AnyResponse:
     back = _back(tryout_id)
     try:
         tryouts.again(current.store(), current.settings(), current.caller(), tryout_id)
-        flash(gettext("It waits to be drawn again."), State.DONE)
+        flash(gettext("It is waiting to be drawn again."), State.DONE)
     except ApiError as error:
         flash(said(str(error)), State.FAILED)
     return back

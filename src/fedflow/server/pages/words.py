@@ -15,14 +15,14 @@ ROLES: dict[str, LazyString] = {
 
 ROLES_MAY: dict[str, LazyString] = {
     "viewer": lazy_gettext("Sees runs, models and people."),
-    "participant": lazy_gettext("Acts for one member: what a viewer may, and downloads of models."),
+    "participant": lazy_gettext("Acts for one member: everything a viewer may do, and downloading models."),
     "coordinator": lazy_gettext("Plans and changes runs, lets members in, invites."),
     "administrator": lazy_gettext("Everything here: also who may do what, and the audit log."),
 }
 """What each role may do."""
 
 SCOPES: dict[str, LazyString] = {
-    "read": lazy_gettext("Look at everything that you may see"),
+    "read": lazy_gettext("View everything that you may see"),
     "runs": lazy_gettext("Start and change runs"),
     "registry": lazy_gettext("Download and change models and adapters"),
     "members": lazy_gettext("Members, people and invitations"),
@@ -56,7 +56,7 @@ SOURCES: dict[str, LazyString] = {
 """Where an import comes from."""
 
 PHASES: dict[str, tuple[LazyString, State]] = {
-    "waiting": (lazy_gettext("Waits for a worker"), State.WAITING),
+    "waiting": (lazy_gettext("Waiting for a worker"), State.WAITING),
     "fetching": (lazy_gettext("Being fetched"), State.RUNNING),
     "checking": (lazy_gettext("Being checked"), State.RUNNING),
     "storing": (lazy_gettext("Being stored"), State.RUNNING),

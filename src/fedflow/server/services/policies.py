@@ -28,48 +28,56 @@ class RunPolicies(Settings):
         (),
         strict=False,
         max_length=50,
-        description="Base models that a run may start from, one a line as plans name them; empty allows all.",
+        description="Base models that a run may start from, one per line, named as in plans; empty allows all.",
     )
     allowed_methods: tuple[Method, ...] = Field(
-        (), strict=False, max_length=10, description="Ways to join updates that a run may take; none ticked allows all."
+        (),
+        strict=False,
+        max_length=10,
+        description="Methods of joining updates that a run may use; none ticked allows all.",
     )
-    most_rounds: int | None = Field(None, ge=1, le=10_000, description="Rounds that a run may have at most.")
-    least_members: int | None = Field(None, ge=1, le=10_000, description="Members that a run is planned with at least.")
+    most_rounds: int | None = Field(None, ge=1, le=10_000, description="The most rounds that a run may have.")
+    least_members: int | None = Field(
+        None, ge=1, le=10_000, description="The fewest members that a run may be planned with."
+    )
     least_updates: int | None = Field(
-        None, ge=1, le=10_000, description="Updates of different members that a round is joined of at least."
+        None,
+        ge=1,
+        le=10_000,
+        description="The fewest updates, each of another member, that a round may be joined from.",
     )
 
 
 class MemberPolicies(Settings):
-    """Who may join, and with how much."""
+    """Who may join, and how much they count."""
 
     most_members: int | None = Field(
-        None, ge=1, le=100_000, description="Members that the federation may have at most; removed ones do not count."
+        None, ge=1, le=100_000, description="The most members that the federation may have; removed ones do not count."
     )
-    most_devices: int | None = Field(None, ge=1, le=1000, description="Devices that one member may have at most.")
+    most_devices: int | None = Field(None, ge=1, le=1000, description="The most devices that one member may have.")
     most_examples: int = Field(
         100_000,
         ge=1,
         le=MOST_EXAMPLES,
-        description="Pictures that a new member's update counts for at most, where its join code says nothing else.",
+        description="The most pictures that a new member's update counts for, unless its join code says otherwise.",
     )
     join_code_life_hours: int | None = Field(
         None,
         ge=1,
         le=24 * 365,
-        description="Time in which a join code is used; the server's own where not given.",
+        description="How long a join code works; the server's setting if empty.",
     )
 
 
 class VisibilityPolicies(Settings):
-    """What of single members is shown to the others."""
+    """What others see of single members."""
 
     member_galleries: bool = Field(
         True,
         description="Pictures are drawn with one member's update alone, and everybody here sees them.",
     )
     example_counts: bool = Field(
-        True, description="Viewers see with how many pictures each member trains; all others see it always."
+        True, description="Viewers see how many pictures each member trains with; all others always see it."
     )
 
 

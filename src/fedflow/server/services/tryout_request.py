@@ -13,20 +13,23 @@ HIGHEST_SEED = 2**32 - 1
 class TryoutRequest(Settings):
     """Pictures to be drawn with a release. The server's settings may allow less than is allowed here."""
 
-    prompt: str = Field(min_length=1, max_length=500, description="What the pictures shall show.")
-    negative_prompt: str = Field("", max_length=500, description="What they shall not show.")
-    pictures: int = Field(2, ge=1, le=MOST_PICTURES, description="Each is drawn from a seed of its own.")
+    prompt: str = Field(min_length=1, max_length=500, description="What the pictures should show.")
+    negative_prompt: str = Field("", max_length=500, description="What they should not show.")
+    pictures: int = Field(2, ge=1, le=MOST_PICTURES, description="Each is drawn from its own seed.")
     strength: float = Field(
-        1.0, ge=0.0, le=2.0, strict=False, description="How strongly the adapter acts: 1 as it was trained, 0 not."
+        1.0, ge=0.0, le=2.0, strict=False, description="How strongly the adapter acts: 1 as trained, 0 not at all."
     )
     steps: int = Field(20, ge=1, le=1000, description="Denoising steps of each picture; more take longer.")
     guidance: float = Field(
-        3.0, ge=1.0, le=30.0, strict=False, description="How closely the prompt is followed; 1 is freely."
+        3.0, ge=1.0, le=30.0, strict=False, description="How closely the prompt is followed; 1 is loosely."
     )
     seed: int | None = Field(
-        None, ge=0, le=HIGHEST_SEED, description="Of the first picture, the next takes the next; empty takes one."
+        None,
+        ge=0,
+        le=HIGHEST_SEED,
+        description="Seed of the first picture, plus one for each next; a random one if empty.",
     )
-    size_pixels: int | None = Field(None, ge=16, le=4096, description="Width and height; empty takes the model's own.")
+    size_pixels: int | None = Field(None, ge=16, le=4096, description="Width and height; the model's own if empty.")
 
     @field_validator("prompt", "negative_prompt")
     @classmethod

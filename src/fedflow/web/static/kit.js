@@ -101,7 +101,16 @@
   document.addEventListener("htmx:responseError", (event) => {
     say(`${document.getElementById("flashes")?.dataset.refused} (${event.detail.xhr.status})`);
   });
+  // What was said of a former state does not stand over the next one.
+  const stateNow = () => document.querySelector("#page-state .badge")?.textContent.trim();
+  let stateBefore = stateNow();
+  const forgetWhatIsPast = () => {
+    if (stateNow() === stateBefore) return;
+    stateBefore = stateNow();
+    for (const notice of document.querySelectorAll("#flashes .notice:not([data-from-script])")) notice.remove();
+  };
   document.addEventListener("htmx:afterSettle", (event) => {
+    forgetWhatIsPast();
     sayTimes(event.target);
     showPresentRound(event.target);
   });

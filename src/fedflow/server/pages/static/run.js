@@ -19,6 +19,7 @@
         choice.replaceChildren(...row.map((each, number) => new Option(each.dataset.compares, String(number))));
         choice.value = String(place);
       }
+      this.$refs.prompt.textContent = link.closest("tr").dataset.drawn;
       slider.value = "50";
       this.shows();
       this.cuts();
@@ -34,7 +35,11 @@
       }
     },
 
-    cuts() { this.$refs.over.style.clipPath = `inset(0 0 0 ${this.$refs.slider.value}%)`; },
+    cuts() {
+      const cut = `${this.$refs.slider.value}%`;
+      this.$refs.over.style.clipPath = `inset(0 0 0 ${cut})`;
+      this.$refs.over.parentElement.style.setProperty("--cut", cut);
+    },
   });
 
   document.addEventListener("alpine:init", () => Alpine.data("comparing", comparing));
