@@ -340,7 +340,11 @@ def test_a_list_takes_as_many_queries_whatever_its_length(site: Site, setting: S
         found = run_list.newest(site.store, SERVER)
     assert [line.name for line in found] == [*(f"run {number}" for number in range(4, -1, -1)), "test"]
     assert len(many) == len(few)
-    assert [line.name for line in run_list.newest(site.store, SERVER, None, found[2].id, 2)] == ["run 1", "run 0"]
+    older = run_list.newest(site.store, SERVER, before=found[2].id, limit=2)
+    assert [line.name for line in older] == [
+        "run 1",
+        "run 0",
+    ]
     assert setting.run == found[-1].id
 
 

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
+from fedflow.federation.rounds import Status
 from fedflow.plan import AGGREGATED, BASE
 from fedflow.server.api import current
 from fedflow.server.api.events import POLL_S, RECONNECT_MS, STREAM, STREAM_S, STREAMS
@@ -36,6 +37,7 @@ from fedflow.server.services import (
     scores,
 )
 from fedflow.server.services.identity import Caller
+from fedflow.server.services.run_list import EVERY, Wanted
 from fedflow.server.services.run_view import RoundNode, RunView
 from fedflow.server.store import Store
 from fedflow.web.states import State
@@ -50,18 +52,32 @@ ASK_NO_MORE = 286
 
 @blueprint.get("/runs")
 def listed() -> Response:
-    """Runs of the reader's federations, newest first."""
-    store, caller = current.store(), current.caller()
-    found = run_list.newest(store, caller, None, request.args.get("before", "")[:40], ON_A_PAGE + 1)
-    older = url_for("pages.runs.listed", before=found[ON_A_PAGE - 1].id) if len(found) > ON_A_PAGE else None
-    return web.page(
+    """Runs of the reader's federations, newest first; by state, federation and name. htmx gets the list alone."""
+    asked = request.args
+    state = asked.get("state", "")
+    wanted = Wanted(
+        status=Status(state) if state in run_words.STATUS else None,
+        federation_id=asked.get("federation", "")[:40],
+        text=asked.get("name", "").strip()[:80],
+    )
+    before = asked.get("before", "")[:40]
+    found = run_list.newest(current.store(), current.caller(), wanted, before, ON_A_PAGE + 1)
+    answer = web.page(
         "pages/runs.html",
+        fragment="found",
         runs=found[:ON_A_PAGE],
-        older=older,
+        wanted=wanted,
+        filtered=wanted != EVERY,
+        states=[("", gettext("All")), *((each.value, str(word)) for each, (_, word) in run_words.STATUS.items())],
+        newest=_list_at(wanted) if before else None,
+        older=_list_at(wanted, found[ON_A_PAGE - 1].id) if len(found) > ON_A_PAGE else None,
         words=run_words,
         moment=_moment,
+        federations=[(each.federation_id, each.federation) for each in places.belongings()],
         coordinates=places.belongings("coordinator"),
     )
+    answer.headers["HX-Replace-Url"] = _list_at(wanted, before)
+    return answer
 
 
 @blueprint.get("/runs/<run_id>")
@@ -184,6 +200,12 @@ def _changes(store: Store, federation_id: str, run_id: str, after: int) -> Itera
         time.sleep(POLL_S)
     if is_over:
         yield "event: over\ndata: over\n\n"
+
+
+def _list_at(wanted: Wanted, before: str = "") -> str:
+    """The address of the list: what it is filtered by, and after which run it goes on."""
+    kept = {"state": wanted.status, "federation": wanted.federation_id, "name": wanted.text, "before": before}
+    return url_for("pages.runs.listed", **{name: value for name, value in kept.items() if value})  # type: ignore[arg-type]
 
 
 def _federation(federation_id: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
 from fedflow.federation.rounds import Status
 from fedflow.server.database.tables import Federation, Receipt, Run
@@ -30,18 +29,20 @@ class RunLine:
     created_at: float
 
 
-def newest(
-    store: Store, caller: Caller, federation_id: str | None = None, before: str = "", limit: int = 50
-) -> list[RunLine]:
-    """Runs that `caller` may see, newest first; those before the identifier `before`, of one federation or of all."""
-    with store.read() as session:
-        return newest_of(session, caller, federation_id, before, limit)
+@dataclass(frozen=True)
+class Wanted:
+    """Which runs of a list: in this state, of this federation, with this in their name; None and '' for any."""
+
+    status: Status | None = None
+    federation_id: str = ""
+    text: str = ""
 
 
-def newest_of(
-    session: Session, caller: Caller, federation_id: str | None = None, before: str = "", limit: int = 50
-) -> list[RunLine]:
-    """The same, in the caller's transaction."""
+EVERY = Wanted()
+
+
+def newest(store: Store, caller: Caller, wanted: Wanted = EVERY, before: str = "", limit: int = 50) -> list[RunLine]:
+    """Runs that `caller` may see and that are `wanted`, newest first; those before the identifier `before`."""
     # Of each line by itself: to count all receipts first would cost more with every run that there ever was.
     accepted = select(func.count()).where(Receipt.run_id == Run.id, Receipt.round == Run.round).scalar_subquery()
     query = (
@@ -61,11 +62,16 @@ def newest_of(
         .order_by(Run.id.desc())
         .limit(limit)
     )
-    theirs = roles.federations_of(session, caller)
-    if theirs is not None:
-        query = query.where(Run.federation_id.in_(theirs))
-    if federation_id is not None:
-        query = query.where(Run.federation_id == federation_id)
+    if wanted.status is not None:
+        query = query.where(Run.status == wanted.status)
+    if wanted.federation_id:
+        query = query.where(Run.federation_id == wanted.federation_id)
+    if wanted.text:
+        query = query.where(Run.name.icontains(wanted.text, autoescape=True))
     if before:
         query = query.where(Run.id < before)
-    return [RunLine(**{**row, "status": Status(row["status"])}) for row in session.execute(query).mappings()]
+    with store.read() as session:
+        theirs = roles.federations_of(session, caller)
+        if theirs is not None:
+            query = query.where(Run.federation_id.in_(theirs))
+        return [RunLine(**{**row, "status": Status(row["status"])}) for row in session.execute(query).mappings()]
