@@ -26,7 +26,7 @@ from werkzeug.test import TestResponse
 from fedflow.errors import PlanError
 from fedflow.server.api.app import create_app
 from fedflow.server.database.people import Departure, Identity, Person
-from fedflow.server.services import accounts, audit, invitations, second_factor, sign_in
+from fedflow.server.services import accounts, audit, invitations, links, second_factor, sign_in
 from fedflow.server.services.identities import AWAY_S
 from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.settings import ServerSettings
@@ -390,3 +390,22 @@ def _link_of(page: TestResponse, words: str) -> str:
     found = re.search(rf'href="([^"]+)"[^>]*>{words}<', page.text)
     assert found is not None, page.text
     return unescape(found[1])
+
+
+def test_who_sets_a_password_by_a_link_is_told_of_linked_identities(site: Site, provider: Provider) -> None:
+    person = confirmed(site)
+    sign_in_there(site.reader())
+    for is_linked in (True, False):
+        reader = site.reader()
+        code = links.make(site.store, SERVER, person, "password")
+        done = reader.post(f"/password/{code}", {"password": OTHER})
+        assert done.status_code == 303
+        page = reader.get(done.headers["Location"])
+        assert ("An identity at Work is still linked to your account" in told(page)) == is_linked
+        come_in = {"email": "ada@example.org", "password": OTHER, "next": value_of(page, "next")}
+        entered = reader.post("/sign-in", come_in).headers["Location"]
+        assert entered == ("/account/sign-in" if is_linked else "/")
+        if is_linked:
+            assert "Unlink Ada@example.org" in told(reader.get(entered))
+        with site.store.begin() as session:
+            session.query(Identity).delete()

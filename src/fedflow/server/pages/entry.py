@@ -132,14 +132,24 @@ def password_page(code: str) -> Response:  # noqa: ARG001 - the form posts to it
 
 @blueprint.post("/password/<code>")
 def sets_password(code: str) -> AnyResponse:
-    """Set the password by the link."""
+    """Set the password by the link; whoever has linked identities is led to where these can be unlinked."""
+    password, address = request.form.get("password", ""), request.remote_addr or ""
     with TRANSFERS.held(HASHING, MOST_AT_ONCE):
         try:
-            accounts.reset_password(current.store(), code, request.form.get("password", ""), request.remote_addr or "")
+            linked = accounts.reset_password(current.store(), code, password, address)
         except Unprocessable as error:
             return web.page("pages/password.html", status=422, faults=beside(error), fewest=passwords.FEWEST)
     flash(gettext("Your password is set. Sign in with it."), State.DONE)
-    return redirect(url_for("pages.entry.sign_in_page"), 303)
+    provider = current.settings().provider_name
+    if not linked or not provider:
+        return redirect(url_for("pages.entry.sign_in_page"), 303)
+    warning = gettext(
+        "An identity at %(provider)s is still linked to your account and signs in without the password. Once you are "
+        "signed in you come to “Sign-in”: if you did not link it yourself, unlink it there.",
+        provider=provider,
+    )
+    flash(warning, State.WAITING)
+    return redirect(url_for("pages.entry.sign_in_page", next=url_for("pages.security.overview")), 303)
 
 
 @blueprint.get("/address/<code>")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -102,8 +102,8 @@ def change_password(store: Store, caller: Caller, old: str, new: str, *, ends_to
         audit.record(session, store, caller, "password changed", "person", caller.id, tokens_ended=ended)
 
 
-def reset_password(store: Store, code: str, new: str, address: str) -> None:
-    """Set a password by a link that an administrator, or the server by e-mail, gave.
+def reset_password(store: Store, code: str, new: str, address: str) -> int:
+    """Set a password by a link that an administrator, or the server by e-mail, gave; how many identities stay linked.
 
     All browsers are signed out, all API tokens end, and wrong tries of before count no more, so that it can be used at
     once. A link that came by e-mail confirms the address. Where nobody had confirmed it before, somebody else may have
@@ -124,6 +124,8 @@ def reset_password(store: Store, code: str, new: str, address: str) -> None:
             session.execute(delete(Identity).where(Identity.person_id == person.id))
         caller = Caller("person", person.id, name=person.name, via="link", address=address)
         audit.record(session, store, caller, "password set by link", "person", person.id, tokens_ended=ended)
+        of_person = select(func.count()).select_from(Identity).where(Identity.person_id == person.id)
+        return session.scalar(of_person) or 0
 
 
 def change_email(store: Store, caller: Caller, password: str, email: str, letter_in: str | None = None) -> None:
