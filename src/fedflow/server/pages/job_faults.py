@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from flask_babel import LazyString, lazy_gettext
 
-DAMAGED_UPDATE = lazy_gettext("The update is damaged or not a safetensors file. It has to be sent again.")
+DAMAGED_UPDATE = lazy_gettext(
+    "The update arrived damaged, or is not a safetensors file. Its machine takes part again in the next round by "
+    "itself; if it is refused there too, check that machine's disk."
+)
 OTHER_START = lazy_gettext(
-    "The update does not match what the round started with (“%(name)s”). Check that its machine has the server's "
-    "version of FedFlow."
+    "The update does not match what the round started with (“%(name)s”). Install the server's version of FedFlow on "
+    "its machine and start it again; it then takes part from the next round on."
 )
 NOT_JOINED = lazy_gettext(
     "The updates cannot be joined: the values of one are too large. Start a new run with a lower learning rate, or "
@@ -107,16 +110,16 @@ SENTENCES: dict[str, str | LazyString] = {
     "tensor '{name}' is not in the round's start ({count} such in all); leave it out": OTHER_START,
     "metadata {name} is not that of the round's start; send it unchanged": OTHER_START,
     "tensor '{name}' holds NaN or Inf; the training has diverged": lazy_gettext(
-        "The update holds values that are not numbers (“%(name)s”): its training has diverged. Plan the next run with "
-        "a lower learning rate."
+        "The update holds values that are not numbers (“%(name)s”): its training has diverged. The coordinator can "
+        "stop this run and start one with a lower learning rate."
     ),
     "the update's norm is {norm}, {most} is allowed; train more gently": lazy_gettext(
-        "The update's values are too large: their norm is %(norm)s, and the plan allows %(most)s. Plan the next run "
-        "with a lower learning rate."
+        "The update's values are too large: their norm is %(norm)s, and the plan allows %(most)s. The coordinator "
+        "can stop this run and start one with a lower learning rate."
     ),
     "the example count is {count}; it must be a whole number above 0": lazy_gettext(
-        "The update gives %(count)s where the number of pictures should be. Check that its machine has the server's "
-        "version of FedFlow."
+        "The update gives %(count)s where the number of pictures should be. Install the server's version of "
+        "FedFlow on its machine and start it again; it then takes part from the next round on."
     ),
     "the example count is {count}, {most} is this member's most": lazy_gettext(
         "The update counts %(count)s pictures, and this member may have %(most)s at most. Its coordinator can allow "
@@ -124,13 +127,17 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "{most} updates of '{member}' were refused in round {number}; no more are looked at, ask the coordinator": (
         lazy_gettext(
-            "Too many updates of “%(member)s” were refused in round %(number)s, so no more are accepted. Ask the "
-            "coordinator."
+            "Too many updates of “%(member)s” were refused in round %(number)s, so no more are accepted. It takes part "
+            "again in the next round. If it is refused there too, ask the coordinator."
         )
     ),
     # A member's answer to a run.
-    "the owner of this machine declined": lazy_gettext("The owner of this machine declined."),
-    "the owner's policy does not allow it": lazy_gettext("The owner's policy does not allow it."),
+    "the owner of this machine declined": lazy_gettext(
+        "The owner of this machine declined. The coordinator can ask again."
+    ),
+    "the owner's policy does not allow it": lazy_gettext(
+        "The owner's policy does not allow it. Once the owner has changed it, the coordinator can ask again."
+    ),
     "FedFlow {version} does not know this plan; it is updated there, then it can be asked again": lazy_gettext(
         "FedFlow %(version)s on its machine does not know this plan. Ask again when it is updated there."
     ),
