@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 # A machine that runs other tests beside this one may take its time.
 expect.set_options(timeout=20_000)
+
+GIVEN_UP = ("htmx:sendAbort, ", "htmx:afterRequest, ")
+"""What htmx writes as an error where it gives up a request for a newer one. Of one that failed it writes more."""
 
 WATCH = """
 window.violations = [];
@@ -46,7 +49,11 @@ class Watched:
         self.complaints: list[str] = []
         self.page: Page = context.new_page()
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+        self.page.on("console", self._hear)
+
+    def _hear(self, said: ConsoleMessage) -> None:
+        if said.type == "error" and not said.text.startswith(GIVEN_UP):
+            self.complaints.append(said.text)
 
     def policy_reports(self) -> list[str]:
         """What the Content-Security-Policy stopped since the page was loaded."""

@@ -11,7 +11,7 @@ from flask import Blueprint, Flask, Response, current_app, make_response, redire
 from flask_babel import LazyString, get_locale
 from werkzeug import Response as AnyResponse
 
-from fedflow.web import amounts, headers, languages
+from fedflow.web import amounts, headers, languages, wrong
 from fedflow.web.assets import Assets
 from fedflow.web.states import State
 
@@ -86,6 +86,8 @@ def set_up(
         asset=asset_url,
         shell=shell,
         State=State,
+        note_wrong=wrong.note,
+        what_is_wrong=wrong.told,
         languages=languages.LANGUAGES,
         themes=THEMES,
         reader_language=lambda: str(get_locale()),
@@ -108,12 +110,16 @@ def set_up(
 def page(template: str, *, status: int = 200, fragment: str | None = None, **context: Any) -> Response:
     """The page as an answer that nobody keeps: it is the reader's own.
 
+    One that refuses a form, with `faults` by field in its context, says so in its title, and above the form what is
+    wrong: that has the focus, and leads to the fields.
+
     Args:
         template: its name; `web/base.html` says what it may fill in.
         status: of the answer.
         fragment: the block that is enough where htmx asks for a part of the page.
         context: the template's values.
     """
+    context["is_refused"] = 400 <= status < 500 and bool(context.get("faults"))
     if fragment is not None and "HX-Request" in request.headers and "HX-Boosted" not in request.headers:
         text = _block(template, fragment, context)
     else:

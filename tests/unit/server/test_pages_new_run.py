@@ -146,10 +146,11 @@ def test_too_few_members_are_said_beside_them_as_one_ticks(site: Site, setting: 
     site.account("cora", "coordinator")
     cora = site.reader("cora")
     check = f"/federations/{site.federation_id}/runs/new/check"
-    part = r'<div id="members-fault" aria-live="polite" hx-swap-oob="true">(.*?)</div>'
-    for members, said in ((["a", "b"], "Quorum: 3 of only 2 members of a round."), (["a", "b", "c"], "")):
+    part = r'<div id="members-fault" aria-live="polite">(.*?)</div>'
+    for members, said in ((["a", "b"], "Quorum: 3, but a round has only 2 members."), (["a", "b", "c"], "")):
         sent = {"member": members, "network.quorum": "3"}
-        answer = cora.post(check, sent, headers={"HX-Request": "true", "HX-Target": "member-3"})
+        answer = cora.post(check, sent, headers={"HX-Request": "true", "HX-Target": "plan"})
+        assert ("network.quorum" in faults(answer)) == bool(said), "the field's own word follows"
         [found] = re.findall(part, answer.text, re.DOTALL)
         assert text_of(found) == said
 

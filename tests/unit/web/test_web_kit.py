@@ -114,8 +114,8 @@ HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}"
 EVERYTHING = """
 {% from "web/components/actions.html" import asking_button, button, confirm, copyable, link_button %}
 {% from "web/components/data.html" import facts, pictures, table, tabs %}
-{% from "web/components/forms.html" import field, groups, more %}
-{% from "web/components/messages.html" import empty, notice %}
+{% from "web/components/forms.html" import checked_at, field, groups, more %}
+{% from "web/components/messages.html" import empty, form_faults, notice %}
 {% from "web/components/shell.html" import place %}
 {% from "web/components/states.html" import badge, progress, rounds %}
 {{ button(x, attrs={"title": x}) }}{{ link_button(x, x, attrs={"title": x}) }}{{ copyable(x) }}{{ asking_button(x, x) }}
@@ -128,9 +128,10 @@ EVERYTHING = """
 {{ rounds([{"number": 1, "state": "done", "now": true, "detail": x, "href": x}]) }}
 {% for kind in ("text", "password", "integer", "choice", "switch", "lines", "file") %}
 {% set f = {"name": x, "label": x, "kind": kind, "help": x, "unit": x, "choices": [(x, x)], "placeholder": x} %}
-{{ field(f, x, [x], x) }}
+{{ field(f, x, [x]) }}
 {% endfor %}
 {{ groups([{"name": x, "label": x, "help": x, "short": [], "folded": []}], {}, {x: [x]}) }}
+<form {{ checked_at(x) }}></form>{{ form_faults(what_is_wrong({x: [x, x]})) }}
 """
 
 

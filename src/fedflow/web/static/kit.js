@@ -43,6 +43,10 @@
     if ("copied" in button.dataset) copy(button);
   });
 
+  // A refused form begins at what is wrong with it. Its attribute does so without scripts, but not where an address
+  // leads to a part of the page.
+  document.getElementById("wrong")?.focus();
+
   // A second click sends a form no second time: the answer to the first one would be lost, and with it what is shown
   // once. After a while it may go again, as where a file came of it and the page stayed.
   const SENT_MS = 5000;
