@@ -341,10 +341,7 @@ def test_a_list_takes_as_many_queries_whatever_its_length(site: Site, setting: S
     assert [line.name for line in found] == [*(f"run {number}" for number in range(4, -1, -1)), "test"]
     assert len(many) == len(few)
     older = run_list.newest(site.store, SERVER, before=found[2].id, limit=2)
-    assert [line.name for line in older] == [
-        "run 1",
-        "run 0",
-    ]
+    assert [line.name for line in older] == ["run 1", "run 0"]
     assert setting.run == found[-1].id
 
 

@@ -233,7 +233,7 @@ def test_what_is_left_behind_is_said_with_its_values(app: Flask, tmp_path: Path)
         assert {text: said(text) for text in WHOLE} == WHOLE
         with pytest.raises(UpdateError) as refused:
             inspect(update, 7, Manifest({}, max_norm=1.0, max_examples=7))
-        assert said(str(refused.value)) == "The update is damaged or not a safetensors file. It has to be sent again."
+        assert said(str(refused.value)).startswith("The update arrived damaged, or is not a safetensors file.")
         with pytest.raises(UpdateError) as refused:
             inspect(update, 8, Manifest({}, max_norm=1.0, max_examples=7))
         assert said(str(refused.value)) == (
