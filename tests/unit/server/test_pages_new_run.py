@@ -147,7 +147,7 @@ def test_too_few_members_are_said_beside_them_as_one_ticks(site: Site, setting: 
     cora = site.reader("cora")
     check = f"/federations/{site.federation_id}/runs/new/check"
     part = r'<div id="members-fault" aria-live="polite" hx-swap-oob="true">(.*?)</div>'
-    for members, said in ((["a", "b"], "Quorum: 3 of only 2 members of a round."), (["a", "b", "c"], "")):
+    for members, said in ((["a", "b"], "Quorum: 3, but a round has only 2 members."), (["a", "b", "c"], "")):
         sent = {"member": members, "network.quorum": "3"}
         answer = cora.post(check, sent, headers={"HX-Request": "true", "HX-Target": "member-3"})
         [found] = re.findall(part, answer.text, re.DOTALL)
