@@ -6,7 +6,8 @@ clock of either side matters.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple, get_args
+from functools import cache
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StrictFloat, StrictInt
 
@@ -40,6 +41,18 @@ class Message(BaseModel):
     """Base of all messages: unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """pydantic's, made once: the Flask extension asks for it at every request with a query."""
+        if args or kwargs:
+            return super().model_json_schema(*args, **kwargs)
+        return _schema_of(cls)
+
+
+@cache
+def _schema_of(message: type[Message]) -> dict[str, Any]:
+    return super(Message, message).model_json_schema()
 
 
 class Fault(Message):

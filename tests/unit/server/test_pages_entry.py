@@ -305,7 +305,7 @@ def test_errors_of_pages_are_pages_and_those_of_the_api_stay_json(site: Site) ->
     as_browser = {"Accept": "text/html,*/*;q=0.8"}
     lost = reader.get("/nowhere", headers={**as_browser, "Accept-Language": "uk"})
     assert (lost.status_code, lost.mimetype) == (404, "text/html")
-    assert "Тут нічого немає" in told(lost)
+    assert "Сторінку не знайдено" in told(lost)
     assert reader.get("/api/v1/nowhere", headers=as_browser).mimetype == "application/json"
     refused = reader.get("/people", headers={"Accept-Language": "uk"})
     assert (refused.status_code, refused.mimetype) == (403, "text/html")

@@ -45,9 +45,9 @@ def test_an_administrator_makes_a_federation(site: Site) -> None:
     site.account("boss")
     boss = site.reader("boss")
     assert "New federation" in told(boss.get("/federations"))
-    assert "Write 1 to 80 letters" in faults(boss.post("/federations/new", {"name": " "}))["name"]
+    assert "Write 1 to 80 characters" in faults(boss.post("/federations/new", {"name": " "}))["name"]
     assert (
-        "There is a federation “federation” already."
+        "There is already a federation “federation”."
         in faults(boss.post("/federations/new", {"name": "federation"}))["name"]
     )
     made = boss.post("/federations/new", {"name": " Museums  of the north "})
@@ -122,7 +122,7 @@ def test_who_acts_for_a_member_says_whether_its_counts_are_shown(site: Site, cor
         session.add(Member(id="m2", federation_id=site.federation_id, name="other", max_examples=9, created_at=0.0))
     refused = paul.post("/members/m2/counts", {"shown": ["off", "on"]})
     assert refused.status_code == 403
-    assert "This is for who acts for “other”" in told(refused)
+    assert "Only a participant acting for “other” or a coordinator may do this." in told(refused)
     cora.post(f"{path}/counts", {"shown": "off"})
     assert not shown_counts.are_shown(site.store, studio.id)
     assert machine.device_id

@@ -259,7 +259,7 @@ def test_the_table_and_the_walk_agree_on_pages(walk: Walk, who: str, monkeypatch
         assert answer.status_code < 500, (method, path)
         words = told(answer) if answer.mimetype == "text/html" else ""
         refused = answer.status_code in (401, 403) or answer.headers.get("Location", "").startswith("/sign-in?")
-        refused |= answer.status_code == 404 and "or it is not yours to see" in words
+        refused |= answer.status_code == 404 and "or you may not see it" in words
         if caller is None and rights.RIGHTS[endpoint].who == "reader":
             refused |= answer.headers.get("Location") == "/sign-in"
             assert answer.status_code == (303 if method == "GET" else 401), path
