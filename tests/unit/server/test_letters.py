@@ -78,7 +78,7 @@ class Sent:
         assert (recipient, letter["To"], letter["From"], letter["Subject"]) == (to, to, FROM, subject)
         text = letter.get_content()
         [path] = re.findall(r"http://localhost(/\S+)", text)
-        assert "FedFlow at http://localhost." in text
+        assert "FedFlow at http://localhost sent you" in text
         return str(path)
 
 
