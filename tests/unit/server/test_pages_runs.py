@@ -54,7 +54,7 @@ def test_a_run_says_how_it_goes_and_why_it_waits(site: Site, setting: Setting) -
     assert "1 of 3 updates are in. Waiting for a (trains only at the hours its owner set), c (last seen" in said
     assert "The deadline is in" in said
     assert "Update accepted 7 pictures" in said
-    assert said.count("due in") == 2, "of those who have not answered"
+    assert said.count("· due") == 2, "of those who have not answered"
     uploads.create(site.store, setting.callers["c"], 1000, "", 10**9, 1e6)
     assert re.search(r"Sending 10 pictures .* last data", text_of(reader.get(f"/runs/{setting.run}").text))
     assert "Pause run" not in said, "a viewer looks"

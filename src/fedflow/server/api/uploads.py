@@ -42,7 +42,7 @@ MAX_METADATA_CHARACTERS = 2000
 LEAST_BYTES, STALL_S = 64 * 1024, 30.0
 # After each piece there is a pause of so long as the piece takes at this speed, in which the reads of others are
 # answered: as fast as they can, uploads keep the processor busy until they are over.
-PACE_BYTES_PER_S = 120e6
+PACE_BYTES_PER_S = 80e6
 
 blueprint = APIBlueprint(
     "uploads",

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flask import Blueprint, Response, flash, redirect, request, url_for
 from flask_babel import gettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.server.api import current
+from fedflow.server.pages import plan_words
 from fedflow.server.pages.federations import head
 from fedflow.server.services import policies
 from fedflow.server.services.policies import Policies
-from fedflow.web.forms import describe, places, texts
+from fedflow.web.forms import FormField, FormGroup, describe, places, texts
 from fedflow.web.reading import Reading, all_values, read
 from fedflow.web.states import State
 
+METHODS = "runs.allowed_methods"
 blueprint = Blueprint("policies", __name__)
 
 
@@ -42,13 +46,25 @@ def check(federation_id: str) -> Response:
     return _page(federation_id, read(Policies, all_values(Policies, request.form)), fragment="rules_form")
 
 
+def _groups() -> list[FormGroup]:
+    return describe(Policies, [name for name, _ in places(Policies)])
+
+
+def _in_words(field: FormField) -> FormField:
+    """Methods as the form of a new run calls them."""
+    if field.name != METHODS:
+        return field
+    words = plan_words.CHOICES["method"]
+    return replace(field, choices=tuple((value, str(words[value])) for value, _ in field.choices))
+
+
 def _page(federation_id: str, reading: Reading[Policies], fragment: str | None = None) -> Response:
     return web.page(
         "pages/rules.html",
         status=422 if reading.faults and fragment is None else 200,
         fragment=fragment,
         **head(federation_id, "pages.policies.rules"),
-        described=describe(Policies, [name for name, _ in places(Policies)]),
+        described=[replace(group, short=tuple(map(_in_words, group.short))) for group in _groups()],
         values=reading.values,
         faults=reading.faults,
     )

@@ -152,10 +152,10 @@ def _collecting(now: Standing, round_: Collecting) -> str:
         if round_.is_complete:
             closes = gettext("The round is about to close.")
             return f"{_there(now)} {closes}"
-        wanted = gettext(
-            "Everybody asked has answered, but the round needs %(needed)s updates. Ask another member, or stop the "
-            "run.",
-            needed=round_.needed,
+        wanted = ngettext(
+            "Everybody asked has answered, but the round needs %(num)s update. Ask another member, or stop the run.",
+            "Everybody asked has answered, but the round needs %(num)s updates. Ask another member, or stop the run.",
+            round_.needed,
         )
         return f"{_there(now)} {wanted}"
     left = amounts.duration(round_.left_s)
@@ -166,18 +166,31 @@ def _collecting(now: Standing, round_: Collecting) -> str:
             needed=round_.needed,
         )
     else:
-        then = gettext(
-            "The deadline is in %(left)s: with %(needed)s updates the round closes then, with fewer it waits another "
+        then = ngettext(
+            "The deadline is in %(left)s: with %(num)s update the round closes then, with none it waits another "
             "%(more)s.",
+            "The deadline is in %(left)s: with %(num)s updates the round closes then, with fewer it waits another "
+            "%(more)s.",
+            round_.needed,
             left=left,
-            needed=round_.needed,
             more=amounts.duration(round_.deadline_s),
         )
-    return f"{_there(now)} {_whom(now.waits)} {then}"
+    return f"{_began(round_)} {_there(now)} {_whom(now.waits)} {then}"
+
+
+def _began(round_: Collecting) -> str:
+    return str(gettext("The round began %(ago)s.", ago=ago(round_.opened_s)))
 
 
 def _there(now: Standing) -> str:
-    return str(gettext("%(accepted)s of %(selected)s updates are in.", accepted=now.accepted, selected=now.selected))
+    return str(
+        ngettext(
+            "%(accepted)s of %(num)s update is in.",
+            "%(accepted)s of %(num)s updates are in.",
+            now.selected,
+            accepted=now.accepted,
+        )
+    )
 
 
 def _whom(waits: tuple[Awaited, ...]) -> str:

@@ -76,8 +76,8 @@ def commit(store: Store, run_id: str, number: int, committed: Committed) -> bool
         events.record(session, store, run.federation_id, run.id, "round committed", **told)
         receipts = [state.accepted[client] for client in state.selected if client in state.accepted]
         registry.add_round(session, store, run, number, receipts, committed)
+        run_charts.ask(session, store, run, number)  # the losses are there; scores take longer, and ask again
         scores.ask(session, store, run, number, tuple(receipt.client for receipt in receipts))
-        run_charts.ask(session, store, run, number)
         if after.phase is not Phase.DONE and _merge_is_due(session, run, after.model):
             jobs.add(session, "merge", run.id, number, store.clock())
         if run.status == Status.FAILED:  # by another worker, which was wrong

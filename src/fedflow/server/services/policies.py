@@ -28,7 +28,8 @@ class RunPolicies(Settings):
         (),
         strict=False,
         max_length=50,
-        description="Base models that a run may start from, one per line, named as in plans; empty allows all.",
+        description="Base models that a run may start from, one per line: 'starter', 'registry:NAME', or OWNER/NAME on "
+        "the model hub; empty allows all.",
     )
     allowed_methods: tuple[Method, ...] = Field(
         (),
