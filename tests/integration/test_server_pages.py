@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +92,20 @@ def brings_an_adapter_in(page: Page, folder: Path, adapter: bytes) -> None:
     expect(page.get_by_role("row").filter(has_text="Foxes")).to_contain_text("Here", timeout=FOR_A_WORKER_MS)
 
 
+def brings_a_model_in_from_the_servers_folder(page: Page) -> None:
+    """First with nothing filled in, which is told beside the fields; then by its name in the folder of imports."""
+    page.goto(f"{page.url.split('/imports')[0]}/imports/new")
+    submit(page, "Import")
+    expect(page.locator("#f-name-error")).to_be_visible()
+    expect(page.locator("form .error").filter(has_text="Choose a file.")).to_be_visible()
+    page.locator("#f-name").fill("Tiny")
+    page.get_by_label("Kind").select_option("model")
+    page.get_by_label("From").select_option("folder")
+    page.locator("#f-place").fill("tiny")
+    submit(page, "Import")
+    expect(page.get_by_role("row").filter(has_text="Tiny")).to_contain_text("Here", timeout=FOR_A_WORKER_MS)
+
+
 def makes_a_join_code(page: Page) -> str:
     """She lets the first machine in: the line to type, shown once."""
     page.locator(".rail").get_by_role("link", name="Federations").click()
@@ -119,6 +134,10 @@ def test_from_the_first_link_to_a_second_person(
     first.check_quiet()
     brings_an_adapter_in(page, tmp_path, kohya_file(tiny_model_folder, rank=40))
     first.complaints = [each for each in first.complaints if "ERR_FAILED" not in each]  # the piece that was cut
+    first.check_quiet()
+    shutil.copytree(tiny_model_folder, tmp_path / "imports" / "tiny")
+    brings_a_model_in_from_the_servers_folder(page)
+    first.complaints = [each for each in first.complaints if "422" not in each]  # the form with nothing filled in
     first.check_quiet()
     code = makes_a_join_code(page)
     assert re.search(rf"fedflow join {address} --code [\w-]+ --data FOLDER", code)

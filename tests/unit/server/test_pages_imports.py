@@ -37,3 +37,10 @@ def test_a_form_that_large_is_still_refused(site: Site) -> None:
     reader = site.reader("paul")
     form = {"name": "x" * 70_000, "source": "upload"}
     assert reader.post(f"/federations/{site.federation_id}/imports/new", form).status_code == 413
+
+
+def test_a_form_with_nothing_filled_in_tells_every_fault(site: Site) -> None:
+    sent = site.reader("paul").post(f"/federations/{site.federation_id}/imports/new", {"source": "upload"})
+    assert sent.status_code == 422
+    assert "Choose a file." in sent.text
+    assert "Write 1 to 80 characters on one line." in sent.text

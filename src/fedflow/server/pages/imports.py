@@ -77,7 +77,7 @@ def asks(federation_id: str) -> AnyResponse:
             imports.ask(store, caller, federation_id, wanted, current.allowed(), identifier)
         else:
             if not entered.upload:
-                return _form(federation_id, entered, {"file": [gettext("Choose a file.")]}, 422)
+                return _form(federation_id, entered, {**_faults(entered), "file": [gettext("Choose a file.")]}, 422)
             progress = uploads.progress(store, caller, entered.upload, settings.upload_ttl_s)
             wanted = Wanted(kind, entered.name, "upload", entered.place or entered.name, base)
             imports.hand_in(store, caller, federation_id, wanted, progress.id, progress.sha256 or "", identifier)
@@ -123,6 +123,15 @@ def _told(told: uploads.Progress) -> Response:
     answer = jsonify(upload=told.id, offset=told.offset_bytes, length=told.length_bytes)
     answer.headers["Cache-Control"] = "no-store"
     return answer
+
+
+def _faults(entered: Form) -> dict[str, list[str]]:
+    """What is wrong with the name, by its field."""
+    try:
+        imports.check_name(entered.name)
+    except ApiError as error:
+        return beside(error)
+    return {}
 
 
 def _form(federation_id: str, entered: Form, faults: dict[str, list[str]], status: int) -> Response:

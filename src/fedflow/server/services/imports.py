@@ -117,12 +117,18 @@ def check_may_upload(store: Store, caller: Caller) -> None:
             raise Forbidden("this is for a participant of a federation; ask its administrator for the role")
 
 
+def check_name(name: str) -> None:
+    """Raise Unprocessable where nothing that is brought in may be called so."""
+    if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable() or name != name.strip():
+        raise Unprocessable(f"name: give 1 to {LONGEST_NAME} letters in one line")
+
+
 def of_machine(store: Store, caller: Caller, federation_id: str, wanted: Wanted, worker: str) -> tuple[str, str]:
     """An import that whoever runs the server carries out at once, as the worker `worker`; its identifier and its job's.
 
     Raises as `ask`.
     """
-    _check_name(wanted)
+    check_name(wanted.name)
     with store.begin() as session:
         row = _added(session, store, caller, federation_id, wanted, None)
         job = jobs.add_alone(session, "import", row.id, store.clock())
@@ -309,7 +315,7 @@ def _check_place(session: Session, caller: Caller, federation_id: str, wanted: W
 
 def _check(caller: Caller, wanted: Wanted, allowed: Allowed) -> None:
     """Raise where the server does not allow this caller to bring something in from there."""
-    _check_name(wanted)
+    check_name(wanted.name)
     if wanted.source == "machine":
         raise Forbidden("this is for whoever runs the server: 'fedflow server import'")
     if wanted.source == "folder":
@@ -321,12 +327,6 @@ def _check(caller: Caller, wanted: Wanted, allowed: Allowed) -> None:
             raise Forbidden("this server takes nothing from the model hub; upload the file instead")
         if not HUB_NAME.fullmatch(wanted.place) or ".." in wanted.place:
             raise Unprocessable(f"place: {wanted.place[:SHOWN_CHARACTERS]!r} is no name on the hub; give OWNER/NAME")
-
-
-def _check_name(wanted: Wanted) -> None:
-    name = wanted.name
-    if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable() or name != name.strip():
-        raise Unprocessable(f"name: give 1 to {LONGEST_NAME} letters in one line")
 
 
 def inside(folder: Path | None, place: str) -> Path:

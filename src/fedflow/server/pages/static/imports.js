@@ -50,7 +50,7 @@
     },
 
     async send(file, form) {
-      const { files, piece, cut, sent } = form.dataset;
+      const { files, piece, cut, arrived } = form.dataset;
       const of = `${file.name} ${file.size} ${file.lastModified}`;
       let at;
       if (form.upload.value && form.upload.dataset.of === of) {
@@ -74,7 +74,7 @@
           try { at = await ask(url); } catch (again) { if (again.final) throw again; }
         }
       }
-      this.say(sent, 1);
+      this.say(arrived, 1);
     },
   });
 
