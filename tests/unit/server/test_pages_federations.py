@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 from tests.unit.server.conftest import Machine
 from tests.unit.server.page_setting import Site
 from tests.unit.server.reader import Reader, faults, told, value_of
 from tests.unit.server.run_setting import Setting
 from tests.unit.server.test_run_view import counted
 
-from fedflow.server.database.tables import Member
+from fedflow.server.database.people import Invitation
+from fedflow.server.database.tables import JoinCode, Member
 from fedflow.server.errors import Forbidden
 from fedflow.server.services import devices, federations, join_codes, members, policies, shown_counts
 from fedflow.server.services.identity import SERVER
@@ -216,3 +218,17 @@ def test_names_are_shown_as_they_are(site: Site, cora: Reader) -> None:
     assert "<b>x&y" in unescape(page)
     policies.change(site.store, site.federation_id, Policies.model_validate({"runs": {"allowed_models": ["<i>"]}}))
     assert "<i>" not in cora.get(f"/federations/{site.federation_id}/rules").text
+
+
+def test_a_name_in_other_letters_is_the_member_that_is_there(site: Site, cora: Reader) -> None:
+    site.account("paul", "participant")  # of "studio"
+    codes, invite = f"/federations/{site.federation_id}/codes", f"/people/{site.federation_id}/invite"
+    for path in (codes, invite):
+        assert '<option value="studio">' in cora.get(path).text
+    assert "on the machine of “studio”" in told(cora.post(codes, {"member": "STUDIO"}))
+    assert cora.post(codes, {"member": "Музей"}).status_code == 200
+    assert "on the machine of “Музей”" in told(cora.post(codes, {"member": "музей"})), "which is still to come"
+    assert cora.post(invite, {"role": "participant", "member": "Studio"}).status_code == 200
+    with site.store.read() as session:
+        assert set(session.scalars(select(JoinCode.member_name))) == {"studio", "Музей"}
+        assert set(session.scalars(select(Invitation.member_name))) == {"studio", None}

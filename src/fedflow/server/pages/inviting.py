@@ -12,7 +12,7 @@ from fedflow.server.database.people import RoleName
 from fedflow.server.errors import AlreadyMade, Forbidden, Unprocessable
 from fedflow.server.pages import browser, places
 from fedflow.server.pages.faults import beside
-from fedflow.server.services import accounts, invitations, roles
+from fedflow.server.services import accounts, invitations, members, roles
 from fedflow.server.services.identifiers import kept_id, new_id
 from fedflow.web.reading import last_values
 from fedflow.web.states import State
@@ -122,6 +122,7 @@ def _form(federation_id: str, values: dict[str, str], faults: dict[str, list[str
         status=422 if faults else 200,
         federation=belonging.federation,
         federation_id=federation_id,
+        members=members.names(current.store(), federation_id),
         roles=[each for each in roles.ROLES if roles.is_at_least(belonging.role, each)],
         values=values,
         faults=faults,

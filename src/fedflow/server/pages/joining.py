@@ -54,7 +54,7 @@ def makes_code(federation_id: str) -> AnyResponse:
     except Unprocessable as error:
         return _codes(federation_id, sent, beside(error))
     line = f"fedflow join {browser.address()} --code {made.code} --data FOLDER"
-    return _codes(federation_id, {"identifier": new_id()}, {}, made, {"line": line, "member": member})
+    return _codes(federation_id, {"identifier": new_id()}, {}, made, {"line": line, "member": made.member})
 
 
 @blueprint.post("/federations/<federation_id>/codes/<code_id>/withdraw")
@@ -132,6 +132,7 @@ def _codes(
         status=422 if faults else 200,
         **head(federation_id, "pages.joining.codes"),
         codes=join_codes.open_codes(store, federation_id),
+        members=members.names(store, federation_id),
         default_max_examples=rules.members.most_examples,
         values=values,
         faults=faults,

@@ -47,7 +47,7 @@ def make(
     in_letter_alone: bool = False,
     form: str | None = None,
 ) -> str:
-    """The code of a new invitation. A participant's names the `member` that they act for.
+    """The code of a new invitation. A participant's names the `member` that they act for, whatever its letters' case.
 
     letter_in: language of the letter that brings it to `email`; None writes none. The letter has a code of its own, and
         only who takes the invitation up by that one has shown that the address is theirs.
@@ -70,6 +70,8 @@ def make(
         idempotency.once(session, store, caller, form)
         if federation_id is not None and session.get(Federation, federation_id) is None:
             raise NotFound(f"there is no federation {federation_id}")
+        if federation_id is not None and member is not None:
+            member = member_names.as_known(session, federation_id, member)
         own = None if federation_id is None else roles.role(session, caller, federation_id)
         if role is not None and not roles.is_at_least(own, role):
             raise Forbidden(f"your role here is {own}; a {role} is invited by another one, or by an administrator")

@@ -107,6 +107,13 @@ def listed(store: Store, federation_id: str, skip: int, limit: int) -> tuple[lis
         return _lines(session, session.scalars(page.offset(skip).limit(limit)).all()), total
 
 
+def names(store: Store, federation_id: str) -> list[str]:
+    """What the members are called, in the order of letters, without those that were removed."""
+    mine = select(Member.name).where(Member.federation_id == federation_id, Member.removed_at.is_(None))
+    with store.read() as session:
+        return sorted(session.scalars(mine), key=str.casefold)
+
+
 def member(store: Store, member_id: str) -> tuple[MemberLine, list[DeviceLine], list[TakenPart]]:
     """A member with its devices, newest first, and its newest runs. Raises NotFound."""
     with store.read() as session:
