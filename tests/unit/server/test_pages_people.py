@@ -202,8 +202,8 @@ class TestPages:
         failed, paused = "run 1 federation · failed in round 1 No base.", "run 2 federation · paused in round 1"
         assert page.index(failed) < page.index(paused)
         assert "run 4 Running federation 1 of 12" in page
-        assert "run 4 Running round 1 of 12" in page
-        assert "run 0" not in page
+        assert [page.count(f"run {number} ") for number in range(5)] == [1] * 5, "each stands in one place"
+        assert "run 0 Done round 1 of 12" in page
         assert page.count("Resume run") == 2
         hers = told(site.reader("ada").get("/"))
         assert "studio federation · has no machine yet" in hers
@@ -268,6 +268,8 @@ class TestPages:
         ada = site.reader("ada")
         assert "Nothing waits for you" in told(ada.get("/"))
         assert "test Running federation 1 of 2 0 of 3 in" in told(ada.get("/"))
+        assert ada.get("/").text.count(f'/runs/{setting.run}"') == 1, "once, and not again under its federation"
+        assert "No run yet" not in ada.get("/").text
         with pytest.raises(Unprocessable):
             setting.hand_in("a", 1, adapter(1, size=1e6))
         refused = "test federation · the update of “a” in round 1 was refused The update's values are too large"
@@ -344,6 +346,8 @@ def test_the_overviews_services_agree_on_both_databases(store: Store, federation
         federation_id: ["run 3", "run 2", "run 1"]
     }
     assert newest[federation_id][0].rounds == 12
+    older = overview.newest_runs(store, [federation_id, other], 2, {newest[federation_id][1].id})
+    assert [run.name for run in older[federation_id]] == ["run 3", "run 1"]
     stuck = overview.stuck_runs(store, [federation_id, other])
     assert ([run.name for run in stuck.shown], stuck.total) == (["run 1", "run 2"], 2)  # what failed comes first
     stuck = overview.stuck_runs(store, [federation_id, other], start=1, most=1)

@@ -29,18 +29,26 @@ def overview() -> Response:
     store, belongings = current.store(), places.belongings()
     shown = belongings[:MOST_FEDERATIONS]
     identifiers = [each.federation_id for each in shown]
-    newest = service.newest_runs(store, identifiers, service.RUNS_EACH if len(shown) <= FEW_FEDERATIONS else 1)
     summaries = members.summaries(store, identifiers)
     coordinated = _coordinated()
     others = {each.federation_id for each in belongings} - coordinated
+    asked, refused = service.asked(store, belongings), service.refused(store, belongings)
+    stuck = service.stuck_runs(store, coordinated, most=MOST_LINES)
+    others_stuck = service.stuck_runs(store, others, most=MOST_LINES)
+    under_way = service.under_way(store, [each.federation_id for each in belongings], MOST_UNDER_WAY)
+    above = [*stuck.shown, *others_stuck.shown]
+    above += [each.run for each in asked] + [each.run for each in refused] + [each.run for each in under_way.shown]
+    most = service.RUNS_EACH if len(shown) <= FEW_FEDERATIONS else 1
+    newest = service.newest_runs(store, identifiers, most, {run.id for run in above})
+    with_runs = {run.federation_id for run in above} | newest.keys()
     return web.page(
         "pages/overview.html",
-        asked=service.asked(store, belongings),
-        refused=service.refused(store, belongings),
+        asked=asked,
+        refused=refused,
         lacking=service.without_machine(store, belongings),
-        stuck=service.stuck_runs(store, coordinated, most=MOST_LINES),
-        others_stuck=service.stuck_runs(store, others, most=MOST_LINES),
-        under_way=service.under_way(store, [each.federation_id for each in belongings], MOST_UNDER_WAY),
+        stuck=stuck,
+        others_stuck=others_stuck,
+        under_way=under_way,
         most=MOST_LINES,
         federations=[
             {
@@ -48,6 +56,7 @@ def overview() -> Response:
                 "name": each.federation,
                 "role": each.role,
                 "runs": newest.get(each.federation_id, []),
+                "has_runs": each.federation_id in with_runs,
                 "members": summaries[each.federation_id].members,
                 "there": summaries[each.federation_id].there,
                 "plans": each.federation_id in coordinated,

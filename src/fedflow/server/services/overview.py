@@ -77,10 +77,12 @@ class Lacking:
     member: str
 
 
-def newest_runs(store: Store, federation_ids: Collection[str], most: int = RUNS_EACH) -> dict[str, list[RunLine]]:
-    """The newest runs of each federation, up to `most` of each, newest first."""
+def newest_runs(
+    store: Store, federation_ids: Collection[str], most: int = RUNS_EACH, without: Collection[str] = ()
+) -> dict[str, list[RunLine]]:
+    """The newest runs of each federation but those `without`, up to `most` of each, newest first."""
     place = func.row_number().over(partition_by=Run.federation_id, order_by=Run.id.desc()).label("place")
-    ranked = select(Run.id, place).where(Run.federation_id.in_(federation_ids)).subquery()
+    ranked = select(Run.id, place).where(Run.federation_id.in_(federation_ids), Run.id.not_in(without)).subquery()
     query = _LINES.join(ranked, ranked.c.id == Run.id).where(ranked.c.place <= most).order_by(Run.id.desc())
     found: dict[str, list[RunLine]] = {}
     with store.read() as session:
