@@ -68,6 +68,24 @@ def test_faults_stand_beside_their_fields_and_nothing_typed_is_lost(site: Site) 
     assert faults(nameless) == {"name": "Write 1 to 80 characters on one line."}
 
 
+def test_an_empty_form_is_sent_and_every_fault_stands_beside_its_field(site: Site) -> None:
+    reader = site.reader()
+    path = f"/invitation/{invitations.first(site.store)}"
+    for form in ("/sign-in", "/forgotten", path):
+        shown = reader.get(form).text
+        assert "novalidate" in shown or '<form class="fields' not in shown, "the browser would speak its own language"
+    address = "Write an e-mail address with an @, such as name@example.org."
+    missing = reader.post(path, {"name": "", "email": "", "password": ""})
+    assert missing.status_code == 422
+    assert faults(missing) == {
+        "name": "Write 1 to 80 characters on one line.",
+        "email": address,
+        "password": "Has 0 characters. Take at least 12.",
+    }
+    empty = reader.post("/sign-in", {"email": "", "password": ""})
+    assert (empty.status_code, faults(empty)) == (422, {"email": address, "password": "Write your password."})
+
+
 def test_who_is_signed_in_takes_an_invitation_up(site: Site) -> None:
     site.account("ada", "viewer")
     code = invitations.make(site.store, SERVER, site.federation_id, "coordinator")

@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 from tests.unit.server.page_setting import Site
 
+from fedflow.server.database.tables import Import
 from fedflow.server.store import Store
 
 CONTENT = bytes(range(256)) * 1000
@@ -44,3 +45,26 @@ def test_a_form_with_nothing_filled_in_tells_every_fault(site: Site) -> None:
     assert sent.status_code == 422
     assert "Choose a file." in sent.text
     assert "Write 1 to 80 characters on one line." in sent.text
+
+
+def test_the_same_damaged_bytes_are_not_tried_again(site: Site, store: Store) -> None:
+    with store.begin() as session:
+        for number, (source, message) in enumerate(
+            (
+                ("upload", "foxes.safetensors: is not a safetensors file, or is cut off; copy or export it again"),
+                ("upload", "foxes.safetensors: disk full (9 MB); free space and run the same command again"),
+                ("folder", "foxes.safetensors: is not a safetensors file, or is cut off; copy or export it again"),
+            )
+        ):
+            row = Import(
+                id=f"import-{number}", federation_id=site.federation_id, kind="adapter", name=f"Foxes {number}"
+            )
+            row.source, row.place, row.phase, row.message = source, "foxes.safetensors", "failed", message
+            row.created_at = 1.8e9
+            session.add(row)
+    site.account("cora", "coordinator")
+    page = site.reader("cora").get(f"/federations/{site.federation_id}/imports").text
+    assert page.count("Import another file") == 1
+    assert "imports/import-0/again" not in page
+    assert "imports/import-1/again" in page, "the disk may have space by then"
+    assert "imports/import-2/again" in page, "another file may lie there by then"

@@ -69,6 +69,11 @@ def test_a_version_says_where_it_comes_from(site: Site) -> None:
     assert "style=" not in page
     assert "Prepare download" in page
     assert "Adapter for ComfyUI" in page
+    assert "FedEx-LoRA: adapters, joined exactly" in page
+    assert "by its pictures" in page
+    model = site.reader("paul").get(f"/models/{version.artifact_id}").text
+    assert "Round 2 · FedEx-LoRA: adapters, joined exactly" in model
+    assert "Adapter for diffusers" in model
     viewed = site.reader("vera").get(f"/versions/{version.id}").text  # who may not ask is shown no button for it
     assert "Prepare download" not in viewed
     assert "Participants of its federation" in viewed

@@ -7,6 +7,7 @@ import re
 
 import pytest
 from flask import Flask
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 from tests.unit.server.conftest import Api
 from tests.unit.server.page_setting import Site
@@ -15,7 +16,7 @@ from tests.unit.server.test_run_view import counted
 
 from fedflow.federation.protocol import Told
 from fedflow.server.api import events as streams
-from fedflow.server.database.tables import Job, Round, Run
+from fedflow.server.database.tables import Job, Round, Run, RunMember
 from fedflow.server.errors import Unprocessable
 from fedflow.server.pages import run_words
 from fedflow.server.services import federations, jobs, processes, run_list, runs, scores, tokens, uploads
@@ -132,6 +133,23 @@ def test_a_program_may_name_the_round_that_it_closes(site: Site, setting: Settin
     assert api("POST", path).status_code == 200, "as before there was a number"
 
 
+def test_a_stopped_run_promises_nothing_and_leads_on(site: Site, setting: Setting) -> None:
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    setting.hand_in("a", 1, adapter(1))
+    with site.store.begin() as session:
+        session.execute(update(RunMember).values(consent="asked"))
+    cora.post(f"/runs/{setting.run}/stop")
+    page = cora.get(f"/runs/{setting.run}").text
+    said = text_of(page)
+    assert "Stopped in the first round, so no round is committed." in said
+    assert "There are none: the run was stopped" in said
+    assert "Charts appear" not in said
+    assert "Asked for consent" not in said
+    assert "Did not answer" in said
+    assert f'href="/federations/{site.federation_id}/runs/new"' in page
+
+
 def test_another_sites_form_changes_nothing(site: Site, setting: Setting) -> None:
     site.account("cora", "coordinator")
     cora = site.reader("cora")
@@ -205,6 +223,13 @@ def test_charts_figures_and_gallery_stand_on_the_page(site: Site, setting: Setti
     assert re.findall(r'data-compares="([^"]+)"', beside) == ["Base", "Aggregated", "a", "b", "c"]
     assert f'href="/runs/{setting.run}?round=1#gallery"' in beside, "a committed round leads to its pictures"
     assert "Models of round" not in text_of(vera.get(f"/runs/{setting.run}?round=9").text)
+    spoken = vera.get(f"/runs/{setting.run}", headers={"Accept-Language": "uk"}).text
+    of_figures = text_of(spoken[spoken.index('id="figures"') :].partition("</details>")[0])
+    assert "Базова" in of_figures
+    assert "Спільна" in of_figures
+    assert "aggregated" not in of_figures
+    assert ">базова 90,0</text>" in spoken
+    assert not re.search(r">\S*( \S)?\d+\.\d+</text>", spoken), "a decimal point in a drawing"
 
 
 def test_what_is_still_to_be_measured_is_said_and_then_nothing_is_asked_for_any_more(

@@ -48,7 +48,10 @@ def signs_in() -> AnyResponse:
         try:
             first = _stepped(step)
         except InvalidToken:
-            return _sign_in_form({"email": email}, gettext("The first step was too long ago. Sign in once more."))
+            told = gettext("The first step was too long ago. Sign in once more.")
+            return _sign_in_form({"email": email}, {"password": [told]})
+    elif faults := _missing(first):
+        return _sign_in_form({"email": email}, faults)
     return lets_in(first, request.form.get("code", ""), wanted(), is_second=step != "")
 
 
@@ -63,9 +66,9 @@ def lets_in(first: dict[str, str], code: str = "", target: str = "/", *, is_seco
         return _code_form(first, target, said(sign_in.NEEDS_CODE) if is_second else "")
     except Unauthorised as error:
         fault = said(str(error))
-        return (
-            _code_form(first, target, fault) if is_second else _sign_in_form({"email": first.get("email", "")}, fault)
-        )
+        if is_second:
+            return _code_form(first, target, fault)
+        return _sign_in_form({"email": first.get("email", "")}, {"password": [fault]})
     return browser.let_in(redirect(target, 303), cookie)
 
 
@@ -166,13 +169,23 @@ def confirms_address(code: str) -> AnyResponse:
     return redirect("/", 303)
 
 
-def _sign_in_form(values: dict[str, str] | None = None, fault: str = "") -> Response:
+def _missing(first: dict[str, str]) -> dict[str, list[str]]:
+    """What a sign-in needs and has not brought, by field."""
+    faults: dict[str, list[str]] = {}
+    if "@" not in first["email"]:
+        faults |= beside(Unprocessable("email: has no @"))
+    if not first["password"]:
+        faults["password"] = [gettext("Write your password.")]
+    return faults
+
+
+def _sign_in_form(values: dict[str, str] | None = None, faults: dict[str, list[str]] | None = None) -> Response:
     return web.page(
         "pages/sign_in.html",
-        status=422 if fault else 200,
+        status=422 if faults else 200,
         next=wanted(),
         values=values or {},
-        faults={"password": [fault]} if fault else {},
+        faults=faults or {},
         is_open=current.settings().open_registration,
         provider=current.settings().provider_name,
     )
@@ -235,6 +248,8 @@ def _made(code: str | None) -> AnyResponse:
     """Make the account that the form asks for, and sign it in; or the form with what is wrong."""
     sent = {name: request.form.get(name, "") for name in ("name", "email", "password")}
     store, address = current.store(), request.remote_addr or ""
+    if faults := _wrong(sent):
+        return _register_form(sent, faults) if code is None else _invitation_form(code, sent, faults)
     try:
         with TRANSFERS.held(HASHING, MOST_AT_ONCE):
             person = accounts.register(store, sent["name"], sent["email"], sent["password"], code, address)
@@ -245,6 +260,19 @@ def _made(code: str | None) -> AnyResponse:
         letters.ask_to_confirm(store, person, str(get_locale()))
     flash(gettext("Welcome to FedFlow, %(name)s.", name=" ".join(sent["name"].split())), State.DONE)
     return browser.let_in(redirect("/", 303), _signed_in(sent))
+
+
+def _wrong(sent: dict[str, str]) -> dict[str, list[str]]:
+    """All that is wrong with a new account's fields by themselves, beside each; `register` looks at them together."""
+    faults: dict[str, list[str]] = {}
+    for check, field in ((accounts.checked_name, "name"), (accounts.checked_email, "email")):
+        try:
+            check(sent[field])
+        except Unprocessable as error:
+            faults |= beside(error)
+    if len(sent["password"]) < passwords.FEWEST:
+        faults |= beside(passwords.too_short(sent["password"]))
+    return faults
 
 
 def _register_form(values: dict[str, str], faults: dict[str, list[str]]) -> Response:

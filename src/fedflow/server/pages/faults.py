@@ -8,6 +8,7 @@ from flask import Response, request, url_for
 from flask_babel import LazyString, gettext, lazy_gettext
 
 from fedflow import web
+from fedflow.server.pages.file_faults import OF_ITS_BYTES
 from fedflow.server.pages.file_faults import SENTENCES as OF_FILES
 from fedflow.server.pages.job_faults import SENTENCES as OF_JOBS
 from fedflow.server.pages.registry_faults import SENTENCES as OF_THE_REGISTRY
@@ -345,6 +346,12 @@ def said(sentence: str) -> str:
             values = {name: str(ROLES.get(value, value)) for name, value in match.groupdict().items()}
             return str(words) % values if values else str(words)
     return sentence[:1].upper() + sentence[1:] + ("" if sentence.endswith((".", "…")) else ".")
+
+
+def is_in_the_file(sentence: str) -> bool:
+    """Whether a worker's sentence blames a file's own bytes, so that the same bytes would fail again."""
+    words = next((words for pattern, words in PATTERNS if pattern.fullmatch(sentence)), None)
+    return any(words is each for each in OF_ITS_BYTES)
 
 
 def beside(error: Exception, field: str = "") -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ from flask_babel import LazyString, lazy_gettext
 NO_SAFETENSORS = lazy_gettext("“%(file)s” is not a safetensors file, or is damaged. Export or copy it again.")
 INCOMPLETE = lazy_gettext("“%(file)s” is damaged or incomplete. Export it again.")
 INCOMPLETE_AT = lazy_gettext("“%(file)s” is damaged or incomplete (“%(name)s”). Export it again.")
+NO_ADAPTER = lazy_gettext("“%(file)s” holds no adapter. Choose an adapter file in the diffusers or kohya layout.")
 NOT_PLAIN = lazy_gettext(
     "“%(file)s” is not a plain LoRA for the UNet and text encoder (“%(name)s”). Other kinds, such as DoRA, LoHa and "
     "LoKr, are not accepted."
@@ -35,6 +36,20 @@ DISK_FULL = lazy_gettext("The server's disk is full. An administrator has to fre
 NOT_WRITTEN = lazy_gettext("The server cannot write to its disk. An administrator has to look at it; then try again.")
 NOT_READ = lazy_gettext("“%(file)s” cannot be read on the server (%(why)s). Check it, then try again.")
 
+OF_ITS_BYTES = (
+    NO_SAFETENSORS,
+    INCOMPLETE,
+    INCOMPLETE_AT,
+    NO_ADAPTER,
+    NOT_PLAIN,
+    OTHER_BASE,
+    OTHER_WEIGHTS,
+    DAMAGED_MODEL,
+    NO_PLAIN_ZIP,
+    PACK_ALONE,
+)
+"""What is wrong with a file that is here, and stays wrong however often it is looked at."""
+
 SENTENCES: dict[str, str | LazyString] = {
     # A safetensors file.
     "{file}: is not a safetensors file, or is cut off; copy or export it again": NO_SAFETENSORS,
@@ -58,9 +73,7 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "{file}: is no file of settings; export the adapter again": INCOMPLETE,
     "{file}: is not JSON; export the adapter again": INCOMPLETE,
-    "{file}: holds no LoRA tensors; give an adapter file in diffusers or kohya layout": lazy_gettext(
-        "“%(file)s” holds no adapter. Choose an adapter file in the diffusers or kohya layout."
-    ),
+    "{file}: holds no LoRA tensors; give an adapter file in diffusers or kohya layout": NO_ADAPTER,
     "{file}: tensor '{name}' is no part of a plain LoRA in {layout} layout; {supported}": NOT_PLAIN,
     "{file}: '{name}' is no module of a diffusers UNet or a CLIP text encoder; {supported}": NOT_PLAIN,
     "{file}: is a DoRA; {supported}": lazy_gettext(

@@ -14,7 +14,7 @@ from fedflow.server.api import current
 from fedflow.server.api.rights import PIECE_BYTES
 from fedflow.server.api.uploads import incoming_body
 from fedflow.server.errors import ApiError, Unprocessable
-from fedflow.server.pages.faults import beside
+from fedflow.server.pages.faults import beside, is_in_the_file
 from fedflow.server.pages.federations import head
 from fedflow.server.services import imports, shelf, uploads
 from fedflow.server.services.identifiers import kept_id, new_id
@@ -49,6 +49,7 @@ def listed(federation_id: str) -> Response:
         fragment="table_of_imports" if request.headers.get("HX-Request") and request.args.get("part") else None,
         **head(federation_id, "pages.imports.listed"),
         found=found,
+        damaged={row.id for row in found if row.source == "upload" and is_in_the_file(row.message)},
         pending=any(row.phase in UNDER_WAY for row in found),
         newest=url_for("pages.imports.listed", federation_id=federation_id) if before else None,
         older=url_for("pages.imports.listed", federation_id=federation_id, before=found[-1].id)

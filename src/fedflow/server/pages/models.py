@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, get_args
 
 from flask import Blueprint, Response, flash, redirect, request, url_for
@@ -11,7 +12,7 @@ from werkzeug import Response as AnyResponse
 from fedflow import web
 from fedflow.server.api import current
 from fedflow.server.errors import ApiError
-from fedflow.server.pages import places
+from fedflow.server.pages import places, plan_words
 from fedflow.server.pages.faults import beside
 from fedflow.server.pages.markdown import markdown
 from fedflow.server.services import catalogue, shelf
@@ -73,6 +74,7 @@ def one(artifact_id: str) -> Response:
         inside=places.is_in(artifact.federation_id),
         card=markdown(artifact.card),
         versions=versions,
+        method=partial(plan_words.choice, "method"),
         older=older,
         releases=shelf.releases(store, caller, limit=10, artifact_id=artifact_id),
         may_change=shelf.may_change(store, caller, artifact),

@@ -199,6 +199,11 @@ def model(name: str) -> str:
     return rest
 
 
+def choice(setting: str, value: str) -> str:
+    """A setting's value that is one of a few, in words; as it is where nobody wrote any."""
+    return str(CHOICES.get(setting, {}).get(value, value))
+
+
 def fault(sentence: str) -> str:
     """A sentence beside a field of the form, where it is one of the plan's own; else as it is."""
     for known, words in FAULTS.items():

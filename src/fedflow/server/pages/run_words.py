@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask_babel import LazyString, format_decimal, gettext, lazy_gettext, lazy_pgettext, ngettext
 
 from fedflow.federation.rounds import Phase, Status
+from fedflow.plan import AGGREGATED, BASE
 from fedflow.server.pages.faults import said
 from fedflow.server.services.run_view import ParticipantLine, RoundNode
 from fedflow.server.services.standing import Awaited, Collecting, JobStanding, Standing
@@ -34,6 +35,14 @@ PARTICIPANT: dict[str, tuple[State, LazyString]] = {
     "holds back": (State.WAITING, lazy_gettext("Not ready")),
     "waits": (State.WAITING, lazy_gettext("Waiting")),
 }
+
+OVER: dict[str, tuple[State, LazyString]] = {
+    "asked": (State.WAITING, lazy_gettext("Did not answer")),
+    "waits": (State.WAITING, lazy_gettext("No update in the last round")),
+}
+"""What a participant's state is called once its run is over, where it is called otherwise then."""
+
+MODELS: dict[str, LazyString] = {BASE: lazy_gettext("Base"), AGGREGATED: lazy_gettext("Aggregated")}
 
 DOING: dict[str, LazyString] = {
     "training": lazy_gettext("trains"),
@@ -73,6 +82,18 @@ def interval(low: float, high: float, digits: int) -> str:
     return str(gettext("%(low)s to %(high)s", low=figure(low, digits), high=figure(high, digits)))
 
 
+def whose(who: str) -> str:
+    """Whose model figures are of: the base model's, the joint one's, or that of one member's update."""
+    return str(MODELS.get(who, who))
+
+
+def participant(row: ParticipantLine, status: Status) -> tuple[State, LazyString]:
+    """What a participant does; once the run is over, nothing is asked of it or awaited from it any more."""
+    if status in (Status.DONE, Status.STOPPED):
+        return OVER.get(row.state, PARTICIPANT[row.state])
+    return PARTICIPANT[row.state]
+
+
 def measuring(count: int, nobody: bool) -> str:
     """How many models are still to be measured, and why that does not go on where `nobody` is there to do it."""
     coming = ngettext("%(num)s model is still to be measured.", "%(num)s models are still to be measured.", count)
@@ -83,9 +104,11 @@ def measuring(count: int, nobody: bool) -> str:
     return f"{coming} {text}"
 
 
-def no_charts(is_any_committed: bool, nobody: bool) -> str:
+def no_charts(is_any_committed: bool, nobody: bool, status: Status) -> str:
     """Why no chart is there yet."""
     if not is_any_committed:
+        if status is Status.STOPPED:
+            return str(gettext("There are none: the run was stopped before its first round was committed."))
         return str(gettext("Charts appear when the first round is committed."))
     if nobody:
         return str(
@@ -108,7 +131,7 @@ def why(now: Standing) -> str:  # noqa: PLR0911 - one for each state
     if now.status is Status.DONE:
         return str(ngettext("The round is committed.", "All %(num)s rounds are committed.", now.rounds))
     if now.status is Status.STOPPED:
-        return str(gettext("Stopped in round %(number)s. Committed rounds are kept.", number=now.round))
+        return _stopped(now)
     if now.status is Status.FAILED:
         return _failed(now)
     if now.status is Status.PREPARING:
@@ -126,6 +149,14 @@ def why(now: Standing) -> str:  # noqa: PLR0911 - one for each state
         text = gettext("Paused %(ago)s. No work is handed out until it is resumed.", ago=ago(now.since_s))
         return f"{text} {_there(now)}"
     return _collecting(now, now.collecting)
+
+
+def _stopped(now: Standing) -> str:
+    if now.round > 1:
+        return str(gettext("Stopped in round %(number)s. Committed rounds are kept.", number=now.round))
+    if now.round:
+        return str(gettext("Stopped in the first round, so no round is committed."))
+    return str(gettext("Stopped before the first round."))
 
 
 def _failed(now: Standing) -> str:

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from babel.numbers import get_decimal_symbol
 from flask import Blueprint, Response, flash, redirect, request, send_file, url_for
-from flask_babel import gettext
+from flask_babel import get_locale, gettext
 from markupsafe import Markup
 from werkzeug import Response as AnyResponse
 
@@ -46,6 +47,9 @@ blueprint = Blueprint("runs", __name__)
 
 ON_A_PAGE = 50
 MOST_REFUSALS = 50
+ON_AN_AXIS = r'(<text [^>]*text-anchor="end"[^>]*>)(\S?\d+\.\d+)</text>'
+"""A figure beside the upright axis; the members' names, which may look like one, begin at their place instead."""
+
 ASK_NO_MORE = 286
 """The status of an answer that htmx takes as the last one of those that it asks for by the clock."""
 
@@ -241,12 +245,24 @@ def _charts(store: Store, run_id: str) -> list[Markup]:
         for english, word in spoken.items():
             drawing = drawing.replace(f">{english}</text>", f">{Markup.escape(word)}</text>")
         for english, word in labels.items():  # some have a figure behind them, with or without a sign
-            drawing = re.sub(rf">{english}( \S?[\d.]+)?</text>", rf">{Markup.escape(word)}\1</text>", drawing)
+            labelled = partial(_labelled, str(Markup.escape(word)))
+            drawing = re.sub(rf">{english}( \S?[\d.]+)?</text>", labelled, drawing)
+        drawing = re.sub(ON_AN_AXIS, lambda found: f"{found[1]}{_in_digits(found[2])}</text>", drawing)
         for english, word in names.items():
             drawing = drawing.replace(f'aria-label="{english}"', f'aria-label="{Markup.escape(word)}"', 1)
         if drawing:
             found.append(Markup(drawing))  # noqa: S704 - the worker drew it, and escapes the members' names
     return found
+
+
+def _labelled(word: str, found: re.Match[str]) -> str:
+    """A label in the reader's language, with the figure behind it where there is one."""
+    return f">{word}{_in_digits(found[1] or '')}</text>"
+
+
+def _in_digits(figure: str) -> str:
+    """A drawing's figure with the reader's decimal sign."""
+    return figure.replace(".", get_decimal_symbol(get_locale()))
 
 
 def _node(view: RunView, node: RoundNode, drawn: set[int]) -> dict[str, object]:

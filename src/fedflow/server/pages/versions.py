@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, request, send_file, url_for
-from flask_babel import gettext, ngettext
+from flask_babel import format_decimal, gettext, ngettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.server.api import current
 from fedflow.server.database.tables import Artifact, Version
 from fedflow.server.errors import ApiError
-from fedflow.server.pages import places
+from fedflow.server.pages import places, plan_words
 from fedflow.server.pages.faults import said
 from fedflow.server.pages.lineage import KEPT, MOST_BEFORE, Step, drawing, folded
 from fedflow.server.pages.words import SOURCES
@@ -152,4 +152,6 @@ def _facts(version: Version) -> list[tuple[str, str]]:
 def _plain(key: str, value: object) -> str:
     if key == "from":
         return str(SOURCES.get(str(value), value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return str(format_decimal(value, format="#,##0.##########"))
+    return plan_words.choice(key, str(value))

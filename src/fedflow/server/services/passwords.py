@@ -44,6 +44,11 @@ def is_outdated(kept: str) -> bool:
     return HASHER.check_needs_rehash(kept)
 
 
+def too_short(password: str) -> Unprocessable:
+    """The error for a password of fewer letters than are needed."""
+    return Unprocessable(f"password: has {len(password)} characters; take at least {FEWEST}")
+
+
 def check(password: str, *about: str) -> None:
     """Raise Unprocessable, with what to do, for a password that is too short, or easily guessed.
 
@@ -52,7 +57,7 @@ def check(password: str, *about: str) -> None:
     from zxcvbn import zxcvbn  # noqa: PLC0415 - lists of words that few requests need
 
     if len(password) < FEWEST:
-        raise Unprocessable(f"password: has {len(password)} characters; take at least {FEWEST}")
+        raise too_short(password)
     if len(password) > MOST:
         raise Unprocessable(f"password: has {len(password)} characters; take at most {MOST}")
     known = [part for text in about for part in (text, *text.replace("@", " ").replace(".", " ").split()) if part]
