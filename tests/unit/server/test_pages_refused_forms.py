@@ -71,7 +71,8 @@ def test_every_refused_form_says_so_in_its_title_and_above_its_fields(site: Site
     [wrong] = refused(stranger, "/sign-in", {"email": "ada@example.org", "password": "no"})
     assert wrong[0].startswith("Password: The address, the password or the code is wrong")
     assert wrong[1] == "f-password"
-    assert [place for _, place in refused(stranger, "/register", {"name": "", "email": "a@b.org"})] == ["f-name"]
+    unfilled = refused(stranger, "/register", {"name": "", "email": "a@b.org"})
+    assert [place for _, place in unfilled] == ["f-name", "f-password"]
     reader, here = site.reader("root"), f"/federations/{site.federation_id}"
     assert refused(reader, "/federations/new", {"name": " "})[0][1] == "f-name"
     invite = f"/people/{site.federation_id}/invite"
