@@ -134,6 +134,28 @@ def test_a_log_that_was_put_back_is_found_by_the_note_beside_the_database(log: S
         audit_looks.verify(log)
 
 
+def test_each_sign_of_life_notes_how_far_the_log_is_and_never_less(log: Store) -> None:
+    audit_looks.note(log)
+    with log.engine.connect() as connection:
+        [(entries, head, seal)] = connection.execute(text("SELECT entries, hash, seal FROM audit_head"))
+    write(log, 2)
+    audit_looks.note(log)
+    with log.engine.begin() as connection:
+        connection.execute(text("DELETE FROM audit_entry WHERE number > :entries"), {"entries": entries})
+        put_back = "UPDATE audit_head SET entries = :entries, hash = :hash, seal = :seal"
+        connection.execute(text(put_back), {"entries": entries, "hash": head, "seal": seal})
+    audit_looks.note(log)
+    assert audit_looks.verify(log).faults == ("the log had 9 entries at an earlier look, and has 7",)
+    with log.engine.begin() as connection:
+        connection.execute(text("UPDATE audit_head SET entries = 1000"))
+    audit_looks.note(log)
+    assert "the head was altered, or is another server's" in audit_looks.verify(log).faults
+    noted = (log.folder / audit_looks.ANCHOR).read_text()
+    assert '"entries": 9' in noted, "what this server did not seal is not noted"
+    (log.folder / audit_looks.ANCHOR).write_text("{")
+    audit_looks.note(log)
+
+
 def test_the_log_is_looked_through_once_a_day(log: Store, clock: Clock) -> None:
     audit_looks.once_a_day(log)
     _look(log)

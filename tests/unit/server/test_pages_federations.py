@@ -124,9 +124,12 @@ def test_who_acts_for_a_member_says_whether_its_counts_are_shown(site: Site, cor
         session.add(Member(id="m2", federation_id=site.federation_id, name="other", max_examples=9, created_at=0.0))
     refused = paul.post("/members/m2/counts", {"shown": ["off", "on"]})
     assert refused.status_code == 403
-    assert "Only a participant acting for “other” or a coordinator may do this." in told(refused)
+    assert "Only a participant acting for “other” may do this." in told(refused)
     cora.post(f"{path}/counts", {"shown": "off"})
     assert not shown_counts.are_shown(site.store, studio.id)
+    assert "Show them in lineages" not in told(cora.get(path)), "Paul acts for it"
+    assert cora.post(f"{path}/counts", {"shown": ["off", "on"]}).status_code == 403
+    assert "Show them in lineages" in told(cora.get("/members/m2"))
     assert machine.device_id
 
 

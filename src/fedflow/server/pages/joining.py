@@ -153,7 +153,7 @@ def _member(member_id: str, faults: dict[str, list[str]], wanted: str | None = N
         federation=belonging.federation,
         coordinates=roles.is_at_least(belonging.role, "coordinator"),
         run_words=run_words,
-        acts_for=belonging.member_id == member_id,
+        may_agree=shown_counts.may_agree(current.store(), current.caller(), member_id),
         shown=shown_counts.are_shown(current.store(), member_id),
         cap=str(found.max_examples) if wanted is None else wanted,
         faults=faults,

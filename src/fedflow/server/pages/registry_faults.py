@@ -11,8 +11,8 @@ SENTENCES: dict[str, str | LazyString] = {
     "nobody owns this, so nobody would see it; show it to the federation": lazy_gettext(
         "Nobody owns this, so nobody would see it. Keep it visible to the federation."
     ),
-    "this is for who acts for '{name}', and for a coordinator; ask them": lazy_gettext(
-        "Only a participant acting for “%(name)s” or a coordinator may do this. Ask them."
+    "this is for who acts for '{name}'; ask them": lazy_gettext(
+        "Only a participant acting for “%(name)s” may do this. Ask them."
     ),
     "version {number} of '{name}' was made from {what}; delete that one first": lazy_gettext(
         "Version %(number)s of “%(name)s” was made from it. Delete that one first."

@@ -162,6 +162,15 @@ def verify(store: Store, known: Anchor | None = None) -> Verified:
     return Verified(told, last, tuple(dict.fromkeys(faults)))
 
 
+def reached(store: Store) -> Anchor | None:
+    """How far the log is, by its head alone; None where that is not as this server sealed it, or counts nothing."""
+    with store.read() as session:
+        head = session.get(AuditHead, HEAD)
+        if head is None or not head.entries or not hmac.compare_digest(head.seal, _seal(store.key("audit"), head)):
+            return None
+        return Anchor(head.entries, head.hash)
+
+
 def _head(session: Session, *, lock: bool = False) -> AuditHead:
     query = select(AuditHead).where(AuditHead.id == HEAD)
     head = session.scalar(query.with_for_update() if lock else query)

@@ -1,8 +1,8 @@
 """Looks at the whole audit log: a worker's job, since a long log takes seconds, and what the last one found.
 
 What was found is kept sealed with the key of the log itself: who can write to the database alone cannot say that all is
-well. Each look without a fault notes in the server's folder how far the log was (`ANCHOR`); the next one there finds a
-log that was put back to an earlier state.
+well. How far the log is, is noted in the server's folder (`ANCHOR`) by a worker's every sign of life and by each look
+without a fault; the next look there finds a log that was put back to an earlier state.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from fedflow.server.store import Store
 from fedflow.storage.atomic import write_atomic
 
 ANCHOR = "audit.anchor"
-"""The file in the server's folder that says how far the log was at the last look without a fault."""
+"""The file in the server's folder that says how far the log has been."""
 
 DAY_S = 86_400.0
 KIND = "verify"
@@ -72,11 +73,21 @@ def verify(store: Store) -> Verified:
 
     Raises StorageError where that cannot be noted.
     """
-    place = store.folder / ANCHOR
-    found = audit.verify(store, _known(place))
+    found = audit.verify(store, _known(store.folder / ANCHOR))
     if not found.faults and found.entries:
-        write_atomic(place, json.dumps({"entries": found.entries, "head": found.head}).encode())
+        _keep(store.folder / ANCHOR, Anchor(found.entries, found.head))
     return found
+
+
+def note(store: Store) -> None:
+    """Note how far the log is by its head alone, so that no more than what came since can be taken off unnoticed.
+
+    Where that cannot be read or written, the next look says so.
+    """
+    anchor = audit.reached(store)
+    if anchor is not None:
+        with suppress(StorageError):
+            _keep(store.folder / ANCHOR, anchor)
 
 
 def look(store: Store) -> None:
@@ -87,6 +98,13 @@ def look(store: Store) -> None:
         row.at, row.entries, row.head, row.faults = store.clock(), found.entries, found.head, list(found.faults)
         row.seal = _seal(key, row)
         session.add(row)
+
+
+def _keep(place: Path, anchor: Anchor) -> None:
+    """A log that is shorter than it was is not noted: the look has to find that."""
+    known = _known(place)
+    if known is None or known.entries < anchor.entries:
+        write_atomic(place, json.dumps({"entries": anchor.entries, "head": anchor.head}).encode())
 
 
 def _known(place: Path) -> Anchor | None:

@@ -1,7 +1,8 @@
 """Whose example counts are shown to whom: in the registry's lineage, and in what a release says of itself.
 
 Inside a federation its members see each other's counts, unless its rules hide them from viewers. Beyond it a member is
-named, with its count, only where somebody who acts for it, or a coordinator, has said so; the others are counted alone.
+named, with its count, only where somebody who acts for it has said so, or a coordinator where nobody with an account does;
+the others are counted alone.
 """
 
 from __future__ import annotations
@@ -29,19 +30,25 @@ def are_shown(store: Store, member_id: str) -> bool:
         return _member(session, member_id).shows_counts
 
 
+def may_agree(store: Store, caller: Caller, member_id: str) -> bool:
+    """Whether `caller` may say that they are shown: who acts for the member; a coordinator, where nobody does.
+
+    Raises NotFound.
+    """
+    with store.read() as session:
+        return _may_agree(session, caller, _member(session, member_id))
+
+
 def show(store: Store, caller: Caller, member_id: str, *, shown: bool) -> None:
     """Say whether a member's name and counts are shown beyond its federation, from now on.
 
-    Raises NotFound; Forbidden for who neither acts for the member nor is a coordinator.
+    Raises NotFound; Forbidden for who may not: see `may_agree`; a coordinator may hide them at any time.
     """
     with store.begin() as session:
         member = _member(session, member_id)
-        own = roles.role(session, caller, member.federation_id)
-        acts_for = select(Role.member_id).where(
-            Role.person_id == caller.id, Role.federation_id == member.federation_id, Role.role == "participant"
-        )
-        if not roles.is_at_least(own, "coordinator") and session.scalar(acts_for) != member_id:
-            raise Forbidden(f"this is for who acts for '{member.name}', and for a coordinator; ask them")
+        coordinates = roles.is_at_least(roles.role(session, caller, member.federation_id), "coordinator")
+        if not _may_agree(session, caller, member) and (shown or not coordinates):
+            raise Forbidden(f"this is for who acts for '{member.name}'; ask them")
         if member.shows_counts == shown:
             return
         member.shows_counts = shown
@@ -100,6 +107,13 @@ def _only(facts: Mapping[str, Any], agreeing: frozenset[str]) -> dict[str, Any]:
 def _agreeing(session: Session, federation_id: str) -> frozenset[str]:
     query = select(Member.name).where(Member.federation_id == federation_id, Member.shows_counts)
     return frozenset(session.scalars(query))
+
+
+def _may_agree(session: Session, caller: Caller, member: Member) -> bool:
+    acting = set(session.scalars(select(Role.person_id).where(Role.member_id == member.id, Role.role == "participant")))
+    if acting:
+        return caller.id in acting
+    return roles.is_at_least(roles.role(session, caller, member.federation_id), "coordinator")
 
 
 def _member(session: Session, member_id: str) -> Member:

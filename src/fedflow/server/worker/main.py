@@ -286,6 +286,8 @@ def _sweep(
             if time.monotonic() - seen >= processes.SEEN_EVERY_S:
                 seen = time.monotonic()
                 processes.seen(store, worker, pool.name, __version__)
+                if pool is ROUNDS:
+                    audit_looks.note(store)
             waiting = jobs.waiting(store, pool.kinds)
             now = time.monotonic()
             sent = {job_id: at for job_id, at in sent.items() if job_id in waiting}
