@@ -15,12 +15,12 @@ from fedflow.plan import describe
 from fedflow.server import backup
 from fedflow.server.database import away, schema
 from fedflow.server.database.engines import make_engine
-from fedflow.server.opening import open_to_serve
+from fedflow.server.opening import open_existing, open_to_serve
 from fedflow.server.processes import become_supervisor, set_up_logs
 from fedflow.server.serve import wait_for_address
 from fedflow.server.services import audit_looks, devices, directory, federations, identity, invitations, links, tokens
 from fedflow.server.settings import ServerSettings
-from fedflow.server.store import open_store, refuse_unfinished
+from fedflow.server.store import refuse_unfinished
 from fedflow.server.worker.main import Pool, work
 
 FIRST_MEMBER = "participant-1"
@@ -109,20 +109,20 @@ def run_worker(settings: ServerSettings, pool: Pool) -> None:
 
 def renew_token(settings: ServerSettings) -> None:
     """Make a new coordinator's token in the place of all before; a server that runs takes it at once."""
-    tokens.renew_first(open_to_serve(settings))
+    tokens.renew_first(open_existing(settings))
     print(f"A new token is in {settings.folder.absolute() / identity.TOKEN_FILE}; those before it are worth nothing.")
 
 
 def print_password_link(settings: ServerSettings, email: str) -> None:
     """Print a link to set a password for who signs in with `email`. Raises NotFound."""
-    store = open_to_serve(settings)
+    store = open_existing(settings)
     code = links.make(store, identity.SERVER, directory.person_of(store, email), "password")
     print(f"{_url(settings)}/password/{code}")
 
 
 def verify_audit(settings: ServerSettings) -> bool:
     """Look at the audit log's chain and print what is wrong with it; True where nothing is."""
-    found = audit_looks.verify(open_store(settings))
+    found = audit_looks.verify(open_existing(settings))
     for fault in found.faults:
         print(fault)
     if not found.faults:

@@ -32,6 +32,7 @@ from fedflow.server import keys
 from fedflow.server.database import away, schema
 from fedflow.server.database.base import Table
 from fedflow.server.database.engines import make_engine
+from fedflow.server.opening import refuse_nothing
 from fedflow.server.services import identity, quarantine
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import UNFINISHED, Store, blobs_of, open_store, refuse_unfinished, reopen_store
@@ -65,6 +66,7 @@ def back_up(settings: ServerSettings, target: Path) -> BackedUp:
     """
     if target.exists():
         raise MistakeError(f"{target}: is there already; give another name, or remove it first")
+    refuse_nothing(settings)
     store = open_store(settings)
     partial = target.with_name(f".{target.name}.partial")
     try:

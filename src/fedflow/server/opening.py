@@ -7,9 +7,11 @@ from multiprocessing import get_context
 
 from fedflow.errors import MistakeError
 from fedflow.server import keys
+from fedflow.server.database import away, schema
+from fedflow.server.database.engines import make_engine
 from fedflow.server.services import audit
 from fedflow.server.settings import ServerSettings
-from fedflow.server.store import Store, open_store
+from fedflow.server.store import Store, open_store, refuse_unfinished
 
 
 def open_to_serve(settings: ServerSettings) -> Store:
@@ -26,6 +28,34 @@ def open_to_serve(settings: ServerSettings) -> Store:
         store.engine.dispose()
         raise
     return store
+
+
+def open_existing(settings: ServerSettings) -> Store:
+    """As `open_to_serve`, for a command that asks about a server: raises MistakeError where there is none."""
+    refuse_nothing(settings)
+    return open_to_serve(settings)
+
+
+def refuse_nothing(settings: ServerSettings) -> None:
+    """Raise MistakeError where the settings lead to no server: a mistyped folder would be an empty server by now.
+
+    Raises DatabaseAway.
+    """
+    refuse_unfinished(settings.folder)
+    there = settings.folder.is_dir()
+    if there and settings.database_url is None:
+        there = (settings.folder / schema.IN_FOLDER).is_file()
+    elif there:
+        engine = make_engine(settings.url)
+        try:
+            with away.in_our_words(engine):
+                there = schema.is_there(engine)
+        finally:
+            engine.dispose()
+    if not there:
+        raise MistakeError(
+            f"{settings.folder}: holds no server; give the --folder and --database-url that it runs with"
+        )
 
 
 def _way_out(store: Store) -> str:

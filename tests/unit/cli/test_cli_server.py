@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from fedflow.cli.server import address, print_password_link, settings_of
-from fedflow.errors import PlanError, RunError
+from fedflow.cli.server import address, back_up, print_password_link, renew_token, settings_of, verify_audit
+from fedflow.errors import MistakeError, PlanError, RunError
 from fedflow.server.errors import NotFound
 from fedflow.server.serve import wait_for_address
 from fedflow.server.services import accounts, identity, invitations
+from fedflow.server.settings import ServerSettings
 from fedflow.server.store import open_store
 
 
@@ -57,6 +59,33 @@ def test_whoever_runs_the_server_makes_a_link_for_a_new_password(
     with pytest.raises(NotFound, match=r"no account has the address eve@example\.org"):
         print_password_link(settings, "eve@example.org")
     store.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        verify_audit,
+        renew_token,
+        lambda settings: print_password_link(settings, "ada@example.org"),
+        lambda settings: back_up(settings, settings.folder.parent / "backup.tar"),
+    ],
+    ids=["audit verify", "new-token", "password-link", "backup"],
+)
+@pytest.mark.parametrize("there", [True, False])
+def test_a_command_about_a_server_makes_none_where_the_folder_is_wrong(
+    command: Callable[[ServerSettings], object], there: bool, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    if there:
+        folder.mkdir()
+    with pytest.raises(MistakeError, match=r"data: holds no server; give the --folder and --database-url"):
+        command(settings_of(folder=folder))
+    assert list(tmp_path.rglob("*")) == ([folder] if there else [])
+    empty = f"sqlite:///{tmp_path / 'other.db'}"
+    if there:
+        with pytest.raises(MistakeError, match="holds no server"):
+            command(settings_of(folder=folder, database_url=empty))
+        assert not list(folder.iterdir())
 
 
 def test_a_start_waits_for_a_server_that_is_ending(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

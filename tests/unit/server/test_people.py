@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pyotp
 import pytest
+from sqlalchemy import select
 from tests.unit.server.conftest import Clock
 
 from fedflow.server.database.people import Person
@@ -337,6 +340,35 @@ def test_roles_hold_one_another_and_an_administrator_stays(store: Store, federat
     with pytest.raises(NotFound, match="invite them"):
         roles.give(store, caller, federation_id, viewer, "viewer")
     assert [holder.name for holder in roles.holders(store, federation_id)] == ["boss"]
+
+
+@pytest.mark.parametrize("act", ["unmake", "shut", "give up"])
+def test_two_administrators_at_once_do_not_leave_the_server_to_nobody(store: Store, act: str) -> None:
+    identity.first_coordinator(store)
+    for name in ("ada", "bob"):
+        code = invitations.first(store) or invitations.make(store, SERVER, None, None, is_admin=True)
+        accounts.register(store, name, f"{name}@example.org", PASSWORD, code, "")
+    both = [signed_in(store, name) for name in ("ada", "bob")]
+
+    def acts(caller: Caller, other: Caller) -> bool:
+        start.wait()
+        try:
+            if act == "shut":
+                accounts.disable(store, caller, other.id, disabled=True)
+            else:
+                accounts.make_admin(store, caller, (other if act == "unmake" else caller).id, is_admin=False)
+        except Conflict:
+            return False
+        return True
+
+    for _ in range(10):
+        start = threading.Barrier(2)
+        with ThreadPoolExecutor(2) as pool:
+            done = list(pool.map(acts, both, reversed(both)))
+        assert sorted(done) == [False, True]
+        with store.begin() as session:
+            for person in session.scalars(select(Person).where(Person.id.in_([each.id for each in both]))):
+                person.is_admin, person.disabled_at = True, None
 
 
 def test_a_token_may_do_no_more_than_its_maker_and_ends(store: Store, federation_id: str, clock: Clock) -> None:

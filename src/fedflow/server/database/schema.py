@@ -22,11 +22,15 @@ LOCK = 8440  # number of the advisory lock that keeps two migrations on PostgreS
 
 def prepare(engine: Engine) -> None:
     """Make the schema where the database is empty; otherwise check it as `check` does."""
-    with engine.connect() as connection:
-        empty = not inspect(connection).get_table_names()
-    if empty:
+    if not is_there(engine):
         upgrade(engine)
     check(engine)
+
+
+def is_there(engine: Engine) -> bool:
+    """Whether the database has tables, of whatever version."""
+    with engine.connect() as connection:
+        return bool(inspect(connection).get_table_names())
 
 
 def upgrade(engine: Engine) -> None:

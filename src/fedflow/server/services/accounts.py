@@ -194,14 +194,21 @@ def _set_password(session: Session, person: Person, password: str) -> None:
 
 
 def disable(store: Store, caller: Caller, person_id: str, *, disabled: bool) -> None:
-    """Shut a person's account, all browsers and tokens, or open it again. Raises NotFound; Conflict for one's own."""
+    """Shut a person's account, all browsers and tokens, or open it again.
+
+    Raises NotFound; Conflict for one's own, and where the server would be left without an administrator.
+    """
     if person_id == caller.id:
         raise Conflict("this is your own account; another administrator can shut it")
     with store.begin() as session:
+        _lock_admins(session)
         person = session.get(Person, person_id, with_for_update=True)
         if person is None or person.deleted_at is not None:
             raise NotFound(f"there is no person {person_id}")
         person.disabled_at = store.clock() if disabled else None
+        session.flush()
+        if disabled and person.is_admin:
+            _check_admins(session)
         sign_in.end_all(session, person_id)
         audit.record(session, store, caller, f"account {'shut' if disabled else 'opened'}", "person", person_id)
 
@@ -209,6 +216,7 @@ def disable(store: Store, caller: Caller, person_id: str, *, disabled: bool) -> 
 def make_admin(store: Store, caller: Caller, person_id: str, *, is_admin: bool) -> None:
     """Let somebody do everything on this server, or no longer. Raises Conflict where nobody would be left to do it."""
     with store.begin() as session:
+        _lock_admins(session)
         person = session.get(Person, person_id, with_for_update=True)
         if person is None or person.deleted_at is not None:
             raise NotFound(f"there is no person {person_id}")
@@ -230,6 +238,7 @@ def delete_account(store: Store, caller: Caller, password: str) -> None:
     sign_in.confirm(store, caller, password)
     with store.begin() as session:
         _forget_tries(session, caller.id)
+        _lock_admins(session)
         person = session.get_one(Person, caller.id, with_for_update=True)
         alone = session.scalars(_administered_alone(caller.id)).all()
         if alone:
@@ -269,6 +278,11 @@ def _administered_alone(person_id: str) -> Any:
         .exists()
     )
     return select(Federation.name).where(mine, ~others).order_by(Federation.name)
+
+
+def _lock_admins(session: Session) -> None:
+    """Let one after the other change who administers the server: two at once might each leave it to the other."""
+    session.execute(select(Person.id).where(Person.is_admin).order_by(Person.id).with_for_update())
 
 
 def _check_admins(session: Session) -> None:

@@ -1,8 +1,8 @@
 """Whose example counts are shown to whom: in the registry's lineage, and in what a release says of itself.
 
 Inside a federation its members see each other's counts, unless its rules hide them from viewers. Beyond it a member is
-named, with its count, only where somebody who acts for it has said so, or a coordinator where nobody with an account does;
-the others are counted alone.
+named, with its count, only where somebody who acts for it has said so, or a coordinator where nobody with an account
+does; the others are counted alone.
 """
 
 from __future__ import annotations
