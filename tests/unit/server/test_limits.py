@@ -90,7 +90,7 @@ def test_who_comes_in_too_often_waits(site: Site, monkeypatch: pytest.MonkeyPatc
     assert [reader.sign_in(f"name{number}", OTHER).status_code for number in range(4)] == [422, 422, 422, 429]
     refused = reader.sign_in("name", OTHER)
     assert int(refused.headers["Retry-After"]) in range(55, 61)
-    assert "Too many requests came from you. Wait" in told(refused)
+    assert "You have sent too many requests. Wait" in told(refused)
     elsewhere = reader.post(
         "/sign-in", {"email": "a@example.org", "password": "x"}, environ_overrides={"REMOTE_ADDR": "192.0.2.9"}
     )
