@@ -232,7 +232,7 @@ def _whom(waits: tuple[Awaited, ...]) -> str:
     return str(gettext("Waiting for %(names)s.", names=", ".join(names)))
 
 
-def _named(awaited: Awaited) -> str:  # noqa: PLR0911 - one for each state
+def _named(awaited: Awaited) -> str:
     if awaited.seen_s is None:
         return str(gettext("%(name)s (no machine has joined yet)", name=awaited.member))
     if awaited.refused is not None:
