@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from accessibility import faults
-from browser import chromium
-from flask import Flask
+from browser import served
 from full_server import PASSWORD, Sizes, addresses, fill
 from playwright.sync_api import Browser, Page
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 from fedflow.server.api.app import create_app
 from fedflow.server.services import accounts, federations, identity, invitations
@@ -40,13 +36,6 @@ WIDE: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "locale": "e
 NARROW: dict[str, Any] = {"viewport": {"width": 380, "height": 800}, "locale": "uk", "color_scheme": "dark"}
 
 
-class Quiet(WSGIRequestHandler):
-    """Logs no request."""
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Nothing."""
-
-
 @dataclass(frozen=True)
 class Visited:
     """A server with everything in it, or nothing, at an address; who administers it, and its pages by endpoint."""
@@ -66,7 +55,7 @@ def visited(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     with store.read() as session:
         found = addresses(app, session, federation_id, 1)
     pages = {endpoint: paths[0] for endpoint, paths in found.items() if endpoint.startswith("pages.")}
-    with _served(app) as url:
+    with served(app) as url:
         yield Visited(url, email, {endpoint: path for endpoint, path in pages.items() if endpoint not in NOT_PAGES})
     store.engine.dispose()
 
@@ -80,25 +69,6 @@ def _empty(store: Store) -> tuple[str, str]:
     identity.first_coordinator(store)
     accounts.register(store, "Ada", FIRST, PASSWORD, invitations.first(store), "192.0.2.7")
     return FIRST, federations.first_federation(store)
-
-
-@contextmanager
-def _served(app: Flask) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def _signs_in(page: Page, email: str) -> None:

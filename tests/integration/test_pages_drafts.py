@@ -7,24 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import Watched, chromium
+from browser import Watched
 from page_server import PASSWORD, Server, comes_first, heading, submit
 from playwright.sync_api import Browser, Page, expect
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path / "data", tmp_path / "server.log")
-    try:
+    with Server(tmp_path / "data", tmp_path / "server.log") as server:
         yield server
-    finally:
-        server.end()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def to_rules(page: Page) -> None:

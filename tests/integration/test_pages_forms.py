@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
-from browser import Watched, chromium
+from browser import Watched, served
 from full_server import PASSWORD, Sizes, fill
 from network import wait_for
 from page_server import heading, submit
 from playwright.sync_api import Browser, Error, Page, Route, expect
 from sqlalchemy import select
-from werkzeug.serving import make_server
 
 from fedflow.server.api.app import create_app
 from fedflow.server.database.tables import Federation
@@ -40,23 +38,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     settings = ServerSettings(folder=tmp_path_factory.mktemp("server"))
     store = open_store(settings)
     accounts = fill(store, SIZES)
-    server = make_server("127.0.0.1", 0, create_app(store, settings), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
     account = next(each for each in accounts if each.role == "server")
     with store.read() as session:
         federation_id, name = session.execute(select(Federation.id, Federation.name).limit(1)).one()
-    yield Site(f"http://127.0.0.1:{server.port}", account.email, federation_id, name)
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(create_app(store, settings)) as address:
+        yield Site(address, account.email, federation_id, name)
     store.engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(params=[True, False], ids=["with-scripts", "without-scripts"])

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from browser import Watched, chromium
+from browser import Watched
 from network import FEDFLOW, SETTINGS, start_command
 from page_server import Server, comes_first, heading, submit
 from playwright.sync_api import Browser, Page, expect
@@ -26,12 +26,6 @@ FOR_A_ROUND_MS = 150_000
 PICTURES = os.environ.get("PAGE_PICTURES")
 ROUNDS = 3 if PICTURES else 1
 WIDE, NARROW = 1280, 380
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

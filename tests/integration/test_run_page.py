@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from browser import Watched, chromium
+from browser import Watched, served
 from full_server import PASSWORD, Sizes, fill
 from page_server import heading, submit
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import select
-from werkzeug.serving import make_server
 
 from fedflow.federation.rounds import Status
 from fedflow.plan import AGGREGATED
@@ -58,21 +56,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     settings = ServerSettings(folder=tmp_path_factory.mktemp("server"))
     store = open_store(settings)
     accounts = fill(store, SIZES)
-    server = make_server("127.0.0.1", 0, create_app(store, settings), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
     email = next(each.email for each in accounts if each.role == "administrator")
-    yield Site(store, f"http://127.0.0.1:{server.port}", email)
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(create_app(store, settings)) as address:
+        yield Site(store, address, email)
     store.engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

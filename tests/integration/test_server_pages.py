@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import Watched, chromium
+from browser import Watched
 from page_server import PASSWORD, Server, comes_first, heading, submit
 from playwright.sync_api import Browser, Page, expect
 from tests.unit.server.import_setting import kohya_file
@@ -19,17 +19,8 @@ FOR_A_WORKER_MS = 90_000
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     (tmp_path / "imports").mkdir()
-    server = Server(tmp_path / "data", tmp_path / "first.log", "--imports", str(tmp_path / "imports"))
-    try:
+    with Server(tmp_path / "data", tmp_path / "first.log", "--imports", str(tmp_path / "imports")) as server:
         yield server
-    finally:
-        server.end()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def invites(page: Page) -> str:
@@ -167,9 +158,6 @@ def test_from_the_first_link_to_a_second_person(
     heading(page, "Audit")
     first.check_quiet()
     server.end()
-    again = Server(tmp_path / "data", tmp_path / "again.log")
-    try:
+    with Server(tmp_path / "data", tmp_path / "again.log") as again:
         again.told(r"(More codes): ")  # the last line before its processes start
         assert "/invitation/" not in again.log.read_text(encoding="utf-8")
-    finally:
-        again.end()

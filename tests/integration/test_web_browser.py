@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from browser import Watched, chromium
+from browser import Watched, served
 from kit_page import create_app
 from playwright.sync_api import Browser, expect
-from werkzeug.serving import make_server
 
 Open = Callable[..., Watched]
 
@@ -18,20 +16,9 @@ Open = Callable[..., Watched]
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     app = create_app()
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}"
-    app.config["CLOSING"].set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
+    with served(app) as address:
+        yield address
+        app.config["CLOSING"].set()
 
 
 @pytest.fixture

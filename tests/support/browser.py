@@ -1,14 +1,17 @@
-"""A real Chromium for tests of pages: Debian's, started by Playwright."""
+"""A real Chromium for tests of pages: Debian's, started by Playwright; and an application that it visits."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 # A machine that runs other tests beside this one may take its time.
 expect.set_options(timeout=20_000)
@@ -22,6 +25,27 @@ document.addEventListener("securitypolicyviolation", (event) => {
   window.violations.push(`${event.effectiveDirective}: ${event.blockedURI} ${event.sample}`);
 });
 """
+
+
+class Quiet(WSGIRequestHandler):
+    """Logs no request."""
+
+    def log_request(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def served(app: Flask) -> Iterator[str]:
+    """The application at an address, in threads of this process."""
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from pathlib import Path
+from typing import Self
 
 from network import SETTINGS, start_command, wait_for
 from playwright.sync_api import Page, expect
@@ -21,6 +22,12 @@ class Server:
         self.log = log
         words = ["server", "--folder", str(folder), "--port", "0", *options]
         self.process = start_command(words, {**os.environ, **SETTINGS}, log)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
     def told(self, pattern: str) -> str:
         """What the pattern's group finds in the output, once it is there."""

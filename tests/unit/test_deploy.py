@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from ruamel.yaml import YAML
 from typer.main import get_command
 
-from fedflow.cli.entry_network import server_app
+from fedflow.cli.entry_server import server_app
 from fedflow.cli.secret_files import SECRET
 from fedflow.cli.server import back_up, prepare, restore, verify_audit
 from fedflow.errors import MistakeError

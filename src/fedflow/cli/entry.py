@@ -15,7 +15,8 @@ import typer
 from typer.core import TyperGroup
 
 from fedflow import __version__
-from fedflow.cli.entry_network import join, run_app, server_app
+from fedflow.cli.entry_run import join, run_app
+from fedflow.cli.entry_server import server_app
 from fedflow.errors import FedFlowError, RunError, Stopped
 from fedflow.openmp import wait_briefly
 

@@ -53,6 +53,11 @@ def told(answer: TestResponse) -> str:
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", text)))
 
 
+def text_of(page: str) -> str:
+    """All that a page says, what it offers for choice too, without tags, in one line."""
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
 def faults(answer: TestResponse) -> dict[str, str]:
     """What stands beside each field."""
     found = re.findall(r'<p class="error" id="(?:f-)?([\w.]+)-error">(.*?)</p>', answer.text, re.DOTALL)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from tests.unit.server.page_setting import Site
-from tests.unit.server.reader import faults, value_of
+from tests.unit.server.reader import faults, text_of, value_of
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter
 
 import fedflow.plan
@@ -37,11 +37,6 @@ def settings(tmp_path) -> ServerSettings:  # type: ignore[no-untyped-def]
 def site(app: Flask, store: Store, setting: Setting) -> Site:
     assert setting.run
     return Site.of(app, store)
-
-
-def text_of(page: str) -> str:
-    """What a page says, without tags, in one line."""
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
 def choices(page: str, field: str) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 
 import pytest
@@ -11,6 +10,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 from tests.unit.server.conftest import Api
 from tests.unit.server.page_setting import Site
+from tests.unit.server.reader import text_of
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter, plan_of
 from tests.unit.server.test_run_view import counted
 
@@ -38,11 +38,6 @@ def settings(tmp_path) -> ServerSettings:  # type: ignore[no-untyped-def]
 def site(app: Flask, store: Store, setting: Setting) -> Site:
     assert setting.run
     return Site.of(app, store)
-
-
-def text_of(page: str) -> str:
-    """What a page says, without tags, in one line."""
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
 def test_a_run_says_how_it_goes_and_why_it_waits(site: Site, setting: Setting) -> None:

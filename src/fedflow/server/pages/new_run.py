@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, flash, redirect, request, url_for
 from flask_babel import gettext
@@ -46,29 +46,36 @@ OTHER_MODEL = "model_other"
 """The choice of a base model that is none of the list, and the field that names it."""
 
 
+@dataclass(frozen=True)
+class Planning:
+    """Where a run is planned: the federation, its rules, and what is known of its members."""
+
+    here: Belonging
+    rules: Policies
+    known: Known
+
+
 @blueprint.get("/federations/<federation_id>/runs/new")
 def form(federation_id: str) -> Response:
     """The form, with all members and the plan's own settings."""
-    here = _federation(federation_id)
-    told = estimating.known(current.store(), here.federation_id)
-    start = _within(policies.read(current.store(), here.federation_id), told.members)
-    return _page(here, told, Reading(start, _in_hours(texts(start))), new_id())
+    planning = _planning(federation_id)
+    start = _within(planning.rules, planning.known.members)
+    return _page(planning, Reading(start, _in_hours(texts(start))), new_id())
 
 
 @blueprint.post("/federations/<federation_id>/runs/new")
 def starts(federation_id: str) -> AnyResponse:
     """Start the run, or say beside each field what is wrong."""
-    here = _federation(federation_id)
-    told = estimating.known(current.store(), here.federation_id)
-    reading, identifier = _reading(here, told), _identifier()
+    planning = _planning(federation_id)
+    reading, identifier = _reading(planning), _identifier()
     if reading.settings is None:
-        return _page(here, told, reading, identifier)
+        return _page(planning, reading, identifier)
     try:
         store, caller, allowed = current.store(), current.caller(), current.allowed()
-        run_id = runs.create(store, here.federation_id, reading.settings, identifier, caller, allowed)
+        run_id = runs.create(store, federation_id, reading.settings, identifier, caller, allowed)
     except ApiError as error:
         wrong: Reading[Plan] = Reading(None, reading.values, _where_written(beside(error), reading.values))
-        return _page(here, told, wrong, identifier)
+        return _page(planning, wrong, identifier)
     flash(gettext("The run has started. Its members are being asked for consent."), State.DONE)
     return redirect(url_for("pages.runs.run", run_id=run_id), 303)
 
@@ -76,18 +83,16 @@ def starts(federation_id: str) -> AnyResponse:
 @blueprint.post("/federations/<federation_id>/runs/new/check")
 def check(federation_id: str) -> Response:
     """The form again with what is wrong and what it would cost, of which the page takes what has changed."""
-    here = _federation(federation_id)
-    told = estimating.known(current.store(), here.federation_id)
-    return _page(here, told, _reading(here, told), _identifier(), fragment="plan_form")
+    planning = _planning(federation_id)
+    return _page(planning, _reading(planning), _identifier(), fragment="plan_form")
 
 
-def _page(
-    here: Belonging, told: Known, reading: Reading[Plan], identifier: str, fragment: str | None = None
-) -> Response:
+def _page(planning: Planning, reading: Reading[Plan], identifier: str, fragment: str | None = None) -> Response:
+    here, known = planning.here, planning.known
     cost = None
-    if reading.settings is not None and told.members:
-        cost = estimating.estimated(current.store(), here.federation_id, reading.settings, told)
-    allowed_models = policies.read(current.store(), here.federation_id).runs.allowed_models
+    if reading.settings is not None and known.members:
+        cost = estimating.estimated(current.store(), here.federation_id, reading.settings, known)
+    allowed_models = planning.rules.runs.allowed_models
     chosen = set(reading.values.get(MEMBERS, "").split("\n"))
     return web.page(
         "pages/new_run.html",
@@ -95,8 +100,8 @@ def _page(
         fragment=fragment,
         here=here,
         federations=places.belongings("coordinator"),
-        members=[(name, name in chosen, told.num_examples.get(name)) for name in told.members],
-        described=_described(here, reading.values.get("model", "")),
+        members=[(name, name in chosen, known.num_examples.get(name)) for name in known.members],
+        described=_described(planning, reading.values.get("model", "")),
         values=reading.values,
         faults=reading.faults,
         none_is_taken=bool(allowed_models) and not _taken(allowed_models),
@@ -115,22 +120,22 @@ def _of_members(faults: dict[str, list[str]]) -> list[str]:
     return [*faults.get("data.clients", ()), *fitting, *quorum]
 
 
-def _described(here: Belonging, model: str) -> list[FormGroup]:
+def _described(planning: Planning, model: str) -> list[FormGroup]:
     """The plan's form, with base models to choose from and times in hours. `model` is the one that is chosen."""
     groups = []
     for group in plan_words.described(SHORT, {MEMBERS}):
-        near = [field for each in group.short for field in _fields(here, each, model)]
-        folded = [field for each in group.folded for field in _fields(here, each, model)]
+        near = [field for each in group.short for field in _fields(planning, each, model)]
+        folded = [field for each in group.folded for field in _fields(planning, each, model)]
         groups.append(replace(group, short=tuple(near), folded=tuple(folded)))
     return groups
 
 
-def _fields(here: Belonging, field: FormField, model: str) -> list[FormField]:
+def _fields(planning: Planning, field: FormField, model: str) -> list[FormField]:
     if field.name in HOURS:
         return [replace(field, unit=gettext(HOUR))]
     if field.name != "model":
         return [field]
-    offered = _models(here)
+    offered = _models(planning)
     if model not in dict(offered) and model:
         offered.append((model, plan_words.model(model)))
     choice = replace(field, kind=Kind.CHOICE, choices=tuple(offered))
@@ -141,12 +146,12 @@ def _fields(here: Belonging, field: FormField, model: str) -> list[FormField]:
     return [choice, replace(field, name=OTHER_MODEL, label=label, help=told, default="", required=False)]
 
 
-def _models(here: Belonging) -> list[tuple[str, str]]:
+def _models(planning: Planning) -> list[tuple[str, str]]:
     """What a run may start from, each with its words: what the rules allow, else what the federation has."""
-    rules, settings = policies.read(current.store(), here.federation_id).runs, current.settings()
-    if rules.allowed_models:
-        return [(model, plan_words.model(model)) for model in _taken(rules.allowed_models)]
-    named = estimating.base_model_names(current.store(), current.caller(), here.federation_id)
+    allowed, settings = planning.rules.runs.allowed_models, current.settings()
+    if allowed:
+        return [(model, plan_words.model(model)) for model in _taken(allowed)]
+    named = estimating.base_model_names(current.store(), current.caller(), planning.here.federation_id)
     offered = [STARTER, *(f"{REGISTRY}{name}" for name in named)]
     others = [(OTHER, gettext("another"))]
     may_name_others = current.caller().is_admin or settings.imports is not None or settings.hub_imports
@@ -158,10 +163,12 @@ def _taken(models: Iterable[str]) -> list[str]:
     return [model for model in models if current.allowed().hub or not base_models.is_of_hub(model)]
 
 
-def _reading(here: Belonging, told: Known) -> Reading[Plan]:
+def _reading(planning: Planning) -> Reading[Plan]:
     """What was sent; what the federation's rules forbid is a fault beside its field as well."""
     sent: dict[str, str] = last_values(request.form)
-    chosen = {"all": list(told.members), "none": []}.get(sent.get("choose", ""), request.form.getlist("member"))
+    chosen = {"all": list(planning.known.members), "none": []}.get(
+        sent.get("choose", ""), request.form.getlist("member")
+    )
     sent[MEMBERS] = "\n".join(chosen)
     other = sent.get(OTHER_MODEL, "").strip()
     plan = {**sent, **_in_seconds(sent)}
@@ -170,7 +177,7 @@ def _reading(here: Belonging, told: Known) -> Reading[Plan]:
     reading = read(Plan, plan)
     faults = {field: [plan_words.fault(each) for each in sentences] for field, sentences in reading.faults.items()}
     if reading.settings is not None:
-        broken = policies.broken(policies.read(current.store(), here.federation_id), reading.settings)
+        broken = policies.broken(planning.rules, reading.settings)
         faults = {field: [said(sentence)] for field, sentence in broken.items()}
     if plan.get("model") == "":
         faults = {**faults, "model": [str(WORDS["missing"])]}
@@ -219,5 +226,7 @@ def _identifier() -> str:
     return kept_id(request.form.get("identifier", ""))
 
 
-def _federation(federation_id: str) -> Belonging:
-    return next(each for each in places.belongings("coordinator") if each.federation_id == federation_id)
+def _planning(federation_id: str) -> Planning:
+    here = next(each for each in places.belongings("coordinator") if each.federation_id == federation_id)
+    store = current.store()
+    return Planning(here, policies.read(store, federation_id), estimating.known(store, federation_id))

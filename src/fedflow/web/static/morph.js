@@ -1,7 +1,8 @@
 // A part that htmx brings with hx-swap="morph" (its place) or "morph:innerHTML" (what is inside) is changed in place,
 // node by node: focus, scroll and what a reader has opened stay as they are. A question that is open is answered as it
 // was asked: it stays until it is closed, also where the part has another one by then. "morph:around" is for a form that
-// is checked while one types: what the reader has typed, ticked or chosen there stays as it is by now, and so does the mark of a form that was sent.
+// is checked while one types: what the reader has typed, ticked or chosen there stays as it is by now, and so does the
+// mark of a form that was sent.
 "use strict";
 
 (() => {
