@@ -18,10 +18,16 @@ def print_scores(coordinator: Coordinator, run_id: str) -> None:
     answer = coordinator.get(f"/runs/{run_id}/scores")
     for score in answer["items"]:
         kid = f"KID {score['kid']:.3f} ({score['kid_low']:.3f} to {score['kid_high']:.3f})"
-        print(f"round {score['round']:>3}  {printable(score['who']):<20}  FID {score['fid']:7.2f}  {kid}")
+        fid = f"FID {score['fid']:7.2f}"
+        if score["fid_low"] is not None:
+            fid = f"{fid} ({score['fid_low']:.1f} to {score['fid_high']:.1f})"
+        print(f"round {score['round']:>3}  {printable(score['who']):<20}  {fid}  {kid}")
     if answer["items"]:
         score = answer["items"][0]
         print(f"Measured with {printable(score['extractor'])} against {score['num_heldout']} held-out pictures.")
+        if score["kid_floor"] is not None:
+            floor = f"{score['kid_floor']:.3f} ({score['kid_floor_low']:.3f} to {score['kid_floor_high']:.3f})"
+            print(f"Real pictures reach a KID of {floor}: one half of these against the other.")
     if answer["to_come"]:
         print(f"{answer['to_come']} more to come.")
     elif not answer["items"]:

@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from fedflow.errors import MistakeError
-from fedflow.evaluation.distances import bootstrap_interval, frechet_distance, kernel_distance, paired_interval
+from fedflow.evaluation.distances import (
+    _frechet_of,
+    bootstrap_interval,
+    frechet_distance,
+    frechet_interval,
+    kernel_distance,
+    paired_interval,
+)
 
 
 def gaussian(seed: int, *shape: int, mean: float = 0.0) -> np.ndarray:
@@ -187,3 +194,40 @@ def test_bad_features_are_refused_in_one_line(distance: object) -> None:
         with pytest.raises(MistakeError, match=word) as raised:
             distance(good, bad)  # type: ignore[operator]
         assert "\n" not in str(raised.value)
+
+
+def test_a_frechet_resample_by_inner_products_is_the_distance_of_its_pictures() -> None:
+    generator = torch.Generator().manual_seed(3)
+    real, generated = torch.randn(9, 5, generator=generator).numpy(), torch.randn(7, 5, generator=generator).numpy()
+    real, generated = real.astype(np.float64), generated.astype(np.float64)
+    counts_n, counts_m = np.array([2.0, 0, 1, 1, 3, 0, 1, 1, 0]), np.array([1.0, 1, 0, 2, 2, 1, 0])
+    drawn = np.repeat(real, counts_n.astype(int), axis=0), np.repeat(generated, counts_m.astype(int), axis=0)
+    products = real @ real.T, generated @ generated.T, real @ generated.T
+    assert _frechet_of(*products, counts_n, counts_m) == pytest.approx(frechet_distance(*drawn), rel=1e-9)
+
+
+def test_the_frechet_interval_holds_the_estimate_and_narrows_with_more_pictures() -> None:
+    generator = torch.Generator().manual_seed(5)
+    widths = []
+    for count in (40, 640):
+        real = torch.randn(count, 6, generator=generator).double().numpy()
+        generated = (1.5 + torch.randn(count, 6, generator=generator)).double().numpy()
+        low, high = frechet_interval(real, generated, generator)
+        assert 0.0 <= low < frechet_distance(real, generated) < high
+        widths.append(high - low)
+    assert widths[1] == pytest.approx(widths[0] / 4, rel=0.35), "as one over the root of the number"
+
+
+def test_the_frechet_interval_covers_the_distance_of_as_many_other_pictures() -> None:
+    generator = torch.Generator().manual_seed(11)
+
+    def pictures(shift: float) -> np.ndarray:
+        return (shift + torch.randn(60, 4, generator=generator)).double().numpy()
+
+    expected = np.mean([frechet_distance(pictures(0.0), pictures(1.0)) for _ in range(200)])
+    covered = 0
+    for _ in range(60):
+        low, high = frechet_interval(real := pictures(0.0), drawn := pictures(1.0), generator)
+        covered += low <= expected <= high
+        assert real.shape == drawn.shape
+    assert covered >= 51, "95 of 100 on average; 85 of 100 at the least"

@@ -14,6 +14,7 @@ from fedflow.models.adapter_files import adapter_bytes
 from fedflow.plan import Plan
 from fedflow.server.services import files, jobs, run_facts, runs, updates, uploads
 from fedflow.server.services.identity import Caller
+from fedflow.server.services.scores import Measured
 from fedflow.server.services.upload_writing import Body
 from fedflow.server.services.work import work_for
 from fedflow.server.settings import ServerSettings
@@ -23,6 +24,25 @@ from fedflow.server.worker.main import ROUNDS, carry_out
 MODULE = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 MEMBERS = ("a", "b", "c")
 DEADLINE_S = 100.0
+MEASURED = Measured(
+    fid=90.0,
+    kid=0.3,
+    fid_low=80.0,
+    fid_high=100.0,
+    kid_low=0.2,
+    kid_high=0.4,
+    kid_floor=0.001,
+    kid_floor_low=-0.01,
+    kid_floor_high=0.02,
+    extractor="icons-v1",
+    resize="as it is",
+    num_heldout=200,
+    features="",
+    prompts=["cat"],
+    gallery=[],
+    seconds=1.5,
+)
+"""What a drawing gave, but for the blobs that a test puts into its store."""
 
 
 def adapter(seed: int, size: float = 0.1) -> bytes:

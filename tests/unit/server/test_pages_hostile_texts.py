@@ -12,7 +12,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from safetensors.torch import load
 from tests.unit.server.conftest import Api, Machine
 from tests.unit.server.page_setting import Site
 from tests.unit.server.reader import PASSWORD, Reader
-from tests.unit.server.run_setting import MEMBERS, Setting, adapter
+from tests.unit.server.run_setting import MEASURED, MEMBERS, Setting, adapter
 from tests.unit.server.test_rights import Walk, _pages
 from werkzeug.serving import make_server
 
@@ -36,7 +36,6 @@ from fedflow.server.services import accounts, identity, invitations, jobs, regis
 from fedflow.server.services import federations as federations_service
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SERVER, Caller
-from fedflow.server.services.scores import Measured
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.tensors import to_bytes
@@ -178,9 +177,9 @@ def plant_run(planted: Planted, setting: Setting) -> None:
         with planted.store.read() as session:
             asked = scores.to_score(planted.store, session.get_one(Job, job_id))
         assert asked is not None
-        figures = (90.0, 0.3, 0.2, 0.4, SHORT, SHORT, 200)
         prompts, pictures = list(CORPUS), [picture] * len(CORPUS)
-        measured = Measured(*figures, planted.store.blobs.put(b"features"), prompts, pictures, 1.0)
+        drawn = replace(MEASURED, features=planted.store.blobs.put(b"features"), prompts=prompts, gallery=pictures)
+        measured = replace(drawn, extractor=SHORT, resize=SHORT)
         scores.keep(planted.store, setting.run, asked, measured)
     planted.parts |= {"run_id": setting.run, "sha256": picture, "number": "1"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from flask import Flask
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 from tests.unit.server.conftest import Api
 from tests.unit.server.page_setting import Site
 from tests.unit.server.reader import text_of
-from tests.unit.server.run_setting import MEMBERS, Setting, adapter, plan_of
+from tests.unit.server.run_setting import MEASURED, MEMBERS, Setting, adapter, plan_of
 from tests.unit.server.test_run_view import counted
 
 from fedflow.federation.protocol import Told
@@ -21,7 +22,6 @@ from fedflow.server.errors import Unprocessable
 from fedflow.server.pages import run_words
 from fedflow.server.services import federations, jobs, processes, run_list, runs, scores, tokens, uploads
 from fedflow.server.services.identity import SERVER, Caller
-from fedflow.server.services.scores import Measured
 from fedflow.server.services.work import work_for
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
@@ -197,8 +197,8 @@ def test_charts_figures_and_gallery_stand_on_the_page(site: Site, setting: Setti
         asked = scores.to_score(store, _job(store, job_id))
         assert asked is not None
         features = store.blobs.put(b"features")
-        figures = (90.0, 0.3, 0.2, 0.4, "icons-v1", "as it is", 200)
-        scores.keep(store, setting.run, asked, Measured(*figures, features, ["<b>cat</b>"], [picture], 1.0))
+        drawn = replace(MEASURED, features=features, prompts=["<b>cat</b>"], gallery=[picture])
+        scores.keep(store, setting.run, asked, drawn)
     for job_id in jobs.waiting(store, ("chart",)):
         carry_out(store, ServerSettings(folder=store.folder), EVALUATION, job_id, "worker")
     site.account("vera", "viewer")
@@ -206,6 +206,9 @@ def test_charts_figures_and_gallery_stand_on_the_page(site: Site, setting: Setti
     page = vera.get(f"/runs/{setting.run}").text
     assert page.count("<svg stroke-linejoin") == 3
     assert "style=" not in page
+    assert "80.0 to 100.0" in page, "FID's interval"
+    assert "reach a KID of 0.001 (\N{MINUS SIGN}0.010 to 0.020)" in text_of(page)
+    assert len(re.findall(r">floor 0\.001</text>", page)) == 1, "on KID's chart, and not on FID's"
     assert "&lt;b&gt;cat&lt;/b&gt;" in page
     assert "<b>cat" not in page
     shown = vera.get(f"/pictures/{picture}", buffered=True)
@@ -246,7 +249,7 @@ def test_what_is_still_to_be_measured_is_said_and_then_nothing_is_asked_for_any_
     assert "Charts No evaluator is running to draw them." in told
     processes.seen(store, "studio-1", "evaluation", "0.1.0")
     told = text_of(vera.get(address).text)
-    assert "Charts The charts are being drawn. 2 models are still to be measured. Its figures" in told
+    assert "Charts The charts are being drawn. 2 models are still to be measured. Figures and pictures appear" in told
     whole = vera.get(address).text
     assert 'hx-get="' in whole
     assert 'sse-close="over"' in whole

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from tests.unit.server.conftest import Machine
-from tests.unit.server.run_setting import MEMBERS, Setting, adapter, plan_of
+from tests.unit.server.run_setting import MEASURED, MEMBERS, Setting, adapter, plan_of
 
 from fedflow.plan import AGGREGATED, BASE
 from fedflow.server.database.tables import Job
@@ -64,7 +65,7 @@ def waiting(store: Store, *kinds: str) -> list[Job]:
 
 def measured(store: Store, number: int) -> Measured:
     picture, features = store.blobs.put(b"picture %d" % number), store.blobs.put(b"features %d" % number)
-    return Measured(90.0, 0.3, 0.2, 0.4, "icons-v1", "as it is", 200, features, ["cat"], [picture], 1.5)
+    return replace(MEASURED, features=features, gallery=[picture])
 
 
 def test_every_round_is_a_version_that_comes_from_the_one_before(setting: Setting) -> None:

@@ -54,7 +54,9 @@ class ScoreLine(Message):
 
     `who` is 'base', 'aggregated', or the member whose update it is; `num_examples` and `steps` are the pictures and
     optimiser steps behind it, 0 where a viewer is not told them, as there is no gallery where the rules want none. KID
-    is unscaled, with its 95% interval. `features` may be read by people alone.
+    is unscaled; both have their 95% intervals. `kid_floor` is the KID of one half of the held-out pictures against the
+    other, with its interval: what real pictures reach. FID's interval and the floor are None where they were not
+    measured (scores of before 0018, fewer than four held-out pictures). `features` may be read by people alone.
     """
 
     round: int
@@ -63,8 +65,13 @@ class ScoreLine(Message):
     steps: int
     fid: float
     kid: float
+    fid_low: float | None
+    fid_high: float | None
     kid_low: float
     kid_high: float
+    kid_floor: float | None
+    kid_floor_low: float | None
+    kid_floor_high: float | None
     extractor: str
     resize: str
     num_heldout: int

@@ -231,8 +231,9 @@ class UploadPiece(Table):
 class Score(Table):
     """Figures and pictures of one model of a run: `who` is base, aggregated, or the member whose update it is.
 
-    FID and KID are those of `features`, a blob, against the held-out pictures. `gallery` are blobs of pictures, one
-    for each of `prompts`.
+    FID and KID are those of `features`, a blob, against the held-out pictures; `kid_floor` is the KID of one half of
+    these against the other. FID's interval and the floor are None where they were not measured. `gallery` are blobs of
+    pictures, one for each of `prompts`.
     """
 
     __tablename__ = "score"
@@ -243,8 +244,13 @@ class Score(Table):
     steps: Mapped[int]
     fid: Mapped[float]
     kid: Mapped[float]
+    fid_low: Mapped[float | None]
+    fid_high: Mapped[float | None]
     kid_low: Mapped[float]
     kid_high: Mapped[float]
+    kid_floor: Mapped[float | None]
+    kid_floor_low: Mapped[float | None]
+    kid_floor_high: Mapped[float | None]
     extractor: Mapped[str]
     resize: Mapped[str]
     num_heldout: Mapped[int]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from statistics import mean
+
 from flask_babel import LazyString, format_decimal, gettext, lazy_gettext, lazy_pgettext, ngettext
 
 from fedflow.federation.rounds import Phase, Status
 from fedflow.plan import AGGREGATED, BASE
+from fedflow.server.database.tables import Score
 from fedflow.server.pages.faults import said
 from fedflow.server.services.run_view import ParticipantLine, RoundNode
 from fedflow.server.services.standing import Awaited, Collecting, JobStanding, Standing
@@ -94,14 +98,19 @@ def participant(row: ParticipantLine, status: Status) -> tuple[State, LazyString
     return PARTICIPANT[row.state]
 
 
-def measuring(count: int, nobody: bool) -> str:
-    """How many models are still to be measured, and why that does not go on where `nobody` is there to do it."""
+def measuring(count: int, nobody: bool, scores: Sequence[Score]) -> str:
+    """How many models are still to be measured, and how long that takes if each takes as long as those of `scores`;
+    why it does not go on where `nobody` is there to do it."""
     coming = ngettext("%(num)s model is still to be measured.", "%(num)s models are still to be measured.", count)
-    if not nobody:
-        text = gettext("Its figures and pictures appear here as soon as each is done.")
-    else:
+    if nobody:
         text = gettext("No evaluator is running. Whoever runs the server can start one with “fedflow server”.")
-    return f"{coming} {text}"
+        return f"{coming} {text}"
+    parts = [coming]
+    if scores:
+        left_s = count * mean(score.seconds for score in scores)
+        parts.append(gettext("That is about %(time)s of work.", time=amounts.duration(left_s)))
+    parts.append(gettext("Figures and pictures appear here one by one."))
+    return " ".join(parts)
 
 
 def no_charts(is_any_committed: bool, nobody: bool, status: Status) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import case, func, or_, select
 from sqlalchemy.orm import Session
 
 from fedflow.server.database.tables import Job, Run
@@ -253,7 +253,11 @@ def release(store: Store, host: str, is_alive: Callable[[int], bool]) -> None:
 
 
 def waiting(store: Store, kinds: Collection[str]) -> list[str]:
-    """Identifiers of the jobs of these kinds that nobody is at, oldest first."""
+    """Identifiers of the jobs of these kinds that nobody is at, by sort, then oldest first.
+
+    To measure a model takes minutes and a run has many, so what people wait for goes before it. Try-outs come last:
+    they stop where a model waits to be measured, and sent before it they would keep it from the queue for ever.
+    """
     now = store.clock()
     with store.read() as session:
         ended = ~Job.leased_until.between(
@@ -262,6 +266,6 @@ def waiting(store: Store, kinds: Collection[str]) -> list[str]:
         query = (
             select(Job.id)
             .where(Job.kind.in_(kinds), or_(Job.status == QUEUED, (Job.status == RUNNING) & ended))
-            .order_by(Job.created_at)
+            .order_by(case((Job.kind == "tryout", 2), (Job.kind.in_(MEASURING), 1), else_=0), Job.created_at)
         )
         return list(session.scalars(query))

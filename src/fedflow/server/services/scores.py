@@ -37,13 +37,19 @@ class ToScore:
 class Measured:
     """What a drawing gave: figures, and blobs of its features and of the gallery's pictures, one per prompt.
 
+    `kid_floor` is the KID of one half of the held-out pictures against the other, None where they are too few.
     `extractor` and `resize` say what measured it, `num_heldout` against how many pictures.
     """
 
     fid: float
     kid: float
+    fid_low: float
+    fid_high: float
     kid_low: float
     kid_high: float
+    kid_floor: float | None
+    kid_floor_low: float | None
+    kid_floor_high: float | None
     extractor: str
     resize: str
     num_heldout: int

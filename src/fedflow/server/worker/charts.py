@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from fedflow.evaluation.charts import chart_svg
 from fedflow.evaluation.curves import Curves, Line, Measure
-from fedflow.plan import AGGREGATED, BASE
+from fedflow.plan import AGGREGATED, BASE, FLOOR
 from fedflow.server.database.tables import Job, Score
 from fedflow.server.services import run_charts
 from fedflow.server.services.run_charts import Figures, Loss
@@ -71,7 +71,16 @@ def _scored(figures: Figures, measure: Measure) -> Curves:
         tuple(line for name in figures.members if (line := lines[name])),
         lines[AGGREGATED],
         lines[BASE],
+        _floor(figures.scores) if measure == "kid" else None,
     )
+
+
+def _floor(scores: Sequence[Score]) -> Line | None:
+    """The KID of real pictures. FID has none: that of half as many pictures would stand too high."""
+    for score in scores:
+        if (kid := score.kid_floor) is not None and (low := score.kid_floor_low) is not None:
+            return Line(FLOOR, (0,), (kid,), (low,), (score.kid_floor_high or kid,))
+    return None
 
 
 def _score_line(scores: Sequence[Score], who: str, measure: Measure) -> Line | None:
@@ -80,8 +89,10 @@ def _score_line(scores: Sequence[Score], who: str, measure: Measure) -> Line | N
         return None
     line = _line(who, [(score.round, getattr(score, measure)) for score in own])
     if measure == "fid":
-        return line
-    lows, highs = tuple(score.kid_low for score in own), tuple(score.kid_high for score in own)
+        lows = tuple(score.fid if score.fid_low is None else score.fid_low for score in own)
+        highs = tuple(score.fid if score.fid_high is None else score.fid_high for score in own)
+    else:
+        lows, highs = tuple(score.kid_low for score in own), tuple(score.kid_high for score in own)
     return Line(who, line.rounds, line.values, lows, highs)
 
 

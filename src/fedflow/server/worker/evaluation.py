@@ -11,7 +11,7 @@ import numpy as np
 
 from fedflow.errors import ModelError
 from fedflow.federation.jobs import gallery_prompts
-from fedflow.federation.scoring import score_drawing
+from fedflow.federation.scoring import fid_interval, halved_floor, score_drawing
 from fedflow.federation.workbench import Workbench, settle_torch
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Job
@@ -38,11 +38,18 @@ def evaluate(store: Store, settings: ServerSettings, job: Job) -> None:
         drawn = bench.draw(asked.drawing)
         real, features = (np.load(out / name, allow_pickle=False) for name in (bench.measured_heldout, drawn.features))
         figures = score_drawing(asked.drawing, real, features, bench.extractor.name)
+        fid_low, fid_high = fid_interval(asked.drawing, real, features)
+        floor = halved_floor(bench.plan.seeds[0], real, bench.extractor.name)
         measured = Measured(
             fid=figures.fid,
             kid=figures.kid,
+            fid_low=fid_low,
+            fid_high=fid_high,
             kid_low=figures.kid_low,
             kid_high=figures.kid_high,
+            kid_floor=None if floor is None else floor.kid,
+            kid_floor_low=None if floor is None else floor.kid_low,
+            kid_floor_high=None if floor is None else floor.kid_high,
             extractor=bench.extractor.name,
             resize=bench.extractor.resize,
             num_heldout=len(real),

@@ -47,6 +47,9 @@ COLLECT_S = 3600.0
 SENT_AGAIN_S = 2.0
 """A job that still waits after this long is sent again: its message may have died with a worker."""
 
+AHEAD = 2
+"""So many jobs of the second sort are sent at a time, as the queue keeps its order: what comes later may go before."""
+
 NEEDED = ("prepare", "aggregate")
 """Kinds of jobs without which a run cannot go on."""
 
@@ -291,7 +294,7 @@ def _sweep(
             waiting = jobs.waiting(store, pool.kinds)
             now = time.monotonic()
             sent = {job_id: at for job_id, at in sent.items() if job_id in waiting}
-            for job_id in waiting:
+            for job_id in waiting if pool is ROUNDS else waiting[:AHEAD]:
                 if now - sent.get(job_id, -SENT_AGAIN_S) >= SENT_AGAIN_S:
                     sent[job_id] = now
                     do_job(job_id)  # type: ignore[operator]
