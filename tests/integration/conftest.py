@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import warm
 from browser import chromium
 from hostile import hang_up
 from network import Network
@@ -14,12 +15,22 @@ from playwright.sync_api import Browser
 
 @pytest.fixture
 def network(tmp_path: Path) -> Iterator[Network]:
-    made = Network(tmp_path)
+    """Its processes are forked from one that has imported torch: on two cores the imports took most of the time."""
+    yield from _kept(Network(tmp_path, start=warm.start))
+
+
+@pytest.fixture
+def cold_network(tmp_path: Path) -> Iterator[Network]:
+    """As a person starts it, where a process's memory or its words count."""
+    yield from _kept(Network(tmp_path))
+
+
+def _kept(network: Network) -> Iterator[Network]:
     try:
-        yield made
+        yield network
     finally:
         hang_up()
-        made.stop()
+        network.stop()
 
 
 @pytest.fixture(scope="module")

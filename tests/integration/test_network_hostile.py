@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import warm
 from attacks import AFTER, BEFORE, Attack
 from hostile import PIECE, Scene, hang_up, honest_update
 from network import Network, wait_for
@@ -39,7 +40,7 @@ SILENT = 1300
 
 @pytest.fixture(scope="module")
 def siege(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Iterator[tuple[Network, Scene, str]]:
-    network = Network(tmp_path_factory.mktemp("siege"))
+    network = Network(tmp_path_factory.mktemp("siege"), start=warm.start)
     try:
         scene, quiet = begin(network, str(tiny_model_folder), FORGED // REFUSED_A_ROUND)
         yield network, scene, quiet

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import warm
 from cluster import Cluster, NoPostgreSQL
 from hostile import Device, hang_up, seen
 from network import FEDFLOW, Network, wait_for
@@ -83,7 +84,8 @@ def test_processes_that_die_while_the_database_is_away_wait_for_it(network: Netw
     assert log.count("the database does not answer") <= 8, "one line for each process that met it, not one a try"
 
 
-def test_a_worker_that_dies_and_dies_does_not_end_the_server(network: Network) -> None:
+def test_a_worker_that_dies_and_dies_does_not_end_the_server(cold_network: Network) -> None:
+    network = cold_network
     network.start_server()
     assert network.server is not None
     killed: set[int] = set()
@@ -177,7 +179,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_one_sentence_and_nothing_acknowledged_is_lost(small_disk: Path, tmp_path: Path) -> None:
-    network = Network(tmp_path)
+    network = Network(tmp_path, start=warm.start)
     (small_disk / "server").mkdir()
     (tmp_path / "server").symlink_to(small_disk / "server")
     try:
@@ -229,7 +231,7 @@ def _member(network: Network) -> Device:
 
 def test_two_servers_on_one_folder_work_together(network: Network, tmp_path: Path) -> None:
     network.start_server()
-    second = Network(tmp_path / "second")
+    second = Network(tmp_path / "second", start=warm.start)
     second.folder.mkdir()
     (second.folder / "server").symlink_to(network.data)
     try:
