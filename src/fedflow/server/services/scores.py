@@ -149,6 +149,13 @@ def listed(store: Store, caller: Caller, run_id: str) -> list[Score]:
     return sorted(found, key=lambda score: (score.round, order.index(score.who)))
 
 
+def to_come(store: Store, run_id: str, number: int) -> list[str]:
+    """Whose models of round `number` are still to be measured, in the order of their jobs."""
+    query = select(Job.subject).where(Job.run_id == run_id, Job.kind == "evaluate", Job.round == number)
+    with store.read() as session:
+        return list(session.scalars(query.where(Job.status.in_((jobs.QUEUED, jobs.RUNNING))).order_by(Job.id)))
+
+
 def _scored(session: Session, run_id: str, number: int, who: str) -> bool:
     return session.get(Score, (run_id, number, who)) is not None
 
