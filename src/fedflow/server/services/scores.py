@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from fedflow.federation.jobs import DrawJob
@@ -151,7 +151,8 @@ def listed(store: Store, caller: Caller, run_id: str) -> list[Score]:
 
 def to_come(store: Store, run_id: str, number: int) -> list[str]:
     """Whose models of round `number` are still to be measured, in the order of their jobs."""
-    query = select(Job.subject).where(Job.run_id == run_id, Job.kind == "evaluate", Job.round == number)
+    is_scored = exists().where(Score.run_id == run_id, Score.round == number, Score.who == Job.subject)
+    query = select(Job.subject).where(Job.run_id == run_id, Job.kind == "evaluate", Job.round == number, ~is_scored)
     with store.read() as session:
         return list(session.scalars(query.where(Job.status.in_((jobs.QUEUED, jobs.RUNNING))).order_by(Job.id)))
 
