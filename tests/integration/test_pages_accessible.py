@@ -10,14 +10,17 @@ import pytest
 from accessibility import faults
 from browser import served
 from full_server import PASSWORD, Sizes, addresses, fill
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import select
 
 from fedflow.server.api.app import create_app
+from fedflow.server.database.tables import Run
 from fedflow.server.services import accounts, federations, identity, invitations
+from fedflow.server.services.identity import SERVER
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store, open_store
 
-SIZES = Sizes(federations=9, members=3, people=5, runs=60, rounds=3, adapters=20, audit=60)
+SIZES = Sizes(federations=9, members=3, people=5, runs=90, rounds=3, adapters=20, audit=60)
 FIRST = "ada@example.org"
 NOT_PAGES = {
     "pages.account.exported",
@@ -33,16 +36,24 @@ NOT_PAGES = {
 }
 """Files, streams, and what leads elsewhere."""
 WIDE: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "locale": "en", "color_scheme": "light"}
+WIDE_UK: dict[str, Any] = {**WIDE, "locale": "uk"}
 NARROW: dict[str, Any] = {"viewport": {"width": 380, "height": 800}, "locale": "uk", "color_scheme": "dark"}
+NARROW_EN: dict[str, Any] = {**NARROW, "locale": "en"}
 
 
 @dataclass(frozen=True)
 class Visited:
-    """A server with everything in it, or nothing, at an address; who administers it, and its pages by endpoint."""
+    """A server with everything in it, or nothing, at an address; who administers it, and its pages by endpoint.
+
+    `runs` are its runs' pages by their state, and `here` is a federation of it.
+    """
 
     url: str
     email: str
+    here: str
     pages: dict[str, str]
+    runs: dict[str, str]
+    invitation: str
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +65,12 @@ def visited(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     email, federation_id = fill_it(store)
     with store.read() as session:
         found = addresses(app, session, federation_id, 1)
+        runs = {status: f"/runs/{run}" for status, run in session.execute(select(Run.status, Run.id).order_by(Run.id))}
+    invitation = f"/invitation/{invitations.make(store, SERVER, federation_id, 'viewer')}"
     pages = {endpoint: paths[0] for endpoint, paths in found.items() if endpoint.startswith("pages.")}
     with served(app) as url:
-        yield Visited(url, email, {endpoint: path for endpoint, path in pages.items() if endpoint not in NOT_PAGES})
+        shown = {endpoint: path for endpoint, path in pages.items() if endpoint not in NOT_PAGES}
+        yield Visited(url, email, federation_id, shown, runs, invitation)
     store.engine.dispose()
 
 
@@ -114,3 +128,47 @@ def test_no_page_has_a_fault_and_each_says_where_one_is(
         page.set_viewport_size({"width": width, "height": 800})
     context.close()
     assert {path: found for path, found in told.items() if found} == {}
+
+
+@pytest.mark.parametrize(
+    ("visited", "screen"),
+    [(_full, WIDE_UK), (_full, NARROW_EN)],
+    indirect=["visited"],
+    ids=["light, Ukrainian", "dark, English"],
+)
+def test_no_state_of_a_page_has_a_fault(visited: Visited, browser: Browser, screen: dict[str, Any]) -> None:
+    """Runs that go, wait, failed and were stopped; open questions; refused forms; pages that a link leads to once."""
+    context = browser.new_context(base_url=visited.url, **screen)
+    page = context.new_page()
+    told = {}
+    for path in (visited.invitation, "/password/code", "/address/code"):
+        page.goto(path)
+        told[path] = faults(page)
+    page.goto("/sign-in")
+    page.locator("[name=email]").fill("nobody@example.org")
+    page.locator("[name=password]").fill("nothing of this kind")
+    told["sign-in, refused"] = _after(page, "main button.primary", "#wrong")
+    _signs_in(page, visited.email)
+    for status in ("running", "paused", "failed", "stopped"):
+        page.goto(visited.runs[status])
+        told[f"a run, {status}"] = faults(page)
+    page.goto(visited.runs["running"])
+    told["stop, asked"] = _after(page, "[data-opens=stop]", "#stop[open]")
+    page.goto(visited.runs["done"])
+    told["pictures, compared"] = _after(page, "table.gallery a >> nth=0", "#compare[open]")
+    page.goto(f"/federations/{visited.here}/runs/new")
+    page.locator("[name=rounds]").fill("0")
+    told["new run, refused"] = _after(page, "#plan button.primary", "#wrong")
+    page.goto(f"/people/{visited.here}/invite")
+    page.locator("#role-participant").check()
+    told["invitation, refused"] = _after(page, "main button.primary", "#wrong")
+    context.close()
+    assert {path: found for path, found in told.items() if found} == {}
+
+
+def _after(page: Page, press: str, shown: str) -> list[str]:
+    """What is wrong once a button has been pressed and something is shown for it."""
+    page.wait_for_load_state()
+    page.locator(press).click()
+    expect(page.locator(shown)).to_be_visible()
+    return faults(page)

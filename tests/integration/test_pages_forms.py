@@ -186,3 +186,47 @@ def test_runs_are_found_as_one_types_and_the_address_tells_how(site: Site, watch
     page.get_by_role("link", name="Older runs").click()
     expect(rows).to_have_count(10)
     watched.check_quiet()
+
+
+def test_who_comes_back_to_a_refused_form_finds_what_was_typed(site: Site, watched: Watched) -> None:
+    """The browser keeps no answer to a form: without more it would show an error of its own."""
+    page = watched.page
+    page.goto(f"/people/{site.federation_id}/invite")
+    page.get_by_label("participant").check()
+    page.get_by_label("E-mail address").fill("nobody@example.org")
+    submit(page, "Make invitation")
+    expect(page.locator("#wrong")).to_be_focused()
+    page.locator(".rail").get_by_role("link", name="Runs").click()
+    heading(page, "Runs")
+    page.go_back()
+    heading(page, "Invite somebody")
+    expect(page.get_by_label("E-mail address")).to_have_value("nobody@example.org")
+    expect(page.get_by_label("participant")).to_be_checked()
+    assert watched.policy_reports() == []
+
+
+def test_the_member_of_an_invitation_comes_with_its_role(site: Site, either: Page) -> None:
+    """An untouched form is right as it is."""
+    member = either.locator("[name=member]")
+    either.goto(f"/people/{site.federation_id}/invite")
+    expect(member).to_be_hidden()
+    either.get_by_label("participant").check()
+    expect(member).to_be_visible()
+    assert either.locator("#f-member-known option").count() == SIZES.members
+    either.get_by_label("viewer").check()
+    expect(member).to_be_hidden()
+    submit(either, "Make invitation")
+    heading(either, "The invitation is ready")
+
+
+def test_a_join_code_leaves_an_empty_form_behind(site: Site, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"/federations/{site.federation_id}/codes")
+    page.get_by_label("Organisation").fill("Atelier Nord")
+    submit(page, "Make join code")
+    expect(page.locator(".copyable code")).to_be_visible()
+    page.wait_for_load_state()
+    expect(page.get_by_label("Organisation")).to_have_value("")
+    submit(page, "Make join code")
+    expect(page.locator("tbody tr").filter(has_text="Atelier Nord")).to_have_count(1)
+    watched.check_quiet()

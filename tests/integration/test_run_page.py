@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,13 +13,16 @@ from page_server import heading, submit
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import select
 
+from fedflow.evaluation.charts import chart_svg
+from fedflow.evaluation.curves import Curves, Line
 from fedflow.federation.rounds import Status
 from fedflow.plan import AGGREGATED
 from fedflow.server.api.app import create_app
-from fedflow.server.database.tables import Round, Run, Score
-from fedflow.server.services import events
+from fedflow.server.database.tables import Job, Round, Run, Score
+from fedflow.server.services import events, jobs, run_charts
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store, open_store
+from fedflow.server.worker.charts import _without_styles
 
 SIZES = Sizes(federations=1, members=8, people=8, runs=10, rounds=9, adapters=1, audit=1)
 NARROW = 380
@@ -148,6 +152,66 @@ def test_a_run_that_is_over_is_asked_for_no_more(site: Site, watched: Watched) -
     assert not [url for url in asked if url.endswith("/stream")]
     expect(watched.page.locator("#live[hx-get]")).to_have_count(0)
     watched.check_quiet()
+
+
+def test_who_acts_while_the_server_is_gone_is_told_and_keeps_the_page(site: Site, watched: Watched) -> None:
+    page, run = watched.page, site.run(Status.PAUSED)
+    page.goto(f"/runs/{run}")
+    page.get_by_role("button", name="Stop run").click()
+    page.context.set_offline(True)
+    page.locator("#stop").get_by_role("button", name="Stop run").click()
+    told = page.locator("#flashes .notice[data-from-script]")
+    expect(told).to_have_text("The server does not answer; nothing was changed. Try again.")
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    page.get_by_role("button", name="Resume run").click()
+    expect(told).to_have_count(1)
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Resume run").click()
+    expect(page.locator("#flashes .notice.done")).to_have_text("The run continues.")
+    with site.store.begin() as session:
+        session.get_one(Run, run).status = Status.PAUSED
+
+
+def test_a_stream_that_ends_with_its_server_is_told_of_at_once(site: Site, watched: Watched) -> None:
+    page = watched.page
+    gone = re.compile(r"/stream$|/kit\.js$")
+    page.goto("/")
+    page.route(gone, lambda route: route.abort() if route.request.resource_type != "script" else route.continue_())
+    page.goto(f"/runs/{site.run(Status.RUNNING)}")
+    told = page.locator("#flashes .notice[data-from-script]")
+    expect(told).to_contain_text("The server does not answer. This page goes on by itself", timeout=3000)
+    page.unroute(gone)
+    expect(told).to_have_count(0)
+
+
+def test_the_labels_of_charts_stand_within_a_narrow_screen(site: Site, watched: Watched) -> None:
+    run = site.run(Status.RUNNING)
+    rounds, values = (1, 2), (-0.5, -0.936)
+    joint = Line(AGGREGATED, rounds, values, values, values)
+    curves = Curves("kid", (Line("a name of eighteen or more", rounds, (-0.1, -0.2), (0, 0), (0, 0)),), joint)
+    with site.store.read() as session:
+        before = session.get_one(Run, run).charts
+    run_charts.keep(site.store, run, {"kid": site.store.blobs.put(_without_styles(chart_svg(curves)).encode())})
+    watched.page.goto(f"/runs/{run}")
+    right = watched.page.locator("main .section").first.evaluate("part => part.getBoundingClientRect().right")
+    labels = watched.page.locator(".drawing svg text")
+    expect(labels.filter(has_text="aggregated \N{MINUS SIGN}0.936")).to_be_visible()
+    ends = labels.evaluate_all("texts => texts.map((text) => text.getBoundingClientRect().right)")
+    assert max(ends) <= right
+    run_charts.keep(site.store, run, before)
+    watched.check_quiet()
+
+
+def test_what_is_still_to_be_measured_is_named_beside_what_is(site: Site, watched: Watched) -> None:
+    run = site.run(Status.RUNNING)
+    with site.store.begin() as session:
+        job = jobs.add(session, "evaluate", run, 3, site.store.clock(), "studio-001")
+    watched.page.goto(f"/runs/{run}?round=3")
+    expect(watched.page.locator("#gallery")).to_contain_text("Still to be measured: studio-001.")
+    watched.page.goto(f"/runs/{run}?round=2")
+    expect(watched.page.locator("#gallery")).not_to_contain_text("Still to be measured")
+    with site.store.begin() as session:
+        session.delete(session.get_one(Job, job.id))
 
 
 def test_a_question_that_is_open_is_answered_as_it_was_asked(site: Site, watched: Watched) -> None:

@@ -12,7 +12,7 @@ MOST_MB = 1000.0
 
 
 def test_a_server_under_load_counts_everything_and_fails_nobody(cold_network: Network, tiny_model_folder: Path) -> None:
-    seen = put_under_load(cold_network, LOAD, tiny_model_folder, f"sqlite:///{network.data / 'server.db'}")
+    seen = put_under_load(cold_network, LOAD, tiny_model_folder, f"sqlite:///{cold_network.data / 'server.db'}")
     assert seen.faults() == 0, seen.statuses()
     assert seen.handed_in == seen.receipts >= LOAD.clients * seen.rounds
     assert seen.rounds >= LOAD.least_rounds

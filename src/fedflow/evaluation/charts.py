@@ -21,9 +21,9 @@ TITLES = {"fid": "FID, lower is better", "kid": "KID, lower is better", "loss": 
 SPOKEN = {"fid": "FID per round", "kid": "KID per round", "loss": "Training loss per round"}
 
 UNITS_PER_INCH = 72
-PANEL = (416, 300)
+PANEL = (440, 300)
 """Size of one panel; 1 unit is 1 pixel of an SVG shown at its own size."""
-MARGINS = {"left": 46, "right": 156, "top": 34, "bottom": 42}
+MARGINS = {"left": 46, "right": 180, "top": 34, "bottom": 42}
 EDGE = 16
 """Room at both sides of the PNG; in a page the panel begins where its column does."""
 CAPTION = 30

@@ -23,12 +23,16 @@ YEAR_S = 365 * 86400
 
 @dataclass(frozen=True)
 class Item:
-    """A place in the rail. `count` is how many things there wait for the reader, `also` is where more of it lies."""
+    """A place in the rail. `count` is how many things there wait for the reader.
+
+    `also` is where more of it lies, `but` what lies below and is another's; a part `*` of these stands for any one.
+    """
 
     label: str | LazyString
     href: str
     count: int = 0
     also: tuple[str, ...] = ()
+    but: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,10 +145,14 @@ def _block(template: str, name: str, context: dict[str, Any]) -> str:
 
 def is_here(item: Item) -> bool:
     """Whether the page that is asked for belongs to the place."""
-    return any(
-        request.path == path or (path != "/" and headers.is_below(request.path, path))
-        for path in (item.href, *item.also)
-    )
+    return any(map(_leads_here, (item.href, *item.also))) and not any(map(_leads_here, item.but))
+
+
+def _leads_here(place: str) -> bool:
+    if place == "/":
+        return request.path == "/"
+    asked, wanted = request.path.split("/"), place.rstrip("/").split("/")
+    return len(asked) >= len(wanted) and all(part in ("*", own) for own, part in zip(asked, wanted, strict=False))
 
 
 def preferences() -> AnyResponse:

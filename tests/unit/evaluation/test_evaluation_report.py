@@ -286,8 +286,8 @@ def test_chart_png_is_not_blank_and_always_the_same(summary: RunSummary, tmp_pat
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     picture = np.asarray(Image.open(tmp_path / "one.png").convert("RGB"))
     accent = (picture == (0x34, 0x54, 0xD1)).all(axis=2)
-    # 2 pixels a unit: panels of 416 by 300 side by side, edges of 16, and 30 below them for the caption.
-    assert picture.shape == (660, 1728, 3)
+    # 2 pixels a unit: panels of 440 by 300 side by side, edges of 16, and 30 below them for the caption.
+    assert picture.shape == (660, 1824, 3)
     assert picture[600:].min() < 128
     half = picture.shape[1] // 2
     assert accent[:, :half].sum() > 500

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 from sqlalchemy.orm import Session
-from tests.unit.server.conftest import Api
+from tests.unit.server.conftest import Api, Clock
 from tests.unit.server.page_setting import Site
 from tests.unit.server.reader import text_of
 from tests.unit.server.run_setting import MEASURED, MEMBERS, Setting, adapter, plan_of
@@ -20,7 +20,7 @@ from fedflow.server.api import events as streams
 from fedflow.server.database.tables import Job, Round, Run, RunMember
 from fedflow.server.errors import Unprocessable
 from fedflow.server.pages import run_words
-from fedflow.server.services import federations, jobs, processes, run_list, runs, scores, tokens, uploads
+from fedflow.server.services import explain, federations, jobs, processes, run_list, runs, scores, tokens, uploads
 from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.services.work import work_for
 from fedflow.server.settings import ServerSettings
@@ -173,6 +173,55 @@ def test_why_a_run_failed_is_said_in_the_readers_language(site: Site, setting: S
         assert "failed in round 1" in told.lower()
         assert "Only a left. The others declined" in told
         assert "Лишилися: a. Решта" in text_of(cora.get(page, headers={"Accept-Language": "uk"}).text)
+
+
+def test_a_machine_that_calls_no_more_is_told_as_offline(site: Site, setting: Setting, clock: Clock) -> None:
+    """Whatever it was at when it called last: that need not be so any longer."""
+    with site.store.begin() as session:
+        session.execute(update(RunMember).where(RunMember.run_id == setting.run).values(consent="asked"))
+    runs.consent(site.store, setting.callers["a"], setting.run, True, 10, "")
+    work_for(site.store, setting.callers["a"], (Told("training", setting.run, 1),))
+    work_for(site.store, setting.callers["b"], ())
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    clock.now += 119
+    page = text_of(cora.get(f"/runs/{setting.run}").text)
+    assert "Waiting for a (trains), b (asked for consent)" in page
+    assert "a (last seen 119 s ago; it trains)" in explain.explain(site.store, setting.run)
+    clock.now += 2
+    page = text_of(cora.get(f"/runs/{setting.run}").text)
+    assert "Waiting for a (offline, last seen 2 min" in page
+    assert "b (asked for consent, but offline, last seen 2 min" in page
+    told = explain.explain(site.store, setting.run)
+    assert "a (offline, last seen 2 min ago), b (asked for consent, but offline, last seen 2 min ago)" in told
+
+
+def test_a_failed_run_says_in_which_round_and_keeps_only_what_is_there(site: Site, setting: Setting) -> None:
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    for number, kept in ((1, False), (2, True)):
+        with site.store.begin() as session:
+            row = session.get_one(Run, setting.run)
+            row.status, row.message, row.round = "failed", "the disk is full", number
+        page = cora.get(f"/runs/{setting.run}").text
+        told = text_of(page)
+        assert f"Failed Round {number} of 2" in told
+        assert f"Failed in round {number}. The disk is full." in told
+        assert ("Committed rounds are kept." in told.split("Fix the cause")[0]) == kept
+    assert "Failed The disk is full." in text_of(cora.get("/runs").text), "the list tells the reason too"
+
+
+def test_the_button_that_goes_on_is_the_last_one(site: Site, setting: Setting) -> None:
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    for seed, member in enumerate(MEMBERS):
+        setting.hand_in(member, 1, adapter(seed + 1))
+    setting.aggregate()
+    with site.store.begin() as session:
+        session.get_one(Run, setting.run).status = "failed"
+    page = cora.get(f"/runs/{setting.run}").text
+    buttons = re.findall(r'class="button (\w+)"', page[page.index('id="page-action"') : page.index("</header>")])
+    assert buttons == ["quiet", "danger", "primary"]
 
 
 def test_why_an_update_was_refused_is_said_in_the_readers_language(site: Site, setting: Setting) -> None:

@@ -12,6 +12,8 @@ from fedflow.server.services import roles
 from fedflow.server.services.roles import Belonging
 
 MOST_TABS = 6
+PLANNING = "/federations/*/runs"
+"""Where a run is planned: it belongs to the runs, though its address begins with its federation's."""
 
 
 def belongings(least: RoleName = "viewer") -> list[Belonging]:
@@ -31,8 +33,8 @@ def rail() -> list[web.Item]:
     """The places that exist and that the reader may see."""
     items = [
         web.Item(gettext("Overview"), url_for("pages.overview.overview")),
-        web.Item(gettext("Federations"), url_for("pages.federations.listed"), also=("/members",)),
-        web.Item(gettext("Runs"), url_for("pages.runs.listed")),
+        web.Item(gettext("Federations"), url_for("pages.federations.listed"), also=("/members",), but=(PLANNING,)),
+        web.Item(gettext("Runs"), url_for("pages.runs.listed"), also=(PLANNING,)),
         web.Item(gettext("Models"), url_for("pages.models.listed"), also=("/versions", "/releases", "/tryouts")),
     ]
     people, audit = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flask import Blueprint, Response, flash, redirect, request, url_for
-from flask_babel import gettext
+from flask_babel import gettext, lazy_gettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
@@ -19,6 +19,12 @@ from fedflow.web.reading import Reading, all_values, read
 from fedflow.web.states import State
 
 METHODS = "runs.allowed_methods"
+LABELS = {
+    "members.most_examples": lazy_gettext("Picture limit"),
+    "visibility.example_counts": lazy_gettext("Picture counts"),
+}
+"""What the pages call a rule where its name says it otherwise."""
+
 blueprint = Blueprint("policies", __name__)
 
 
@@ -51,7 +57,9 @@ def _groups() -> list[FormGroup]:
 
 
 def _in_words(field: FormField) -> FormField:
-    """Methods as the form of a new run calls them."""
+    """What others of the pages call otherwise, as they do: pictures, and the methods of a new run."""
+    if field.name in LABELS:
+        return replace(field, label=str(LABELS[field.name]))
     if field.name != METHODS:
         return field
     words = plan_words.CHOICES["method"]

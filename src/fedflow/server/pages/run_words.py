@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import mean
 
 from flask_babel import LazyString, format_decimal, gettext, lazy_gettext, lazy_pgettext, ngettext
@@ -91,6 +91,11 @@ def whose(who: str) -> str:
     return str(MODELS.get(who, who))
 
 
+def whose_all(names: Iterable[str]) -> str:
+    """The same of several, in one line."""
+    return ", ".join(map(whose, names))
+
+
 def participant(row: ParticipantLine, status: Status) -> tuple[State, LazyString]:
     """What a participant does; once the run is over, nothing is asked of it or awaited from it any more."""
     if status in (Status.DONE, Status.STOPPED):
@@ -130,7 +135,7 @@ def no_charts(is_any_committed: bool, nobody: bool, status: Status) -> str:
 
 def line(now: Standing) -> str:
     """How it is going, in one line under the title."""
-    if now.status in (Status.RUNNING, Status.PAUSED) and now.round:
+    if now.status is not Status.DONE and now.round:
         return str(gettext("Round %(number)s of %(rounds)s", number=now.round, rounds=now.rounds))
     return str(ngettext("%(num)s round", "%(num)s rounds", now.rounds))
 
@@ -178,13 +183,15 @@ def _failed(now: Standing) -> str:
                 reason=said(now.message),
             )
         )
-    return str(
-        gettext(
+    told = {"number": now.round, "reason": said(now.message)}
+    if now.round == 1:
+        text = gettext("Failed in round %(number)s. %(reason)s Fix the cause, then resume the run.", **told)
+    else:
+        text = gettext(
             "Failed in round %(number)s. %(reason)s Committed rounds are kept. Fix the cause, then resume the run.",
-            number=now.round,
-            reason=said(now.message),
+            **told,
         )
-    )
+    return str(text)
 
 
 def _collecting(now: Standing, round_: Collecting) -> str:
@@ -241,7 +248,7 @@ def _whom(waits: tuple[Awaited, ...]) -> str:
     return str(gettext("Waiting for %(names)s.", names=", ".join(names)))
 
 
-def _named(awaited: Awaited) -> str:
+def _named(awaited: Awaited) -> str:  # noqa: PLR0911 - one for each state
     if awaited.seen_s is None:
         return str(gettext("%(name)s (no machine has joined yet)", name=awaited.member))
     if awaited.refused is not None:
@@ -255,11 +262,20 @@ def _named(awaited: Awaited) -> str:
             most=most,
         )
         return str(text)
+    if awaited.is_offline:
+        return _offline(awaited)
     if awaited.doing is not None:
         return f"{awaited.member} ({DOING[awaited.doing]})"
     if not awaited.has_consented:
         return str(gettext("%(name)s (asked for consent)", name=awaited.member))
     return str(gettext("%(name)s (last seen %(ago)s)", name=awaited.member, ago=ago(awaited.seen_s)))
+
+
+def _offline(awaited: Awaited) -> str:
+    last = ago(awaited.seen_s)
+    if awaited.has_consented:
+        return str(gettext("%(name)s (offline, last seen %(ago)s)", name=awaited.member, ago=last))
+    return str(gettext("%(name)s (asked for consent, but offline, last seen %(ago)s)", name=awaited.member, ago=last))
 
 
 def _job(job: JobStanding | None) -> str:

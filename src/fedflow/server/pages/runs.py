@@ -93,6 +93,10 @@ def run(run_id: str) -> Response:
     drawn_rounds = {score.round for score in measured if score.gallery and score.who != BASE}
     may_change = roles.is_at_least(roles.role_in(store, caller, view.federation_id), "coordinator")
     asks_for_part = "HX-Request" in request.headers
+    gallery = _gallery(
+        measured, request.args.get("by", ""), request.args.get("round", 0, type=int), view.plan.gallery.seed
+    )
+    measuring = view.to_measure > 0 and view.standing.status is not Status.STOPPED
     return web.page(
         "pages/run.html",
         status=ASK_NO_MORE if view.is_over and asks_for_part else 200,
@@ -107,9 +111,8 @@ def run(run_id: str) -> Response:
         charts=_charts(store, run_id),
         scores=measured,
         nobody=not processes.are_there(store, "evaluation"),
-        gallery=_gallery(
-            measured, request.args.get("by", ""), request.args.get("round", 0, type=int), view.plan.gallery.seed
-        ),
+        gallery=gallery,
+        missing=scores.to_come(store, run_id, gallery["round"]) if gallery["round"] and measuring else [],
         refusals=refusals.listed(store, caller, run_id, "", MOST_REFUSALS) if may_change else [],
         may_change=may_change,
         plan=plan_words.facts(view.plan),

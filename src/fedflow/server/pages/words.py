@@ -166,7 +166,7 @@ FACTS: dict[str, LazyString] = {
     "source": lazy_gettext("brought by"),
     "is_admin": lazy_gettext("administrator of the server"),
     "licence": lazy_gettext("licence"),
-    "max_examples": lazy_gettext("most examples"),
+    "max_examples": lazy_gettext("picture limit"),
     "member": lazy_gettext("member"),
     "name": lazy_gettext("name"),
     "num_examples": lazy_gettext("examples"),

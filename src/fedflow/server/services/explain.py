@@ -108,6 +108,8 @@ def _known(awaited: Awaited) -> str:
             f"{last}; it has {count} pictures and may train on {most}: allow it more on the federation's page, or by "
             f"'fedflow server code {awaited.member} --max-examples {count}' and joining anew"
         )
+    if awaited.is_offline:
+        return f"offline, {last}" if awaited.has_consented else f"asked for consent, but offline, {last}"
     if awaited.doing is not None:
         return f"{last}; {DOING[awaited.doing]}"
     return last if awaited.has_consented else f"asked for consent, {last}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from fedflow.federation.jobs import DrawJob
@@ -153,6 +153,14 @@ def listed(store: Store, caller: Caller, run_id: str) -> list[Score]:
         if not shows_examples:
             score.num_examples = score.steps = 0
     return sorted(found, key=lambda score: (score.round, order.index(score.who)))
+
+
+def to_come(store: Store, run_id: str, number: int) -> list[str]:
+    """Whose models of round `number` are still to be measured, in the order of their jobs."""
+    is_scored = exists().where(Score.run_id == run_id, Score.round == number, Score.who == Job.subject)
+    query = select(Job.subject).where(Job.run_id == run_id, Job.kind == "evaluate", Job.round == number, ~is_scored)
+    with store.read() as session:
+        return list(session.scalars(query.where(Job.status.in_((jobs.QUEUED, jobs.RUNNING))).order_by(Job.id)))
 
 
 def _scored(session: Session, run_id: str, number: int, who: str) -> bool:

@@ -12,6 +12,7 @@ from fedflow.federation.rounds import Phase, RunState, Status
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Device, Job, Member, Refusal, Round, Run, RunMember
 from fedflow.server.errors import NotFound
+from fedflow.server.services.members import SEEN_S
 from fedflow.server.services.run_rows import current_round, plan_of, rules_of, state_of
 from fedflow.server.store import Sighting, Store
 
@@ -58,6 +59,11 @@ class Awaited:
     doing: str | None
     refused: str | None
     too_many: tuple[int, int] | None = None
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether its device has joined but calls no more: what it said last need not be so any longer."""
+        return self.seen_s is not None and self.seen_s >= SEEN_S
 
 
 @dataclass(frozen=True)

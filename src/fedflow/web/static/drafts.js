@@ -41,7 +41,7 @@
   // A form that went is taken where another page came of it, or a word that it is done: no error, and not the form again.
   const sent = sessionStorage.getItem(SENT);
   sessionStorage.removeItem(SENT);
-  const isDone = document.querySelector("#flashes .notice.done");
+  const isDone = !document.getElementById("wrong") && document.querySelector("main .notice.done");
   const isBack = document.querySelector("[data-error]") || forms.some((form) => keyOf(form) === sent);
   if (sent && (isDone || !isBack)) sessionStorage.removeItem(sent);
 
@@ -55,7 +55,10 @@
     const keep = () => sessionStorage.setItem(keyOf(form), JSON.stringify(values(form)));
     form.addEventListener("input", keep);
     form.addEventListener("change", keep);
-    form.addEventListener("submit", () => sessionStorage.setItem(SENT, keyOf(form)));
     form.addEventListener("click", (event) => { if (event.target.closest("a")) sessionStorage.removeItem(keyOf(form)); });
   }
+  // The kit holds a form back until the server answers.
+  document.addEventListener("submit", (event) => {
+    if (!event.defaultPrevented && forms.includes(event.target)) sessionStorage.setItem(SENT, keyOf(event.target));
+  });
 })();

@@ -3,6 +3,7 @@
 
 (() => {
   const root = document.documentElement;
+  const OWN = document.currentScript.src;
 
   const keep = (name, value) => {
     const secure = location.protocol === "https:" ? "; secure" : "";
@@ -47,15 +48,50 @@
   // leads to a part of the page.
   document.getElementById("wrong")?.focus();
 
-  // A second click sends a form no second time: the answer to the first one would be lost, and with it what is shown
-  // once. After a while it may go again, as where a file came of it and the page stayed.
+  // The answer to a refused form is kept nowhere: who comes back to it later gets the page of the form instead, with what
+  // was typed there. Else the browser has nothing to show.
+  if (document.getElementById("wrong")) {
+    const from = document.referrer.startsWith(`${location.origin}/`) ? document.referrer : location.href;
+    history.replaceState(null, "", from);
+  }
+
+  // Whether the server is there: it gives out this script to everybody.
+  const PATIENCE_MS = 10000;
+  const answers = async () => {
+    try {
+      const answer = await fetch(OWN, { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+      return answer.status < 500; // a proxy answers for a server that is gone
+    } catch {
+      return false;
+    }
+  };
+
+  // A form goes once the server is known to answer: else the browser would leave the page for one of its own. A second
+  // click sends it no second time: the answer to the first one would be lost, and with it what is shown once. After a
+  // while it may go again, as where a file came of it and the page stayed.
   const SENT_MS = 5000;
-  document.addEventListener("submit", (event) => {
-    const form = event.target;
+  const isAnswered = new WeakSet();
+  const isField = (button, form) => button?.form === form; // it may have been changed meanwhile
+  document.addEventListener("submit", async (event) => {
+    const { target: form, submitter } = event;
     if (event.defaultPrevented || form.getAttribute("method") !== "post") return; // a field may be called "method"
-    if ("sent" in form.dataset) { event.preventDefault(); return; }
+    if (isAnswered.delete(form)) {
+      setTimeout(() => { delete form.dataset.sent; }, SENT_MS);
+      return;
+    }
+    event.preventDefault();
+    if ("sent" in form.dataset) return;
     form.dataset.sent = "";
-    setTimeout(() => { delete form.dataset.sent; }, SENT_MS);
+    if (await answers()) {
+      isAnswered.add(form);
+      HTMLFormElement.prototype.requestSubmit.call(form, isField(submitter, form) ? submitter : null);
+      if (isAnswered.delete(form)) delete form.dataset.sent; // the browser found a field to be filled in first
+      return;
+    }
+    delete form.dataset.sent;
+    form.closest("dialog")?.close();
+    say(document.getElementById("flashes")?.dataset.unsent);
+    document.getElementById("flashes")?.scrollIntoView({ block: "nearest" });
   });
 
   // Relative times go on, and the exact one is told in the reader's own zone.
@@ -90,18 +126,24 @@
   const say = (text) => {
     const flashes = document.getElementById("flashes");
     if (!flashes) return;
+    const before = flashes.querySelector(".notice[data-from-script]");
+    if (before?.querySelector("[data-text]").textContent === text) return; // said already, and still so
     const notice = flashes.querySelector("template").content.cloneNode(true);
     notice.querySelector("[data-text]").textContent = text;
-    flashes.querySelector(".notice[data-from-script]")?.remove();
+    before?.remove();
     flashes.append(notice);
   };
   document.addEventListener("htmx:sendError", (event) => {
     const told = document.getElementById("flashes")?.dataset;
     say(event.detail.requestConfig.verb === "get" ? told?.away : told?.unreachable);
   });
-  document.addEventListener("htmx:afterRequest", (event) => {
-    if (event.detail.successful) document.querySelector("#flashes .notice[data-from-script]")?.remove();
+  const unsay = () => document.querySelector("#flashes .notice[data-from-script]")?.remove();
+  document.addEventListener("htmx:afterRequest", (event) => { if (event.detail.successful) unsay(); });
+  // A stream ends now and then, and begins anew by itself; one that ends with its server is told of at once.
+  document.addEventListener("htmx:sseError", async () => {
+    if (!(await answers())) say(document.getElementById("flashes")?.dataset.away);
   });
+  document.addEventListener("htmx:sseOpen", unsay);
   document.addEventListener("htmx:responseError", (event) => {
     say(`${document.getElementById("flashes")?.dataset.refused} (${event.detail.xhr.status})`);
   });
