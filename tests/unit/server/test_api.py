@@ -21,6 +21,7 @@ from fedflow.federation.protocol import Problem
 from fedflow.plan import Plan
 from fedflow.server.api import rights
 from fedflow.server.api.app import create_app
+from fedflow.server.api.events import MOST_OF_A_CALLER, STREAMS
 from fedflow.server.api.logs import JsonLines
 from fedflow.server.database.tables import Job, Run, RunMember
 from fedflow.server.errors import ApiError, Conflict
@@ -332,14 +333,23 @@ def test_a_stream_ends_when_its_token_does(coordinator: Api, store: Store, feder
         assert list(chunks) == []
 
 
-def test_streams_leave_threads_for_others(coordinator: Api, settings: ServerSettings, federation_id: str) -> None:
+def test_streams_leave_threads_for_others_and_one_caller_leaves_streams(
+    coordinator: Api, settings: ServerSettings, federation_id: str
+) -> None:
     address, asked = f"{FEDERATIONS}/{federation_id}/events", {"Accept": "text/event-stream"}
-    opened = [coordinator("GET", address, headers=asked, buffered=False) for _ in range(settings.threads // 4)]
+    opened = [coordinator("GET", address, headers=asked, buffered=False) for _ in range(MOST_OF_A_CALLER)]
     refused = coordinator("GET", address, headers=asked)
-    assert f"{settings.threads // 4} event streams are open" in _problem(refused, 503)
+    assert f"you have {MOST_OF_A_CALLER} event streams open" in _problem(refused, 503)
+    most = settings.threads // 2
+    others = [STREAMS.enter(f"somebody {number}", most) for number in range(most - MOST_OF_A_CALLER)]
+    opened.pop().close()
+    others.append(STREAMS.enter("one more", most))
+    assert f"{most} event streams are open" in _problem(coordinator("GET", address, headers=asked), 503)
     assert refused.headers["Retry-After"] == "5"
     for stream in opened:
         stream.close()
+    for leave in others:
+        leave()
     with coordinator("GET", address, headers=asked, buffered=False) as stream:
         assert stream.status_code == 200
 

@@ -14,20 +14,23 @@ from tests.unit.server.reader import OTHER, PASSWORD, Reader, faults, told, valu
 from tests.unit.server.run_setting import Setting, adapter
 
 from fedflow.plan import Plan
-from fedflow.server.database.people import AuditEntry, Role
+from fedflow.server.database.people import AuditEntry, Role, SignIn
 from fedflow.server.database.tables import Run
 from fedflow.server.errors import Unprocessable
 from fedflow.server.services import (
     accounts,
+    audit,
     devices,
     directory,
     federations,
+    identity,
     invitations,
     jobs,
     links,
     overview,
     processes,
     roles,
+    tokens,
 )
 from fedflow.server.services.identity import FIRST, SERVER, Caller
 from fedflow.server.services.roles import Belonging
@@ -190,6 +193,26 @@ class TestPages:
         broken = told(reader.get("/audit/chain"))
         assert "The log is not as it was written." in broken
         assert "Entry 2 was altered" in broken
+
+    def test_the_audit_log_names_the_browser_and_the_token_and_puts_facts_into_words(self, site: Site) -> None:
+        boss = site.account("boss")
+        reader = site.reader("boss")
+        forgotten = Caller("person", boss, name="boss", via="token that-is-gone", is_admin=True)
+        with site.store.begin() as session:
+            file = {"diffusers": {"sha256": "ab" * 32, "size_bytes": 1_214_128, "name": "x.safetensors"}}
+            audit.record(session, site.store, forgotten, "released", "release", "x", files=file, visibility="public")
+        person = Caller("person", boss, name="boss", via="registration", is_admin=True)
+        by_token = identity.authenticate(site.store, tokens.make(site.store, person, "night job", ["read"], 3600.0))
+        with site.store.begin() as session:
+            audit.record(session, site.store, by_token, "run paused", "run", "x")
+            session.execute(update(SignIn).values(agent="Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0"))
+        assert reader.post(f"/people/{site.federation_id}/invite", {"role": "viewer"}).status_code == 200
+        page = told(reader.get("/audit"))
+        assert re.search(r"files: diffusers \(1\.21\sMB, (ab){6}\) · seen by: everybody on this server", page)
+        assert "with the API token “night job”" in page
+        assert "in a browser: Firefox on Linux" in page
+        assert "with an API token" in page, "one that is known no more"
+        assert "sha256" not in page
 
     def test_the_overview_begins_with_what_waits(self, site: Site) -> None:
         site.account("boss", "coordinator")

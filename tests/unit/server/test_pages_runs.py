@@ -399,8 +399,7 @@ def test_the_stream_tells_that_something_changed(site: Site, setting: Setting, m
     assert b"event: changed" in _bytes(next(told))
     assert list(told) == []
     answer.close()
-    streams.STREAMS.enter(1)  # its place is free again
-    streams.STREAMS.leave()
+    streams.STREAMS.enter("somebody", 1)()  # its place is free again
 
 
 def test_a_list_takes_as_many_queries_whatever_its_length(site: Site, setting: Setting) -> None:

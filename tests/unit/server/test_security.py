@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from socket import gethostname
 
 import pyotp
 import pytest
@@ -168,6 +169,22 @@ def test_a_wrong_host_is_in_no_link_and_no_redirect(site: Site, settings: Server
         answer = reader.get(path, headers=forged)
         assert "evil.example" not in answer.text, path
         assert "evil.example" not in str(answer.headers), path
+
+
+def test_without_a_public_address_only_a_name_of_this_machine_stands_in_a_link(site: Site) -> None:
+    site.account("boss")
+    for host, link in (
+        ("evil.example", f"http://127.0.0.1:{ServerSettings(folder=site.store.folder).port}"),
+        ("8.8.8.8:8440", f"http://127.0.0.1:{ServerSettings(folder=site.store.folder).port}"),
+        ("localhost:8451", "http://localhost:8451"),
+        ("192.168.1.20:8440", "http://192.168.1.20:8440"),
+        (f"{gethostname()}:8440", f"http://{gethostname()}:8440"),
+    ):
+        reader = Reader.of(site.app, f"http://{host}")
+        assert reader.sign_in("boss").status_code == 303
+        answer = reader.post(f"/people/{site.federation_id}/invite", {"role": "viewer"})
+        assert f"{link}/invitation/" in answer.text, host
+        assert "evil.example" not in answer.text
 
 
 def test_a_cookie_is_as_short_lived_and_closed_as_it_can_be(site: Site) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
@@ -34,29 +35,50 @@ STREAM_S = 60.0  # then the reader asks again with Last-Event-ID, and its thread
 QUIET_POLLS = 20  # a comment after so many polls without an event keeps proxies from hanging up
 RECONNECT_MS = 1000
 MOST_IN_A_BATCH = 200
+MOST_OF_A_CALLER = 8
+"""Open pages of runs, say; without a limit one viewer could take all streams from everybody."""
 
 
 class Streams:
-    """Counts the open streams of this process: each holds one of its threads."""
+    """Counts the open streams of this process, each caller's too: each holds one of its threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open = 0
+        self._open: Counter[str] = Counter()
 
-    def enter(self, most: int) -> None:
-        """Raises Unavailable where `most` are open."""
+    def enter(self, caller: str, most: int) -> Callable[[], None]:
+        """One stream more of the caller's; what is given back takes it away again.
+
+        Raises Unavailable where the caller has MOST_OF_A_CALLER open, or all together have `most`.
+        """
         with self._lock:
-            if self._open >= most:
+            if self._open[caller] >= MOST_OF_A_CALLER:
+                raise Unavailable(
+                    f"you have {MOST_OF_A_CALLER} event streams open, which is all that one caller may have; close one"
+                )
+            if self._open.total() >= most:
                 raise Unavailable(f"{most} event streams are open, which is all there may be; ask for pages instead")
-            self._open += 1
+            self._open[caller] += 1
+        return lambda: self._leave(caller)
 
-    def leave(self) -> None:
-        """One stream less."""
+    def _leave(self, caller: str) -> None:
         with self._lock:
-            self._open -= 1
+            self._open[caller] -= 1
+            if not self._open[caller]:
+                del self._open[caller]
 
 
 STREAMS = Streams()
+
+
+def streaming(chunks: Iterator[str]) -> Response:
+    """Server-sent events as an answer, counted for as long as it is open. Raises Unavailable where it is too many."""
+    leave = STREAMS.enter(current.caller().id, max(1, current.settings().threads // 2))
+    response = Response(chunks, mimetype=STREAM)
+    response.call_on_close(leave)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
 
 
 @blueprint.get("/federations/<federation_id>/events", responses={200: Events})
@@ -80,12 +102,7 @@ def _streamed(store: Store, federation_id: str, after: int) -> Response:
         after = int(last)
     authorization = request.authorization
     token = (authorization.token if authorization else None) or ""
-    STREAMS.enter(max(1, current.settings().threads // 4))
-    response = Response(_stream(store, federation_id, after, token), mimetype=STREAM)
-    response.call_on_close(STREAMS.leave)
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Accel-Buffering"] = "no"
-    return response
+    return streaming(_stream(store, federation_id, after, token))
 
 
 def _stream(store: Store, federation_id: str, after: int, token: str) -> Iterator[str]:

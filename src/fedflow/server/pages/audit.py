@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from flask import Blueprint, Response, redirect, request, url_for
-from flask_babel import gettext
+from flask_babel import LazyString, format_decimal, gettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.server.api import current
 from fedflow.server.database.people import AuditEntry
 from fedflow.server.pages import agents, places
-from fedflow.server.pages.words import ACTIONS, FACTS, ROLES, VIA
+from fedflow.server.pages.words import ACTIONS, FACTS, KINDS, ROLES, SCOPES, VIA, VISIBILITIES
 from fedflow.server.services import audit, audit_looks, directory, processes
+from fedflow.web import amounts
 
 blueprint = Blueprint("audit", __name__)
 
 PAGE = 50
+SHOWN_DIGITS = 12
+SHA256 = re.compile(r"[0-9a-f]{64}")
+WORDS: dict[str, dict[str, LazyString]] = {
+    "role": ROLES,
+    "before": ROLES,
+    "scopes": SCOPES,
+    "visibility": VISIBILITIES,
+    "kind": KINDS,
+}
+"""Facts whose values pages call otherwise."""
+
 NEWEST = 2**62
 
 
@@ -133,6 +146,7 @@ def _chain_href(federation_id: str | None) -> str:
 
 def _lines(entries: list[AuditEntry]) -> list[Line]:
     names = directory.names(current.store(), {each.object_id for each in entries if each.object_kind == "person"})
+    means = directory.means(current.store(), {each.via for each in entries})
     federations = {each.federation_id: each.federation for each in places.belongings()}
     return [
         Line(
@@ -145,18 +159,41 @@ def _lines(entries: list[AuditEntry]) -> list[Line]:
             federation=federations.get(each.federation_id or "", ""),
             facts=[_fact(name, value) for name, value in each.facts.items() if value not in (None, "", False, [])],
             address=each.address,
-            via=str(VIA.get(each.via, VIA.get(each.via.partition(" ")[0], ""))),
+            via=_via(each.via, means.get(each.via)),
         )
         for each in entries
     ]
 
 
+def _via(way: str, means: str | None) -> str:
+    """How somebody did it, with the browser or token by name where that is still known."""
+    kind, _, about = way.partition(" ")
+    if kind == "sign-in" and means is not None:
+        return str(gettext("in a browser: %(name)s", name=agents.named(means)))
+    if kind == "token" and means is not None:
+        return str(gettext("with the API token “%(name)s”", name=means))
+    if kind == "provider" and about:
+        return str(gettext("through the provider %(name)s", name=about))
+    return str(VIA.get(way, VIA.get(kind, "")))
+
+
 def _fact(name: str, value: object) -> tuple[str, str]:
     if name == "agent":
-        value = agents.named(str(value))
+        return str(FACTS["agent"]), agents.named(str(value))
+    return str(FACTS.get(name, name)), _shown(value, WORDS.get(name, {}))
+
+
+def _shown(value: object, words: dict[str, LazyString]) -> str:
+    """A fact's value in a few words: a file's size and the beginning of its hash, what others are called."""
+    if isinstance(value, dict):
+        if "sha256" in value and "size_bytes" in value:
+            return f"{amounts.megabytes(value['size_bytes'])}, {str(value['sha256'])[:SHOWN_DIGITS]}"
+        return ", ".join(f"{FACTS.get(key, key)} ({_shown(each, words)})" for key, each in value.items())
     if isinstance(value, list):
-        value = ", ".join(str(each) for each in value)
+        return ", ".join(_shown(each, words) for each in value)
+    if isinstance(value, bool):
+        return str(gettext("yes") if value else gettext("no"))
     if isinstance(value, float):
-        value = round(value, 3)
-    shown = gettext("yes") if value is True else str(ROLES.get(str(value), value))
-    return str(FACTS.get(name, name)), shown
+        return str(format_decimal(round(value, 3)))
+    text = str(words.get(str(value), value))
+    return text[:SHOWN_DIGITS] if SHA256.fullmatch(text) else text

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from ipaddress import ip_address
+from socket import gethostname
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
 from flask.sessions import SecureCookieSessionInterface
@@ -19,6 +22,9 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 GUARD_FIELD, GUARD_HEADER = "csrf_token", "X-CSRFToken"
 OWN_SITES = frozenset({"", "same-origin", "none"})
 """What browsers that say where a request comes from say of our own pages."""
+
+EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with
+"""Addresses that are listened on, and are none to go to."""
 
 STALE = "the form is not one that this browser was given; go back, load the page again, and send it once more"
 
@@ -51,8 +57,29 @@ def cookie_name(kind: str) -> str:
 
 
 def address() -> str:
-    """The server's address for links that people send on, without a slash at its end."""
-    return current.settings().public_url or request.url_root.rstrip("/")
+    """The server's address for links that people send on, without a slash at its end.
+
+    Without a public address it is the one that the reader used, where that is this machine's: a name that somebody else
+    makes lead here stands in no link.
+    """
+    settings = current.settings()
+    if settings.public_url is not None:
+        return settings.public_url
+    asked = urlsplit(request.url_root)
+    if asked.hostname is not None and _is_own(asked.hostname, settings.host):
+        return request.url_root.rstrip("/")
+    name = gethostname() if settings.host in EVERYWHERE else settings.host
+    host = f"[{name}]" if ":" in name else name
+    return f"{asked.scheme}://{host}:{settings.port}"
+
+
+def _is_own(name: str, listens_on: str) -> bool:
+    if name in {"localhost", listens_on, gethostname()}:
+        return True
+    try:
+        return ip_address(name).is_private
+    except ValueError:
+        return False
 
 
 def signed_in() -> SignedIn | None:

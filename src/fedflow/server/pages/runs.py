@@ -19,7 +19,7 @@ from fedflow import web
 from fedflow.federation.rounds import Status
 from fedflow.plan import AGGREGATED, BASE
 from fedflow.server.api import current
-from fedflow.server.api.events import POLL_S, RECONNECT_MS, STREAM, STREAM_S, STREAMS
+from fedflow.server.api.events import POLL_S, RECONNECT_MS, STREAM_S, streaming
 from fedflow.server.database.tables import Score
 from fedflow.server.errors import ApiError
 from fedflow.server.pages import places, plan_words, run_words
@@ -165,12 +165,7 @@ def stream(run_id: str) -> Response:
     """
     store = current.store()
     federation_id = run_view.federation_of(store, run_id)
-    STREAMS.enter(max(1, current.settings().threads // 4))
-    response = Response(_changes(store, federation_id, run_id, events.last(store, federation_id)), mimetype=STREAM)
-    response.call_on_close(STREAMS.leave)
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Accel-Buffering"] = "no"
-    return response
+    return streaming(_changes(store, federation_id, run_id, events.last(store, federation_id)))
 
 
 @blueprint.get("/pictures/<sha256>")

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
 
-from fedflow.server.database.people import Person, Role, RoleName, SignIn
+from fedflow.server.database.people import Person, PersonToken, Role, RoleName, SignIn
 from fedflow.server.database.tables import Federation
 from fedflow.server.errors import NotFound
 from fedflow.server.store import Store
@@ -66,6 +66,20 @@ def names(store: Store, person_ids: set[str]) -> dict[str, str]:
     with store.read() as session:
         found = session.execute(select(Person.id, Person.name).where(Person.id.in_(person_ids)))
         return dict(found.all())
+
+
+def means(store: Store, ways: set[str]) -> dict[str, str]:
+    """By what somebody acted, by an audit entry's `via`: what the browser calls itself, the API token's name.
+
+    A browser that was signed out and a token that is gone have none.
+    """
+    sign_ins, tokens = (
+        {way.removeprefix(f"{kind} ") for way in ways if way.startswith(f"{kind} ")} for kind in ("sign-in", "token")
+    )
+    with store.read() as session:
+        browsers = session.execute(select(SignIn.id, SignIn.agent).where(SignIn.id.in_(sign_ins))).all()
+        named = session.execute(select(PersonToken.id, PersonToken.name).where(PersonToken.id.in_(tokens))).all()
+    return {f"sign-in {key}": agent for key, agent in browsers} | {f"token {key}": name for key, name in named}
 
 
 def person_of(store: Store, email: str) -> str:
