@@ -117,6 +117,7 @@ def lets_in(page: Page, member: str) -> list[str]:
     """A join code for a member; the words of the line that its owner types."""
     page.get_by_label("Organisation").fill(member)
     submit(page, "Make join code")
+    expect(page.locator("main .notice.done").filter(has_text=member)).to_be_visible()  # not the code before it
     line = page.locator(".copyable code").inner_text()
     assert line.startswith("fedflow join ")
     return line.split()[1:]
