@@ -80,15 +80,44 @@ def keeps_the_run(page: Page) -> None:
                 system.reload()
         with beside(page, page.url) as run:
             keep(run, "run")
+            run.locator(".rail button[value=uk]").click()
+            expect(run.locator("html")).to_have_attribute("lang", "uk")
+            keep(run, "run-ukrainian")
+            run.locator(".rail button[value=en]").click()
+            expect(run.locator("html")).to_have_attribute("lang", "en")
             keep(run, "run-narrow", NARROW)
             run.emulate_media(color_scheme="dark")
             keep(run, "run-dark")
+
+
+def keeps_a_failed_run(page: Page) -> None:
+    """Another run, of which all members but one are removed before they have answered."""
+    if not PICTURES:
+        return
+    page.goto("/runs")
+    page.get_by_role("link", name="New run").click()
+    heading(page, "New run")
+    page.locator("[name=name]").fill("Second season")
+    submit(page, "Start run")
+    heading(page, "Second season")
+    expect(page.locator(".state-line .badge")).to_have_text("Running", timeout=FOR_A_ROUND_MS)
+    for member in list(MEMBERS)[1:]:
+        with beside(page, "/federations") as other:
+            other.get_by_role("rowheader").get_by_role("link").first.click()
+            other.get_by_role("link", name=member).click()
+            other.get_by_role("button", name="Remove member").click()
+            other.locator("#remove").get_by_role("button", name="Remove member").click()
+            expect(other.locator("#flashes .notice.done")).to_be_visible()
+    expect(page.locator(".state-line .badge")).to_have_text("Failed")
+    with beside(page, page.url) as run:
+        keep(run, "run-failed")
 
 
 def lets_in(page: Page, member: str) -> list[str]:
     """A join code for a member; the words of the line that its owner types."""
     page.get_by_label("Organisation").fill(member)
     submit(page, "Make join code")
+    expect(page.locator("main .notice.done").filter(has_text=member)).to_be_visible()  # not the code before it
     line = page.locator(".copyable code").inner_text()
     assert line.startswith("fedflow join ")
     return line.split()[1:]
@@ -186,6 +215,7 @@ def test_from_an_empty_server_to_a_release(browser: Browser, pictures: Path, tmp
         ada = Watched(browser.new_context(base_url=address, locale="en"))
         page = ada.page
         comes_first(page, link)
+        keep(page, "empty")
         page.get_by_role("link", name="Make join code").first.click()
         for member in MEMBERS:
             words = lets_in(page, member)
@@ -218,6 +248,7 @@ def test_from_an_empty_server_to_a_release(browser: Browser, pictures: Path, tmp
         ada.check_quiet()
         for client in clients:
             assert client.wait(60) == 0
+        keeps_a_failed_run(page)
     finally:
         for client in clients:
             if client.poll() is None:

@@ -26,7 +26,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def invites(page: Page) -> str:
     """She invites a participant from the overview's first steps, and gets the link."""
     page.locator(".first-steps").get_by_role("link", name="Invite somebody").click()
-    expect(page.get_by_role("radio", name="participant")).to_be_checked()
+    page.get_by_role("radio", name="participant").check()
     page.get_by_role("textbox", name="Member").fill("Atelier Nord")
     submit(page, "Make invitation")
     heading(page, "The invitation is ready")

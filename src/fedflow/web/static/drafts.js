@@ -55,10 +55,8 @@
     const keep = () => sessionStorage.setItem(keyOf(form), JSON.stringify(values(form)));
     form.addEventListener("input", keep);
     form.addEventListener("change", keep);
+    form.addEventListener("submit", () => sessionStorage.setItem(SENT, keyOf(form)));
+    form.addEventListener("kit:unsent", () => sessionStorage.removeItem(SENT)); // the server does not answer
     form.addEventListener("click", (event) => { if (event.target.closest("a")) sessionStorage.removeItem(keyOf(form)); });
   }
-  // The kit holds a form back until the server answers.
-  document.addEventListener("submit", (event) => {
-    if (!event.defaultPrevented && forms.includes(event.target)) sessionStorage.setItem(SENT, keyOf(event.target));
-  });
 })();

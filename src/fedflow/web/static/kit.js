@@ -89,6 +89,7 @@
       return;
     }
     delete form.dataset.sent;
+    form.dispatchEvent(new CustomEvent("kit:unsent"));
     form.closest("dialog")?.close();
     say(document.getElementById("flashes")?.dataset.unsent);
     document.getElementById("flashes")?.scrollIntoView({ block: "nearest" });
