@@ -58,10 +58,18 @@ CacheOption = Annotated[
 ]
 PicturesOption = Annotated[
     Path | None,
-    typer.Option(help="Folder with folders of held-out pictures, which rounds are scored against (data.heldout)."),
+    typer.Option(
+        envvar="FEDFLOW_PICTURES",
+        help="Folder with folders of held-out pictures, which rounds are scored against (data.heldout).",
+    ),
 ]
-HostOption = Annotated[str | None, typer.Option(help="Address to listen on; this machine alone where not given.")]
-PortOption = Annotated[int | None, typer.Option(help="Port to listen on; 8440 where not given.")]
+HostOption = Annotated[
+    str | None,
+    typer.Option(envvar="FEDFLOW_LISTEN_HOST", help="Address to listen on; this machine alone where not given."),
+]
+PortOption = Annotated[
+    int | None, typer.Option(envvar="FEDFLOW_LISTEN_PORT", help="Port to listen on; 8440 where not given.")
+]
 PublicUrlOption = Annotated[
     str | None,
     typer.Option(
@@ -76,7 +84,12 @@ ProxiesOption = Annotated[
     ),
 ]
 OpenOption = Annotated[
-    bool | None, typer.Option("--open-registration", help="Let everybody make an account, without an invitation.")
+    bool | None,
+    typer.Option(
+        "--open-registration",
+        envvar="FEDFLOW_OPEN_REGISTRATION",
+        help="Let everybody make an account, without an invitation.",
+    ),
 ]
 OwnUrlOption = Annotated[
     str | None,
@@ -303,7 +316,7 @@ def _own(
     context: typer.Context, url: str | None, token: str | None, token_file: Path | None, folder: Path | None
 ) -> Coordinator:
     """The server that `fedflow server` starts with the same options."""
-    from fedflow.cli.server import address
+    from fedflow.cli.server import own_address
 
     settings = _settings(context)
-    return coordinator_of(url or address(settings), token, token_file, folder or settings.folder)
+    return coordinator_of(url or own_address(settings), token, token_file, folder or settings.folder)

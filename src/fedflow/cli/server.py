@@ -22,8 +22,12 @@ from fedflow.server.services import audit_looks, devices, directory, federations
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import refuse_unfinished
 from fedflow.server.worker.main import Pool, work
+from fedflow.storage import read_json, write_json
 
 FIRST_MEMBER = "participant-1"
+STARTED = "started.json"
+"""The file in the server's folder that says by which address it was started last."""
+
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::", "*", ""})  # noqa: S104 - to know them, not to listen there
 
 
@@ -65,6 +69,7 @@ def run_server(settings: ServerSettings) -> int:
     where = "" if usual else f" --folder {settings.folder.absolute()}"
     print(f"More codes: fedflow server{where} code MEMBER --server {url}")
     store.engine.dispose()
+    write_json(settings.folder / STARTED, {"url": url, "address": address(settings)})
     return become_supervisor(settings)
 
 
@@ -81,6 +86,24 @@ def prepare(settings: ServerSettings) -> None:
 
 def _url(settings: ServerSettings) -> str:
     return settings.public_url or address(settings)
+
+
+def own_address(settings: ServerSettings) -> str:
+    """Where commands find the server of this folder: as the options say, else where it was started last."""
+    return address(settings) if settings.model_fields_set & {"host", "port"} else _started(settings, "address")
+
+
+def _people_address(settings: ServerSettings) -> str:
+    """The address for links: as the options say, else as the server of this folder was started last."""
+    if settings.model_fields_set & {"host", "port", "public_url"}:
+        return _url(settings)
+    return _started(settings, "url")
+
+
+def _started(settings: ServerSettings, what: str) -> str:
+    note = settings.folder / STARTED
+    found = read_json(note).get(what) if note.is_file() else None
+    return str(found) if found else _url(settings)
 
 
 def address(settings: ServerSettings) -> str:
@@ -117,7 +140,7 @@ def print_password_link(settings: ServerSettings, email: str) -> None:
     """Print a link to set a password for who signs in with `email`. Raises NotFound."""
     store = open_existing(settings)
     code = links.make(store, identity.SERVER, directory.person_of(store, email), "password")
-    print(f"{_url(settings)}/password/{code}")
+    print(f"{_people_address(settings)}/password/{code}")
 
 
 def verify_audit(settings: ServerSettings) -> bool:

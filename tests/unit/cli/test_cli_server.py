@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Callable
@@ -9,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from fedflow.cli.server import address, back_up, print_password_link, renew_token, settings_of, verify_audit
+from fedflow.cli.server import (
+    address,
+    back_up,
+    own_address,
+    print_password_link,
+    renew_token,
+    run_server,
+    settings_of,
+    verify_audit,
+)
 from fedflow.errors import MistakeError, PlanError, RunError
 from fedflow.server.errors import NotFound
 from fedflow.server.serve import wait_for_address
@@ -59,6 +69,25 @@ def test_whoever_runs_the_server_makes_a_link_for_a_new_password(
     with pytest.raises(NotFound, match=r"no account has the address eve@example\.org"):
         print_password_link(settings, "eve@example.org")
     store.engine.dispose()
+
+
+def test_commands_on_a_folder_find_the_server_where_it_was_started_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data"
+    assert own_address(settings_of(folder=folder)) == "http://127.0.0.1:8440", "nothing is known of it yet"
+    monkeypatch.setattr("fedflow.cli.server.become_supervisor", lambda _: 0)  # the start without what runs for ever
+    run_server(started := settings_of(folder=folder, port=0, public_url="https://fedflow.example"))
+    port = json.loads((folder / "started.json").read_text())["address"].rpartition(":")[2]
+    assert int(port) != started.port
+    assert own_address(settings_of(folder=folder)) == f"http://127.0.0.1:{port}"
+    assert own_address(settings_of(folder=folder, port=8499)) == "http://127.0.0.1:8499"
+    store = open_store(settings_of(folder=folder))
+    accounts.register(store, "Ada", "ada@example.org", "violet tram eats seven maps", invitations.first(store), "")
+    store.engine.dispose()
+    capsys.readouterr()
+    print_password_link(settings_of(folder=folder), "ada@example.org")
+    assert capsys.readouterr().out.startswith("https://fedflow.example/password/")
 
 
 @pytest.mark.parametrize(

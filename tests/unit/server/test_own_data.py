@@ -101,6 +101,10 @@ def test_a_person_is_told_all_of_it_but_the_secrets(store: Store, federation_id:
         "tryouts": 0,
         "actions": 5,
     }
+    assert told["identities"][0]["linked_at"] == "1970-01-01T00:00:01+00:00"
+    for rows in (told["sign_ins"], told["tokens"], told["actions"], told["roles"]):
+        for name, value in rows[0].items():
+            assert not isinstance(value, float), (name, "times are told as people read them")
     text = json.dumps(told)
     for secret in (token, identity.secret_hash(token), code, identity.secret_hash(code), "argon2"):
         assert secret not in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -24,7 +25,8 @@ from fedflow.server.services import tryouts
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
 
-MOST_ENTRIES = 10_000
+TIMES = frozenset({"at", "from", "seen", "since"})
+"""Names of times that do not say so."""
 
 LISTS: dict[str, tuple[Any, dict[str, str]]] = {
     "sign_ins": (
@@ -78,7 +80,7 @@ def export(store: Store, caller: Caller) -> dict[str, Any]:
     """Everything that the server holds of the caller, as JSON: account, roles, all that names them, what they did."""
     with store.read() as session:
         person = session.get_one(Person, caller.id)
-        return {
+        told = {
             "account": {
                 "id": person.id,
                 "name": person.name,
@@ -95,6 +97,7 @@ def export(store: Store, caller: Caller) -> dict[str, Any]:
             "tryouts": tryouts.told(session, caller.id),
             "actions": _actions(session, caller.id),
         }
+        return {name: _dated(name, part) for name, part in told.items()}
 
 
 def _roles(session: Session, person_id: str) -> list[dict[str, Any]]:
@@ -114,6 +117,16 @@ def _rows(session: Session, column: Any, told: dict[str, str], person_id: str) -
 def _actions(session: Session, person_id: str) -> list[dict[str, Any]]:
     done = select(AuditEntry).where(AuditEntry.actor_id == person_id).order_by(AuditEntry.number.desc())
     return [
-        {"at": row.at, "action": row.action, "from": row.address, "facts": row.facts}
-        for row in session.scalars(done.limit(MOST_ENTRIES))
+        {"at": row.at, "action": row.action, "from": row.address, "facts": row.facts} for row in session.scalars(done)
     ]
+
+
+def _dated(name: str, value: Any) -> Any:
+    """The same with its times as in ISO 8601, UTC."""
+    if isinstance(value, dict):
+        return {key: _dated(key, each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_dated(name, each) for each in value]
+    if isinstance(value, float) and (name in TIMES or name.endswith("_at")):
+        return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds")
+    return value
