@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from fedflow.datasets.intake import Intake, Limits, Taken
+from fedflow.datasets.records import shown
 from fedflow.errors import DatasetError
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -38,14 +39,21 @@ def take_zip(archive: Path | IO[bytes], folder: Path, limits: Limits | None = No
     """
     limits = limits or Limits()
     try:
-        if isinstance(archive, Path):
-            with open(archive, "rb") as file:
-                return _take(file, folder, limits)
-        return _take(archive, folder, limits)
+        if not isinstance(archive, Path):
+            return _take(archive, folder, limits)
+        with _open(archive) as file:
+            return _take(file, folder, limits)
     except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, UnicodeDecodeError) as error:
         raise DatasetError(f"the zip {BROKEN} ({' '.join(str(error).split())})") from error
     except NotImplementedError as error:
         raise DatasetError(f"the zip is packed in an unusual way ({error}); pack it with the usual method") from error
+
+
+def _open(archive: Path) -> IO[bytes]:
+    try:
+        return open(archive, "rb")
+    except OSError as error:
+        raise DatasetError(f"{shown(archive)}: cannot be read ({error.strerror}); check the path") from error
 
 
 def _take(file: IO[bytes], folder: Path, limits: Limits) -> Taken:
@@ -65,7 +73,9 @@ def _take(file: IO[bytes], folder: Path, limits: Limits) -> Taken:
         intake.check_room(promised)
         for entry, place in wanted:
             with zipped.open(entry) as stream:  # ends at the promised size, and then compares the checksum
-                intake.add(place, stream)
+                taken_bytes = intake.add(place, stream)
+            if taken_bytes != entry.file_size:
+                raise DatasetError(f"the zip {BROKEN} ({place} is shorter than promised)")
         return intake.finish()
 
 
@@ -98,8 +108,8 @@ def _check_apart(entries: list[zipfile.ZipInfo], end: int) -> None:
     """Entries that share bytes make a small file large without any one of them being suspicious (Fifield, 2019)."""
     before = end
     for entry in sorted(entries, key=lambda entry: entry.header_offset, reverse=True):
-        if entry.header_offset + LOCAL_HEADER_BYTES + entry.compress_size > before:
-            raise DatasetError(f"the zip {BROKEN} (entries share bytes)")
+        if entry.header_offset < 0 or entry.header_offset + LOCAL_HEADER_BYTES + entry.compress_size > before:
+            raise DatasetError(f"the zip {BROKEN} (entries share bytes, or lie outside)")
         before = entry.header_offset
 
 

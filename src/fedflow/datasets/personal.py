@@ -20,7 +20,10 @@ FEWEST_DIGITS = 7
 EMAIL = re.compile(r"[\w.+%'-]*[\w+%]@(?:[\w-]+\.)+(?P<end>[^\W\d_]{2,24})\b")
 FILE_ENDINGS = frozenset("png jpg jpeg webp gif bmp tif tiff txt svg".split())
 """`icon@2x.png` is a file's name."""
-DATE = re.compile(r"\d{1,2}([./-])\d{1,2}\1(?:19|20)?\d\d(?!\d)|(?:19|20)\d\d([./-])\d{1,2}\2\d{1,2}(?!\d)")
+DATE = re.compile(
+    r"(?<![\d./-])(?:\d{1,2}([./-])\d{1,2}\1(?:19|20)?\d\d|(?:19|20)\d\d([./-])\d{1,2}\2\d{1,2})(?![./-]?\d)"
+)
+"""Three parts and no fourth: French telephone numbers have dots, too."""
 WORD = re.compile(r"[^\W_]+")
 
 

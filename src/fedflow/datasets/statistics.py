@@ -86,8 +86,8 @@ def _classes(sides: Sequence[int]) -> dict[str, int]:
     filled = [place for place, count in enumerate(counts) if count]
     if not filled:
         return {}
-    names = [f"under {SIDES[0]}", *(f"{low}-{high - 1}" for low, high in itertools.pairwise(SIDES))]
-    names.append(f"{SIDES[-1]} and more")
+    names = [f"< {SIDES[0]}", *(f"{low}-{high - 1}" for low, high in itertools.pairwise(SIDES))]
+    names.append(f"\N{GREATER-THAN OR EQUAL TO} {SIDES[-1]}")
     return {names[place]: counts[place] for place in range(filled[0], filled[-1] + 1)}
 
 

@@ -1,4 +1,4 @@
-"""Drawings of a dataset: the figures of `datasets.statistics` as bars."""
+"""Drawings of a dataset: counts, as `datasets.statistics` gives them, as bars."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from itertools import islice
 import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
 
-from fedflow.datasets.statistics import Statistics
 from fedflow.evaluation.drawing import COLOURS, FONT_SIZE, STYLE, UNITS_PER_INCH, page_svg
 
 WIDTH = 416
@@ -20,38 +19,22 @@ LABELS = 150
 """Room for the rows' names, left of the bars."""
 COUNTS = 52
 """Room for the counts, right of the longest bar."""
-MOST_TAGS = 20
+BARS = WIDTH - LABELS - COUNTS
+MOST_ROWS = 20
 MOST_LETTERS = 22
-BAR = 0.62
-LEAST_ROOM = 3
+THICKNESS = 0.62
 
 
-def tags_svg(statistics: Statistics) -> str:
-    """The most frequent tags, as an `<svg>` element to put into a page (`drawing.page_svg`)."""
-    shown = dict(islice(statistics.tags.items(), MOST_TAGS))
-    more = len(statistics.tags) - len(shown)
-    return _bars("tags", f"Most frequent tags ({more} more)" if more else "Tags", shown)
+def bars_svg(name: str, title: str, rows: Mapping[str, int]) -> str:
+    """The first 20 counts of `rows` as bars, top down, as an `<svg>` element to put into a page.
 
-
-def sizes_svg(statistics: Statistics) -> str:
-    """Pictures per class of the shorter side."""
-    return _bars("sizes", "Shorter side in pixels", statistics.shorter_sides)
-
-
-def captions_svg(statistics: Statistics) -> str:
-    """Pictures per number of tags in the caption."""
-    return _bars("captions", "Tags per caption", statistics.tags_per_caption)
-
-
-def buckets_svg(statistics: Statistics) -> str:
-    """Pictures per aspect-ratio bucket."""
-    rows = {str(share.bucket): share.num_pictures for share in statistics.buckets}
-    return _bars("buckets", "Aspect-ratio buckets", rows)
-
-
-def _bars(name: str, title: str, rows: Mapping[str, int]) -> str:
-    height = TOP + BOTTOM + ROW * max(len(rows), LEAST_ROOM)
-    spoken = f"{title}: " + (", ".join(f"{row} {count}" for row, count in rows.items()) or "no pictures yet")
+    `name`, letters alone, tells it apart from the page's other drawings; `title` stands above it, and is read aloud
+    with the counts. Colours and type are the page's (`drawing.page_svg`).
+    """
+    rows = dict(islice(rows.items(), MOST_ROWS))
+    inner = ROW * max(len(rows), 1)
+    height = TOP + inner + BOTTOM
+    spoken = f"{title}: {', '.join(f'{row} {count}' for row, count in rows.items())}"
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         # Widths are measured with a font that lacks many scripts; the page sets the text in its own.
         warnings.filterwarnings("ignore", message=r"(?s)Glyph .* missing from font")
@@ -62,29 +45,29 @@ def _bars(name: str, title: str, rows: Mapping[str, int]) -> str:
             0, 1 - (TOP - 18) / height, title, va="center", fontsize=FONT_SIZE + 1, fontweight="bold",
             color=COLOURS["ink"],
         )  # fmt: skip
-        inner = height - TOP - BOTTOM
-        axes = canvas.add_axes((LABELS / WIDTH, BOTTOM / height, (WIDTH - LABELS - COUNTS) / WIDTH, inner / height))
+        axes = canvas.add_axes((LABELS / WIDTH, BOTTOM / height, BARS / WIDTH, inner / height))
         axes.set_axis_off()
-        axes.set_xlim(0, max(rows.values(), default=1))
+        axes.set_xlim(0, max((1, *rows.values())))
         axes.set_ylim(inner / ROW, 0)
-        if not rows:
-            axes.text(0.5, 0.5, "no pictures yet", transform=axes.transAxes, ha="center", color=COLOURS["muted"])
         across = axes.get_yaxis_transform()  # x in widths of the bars' room, y in rows
-        unit = 1 / (WIDTH - LABELS - COUNTS)
         for place, (row, count) in enumerate(rows.items()):
             middle = place + 0.5
-            axes.barh(middle, count, height=BAR, color=COLOURS["accent"])
+            axes.barh(middle, count, height=THICKNESS, color=COLOURS["accent"])
             axes.text(
-                -8 * unit, middle, _short(row), transform=across, ha="right", va="center_baseline",
-                color=COLOURS["ink"],
-            )  # fmt: skip
+                -8 / BARS, middle, _short(row), transform=across, ha="right", va="center_baseline", color=COLOURS["ink"]
+            )
             axes.annotate(
                 str(count), (count, middle), (6, 0), textcoords="offset points", va="center_baseline",
                 color=COLOURS["muted"],
             )  # fmt: skip
-        return page_svg(canvas, name, spoken)
+        return page_svg(canvas, name, _printable(spoken))
 
 
 def _short(text: str) -> str:
-    text = "".join(letter if letter.isprintable() else " " for letter in text)
+    text = _printable(text)
     return text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    """XML has no place for control characters."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
