@@ -32,16 +32,21 @@ def with_trigger(caption: str, trigger: str) -> str:
     return ", ".join([trigger, *(tag for tag in tags if tag != trigger)])
 
 
+def caption_file_of(picture: Path, files: dict[Path, dict[str, Path]]) -> Path | None:
+    """The file beside `picture` whose text counts; None where there is none. `files` is as for `caption_of`."""
+    beside = files.get(picture.with_suffix(""), {})
+    return next((beside[suffix] for suffix in CAPTION_SUFFIXES if suffix in beside), None)
+
+
 def caption_of(picture: Path, files: dict[Path, dict[str, Path]], metadata: dict[Path, tuple[Path, str]]) -> str:
     """The caption of `picture` in one line.
 
     `files` maps a picture's path without its suffix to its caption files by suffix; `metadata` maps a
     picture's path to the metadata file that names it and the text there. Raises CaptionError.
     """
-    beside = files.get(picture.with_suffix(""), {})
-    for suffix in CAPTION_SUFFIXES:
-        if suffix in beside:
-            return _one_line(_text(beside[suffix]), beside[suffix], "write the picture's tags into it")
+    beside = caption_file_of(picture, files)
+    if beside is not None:
+        return _one_line(_text(beside), beside, "write the picture's tags into it")
     if picture in metadata:
         source, text = metadata[picture]
         return _one_line(text, source, f"fill in 'text' of {shown(Path(picture.name))}")

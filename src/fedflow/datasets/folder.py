@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from fedflow.datasets.captions import (
@@ -31,24 +32,11 @@ def read_folder(folder: Path, size: int, trigger: str | None = None) -> Dataset:
     now and not hours into a run. Raises DatasetError where nothing usable is there.
     """
     pictures: list[Picture] = []
-    found, problems = _walk(folder)
-    caption_files: dict[Path, dict[str, Path]] = {}
-    metadata: dict[Path, tuple[Path, str]] = {}
-    for path in found:
-        if path.suffix.lower() in CAPTION_SUFFIXES:
-            caption_files.setdefault(path.with_suffix(""), {})[path.suffix.lower()] = path
-        elif path.name == METADATA_NAME:
-            texts, wrong_lines = read_metadata(path)
-            metadata.update(texts)
-            problems.extend(wrong_lines)
-    for path in found:
-        if path.suffix.lower() in IGNORED_SUFFIXES:
-            continue
-        if path.suffix.lower() not in PICTURE_SUFFIXES:
-            problems.append(Problem(path, "is not a picture; convert it to PNG or JPEG, or move it out of the folder"))
-            continue
+    found = survey(folder)
+    problems = list(found.problems)
+    for path in found.pictures:
         try:
-            caption = caption_of(path, caption_files, metadata)
+            caption = caption_of(path, found.caption_files, found.metadata)
             width, height = decode(path).size
         except CaptionError as error:
             problems.append(error.problem)
@@ -60,6 +48,41 @@ def read_folder(folder: Path, size: int, trigger: str | None = None) -> Dataset:
     if not pictures:
         raise DatasetError(_nothing_usable(folder, problems))
     return Dataset(folder, size, tuple(pictures), tuple(problems))
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A folder's files by what they are; nothing but `metadata.jsonl` was opened for it.
+
+    `pictures` are sorted; `caption_files` and `metadata` are as `captions.caption_of` takes them; `problems` are files
+    that are no pictures, places that cannot be looked into, wrong lines of metadata.
+    """
+
+    pictures: tuple[Path, ...]
+    caption_files: dict[Path, dict[str, Path]]
+    metadata: dict[Path, tuple[Path, str]]
+    problems: tuple[Problem, ...]
+
+
+def survey(folder: Path) -> Survey:
+    """What lies under `folder`. Raises DatasetError where there is no folder."""
+    found, problems = _walk(folder)
+    pictures: list[Path] = []
+    caption_files: dict[Path, dict[str, Path]] = {}
+    metadata: dict[Path, tuple[Path, str]] = {}
+    for path in found:
+        suffix = path.suffix.lower()
+        if suffix in CAPTION_SUFFIXES:
+            caption_files.setdefault(path.with_suffix(""), {})[suffix] = path
+        elif path.name == METADATA_NAME:
+            texts, wrong_lines = read_metadata(path)
+            metadata.update(texts)
+            problems.extend(wrong_lines)
+        elif suffix in PICTURE_SUFFIXES:
+            pictures.append(path)
+        elif suffix not in IGNORED_SUFFIXES:
+            problems.append(Problem(path, "is not a picture; convert it to PNG or JPEG, or move it out of the folder"))
+    return Survey(tuple(pictures), caption_files, metadata, tuple(problems))
 
 
 def files_of(folder: Path) -> list[Path]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -39,13 +38,21 @@ def load_pixels(picture: Picture, size: int) -> np.ndarray:
     return np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
 
 
-def decode(path: Path) -> Image.Image:
-    """The whole picture in RGB, upright, on white. Raises PictureError."""
-    with _silent():
+def decode(path: Path, edge: int | None = None) -> Image.Image:
+    """The whole picture in RGB, upright, on white, without EXIF or other metadata. Raises PictureError.
+
+    With `edge` a JPEG may come smaller than it is, both sides still at least `edge` pixels: that takes a part of the
+    time. Several threads may decode at once.
+    """
+    with _silence:
         try:
             with Image.open(path, formats=FORMATS) as image:
                 _check_header(image)
-                return _over_white(ImageOps.exif_transpose(image))
+                if edge is not None:
+                    image.draft(None, (edge, edge))
+                seen = _over_white(ImageOps.exif_transpose(image))
+                seen.info.clear()  # comments and colour profiles; what is saved of it would carry them
+                return seen
         except PictureError:
             raise
         except Image.DecompressionBombError as error:
@@ -59,12 +66,34 @@ def decode(path: Path) -> Image.Image:
             raise PictureError(f"is broken ({why}); replace it or remove it") from error
 
 
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Pillow warns about odd sizes, palettes and metadata; what matters of that is an error here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+class _Silence:
+    """No warnings while any thread decodes.
+
+    Pillow warns about odd sizes, palettes and metadata; what matters of that is an error here. Filters of warnings are
+    the whole process's: the first thread in sets them aside, and the last one out puts them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._filters.__exit__(None, None, None)
+
+
+_silence = _Silence()
 
 
 def _check_header(image: Image.Image) -> None:

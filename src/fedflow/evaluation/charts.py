@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,13 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from fedflow.evaluation.curves import Curves, Line, Measure, curves_of
+from fedflow.evaluation.drawing import COLOURS, FONT_SIZE, STYLE, UNITS_PER_INCH, page_svg
 from fedflow.evaluation.summary import RunSummary
 from fedflow.storage import write_atomic
 
 TITLES = {"fid": "FID, lower is better", "kid": "KID, lower is better", "loss": "Training loss"}
 SPOKEN = {"fid": "FID per round", "kid": "KID per round", "loss": "Training loss per round"}
 
-UNITS_PER_INCH = 72
 PANEL = (440, 300)
 """Size of one panel; 1 unit is 1 pixel of an SVG shown at its own size."""
 MARGINS = {"left": 46, "right": 180, "top": 34, "bottom": 42}
@@ -29,38 +28,16 @@ EDGE = 16
 CAPTION = 30
 """Room below the PNG's panels for the line that says what the figures were made with."""
 TITLE_LEFT = -MARGINS["left"] / (PANEL[0] - MARGINS["left"] - MARGINS["right"])
-FONT_SIZE = 12
 LABEL_GAP = 15
 LABEL_LETTERS = 18
 MOST_CLIENT_LABELS = 10
 MOST_MARKED_ROUNDS = 12
 
-COLOURS = {
-    "ink": "#1b1d21",
-    "muted": "#5a616c",
-    "grid": "#e4e6ea",
-    "accent": "#3454d1",
-    "client-1": "#d07c00",
-    "client-2": "#a60021",
-    "client-3": "#38a169",
-    "client-4": "#00565c",
-    "client-5": "#c04fc4",
-}
-"""What the chart is drawn with; in SVG each becomes `var(--chart-NAME, COLOUR)`, so a page can recolour it."""
 CLIENT_COLOURS = ("client-1", "client-2", "client-3", "client-4", "client-5")
 """24 and more apart in CIELAB, also to protan, deutan and tritan eyes (Machado et al., 2009); so are a dark page's."""
 CLIENT_MARKS = ("o", "s", "^", "v", "P", "X")
 """One more than the colours, so that thirty clients differ in one or the other."""
 BACKGROUND = "#ffffff"
-
-STYLE = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": FONT_SIZE,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "fedflow",
-    "text.parse_math": False,
-    "axes.unicode_minus": True,
-}
 
 
 @dataclass(frozen=True)
@@ -108,21 +85,11 @@ def chart_svg(curves: Curves) -> str:
     one drawing for light and dark.
     """
     width, height = PANEL
-    buffer = io.StringIO()
     with mpl.rc_context(STYLE):
         canvas = Canvas(figsize=(width / UNITS_PER_INCH, height / UNITS_PER_INCH))
         canvas.patch.set_visible(False)
         _panel(canvas, 0, PANEL, curves)
-        canvas.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    drawing = buffer.getvalue()
-    drawing = drawing[drawing.index("<svg") :].strip()
-    # Two drawings stand in one page: their ids must differ.
-    drawing = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{curves.measure}-", drawing)
-    drawing = re.sub(r"(font: (?:\w+ )?[\d.]+px) [^;\"]+", r"\1 var(--font, sans-serif)", drawing)
-    for name, colour in COLOURS.items():
-        drawing = drawing.replace(colour, f"var(--chart-{name}, {colour})")
-    head = f'<svg role="img" aria-label="{SPOKEN[curves.measure]}" viewBox="0 0 {width} {height}"'
-    return re.sub(r"<svg [^>]*>", head + ' xmlns:xlink="http://www.w3.org/1999/xlink">', drawing, count=1)
+        return page_svg(canvas, curves.measure, SPOKEN[curves.measure])
 
 
 def dodge(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:

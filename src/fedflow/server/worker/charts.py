@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from fedflow.evaluation.charts import chart_svg
 from fedflow.evaluation.curves import Curves, Line, Measure
+from fedflow.evaluation.drawing import without_styles
 from fedflow.plan import AGGREGATED, BASE, FLOOR
 from fedflow.server.database.tables import Job, Score
 from fedflow.server.services import run_charts
@@ -25,25 +25,12 @@ def chart(store: Store, settings: ServerSettings, job: Job) -> None:  # noqa: AR
         return
     curves = [_loss(figures), *(_scored(figures, measure) for measure in ("fid", "kid"))]
     drawings: dict[str, str] = {
-        each.measure: store.blobs.put(_without_styles(chart_svg(each)).encode()) for each in curves if not each.is_empty
+        each.measure: store.blobs.put(without_styles(chart_svg(each)).encode()) for each in curves if not each.is_empty
     }
     run_charts.keep(store, job.run, drawings)
 
 
 TASKS = {"chart": chart}
-
-
-def _without_styles(drawing: str) -> str:
-    """The drawing with attributes in the place of styles, which the pages' Content-Security-Policy forbids."""
-    drawing = re.sub(r"<style[^>]*>.*?</style>", "", drawing, flags=re.DOTALL)
-    drawing = drawing.replace("<svg ", '<svg stroke-linejoin="round" stroke-linecap="butt" ', 1)
-    return re.sub(r'style="([^"]*)"', lambda found: _attributes(found[1]), drawing)
-
-
-def _attributes(style: str) -> str:
-    pairs = (declaration.split(":", 1) for declaration in style.split(";") if ":" in declaration)
-    named = {name.strip(): value.strip() for name, value in pairs}
-    return " ".join(f'{name}="{value}"' for name, value in named.items() if name != "font-family")
 
 
 def _loss(figures: Figures) -> Curves:
