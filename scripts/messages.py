@@ -20,6 +20,7 @@ from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
+from fedflow.client.services.drawings import DrawRequest
 from fedflow.plan import Plan
 from fedflow.server.services.policies import Policies
 from fedflow.server.services.tryout_request import TryoutRequest
@@ -46,6 +47,11 @@ def of_the_forms() -> Iterator[str]:
     yield from (info.description or "" for info in ServerSettings.model_fields.values())
 
 
+def of_the_app() -> Iterator[str]:
+    """Labels and help of the forms of the participant's app."""
+    yield from messages(DrawRequest)
+
+
 @dataclass(frozen=True)
 class Room:
     """A part of the package with texts of its own, in `folder`/translations."""
@@ -57,6 +63,7 @@ class Room:
 ROOMS = (
     Room(ROOT / "src" / "fedflow" / "web", of_the_plan),
     Room(ROOT / "src" / "fedflow" / "server" / "pages", of_the_forms),
+    Room(ROOT / "src" / "fedflow" / "client" / "pages", of_the_app),
 )
 
 

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from fedflow import __version__
+from fedflow.cli.entry_client import client
 from fedflow.cli.entry_dataset import dataset_app
 from fedflow.cli.entry_run import join, run_app
 from fedflow.cli.entry_server import server_app
@@ -349,6 +350,7 @@ def verify(
     run(file, provenance, key)
 
 
+app.command()(client)
 app.command()(join)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(server_app, name="server")

@@ -24,11 +24,11 @@ from tests.unit.server.test_rights import Walk, _pages
 from werkzeug.test import TestResponse
 
 from fedflow.server.api.app import create_app
-from fedflow.server.pages import browser
 from fedflow.server.services import accounts, audit, identity, invitations, links, passwords, second_factor
 from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
+from fedflow.web import guard
 from fedflow.web.headers import SWAGGER
 
 PUBLIC = "https://fedflow.example"
@@ -306,7 +306,7 @@ def test_every_form_carries_the_guard_of_its_browser(walk: Walk, monkeypatch: py
     for path, answer, _ in answers(walk, monkeypatch):
         for form in re.findall(r"<form\b[^>]*method=\"post\".*?</form>", answer.text, re.DOTALL):
             forms += 1
-            assert f'name="{browser.GUARD_FIELD}"' in form, (path, form[:200])
+            assert f'name="{guard.FIELD}"' in form, (path, form[:200])
     assert forms > 40
 
 

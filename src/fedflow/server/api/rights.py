@@ -18,6 +18,7 @@ from fedflow.server.errors import Forbidden, LengthRequired, OtherProtocol, Unau
 from fedflow.server.pages import browser, faults
 from fedflow.server.services import catalogue, examples, roles
 from fedflow.server.services.identity import Caller, Scope, authenticate
+from fedflow.web import guard
 
 SMALL_BYTES = 64_000
 """Most content of a request of anybody's or a device's, uploads apart. A plan, which a person sends, may be larger."""
@@ -331,7 +332,7 @@ def _check() -> AnyResponse | None:
     if right.who in ("anyone", "reader"):
         is_large = right.most_bytes > SMALL_BYTES and browser.signed_in() is not None  # none of a stranger's is read
         _limit_content(right.most_bytes if is_large else SMALL_BYTES)
-        if request.endpoint.startswith(faults.PAGES) and request.method not in browser.SAFE:
+        if request.endpoint.startswith(faults.PAGES) and request.method not in guard.SAFE:
             browser.check_guard()
         limits.check_address()
         if request.endpoint in PAGES_OF_SIZE:
@@ -356,7 +357,7 @@ def _check_reader(right: Right) -> AnyResponse | None:
     """Who is signed in may do what their roles say; anybody else is led to the sign-in page, and back from it."""
     found = browser.signed_in()
     if found is None:
-        if request.method not in browser.SAFE:
+        if request.method not in guard.SAFE:
             raise Unauthorised("you are signed out; sign in, and send it again")
         if "HX-Request" in request.headers:  # a part of a page that is open: the sign-in page must not stand in it
             shown = urlsplit(request.headers.get("HX-Current-URL", ""))

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import hmac
-import secrets
 from ipaddress import ip_address
 from socket import gethostname
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, g, request
+from flask import Flask, g, request
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug import Response as AnyResponse
 
 from fedflow.server.api import current
 from fedflow.server.errors import Forbidden
 from fedflow.server.services import sign_in
-from fedflow.server.services.identity import secret_hash
 from fedflow.server.services.sign_in import SignedIn
-
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-GUARD_FIELD, GUARD_HEADER = "csrf_token", "X-CSRFToken"
-OWN_SITES = frozenset({"", "same-origin", "none"})
-"""What browsers that say where a request comes from say of our own pages."""
+from fedflow.web import guard
+from fedflow.web.guard import cookie_name
 
 EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with
 """Addresses that are listened on, and are none to go to."""
@@ -46,14 +40,8 @@ def set_up(app: Flask) -> None:
     app.secret_key = current.store().key("told") if app.secret_key is None else app.secret_key
     app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
     app.session_interface = FlashCookie()
-    app.jinja_env.globals["csrf_token"] = guard
+    guard.set_up(app, lambda: current.store().key("forms"), sign_in.LONGEST_S)
     app.jinja_env.globals["asks_password"] = asks_password
-    app.after_request(_keep_guard)
-
-
-def cookie_name(kind: str) -> str:
-    """The cookie's name: over https one that no other host, and nothing unencrypted, can set."""
-    return f"__Host-fedflow_{kind}" if request.is_secure else f"fedflow_{kind}"
 
 
 def address() -> str:
@@ -106,8 +94,8 @@ def language() -> str | None:
 
 def let_in(answer: AnyResponse, cookie: str) -> AnyResponse:
     """Sign this browser in: a new cookie, so that one that was planted before is worth nothing, and a new guard."""
-    _set(answer, "sign_in", cookie)
-    _set(answer, "guard", secrets.token_urlsafe(24))
+    guard.set_cookie(answer, "sign_in", cookie, sign_in.LONGEST_S)
+    guard.renew(answer)
     return answer
 
 
@@ -117,38 +105,7 @@ def let_out(answer: AnyResponse) -> AnyResponse:
     return answer
 
 
-def guard() -> str:
-    """What a form of this browser carries: a keyed hash of a cookie that other sites can neither read nor set."""
-    cookie = request.cookies.get(cookie_name("guard")) or g.setdefault("new_guard", secrets.token_urlsafe(24))
-    return _guard_of(str(cookie))
-
-
 def check_guard() -> None:
     """Raise Forbidden for a form that this browser was not given by this server."""
-    cookie = request.cookies.get(cookie_name("guard"), "")
-    sent = request.headers.get(GUARD_HEADER) or request.form.get(GUARD_FIELD, "")
-    known = cookie != "" and hmac.compare_digest(sent.encode(), _guard_of(cookie).encode())
-    if not known or request.headers.get("Sec-Fetch-Site", "") not in OWN_SITES:
+    if not guard.is_ours():
         raise Forbidden(STALE)
-
-
-def _keep_guard(answer: Response) -> Response:
-    """Give a browser that has no guard yet the one that its page was drawn with."""
-    if "new_guard" in g:
-        _set(answer, "guard", g.new_guard)
-    return answer
-
-
-def _guard_of(cookie: str) -> str:
-    return secret_hash(current.store().key("forms").hex() + cookie)
-
-
-def _set(answer: AnyResponse, kind: str, value: str) -> None:
-    answer.set_cookie(
-        cookie_name(kind),
-        value,
-        max_age=int(sign_in.LONGEST_S),
-        httponly=True,
-        secure=request.is_secure,
-        samesite="Lax",
-    )

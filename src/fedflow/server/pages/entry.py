@@ -19,6 +19,7 @@ from fedflow.server.pages.faults import beside, said
 from fedflow.server.services import accounts, invitations, letters, passwords, sign_in
 from fedflow.server.services.identity import secret_hash
 from fedflow.server.services.sign_in import NeedsCode
+from fedflow.web import guard
 from fedflow.web.kit import is_own_path
 from fedflow.web.states import State
 
@@ -193,7 +194,7 @@ def _sign_in_form(values: dict[str, str] | None = None, faults: dict[str, list[s
 
 def _code_form(first: dict[str, str], target: str, fault: str) -> Response:
     """The second step. The first one's answers go with it, in a text that only this server reads, for this browser."""
-    told = json.dumps({**first, "guard": secret_hash(browser.guard())})
+    told = json.dumps({**first, "guard": secret_hash(guard.token())})
     step = _cipher().encrypt_at_time(told.encode(), int(current.store().clock())).decode()
     return web.page(
         "pages/sign_in_code.html",
@@ -208,7 +209,7 @@ def _stepped(step: str) -> dict[str, str]:
     """What the first step brought. Raises InvalidToken."""
     told = _cipher().decrypt_at_time(step.encode(), ttl=STEP_S, current_time=int(current.store().clock()))
     first: dict[str, str] = json.loads(told)
-    if first.pop("guard") != secret_hash(browser.guard()):
+    if first.pop("guard") != secret_hash(guard.token()):
         raise InvalidToken
     return first
 

@@ -19,6 +19,7 @@ from fedflow.server.services import identities, sign_in
 from fedflow.server.services.identities import Back
 from fedflow.server.services.identity import secret_hash
 from fedflow.server.services.provider import Provider
+from fedflow.web import guard
 from fedflow.web.states import State
 
 blueprint = Blueprint("provider", __name__)
@@ -110,4 +111,4 @@ def _provider() -> Provider:
 
 
 def _this_browser() -> str:
-    return secret_hash(browser.guard())
+    return secret_hash(guard.token())

@@ -13,6 +13,7 @@ from fedflow.errors import ModelError
 from fedflow.federation.jobs import gallery_prompts
 from fedflow.federation.scoring import fid_interval, halved_floor, score_drawing
 from fedflow.federation.workbench import Workbench, settle_torch
+from fedflow.models.one_model import close, kept_open
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Job
 from fedflow.server.services import scores
@@ -21,7 +22,6 @@ from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.server.worker.base_folders import place_of
 from fedflow.server.worker.heldout import heldout_folder
-from fedflow.server.worker.one_model import close, kept_open
 from fedflow.server.worker.tasks import check_base
 
 

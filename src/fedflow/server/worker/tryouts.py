@@ -14,6 +14,7 @@ from fedflow.federation.workbench import settle_torch
 from fedflow.generation import generate, parameters_text, png_bytes
 from fedflow.lora import Adapter
 from fedflow.models import SAMPLERS, BaseModel, best_device, open_model, set_weights
+from fedflow.models.one_model import kept_open
 from fedflow.server.database.tables import Job
 from fedflow.server.services import jobs, tryout_work
 from fedflow.server.services.tryout_source import Source
@@ -21,7 +22,6 @@ from fedflow.server.services.tryout_work import ToDraw
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.server.worker.base_folders import folder_of
-from fedflow.server.worker.one_model import kept_open
 from fedflow.tensors import load_tensors
 
 NOTE_S = 1.0

@@ -1,4 +1,4 @@
-"""The one model that an evaluator keeps open from one job to the next: two would take twice the memory."""
+"""The one model that a worker keeps open from one job to the next: two would take twice the memory."""
 
 from __future__ import annotations
 

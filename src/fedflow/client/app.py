@@ -1,0 +1,23 @@
+"""The app as Flask serves it. It imports no torch: what draws and trains is the worker."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from fedflow.client.pages import current, doors, site
+from fedflow.client.settings import ClientSettings
+from fedflow.client.store import Store
+
+
+def create_app(store: Store, settings: ClientSettings) -> Flask:
+    """The participant's app on this store."""
+    app = Flask("fedflow.client", static_folder=None)
+    app.secret_key = store.key
+    app.config.update(
+        SESSION_COOKIE_NAME="fedflow_told", SESSION_COOKIE_SAMESITE="Lax", MAX_FORM_MEMORY_SIZE=10_000_000
+    )
+    current.set_up(app, store, settings)
+    doors.set_up(app)
+    with app.app_context():
+        site.set_up(app)
+    return app

@@ -1,0 +1,48 @@
+"""Jobs in the reader's words."""
+
+from __future__ import annotations
+
+from flask_babel import LazyString, gettext, lazy_gettext
+
+from fedflow.client.database.tables import Job
+from fedflow.client.services import drawings, jobs
+from fedflow.web.states import State
+
+STATUS: dict[str, tuple[State, LazyString]] = {
+    jobs.QUEUED: (State.WAITING, lazy_gettext("Waiting")),
+    jobs.RUNNING: (State.RUNNING, lazy_gettext("Running")),
+    jobs.PAUSED: (State.WAITING, lazy_gettext("Paused")),
+    jobs.DONE: (State.DONE, lazy_gettext("Done")),
+    jobs.FAILED: (State.FAILED, lazy_gettext("Failed")),
+    jobs.DIED: (State.FAILED, lazy_gettext("Died")),
+    jobs.STOPPED: (State.REFUSED, lazy_gettext("Stopped")),
+}
+
+KINDS: dict[str, LazyString] = {drawings.KIND: lazy_gettext("Generate")}
+
+
+def reason(job: Job) -> str:
+    """Why a job did not end well, in one sentence; empty where it did."""
+    if job.status == jobs.DIED:
+        return str(
+            gettext("The worker ended while it was at it. What was done is kept; resume it to go on from there.")
+        )
+    if job.status == jobs.FAILED:
+        return f"{job.message[:1].upper()}{job.message[1:]}" + ("" if job.message.endswith(".") else ".")
+    return ""
+
+
+def before_work(job: Job) -> str:
+    """What happens before the first piece of work is done; empty afterwards."""
+    if job.done or job.wanted:
+        return ""
+    if job.status == jobs.QUEUED:
+        return str(gettext("It waits for its turn: one job is done at a time."))
+    return str(gettext("The model is being opened."))
+
+
+def left_s(job: Job, now: float) -> float | None:
+    """Seconds until a running job is done, if it goes on as before; None where nothing is known yet."""
+    if job.began_at is None or not job.done:
+        return None
+    return (now - job.began_at) / job.done * (job.of - job.done)

@@ -1,0 +1,45 @@
+"""The pages put together: the kit, and a blueprint of each module."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flask import Blueprint, Flask, g, url_for
+from flask_babel import lazy_gettext
+
+from fedflow import web
+from fedflow.client.pages import activity, current, entry, gallery, generate, job_words
+from fedflow.client.services import jobs
+from fedflow.web import guard
+
+HERE = Path(__file__).parent
+MODULES = (entry, generate, gallery, activity)
+YEAR_S = 365 * 86400.0
+
+
+def set_up(app: Flask) -> None:
+    """Give `app`, within its context, the kit and the pages."""
+    web.set_up(
+        app,
+        web.Shell("FedFlow", _rail),
+        static={"client": HERE / "static"},
+        translations=[HERE / "translations"],
+    )
+    guard.set_up(app, lambda: current.store().key, YEAR_S)
+    app.jinja_env.globals["job_words"] = job_words
+    app.jinja_env.filters["moment"] = lambda seconds: datetime.fromtimestamp(seconds, UTC)
+    pages = Blueprint("pages", __name__, template_folder="templates")
+    for module in MODULES:
+        pages.register_blueprint(module.blueprint)
+    app.register_blueprint(pages)
+
+
+def _rail() -> list[web.Item]:
+    if not g.get("is_in", False):
+        return []
+    return [
+        web.Item(lazy_gettext("Generate"), url_for("pages.generate.page")),
+        web.Item(lazy_gettext("Gallery"), url_for("pages.gallery.page")),
+        web.Item(lazy_gettext("Activity"), url_for("pages.activity.page"), count=len(jobs.under_way(current.store()))),
+    ]

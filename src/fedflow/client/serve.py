@@ -1,0 +1,93 @@
+"""The app's two processes: this one answers the browser, the other draws and trains."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import webbrowser
+
+import waitress
+
+from fedflow.client.app import create_app
+from fedflow.client.settings import ClientSettings
+from fedflow.client.store import open_store
+from fedflow.errors import MistakeError, RunError
+from fedflow.processes import end_with_parent
+
+SETTINGS = "FEDFLOW_CLIENT_SETTINGS"
+WEB_THREADS = 24  # an open page holds one for its events
+LOOK_S = 0.5
+RESTART_S = 2.0
+SECONDS_TO_END = 10.0
+
+
+def serve(settings: ClientSettings, *, opens_browser: bool) -> None:
+    """Serve the app until KeyboardInterrupt.
+
+    Raises MistakeError where it would listen beyond this machine without a password, RunError where the address is
+    taken, StorageError where the folder cannot be used.
+    """
+    if not settings.is_private and settings.password is None:
+        raise MistakeError(f"--host {settings.host}: reaches beyond this machine; set FEDFLOW_CLIENT_PASSWORD too")
+    app = create_app(open_store(settings.folder), settings)
+    try:
+        server = waitress.create_server(
+            app,
+            host=settings.host,
+            port=settings.port,
+            threads=WEB_THREADS,
+            clear_untrusted_proxy_headers=True,
+            ident=None,
+        )
+    except OSError as error:
+        raise RunError(
+            f"{settings.host}:{settings.port}: cannot listen there ({error.strerror}); is the app open already? "
+            "Choose another --port"
+        ) from error
+    address = f"http://{settings.host}:{server.effective_port}"
+    ended = threading.Event()
+    keeper = threading.Thread(target=_keep_worker, args=(settings, ended), daemon=True)
+    keeper.start()
+    print(f"FedFlow is open at {address}; Ctrl-C ends it.", flush=True)
+    if opens_browser:
+        threading.Timer(0.3, webbrowser.open, (address,)).start()
+    try:
+        server.run()
+    finally:
+        ended.set()
+        keeper.join(SECONDS_TO_END)
+
+
+def _keep_worker(settings: ClientSettings, ended: threading.Event) -> None:
+    """Keep the worker alive: one that dies is started anew, and tells its job as died."""
+    words = [sys.executable, "-m", "fedflow.client.serve"]
+    while not ended.is_set():
+        process = subprocess.Popen(
+            words, env={**os.environ, SETTINGS: settings.model_dump_json()}, start_new_session=True
+        )
+        while process.poll() is None and not ended.wait(LOOK_S):
+            pass
+        if ended.is_set():
+            break
+        print(f"fedflow: the worker ended ({process.returncode}); starting it again", file=sys.stderr, flush=True)
+        ended.wait(RESTART_S)
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        process.wait(SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _work() -> None:
+    from fedflow.client.worker.main import work  # noqa: PLC0415 - the web process needs none of it
+
+    end_with_parent()
+    work(ClientSettings.model_validate_json(os.environ[SETTINGS]))
+
+
+if __name__ == "__main__":
+    _work()

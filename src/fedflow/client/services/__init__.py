@@ -1,0 +1,1 @@
+"""What the app does, without pages: jobs, drawings, datasets. Each service owns its transactions."""

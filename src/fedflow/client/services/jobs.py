@@ -1,0 +1,144 @@
+"""Jobs of the worker: what is asked for, how far it is, and what became of it. The row is what counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+from uuid_utils import uuid7
+
+from fedflow.client.database.tables import Job
+from fedflow.client.store import Store
+from fedflow.errors import MistakeError
+
+QUEUED, RUNNING, PAUSED, DONE, FAILED, DIED, STOPPED = STATUS = (
+    "queued", "running", "paused", "done", "failed", "died", "stopped",
+)  # fmt: skip
+"""`died`: its worker ended while it was at it; it can be resumed, as what is paused, failed or stopped can."""
+
+OVER = frozenset({DONE, FAILED, DIED, STOPPED})
+RESUMABLE = frozenset({PAUSED, FAILED, DIED, STOPPED})
+PAUSE, STOP = "pause", "stop"
+
+
+def new_id() -> str:
+    """An identifier that sorts by time."""
+    return str(uuid7())
+
+
+def add(session: Session, kind: str, title: str, asked: dict[str, Any], of: int, now: float) -> Job:
+    """Ask for `of` pieces of work, in the caller's transaction."""
+    job = Job(
+        id=new_id(), kind=kind, title=title, asked=asked, status=QUEUED, done=0, of=of, message="",
+        created_at=now, changed_at=now,
+    )  # fmt: skip
+    session.add(job)
+    return job
+
+
+def one(store: Store, job_id: str) -> Job | None:
+    """The job; None where there is none."""
+    with store.read() as session:
+        return session.get(Job, job_id)
+
+
+def listed(store: Store, limit: int, before: str = "") -> list[Job]:
+    """The newest jobs, newest first; those before the job `before` where it is named."""
+    query = select(Job).order_by(Job.id.desc()).limit(limit)
+    with store.read() as session:
+        return list(session.scalars(query.where(Job.id < before) if before else query))
+
+
+def under_way(store: Store, kinds: Collection[str] = ()) -> list[Job]:
+    """Jobs that run or wait, in the order in which they are done; all kinds where none is named."""
+    query = select(Job).where(Job.status.in_((QUEUED, RUNNING))).order_by(Job.status.desc(), Job.id)
+    with store.read() as session:
+        return list(session.scalars(query.where(Job.kind.in_(kinds)) if kinds else query))
+
+
+def waiting(store: Store) -> list[str]:
+    """Identifiers of the jobs that nobody is at, oldest first."""
+    with store.read() as session:
+        return list(session.scalars(select(Job.id).where(Job.status == QUEUED).order_by(Job.id)))
+
+
+def news(store: Store) -> float:
+    """When a job changed last; 0 where there is none."""
+    with store.read() as session:
+        return session.scalar(select(func.max(Job.changed_at))) or 0.0
+
+
+def claim(store: Store, job_id: str, worker: int) -> Job | None:
+    """Begin a job that waits; None where it does no longer."""
+    with store.begin() as session:
+        job = session.get(Job, job_id)
+        if job is None or job.status != QUEUED:
+            return None
+        now = store.clock()
+        job.status, job.worker, job.wanted, job.message = RUNNING, worker, None, ""
+        job.began_at, job.ended_at, job.changed_at = now, None, now
+        return job
+
+
+def note(store: Store, job_id: str, done: int) -> str | None:
+    """Write how far a job is; gives what its owner wants of it meanwhile: 'pause', 'stop', or None to go on."""
+    with store.begin() as session:
+        job = session.get_one(Job, job_id)
+        job.done, job.changed_at = done, store.clock()
+        return job.wanted
+
+
+def end(store: Store, job_id: str, status: str, message: str = "") -> None:
+    """A job is over, or paused; `message` says why where it did not end well."""
+    with store.begin() as session:
+        job = session.get(Job, job_id)
+        if job is None:
+            return
+        now = store.clock()
+        job.status, job.message, job.worker, job.wanted = status, message, None, None
+        job.ended_at = job.changed_at = now
+
+
+def want(store: Store, job_id: str, what: str) -> None:
+    """Have a job paused or stopped. One that waits is so at once, one that runs at its next step.
+
+    Raises MistakeError where it neither waits nor runs.
+    """
+    with store.begin() as session:
+        job = session.get(Job, job_id)
+        if job is None or job.status not in (QUEUED, RUNNING):
+            raise MistakeError("it is over already")
+        now = store.clock()
+        if job.status == QUEUED:
+            job.status = PAUSED if what == PAUSE else STOPPED
+            job.ended_at = now
+        else:
+            job.wanted = what
+        job.changed_at = now
+
+
+def resume(store: Store, job_id: str) -> None:
+    """Put a job back into the queue. Raises MistakeError where it runs, waits or is done."""
+    with store.begin() as session:
+        job = session.get(Job, job_id)
+        if job is None or job.status not in RESUMABLE:
+            raise MistakeError("there is nothing to resume")
+        job.status, job.wanted, job.message = QUEUED, None, ""
+        job.ended_at, job.changed_at = None, store.clock()
+
+
+def bury(store: Store, is_alive: Callable[[int], bool]) -> None:
+    """Tell jobs as died whose worker is no more."""
+    with store.read() as session:
+        running = session.execute(select(Job.id, Job.worker).where(Job.status == RUNNING)).all()
+    for job_id, worker in running:
+        if worker is None or not is_alive(worker):
+            with store.begin() as session:
+                now = store.clock()
+                session.execute(
+                    update(Job)
+                    .where(Job.id == job_id, Job.status == RUNNING, Job.worker == worker)
+                    .values(status=DIED, worker=None, wanted=None, ended_at=now, changed_at=now)
+                )

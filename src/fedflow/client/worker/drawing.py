@@ -1,0 +1,86 @@
+"""Draw what was asked for. Each picture is kept as soon as it is drawn: who goes on, goes on with the next."""
+
+from __future__ import annotations
+
+import time
+
+from fedflow.client.database.tables import Drawing, Job
+from fedflow.client.services import drawings, jobs
+from fedflow.client.services.drawings import DrawRequest
+from fedflow.client.settings import ClientSettings
+from fedflow.client.store import Store
+from fedflow.client.worker.main import Interrupted
+from fedflow.federation.workbench import settle_torch
+from fedflow.generation import generate, parameters_text, png_bytes
+from fedflow.models import SAMPLERS, BaseModel, best_device, open_model
+from fedflow.models.one_model import kept_open
+
+NOTE_S = 0.25
+"""How often it is written how far a picture is, and looked whether it is still wanted."""
+
+
+def do(store: Store, settings: ClientSettings, job: Job) -> None:
+    """Draw the pictures that the job still lacks.
+
+    Raises FedFlowError, one line, for what cannot be drawn; Interrupted where the owner wants no more for now.
+    """
+    settle_torch(settings.threads)
+    request = drawings.request_of(job)
+    model = kept_open(request.model, lambda: open_model(request.model).to(best_device()))
+    for number in range(len(drawings.of_job(store, job.id)), request.pictures):
+        drawings.keep(store, _drawn(store, job, request, model, number))
+    jobs.note(store, job.id, job.of)
+
+
+def _drawn(store: Store, job: Job, request: DrawRequest, model: BaseModel, number: int) -> Drawing:
+    noted_at = 0.0
+
+    def step(done: int) -> None:
+        nonlocal noted_at
+        if time.monotonic() - noted_at >= NOTE_S:
+            noted_at = time.monotonic()
+            wanted = jobs.note(store, job.id, request.steps * number + done)
+            if wanted is not None:
+                raise Interrupted(wanted)
+
+    step(0)
+    seed, size = (request.seed or 0) + number, request.size_pixels or model.resolution
+    [pixels] = generate(
+        model,
+        [request.prompt],
+        [seed],
+        steps=request.steps,
+        guidance=request.guidance,
+        negative=request.negative_prompt,
+        size=size,
+        sampler=request.sampler,
+        step=step,
+    )
+    text = parameters_text(
+        request.prompt,
+        negative=request.negative_prompt,
+        steps=request.steps,
+        sampler=SAMPLERS[request.sampler][1],
+        guidance=request.guidance,
+        seed=seed,
+        size=size,
+        model_name=model.name,
+        model_hash=model.content_hash,
+    )
+    return Drawing(
+        id=jobs.new_id(),
+        job_id=job.id,
+        sha256=store.blobs.put(png_bytes(pixels, text)),
+        prompt=request.prompt,
+        negative=request.negative_prompt,
+        model=model.name,
+        model_hash=model.content_hash,
+        adapters=[],
+        seed=seed,
+        steps=request.steps,
+        guidance=request.guidance,
+        sampler=request.sampler,
+        width=size,
+        height=size,
+        drawn_at=store.clock(),
+    )

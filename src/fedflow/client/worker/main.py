@@ -1,0 +1,104 @@
+"""The worker process: takes jobs from the queue, one at a time, and keeps the model open from one to the next."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from importlib import import_module
+
+from huey import SqliteHuey
+
+from fedflow.client.database.tables import Job
+from fedflow.client.services import jobs
+from fedflow.client.settings import ClientSettings
+from fedflow.client.store import Store, open_store
+from fedflow.errors import FedFlowError
+from fedflow.processes import is_alive
+
+SWEEP_S = 0.2
+SENT_AGAIN_S = 2.0
+"""A job that still waits after this long is sent again: its message may have died with a worker."""
+
+KINDS = {"draw": "drawing"}
+"""Each kind of job, and the module here whose `do` does it; it brings torch along with the first job."""
+
+Task = Callable[[Store, ClientSettings, Job], None]
+
+log = logging.getLogger("fedflow.client")
+
+
+class Interrupted(Exception):  # noqa: N818 - nothing went wrong
+    """The owner wants the job paused or stopped: `wanted` is 'pause' or 'stop'."""
+
+    def __init__(self, wanted: str) -> None:
+        super().__init__(wanted)
+        self.wanted = wanted
+
+
+def work(settings: ClientSettings) -> None:
+    """Do jobs until the process is told to end."""
+    store = open_store(settings.folder)
+    jobs.bury(store, is_alive)
+    queue = SqliteHuey("fedflow", filename=str(settings.folder / "queue.db"), results=False, fsync=True)
+
+    def do(job_id: str) -> None:
+        carry_out(store, settings, job_id)
+
+    send = queue.task(name="do")(do)
+    ended = threading.Event()
+    sweeper = threading.Thread(target=_sweep, args=(store, send, ended), daemon=True)
+    sweeper.start()
+    try:
+        queue.create_consumer(workers=1, periodic=False, initial_delay=0.05, max_delay=0.1).run()
+    finally:
+        ended.set()
+        sweeper.join()
+
+
+def carry_out(store: Store, settings: ClientSettings, job_id: str) -> None:
+    """Do one job, unless it waits no longer; what became of it stands in its row."""
+    job = jobs.claim(store, job_id, os.getpid())
+    if job is None:
+        return
+    try:
+        task: Task = import_module(f"fedflow.client.worker.{KINDS[job.kind]}").do
+        task(store, settings, job)
+    except Interrupted as interruption:
+        jobs.end(store, job_id, jobs.PAUSED if interruption.wanted == jobs.PAUSE else jobs.STOPPED)
+    except FedFlowError as error:
+        jobs.end(store, job_id, jobs.FAILED, str(error))
+    except MemoryError:
+        jobs.end(store, job_id, jobs.FAILED, _too_large(job))
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
+            jobs.end(store, job_id, jobs.FAILED, _too_large(job))
+            return
+        log.exception("job %s failed", job_id)
+        jobs.end(store, job_id, jobs.FAILED, f"{type(error).__name__}: {error}")
+    else:
+        jobs.end(store, job_id, jobs.DONE)
+
+
+def _too_large(job: Job) -> str:
+    """What to say where the memory did not suffice."""
+    way_out = "ask for smaller or fewer pictures" if job.kind == "draw" else "choose a smaller batch"
+    return f"the machine's memory does not suffice; {way_out}, or close other programs"
+
+
+def _sweep(store: Store, send: Callable[[str], object], ended: threading.Event) -> None:
+    """Put jobs that nobody is at into the queue."""
+    sent: dict[str, float] = {}
+    while not ended.wait(SWEEP_S):
+        try:
+            waiting = jobs.waiting(store)
+            now = time.monotonic()
+            sent = {job_id: at for job_id, at in sent.items() if job_id in waiting}
+            for job_id in waiting:
+                if now - sent.get(job_id, -SENT_AGAIN_S) >= SENT_AGAIN_S:
+                    sent[job_id] = now
+                    send(job_id)
+        except Exception:  # a full disk empties again; the sweep must still be there then
+            log.exception("the queue could not be looked at")

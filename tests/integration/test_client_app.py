@@ -1,0 +1,65 @@
+"""The participant's app as a person has it: its two processes, the starter, and a real browser."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from browser import Watched
+from playwright.sync_api import Browser, expect
+
+SHOTS = ".shots li"
+SLOW_MS = 120_000
+
+
+@contextmanager
+def app(folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    words = [sys.executable, "-m", "fedflow", "client", "--folder", str(folder), "--port", "0", "--no-browser"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            told = process.stdout.readline()
+            yield told.split()[4].removesuffix(";"), process
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+
+
+def worker_of(parent: int) -> int:
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=True)
+    [child] = listed.stdout.split()
+    return int(child)
+
+
+def test_from_an_empty_machine_to_a_picture_that_outlives_everything(tmp_path: Path, browser: Browser) -> None:
+    with browser.new_context() as context, app(tmp_path / "app") as (address, process):
+        watched = Watched(context)
+        page = watched.page
+        page.goto(address)
+        expect(page.get_by_text("No pictures yet")).to_be_visible()
+        page.get_by_label("Prompt", exact=True).fill("fluent_style, cat, animal")
+        page.get_by_label("Pictures").fill("3")
+        page.get_by_role("button", name="Generate").click()
+        expect(page.locator(SHOTS)).not_to_have_count(0, timeout=SLOW_MS)
+        expect(page.get_by_label("Prompt", exact=True)).to_have_value("fluent_style, cat, animal")
+        os.kill(worker_of(process.pid), signal.SIGKILL)
+        page.goto(f"{address}/activity")
+        expect(page.get_by_text("The worker ended while it was at it.")).to_be_visible(timeout=SLOW_MS)
+        page.get_by_role("button", name="Resume").click()
+        page.goto(address)
+        expect(page.locator(SHOTS)).to_have_count(3, timeout=SLOW_MS)
+        watched.check_quiet()
+    with browser.new_context() as context, app(tmp_path / "app") as (address, _):
+        watched = Watched(context)
+        watched.page.goto(f"{address}/gallery")
+        expect(watched.page.locator(SHOTS)).to_have_count(3)
+        watched.page.locator(f"{SHOTS} a").first.click()
+        expect(watched.page.get_by_text("Sampler: UniPC")).to_be_visible()
+        watched.page.get_by_role("link", name="Use again").click()
+        expect(watched.page.get_by_label("Prompt", exact=True)).to_have_value("fluent_style, cat, animal")
+        watched.check_quiet()

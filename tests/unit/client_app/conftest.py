@@ -1,0 +1,42 @@
+"""The participant's app on a folder of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from fedflow.client.app import create_app
+from fedflow.client.settings import ClientSettings
+from fedflow.client.store import Store, open_store
+
+
+class Visitor:
+    """A browser that sends forms as the app's own pages do."""
+
+    def __init__(self, client: FlaskClient) -> None:
+        self.client = client
+
+    def token(self) -> str:
+        page = self.client.get("/password").text
+        found = re.search(r'name="csrf_token" value="([^"]+)"', page)
+        assert found is not None
+        return found[1]
+
+    def post(self, address: str, **form: str):  # type: ignore[no-untyped-def]  # werkzeug's TestResponse
+        return self.client.post(address, data={"csrf_token": self.token(), **form})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = open_store(tmp_path / "app")
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture
+def visitor(store: Store) -> Visitor:
+    return Visitor(create_app(store, ClientSettings(folder=store.folder)).test_client())

@@ -1,0 +1,136 @@
+"""Jobs: what is asked for, how far it is, and what became of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tests.unit.client_app.conftest import Visitor
+
+from fedflow.client.services import drawings, jobs
+from fedflow.client.services.drawings import DrawRequest
+from fedflow.client.settings import ClientSettings
+from fedflow.client.store import Store, open_store
+from fedflow.client.worker.main import carry_out
+from fedflow.errors import MistakeError
+from fedflow.models import one_model
+
+SELF = 4_000_000  # no process has this number
+
+
+def asked(store: Store, model: Path, **more: object) -> str:
+    request = {"prompt": "cat", "pictures": 2, "steps": 2, "seed": 7, "size_pixels": 32, **more}
+    return drawings.ask(store, DrawRequest(model=str(model), **request))  # type: ignore[arg-type]
+
+
+def do(store: Store, job_id: str) -> str:
+    carry_out(store, ClientSettings(folder=store.folder, threads=1), job_id)
+    job = jobs.one(store, job_id)
+    assert job is not None
+    return job.status
+
+
+def test_what_is_drawn_stands_in_the_gallery_with_its_settings(
+    store: Store, visitor: Visitor, tiny_model_folder: Path
+) -> None:
+    job_id = asked(store, tiny_model_folder)
+    assert do(store, job_id) == jobs.DONE
+    first, second = drawings.of_job(store, job_id)
+    assert (first.seed, second.seed) == (7, 8)
+    shown = visitor.client.get(f"/pictures/{first.id}.png", buffered=True)
+    with Image.open(store.blobs.get(first.sha256)) as picture:
+        assert picture.size == (32, 32)
+        assert picture.info["parameters"].startswith("cat\nNegative prompt: \nSteps: 2, Sampler: UniPC, ")
+    assert shown.data == store.blobs.get(first.sha256).read_bytes()
+    page = visitor.client.get(f"/gallery/{first.id}").text
+    assert "Steps: 2, Sampler: UniPC" in page
+    again = visitor.client.get(f"/?like={first.id}").text
+    assert 'value="7"' in again
+    assert first.id in visitor.client.get("/gallery?text=CAT").text
+    assert first.id not in visitor.client.get("/gallery?text=dog").text
+
+
+def test_a_job_whose_worker_died_is_told_as_died_and_goes_on_with_the_next_picture(
+    store: Store, visitor: Visitor, tiny_model_folder: Path
+) -> None:
+    job_id = asked(store, tiny_model_folder)
+    whole = asked(store, tiny_model_folder)
+    assert do(store, whole) == jobs.DONE
+    assert jobs.claim(store, job_id, SELF) is not None
+    jobs.bury(store, lambda process: process != SELF)
+    assert "The worker ended while it was at it." in visitor.client.get("/activity").text
+    assert do(store, job_id) == jobs.DIED, "nobody does it before it is resumed"
+    assert visitor.post(f"/activity/{job_id}/resume").status_code == 303
+    assert do(store, job_id) == jobs.DONE
+    pictures = [[each.sha256 for each in drawings.of_job(store, one)] for one in (job_id, whole)]
+    assert pictures[0] == pictures[1]
+
+
+def test_one_that_runs_is_stopped_at_its_next_step_and_one_that_waits_at_once(
+    store: Store, visitor: Visitor, tiny_model_folder: Path
+) -> None:
+    job_id = asked(store, tiny_model_folder)
+    visitor.post(f"/activity/{job_id}/pause")
+    assert do(store, job_id) == jobs.PAUSED
+    jobs.resume(store, job_id)
+    assert jobs.claim(store, job_id, SELF) is not None
+    jobs.want(store, job_id, jobs.STOP)
+    assert jobs.note(store, job_id, 1) == jobs.STOP
+    jobs.end(store, job_id, jobs.STOPPED)
+    with pytest.raises(MistakeError):
+        jobs.want(store, job_id, jobs.PAUSE)
+
+
+def test_what_cannot_be_drawn_says_why_in_one_sentence(store: Store, visitor: Visitor, tmp_path: Path) -> None:
+    job_id = asked(store, tmp_path / "nothing")
+    assert do(store, job_id) == jobs.FAILED
+    page = visitor.client.get("/").text
+    assert "no such folder or file" in page
+    assert "Traceback" not in page
+    one_model.close()
+
+
+def test_memory_that_does_not_suffice_is_told_with_the_way_out(
+    store: Store, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_much(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(drawings, "request_of", too_much)
+    job_id = asked(store, tiny_model_folder)
+    assert do(store, job_id) == jobs.FAILED
+    job = jobs.one(store, job_id)
+    assert job is not None
+    assert "smaller or fewer pictures" in job.message
+
+
+def test_everything_is_there_after_a_restart(store: Store, tiny_model_folder: Path) -> None:
+    job_id = asked(store, tiny_model_folder)
+    assert do(store, job_id) == jobs.DONE
+    store.engine.dispose()
+    anew = open_store(store.folder)
+    assert [each.job_id for each in drawings.listed(anew, "cat", 10)] == [job_id, job_id]
+    assert anew.key == store.key
+    anew.engine.dispose()
+
+
+def test_a_picture_that_is_deleted_takes_its_file_along(
+    store: Store, visitor: Visitor, tiny_model_folder: Path
+) -> None:
+    job_id, same = asked(store, tiny_model_folder, pictures=1), asked(store, tiny_model_folder, pictures=1)
+    assert do(store, job_id) == do(store, same) == jobs.DONE
+    [first], [second] = drawings.of_job(store, job_id), drawings.of_job(store, same)
+    assert first.sha256 == second.sha256
+    visitor.post(f"/gallery/{first.id}/delete")
+    assert first.sha256 in store.blobs, "the other shows it still"
+    visitor.post(f"/gallery/{second.id}/delete")
+    assert first.sha256 not in store.blobs
+    assert visitor.client.get(f"/gallery/{first.id}").status_code == 404
+
+
+def test_a_faulty_form_says_so_beside_the_field(visitor: Visitor, store: Store) -> None:
+    answer = visitor.post("/", prompt="", pictures="900")
+    assert answer.status_code == 422
+    assert "Must be at most 64." in answer.text
+    assert jobs.waiting(store) == []
