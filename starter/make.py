@@ -22,6 +22,7 @@ def main(work: Path) -> None:
         ["-m", "starter.denoiser", "--work", str(work)],
         ["-m", "starter.package", "--work", str(work), "--out", str(DATA / "starter")],
         ["-m", "starter.extractor", "--work", str(work)],
+        ["-m", "starter.tagger", "--work", str(work)],
         ["-m", "starter.demo_pictures", "--work", str(work)],
         [str(ROOT / "benchmarks" / "starter_quality.py"), "--grid", str(ROOT / "starter" / "grid.png")],
     ]

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 dataset_app = typer.Typer(
-    help="Folders of pictures: check them, look at their figures.", no_args_is_help=True, rich_markup_mode=None
+    help="Folders of pictures: check them, look at their figures, tag them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of pictures with captions (same name, .txt).")]
@@ -49,3 +51,31 @@ def stats(
     from fedflow.cli.dataset import stats as run
 
     run(folder, size, unit, tags)
+
+
+@dataset_app.command()
+def tag(
+    folder: FolderArgument,
+    tagger: Annotated[
+        str,
+        typer.Option(help="icons-v1 (icon art alone), a WD tagger's .onnx file or folder, or hub:OWNER/NAME."),
+    ] = "icons-v1",
+    threshold: Annotated[
+        float | None, typer.Option(help="Least score of a tag; the tagger's own where not given.", min=0, max=1)
+    ] = None,
+    write: Annotated[
+        str, typer.Option(help="missing: only where there is no caption; add: behind it; replace: in its place.")
+    ] = "missing",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print tags and scores, write nothing.")] = False,
+) -> None:
+    """Write captions by a tagger that looks at the pictures.
+
+    The exit status is 1 where a file was skipped.
+    """
+    from fedflow.cli.dataset_tag import tag as run
+    from fedflow.tagging.folder import Write
+
+    if write not in set(Write):
+        raise typer.BadParameter(f"'{write}' is none of {', '.join(Write)}", param_hint="--write")
+    if not run(folder, tagger, threshold, Write(write), dry_run):
+        raise typer.Exit(1)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fedflow.models.families import family_of, family_of_adapter
     from fedflow.models.folding import folded_lora
     from fedflow.models.mixed_precision import bfloat16_convolutions, cpu_multiplies_bfloat16
-    from fedflow.models.opening import hub_adapter, hub_folder, model_folder, open_model
+    from fedflow.models.opening import hub_adapter, hub_files, hub_folder, model_folder, open_model
     from fedflow.models.sampling import SAMPLERS, draw
     from fedflow.models.saving import save_model
     from fedflow.models.weights import get_weights, set_weights, unfreeze_unet
@@ -52,6 +52,7 @@ _MODULE_OF = {
     "family_of": "families",
     "family_of_adapter": "families",
     "hub_adapter": "opening",
+    "hub_files": "opening",
     "hub_folder": "opening",
     "cpu_multiplies_bfloat16": "mixed_precision",
     "draw": "sampling",
@@ -101,6 +102,7 @@ __all__ = [
     "get_base_weights",
     "get_weights",
     "hub_adapter",
+    "hub_files",
     "hub_folder",
     "lora_targets",
     "merge",

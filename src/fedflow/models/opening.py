@@ -186,6 +186,22 @@ def hub_adapter(name: str) -> Path:
     return _from_hub(name, file, Path.is_file)
 
 
+def hub_files(name: str, files: list[str]) -> Path:
+    """The folder of the hub cache with these files of a repository, downloaded where one is not there yet.
+
+    Raises ModelError, one line.
+    """
+
+    def snapshot(local_files_only: bool) -> Path:
+        return Path(
+            huggingface_hub.snapshot_download(
+                name, allow_patterns=files, local_files_only=local_files_only, etag_timeout=HUB_TIMEOUT_S
+            )
+        )
+
+    return _from_hub(name, snapshot, lambda folder: all((folder / file).is_file() for file in files))
+
+
 def _from_hub(name: str, fetch: Callable[[bool], Path], is_whole: Callable[[Path], bool]) -> Path:
     """What `fetch(local_files_only)` finds in the local cache, or else on the hub."""
     try:
