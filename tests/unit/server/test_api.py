@@ -21,6 +21,7 @@ from fedflow.federation.protocol import Problem
 from fedflow.plan import Plan
 from fedflow.server.api import rights
 from fedflow.server.api.app import create_app
+from fedflow.server.api.events import MOST_OF_A_CALLER, STREAMS
 from fedflow.server.api.logs import JsonLines
 from fedflow.server.database.tables import Job, Run, RunMember
 from fedflow.server.errors import ApiError, Conflict
@@ -332,12 +333,28 @@ def test_a_stream_ends_when_its_token_does(coordinator: Api, store: Store, feder
         assert list(chunks) == []
 
 
-def test_streams_leave_threads_for_others(coordinator: Api, settings: ServerSettings, federation_id: str) -> None:
+def test_streams_leave_threads_for_others(
+    coordinator: Api, store: Store, settings: ServerSettings, federation_id: str
+) -> None:
     address, asked = f"{FEDERATIONS}/{federation_id}/events", {"Accept": "text/event-stream"}
-    opened = [coordinator("GET", address, headers=asked, buffered=False) for _ in range(settings.threads // 4)]
+    half = settings.threads // 2
+    others = [STREAMS.enter(Caller("person", f"p{number}"), settings.threads) for number in range(half)]
     refused = coordinator("GET", address, headers=asked)
-    assert f"{settings.threads // 4} event streams are open" in _problem(refused, 503)
+    assert f"{half} event streams are open" in _problem(refused, 503)
     assert refused.headers["Retry-After"] == "5"
+    for leave in others:
+        leave()
+    with coordinator("GET", address, headers=asked, buffered=False) as stream:
+        assert stream.status_code == 200
+
+
+def test_one_caller_takes_not_all_streams(coordinator: Api, settings: ServerSettings, federation_id: str) -> None:
+    address, asked = f"{FEDERATIONS}/{federation_id}/events", {"Accept": "text/event-stream"}
+    opened = [coordinator("GET", address, headers=asked, buffered=False) for _ in range(MOST_OF_A_CALLER)]
+    assert {stream.status_code for stream in opened} == {200}
+    refused = coordinator("GET", address, headers=asked)
+    assert f"you have {MOST_OF_A_CALLER} event streams open" in _problem(refused, 429)
+    STREAMS.enter(Caller("person", "another"), settings.threads)()
     for stream in opened:
         stream.close()
     with coordinator("GET", address, headers=asked, buffered=False) as stream:

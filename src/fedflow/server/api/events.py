@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
@@ -15,9 +16,11 @@ from fedflow.server.api import current
 from fedflow.server.api.current import answer
 from fedflow.server.api.messages import EventLine, EventPage, Events, FederationPath
 from fedflow.server.api.problems import PROBLEMS
+from fedflow.server.api.slots import TooManyAtOnce
 from fedflow.server.database.tables import Event
 from fedflow.server.errors import ApiError, Unavailable, Unprocessable
 from fedflow.server.services import events, federations, identity, policies
+from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
 
 blueprint = APIBlueprint(
@@ -31,29 +34,43 @@ blueprint = APIBlueprint(
 STREAM = "text/event-stream"
 POLL_S = 0.5
 STREAM_S = 60.0  # then the reader asks again with Last-Event-ID, and its thread is free for a moment
-QUIET_POLLS = 20  # a comment after so many polls without an event keeps proxies from hanging up
+QUIET_POLLS = 4  # a comment after so many polls without an event: only by writing is a reader missed who has left
 RECONNECT_MS = 1000
 MOST_IN_A_BATCH = 200
+MOST_OF_A_CALLER = 6
+"""Streams that one person may have open, in browsers and by tokens together: as many as a browser holds of a site."""
 
 
 class Streams:
-    """Counts the open streams of this process: each holds one of its threads."""
+    """Counts the open streams of this process, in all and of each caller: each holds one of its threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open = 0
+        self._open: Counter[str] = Counter()
 
-    def enter(self, most: int) -> None:
-        """Raises Unavailable where `most` are open."""
+    def enter(self, caller: Caller, threads: int) -> Callable[[], None]:
+        """One stream more of the caller, of at most half of the process's `threads`; what is returned takes it off.
+
+        Raises TooManyAtOnce where the caller has as many as one may have, Unavailable where there are as many in all.
+        """
+        who, most = f"{caller.kind} {caller.id}", max(1, threads // 2)
         with self._lock:
-            if self._open >= most:
+            if self._open[who] >= MOST_OF_A_CALLER:
+                raise TooManyAtOnce(
+                    f"you have {MOST_OF_A_CALLER} event streams open, which is all that one person may have; "
+                    "close one first, or ask for pages instead"
+                )
+            if self._open.total() >= most:
                 raise Unavailable(f"{most} event streams are open, which is all there may be; ask for pages instead")
-            self._open += 1
+            self._open[who] += 1
 
-    def leave(self) -> None:
-        """One stream less."""
-        with self._lock:
-            self._open -= 1
+        def leave() -> None:
+            with self._lock:
+                self._open[who] -= 1
+                if not self._open[who]:
+                    del self._open[who]
+
+        return leave
 
 
 STREAMS = Streams()
@@ -80,9 +97,9 @@ def _streamed(store: Store, federation_id: str, after: int) -> Response:
         after = int(last)
     authorization = request.authorization
     token = (authorization.token if authorization else None) or ""
-    STREAMS.enter(max(1, current.settings().threads // 4))
+    leave = STREAMS.enter(current.caller(), current.settings().threads)
     response = Response(_stream(store, federation_id, after, token), mimetype=STREAM)
-    response.call_on_close(STREAMS.leave)
+    response.call_on_close(leave)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response

@@ -19,7 +19,7 @@ from fedflow import web
 from fedflow.federation.rounds import Status
 from fedflow.plan import AGGREGATED, BASE
 from fedflow.server.api import current
-from fedflow.server.api.events import POLL_S, RECONNECT_MS, STREAM, STREAM_S, STREAMS
+from fedflow.server.api.events import POLL_S, QUIET_POLLS, RECONNECT_MS, STREAM, STREAM_S, STREAMS
 from fedflow.server.database.tables import Score
 from fedflow.server.errors import ApiError
 from fedflow.server.pages import places, plan_words, run_words
@@ -162,9 +162,9 @@ def stream(run_id: str) -> Response:
     """
     store = current.store()
     federation_id = run_view.federation_of(store, run_id)
-    STREAMS.enter(max(1, current.settings().threads // 4))
+    leave = STREAMS.enter(current.caller(), current.settings().threads)
     response = Response(_changes(store, federation_id, run_id, events.last(store, federation_id)), mimetype=STREAM)
-    response.call_on_close(STREAMS.leave)
+    response.call_on_close(leave)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
@@ -193,6 +193,7 @@ def _changed(run_id: str, action: str, act: Callable[[Store, str, Caller], None]
 def _changes(store: Store, federation_id: str, run_id: str, after: int) -> Iterator[str]:
     yield f"retry: {RECONNECT_MS}\n\n"
     ends = time.monotonic() + STREAM_S
+    quiet = 0
     is_over = run_view.is_over(store, run_id)
     while time.monotonic() < ends and not is_over:
         found = events.since(store, federation_id, after, 200)
@@ -201,6 +202,12 @@ def _changes(store: Store, federation_id: str, run_id: str, after: int) -> Itera
         if any(event.run_id == run_id for event in found):
             yield f"id: {after}\nevent: changed\ndata: {after}\n\n"
             is_over = run_view.is_over(store, run_id)
+            quiet = 0
+        else:
+            quiet += 1
+        if quiet == QUIET_POLLS:
+            quiet = 0
+            yield ": nothing new\n\n"
         time.sleep(POLL_S)
     if is_over:
         yield "event: over\ndata: over\n\n"
