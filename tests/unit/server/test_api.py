@@ -333,23 +333,30 @@ def test_a_stream_ends_when_its_token_does(coordinator: Api, store: Store, feder
         assert list(chunks) == []
 
 
-def test_streams_leave_threads_for_others_and_one_caller_leaves_streams(
-    coordinator: Api, settings: ServerSettings, federation_id: str
+def test_streams_leave_threads_for_others(
+    coordinator: Api, store: Store, settings: ServerSettings, federation_id: str
 ) -> None:
     address, asked = f"{FEDERATIONS}/{federation_id}/events", {"Accept": "text/event-stream"}
-    opened = [coordinator("GET", address, headers=asked, buffered=False) for _ in range(MOST_OF_A_CALLER)]
+    half = settings.threads // 2
+    others = [STREAMS.enter(Caller("person", f"p{number}"), settings.threads) for number in range(half)]
     refused = coordinator("GET", address, headers=asked)
-    assert f"you have {MOST_OF_A_CALLER} event streams open" in _problem(refused, 503)
-    most = settings.threads // 2
-    others = [STREAMS.enter(f"somebody {number}", most) for number in range(most - MOST_OF_A_CALLER)]
-    opened.pop().close()
-    others.append(STREAMS.enter("one more", most))
-    assert f"{most} event streams are open" in _problem(coordinator("GET", address, headers=asked), 503)
+    assert f"{half} event streams are open" in _problem(refused, 503)
     assert refused.headers["Retry-After"] == "5"
-    for stream in opened:
-        stream.close()
     for leave in others:
         leave()
+    with coordinator("GET", address, headers=asked, buffered=False) as stream:
+        assert stream.status_code == 200
+
+
+def test_one_caller_takes_not_all_streams(coordinator: Api, settings: ServerSettings, federation_id: str) -> None:
+    address, asked = f"{FEDERATIONS}/{federation_id}/events", {"Accept": "text/event-stream"}
+    opened = [coordinator("GET", address, headers=asked, buffered=False) for _ in range(MOST_OF_A_CALLER)]
+    assert {stream.status_code for stream in opened} == {200}
+    refused = coordinator("GET", address, headers=asked)
+    assert f"you have {MOST_OF_A_CALLER} event streams open" in _problem(refused, 429)
+    STREAMS.enter(Caller("person", "another"), settings.threads)()
+    for stream in opened:
+        stream.close()
     with coordinator("GET", address, headers=asked, buffered=False) as stream:
         assert stream.status_code == 200
 

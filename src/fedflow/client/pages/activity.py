@@ -22,7 +22,7 @@ blueprint = Blueprint("activity", __name__)
 ON_A_PAGE = 30
 POLL_S = 0.25
 STREAM_S = 60.0  # then the browser asks again, and the thread is free for a moment
-QUIET_S = 10.0
+QUIET_S = 2.0  # only by writing is a page missed that was left
 RECONNECT_MS = 1000
 
 

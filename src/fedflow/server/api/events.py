@@ -16,9 +16,11 @@ from fedflow.server.api import current
 from fedflow.server.api.current import answer
 from fedflow.server.api.messages import EventLine, EventPage, Events, FederationPath
 from fedflow.server.api.problems import PROBLEMS
+from fedflow.server.api.slots import TooManyAtOnce
 from fedflow.server.database.tables import Event
 from fedflow.server.errors import ApiError, Unavailable, Unprocessable
 from fedflow.server.services import events, federations, identity, policies
+from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
 
 blueprint = APIBlueprint(
@@ -32,48 +34,51 @@ blueprint = APIBlueprint(
 STREAM = "text/event-stream"
 POLL_S = 0.5
 STREAM_S = 60.0  # then the reader asks again with Last-Event-ID, and its thread is free for a moment
-QUIET_POLLS = 20  # a comment after so many polls without an event keeps proxies from hanging up
+QUIET_POLLS = 4  # a comment after so many polls without an event: only by writing is a reader missed who has left
 RECONNECT_MS = 1000
 MOST_IN_A_BATCH = 200
-MOST_OF_A_CALLER = 8
-"""Open pages of runs, say; without a limit one viewer could take all streams from everybody."""
+MOST_OF_A_CALLER = 6
+"""Streams that one person may have open, in browsers and by tokens together: as many as a browser holds of a site."""
 
 
 class Streams:
-    """Counts the open streams of this process, each caller's too: each holds one of its threads."""
+    """Counts the open streams of this process, in all and of each caller: each holds one of its threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: Counter[str] = Counter()
 
-    def enter(self, caller: str, most: int) -> Callable[[], None]:
-        """One stream more of the caller's; what is given back takes it away again.
+    def enter(self, caller: Caller, threads: int) -> Callable[[], None]:
+        """One stream more of the caller, of at most half of the process's `threads`; what is returned takes it off.
 
-        Raises Unavailable where the caller has MOST_OF_A_CALLER open, or all together have `most`.
+        Raises TooManyAtOnce where the caller has as many as one may have, Unavailable where there are as many in all.
         """
+        who, most = f"{caller.kind} {caller.id}", max(1, threads // 2)
         with self._lock:
-            if self._open[caller] >= MOST_OF_A_CALLER:
-                raise Unavailable(
-                    f"you have {MOST_OF_A_CALLER} event streams open, which is all that one caller may have; close one"
+            if self._open[who] >= MOST_OF_A_CALLER:
+                raise TooManyAtOnce(
+                    f"you have {MOST_OF_A_CALLER} event streams open, which is all that one person may have; "
+                    "close one first, or ask for pages instead"
                 )
             if self._open.total() >= most:
                 raise Unavailable(f"{most} event streams are open, which is all there may be; ask for pages instead")
-            self._open[caller] += 1
-        return lambda: self._leave(caller)
+            self._open[who] += 1
 
-    def _leave(self, caller: str) -> None:
-        with self._lock:
-            self._open[caller] -= 1
-            if not self._open[caller]:
-                del self._open[caller]
+        def leave() -> None:
+            with self._lock:
+                self._open[who] -= 1
+                if not self._open[who]:
+                    del self._open[who]
+
+        return leave
 
 
 STREAMS = Streams()
 
 
 def streaming(chunks: Iterator[str]) -> Response:
-    """Server-sent events as an answer, counted for as long as it is open. Raises Unavailable where it is too many."""
-    leave = STREAMS.enter(current.caller().id, max(1, current.settings().threads // 2))
+    """Server-sent events as an answer, counted for as long as it is open. Raises as `Streams.enter` does."""
+    leave = STREAMS.enter(current.caller(), current.settings().threads)
     response = Response(chunks, mimetype=STREAM)
     response.call_on_close(leave)
     response.headers["Cache-Control"] = "no-store"

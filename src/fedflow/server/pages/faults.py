@@ -82,6 +82,10 @@ SENTENCES: dict[str, str | LazyString] = {
     "{most} transfers are under way already, which is all there may be; end one first": lazy_gettext(
         "Too many people are signing in right now. Try again in a few seconds."
     ),
+    "you have {most} event streams open, which is all that one person may have; close one first, or ask for "
+    "pages instead": lazy_gettext(
+        "Your account already follows %(most)s pages of runs, in all its browsers. Close one, then load this again."
+    ),
     "too many requests came from you; wait {seconds} seconds, and try again": lazy_gettext(
         "You have sent too many requests. Wait %(seconds)s seconds, then try again."
     ),

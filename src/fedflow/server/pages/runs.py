@@ -19,7 +19,7 @@ from fedflow import web
 from fedflow.federation.rounds import Status
 from fedflow.plan import AGGREGATED, BASE
 from fedflow.server.api import current
-from fedflow.server.api.events import POLL_S, RECONNECT_MS, STREAM_S, streaming
+from fedflow.server.api.events import POLL_S, QUIET_POLLS, RECONNECT_MS, STREAM_S, streaming
 from fedflow.server.database.tables import Score
 from fedflow.server.errors import ApiError
 from fedflow.server.pages import places, plan_words, run_words
@@ -191,6 +191,7 @@ def _changed(run_id: str, action: str, act: Callable[[Store, str, Caller], None]
 def _changes(store: Store, federation_id: str, run_id: str, after: int) -> Iterator[str]:
     yield f"retry: {RECONNECT_MS}\n\n"
     ends = time.monotonic() + STREAM_S
+    quiet = 0
     is_over = run_view.is_over(store, run_id)
     while time.monotonic() < ends and not is_over:
         found = events.since(store, federation_id, after, 200)
@@ -199,6 +200,12 @@ def _changes(store: Store, federation_id: str, run_id: str, after: int) -> Itera
         if any(event.run_id == run_id for event in found):
             yield f"id: {after}\nevent: changed\ndata: {after}\n\n"
             is_over = run_view.is_over(store, run_id)
+            quiet = 0
+        else:
+            quiet += 1
+        if quiet == QUIET_POLLS:
+            quiet = 0
+            yield ": nothing new\n\n"
         time.sleep(POLL_S)
     if is_over:
         yield "event: over\ndata: over\n\n"
