@@ -45,8 +45,10 @@ from fedflow.server.services import audit
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import open_store
 
-FULL = Sizes(federations=10, members=5, people=20, runs=500, rounds=10, adapters=10_000, audit=100_000)
-QUICK = Sizes(federations=4, members=3, people=10, runs=40, rounds=4, adapters=200, audit=2000)
+FULL = Sizes(
+    federations=10, members=5, people=20, runs=500, rounds=10, adapters=10_000, audit=100_000, imports=300, tryouts=40
+)
+QUICK = Sizes(federations=4, members=3, people=10, runs=40, rounds=4, adapters=200, audit=2000, imports=60, tryouts=14)
 GOAL_P95_MS = 100.0
 THINGS_EACH = 5
 MOST_TURNS = 3
@@ -185,7 +187,7 @@ def measure(kind: str, sizes: Sizes, people: int, think_s: float, seconds: float
         app = create_app(store, settings)
         chosen = some_of_each(accounts, people, random.Random(seed))
         with store.read() as session:
-            asked = [(each, addresses(app, session, each.federation_id, THINGS_EACH)) for each in chosen]
+            asked = [(each, addresses(app, session, each, THINGS_EACH)) for each in chosen]
         store.engine.dispose()
         address = stack.enter_context(served(folder, [] if url is None else ["--database-url", url]))
         plan = folder.with_suffix(".json")

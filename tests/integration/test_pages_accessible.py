@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from accessibility import faults
 from browser import served
-from full_server import PASSWORD, Sizes, addresses, fill
+from full_server import PASSWORD, Account, Sizes, addresses, fill
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import select
 
@@ -20,7 +20,7 @@ from fedflow.server.services.identity import SERVER
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store, open_store
 
-SIZES = Sizes(federations=9, members=3, people=5, runs=90, rounds=3, adapters=20, audit=60)
+SIZES = Sizes(federations=9, members=3, people=5, runs=90, rounds=3, adapters=20, audit=60, imports=40, tryouts=14)
 FIRST = "ada@example.org"
 NOT_PAGES = {
     "pages.account.exported",
@@ -58,31 +58,30 @@ class Visited:
 
 @pytest.fixture(scope="module")
 def visited(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visited]:
-    fill_it: Callable[[Store], tuple[str, str]] = request.param
+    fill_it: Callable[[Store], Account] = request.param
     settings = ServerSettings(folder=tmp_path_factory.mktemp("server"), open_registration=True)
     store = open_store(settings)
     app = create_app(store, settings)
-    email, federation_id = fill_it(store)
+    account = fill_it(store)
     with store.read() as session:
-        found = addresses(app, session, federation_id, 1)
+        found = addresses(app, session, account, 1)
         runs = {status: f"/runs/{run}" for status, run in session.execute(select(Run.status, Run.id).order_by(Run.id))}
-    invitation = f"/invitation/{invitations.make(store, SERVER, federation_id, 'viewer')}"
+    invitation = f"/invitation/{invitations.make(store, SERVER, account.federation_id, 'viewer')}"
     pages = {endpoint: paths[0] for endpoint, paths in found.items() if endpoint.startswith("pages.")}
     with served(app) as url:
         shown = {endpoint: path for endpoint, path in pages.items() if endpoint not in NOT_PAGES}
-        yield Visited(url, email, federation_id, shown, runs, invitation)
+        yield Visited(url, account.email, account.federation_id, shown, runs, invitation)
     store.engine.dispose()
 
 
-def _full(store: Store) -> tuple[str, str]:
-    administrator = next(each for each in fill(store, SIZES) if each.role == "server")
-    return administrator.email, administrator.federation_id
+def _full(store: Store) -> Account:
+    return next(each for each in fill(store, SIZES) if each.role == "server")
 
 
-def _empty(store: Store) -> tuple[str, str]:
+def _empty(store: Store) -> Account:
     identity.first_coordinator(store)
     accounts.register(store, "Ada", FIRST, PASSWORD, invitations.first(store), "192.0.2.7")
-    return FIRST, federations.first_federation(store)
+    return Account(FIRST, "server", federations.first_federation(store))
 
 
 def _signs_in(page: Page, email: str) -> None:

@@ -19,7 +19,7 @@ from fedflow.server.database.tables import Federation
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import open_store
 
-SIZES = Sizes(federations=2, members=4, people=6, runs=60, rounds=2, adapters=1, audit=1)
+SIZES = Sizes(federations=2, members=4, people=6, runs=60, rounds=2, adapters=1, audit=1, imports=1, tryouts=1)
 CHECK = "**/runs/new/check"
 
 

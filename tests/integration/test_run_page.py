@@ -24,7 +24,7 @@ from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store, open_store
 from fedflow.server.worker.charts import _without_styles
 
-SIZES = Sizes(federations=1, members=8, people=8, runs=10, rounds=9, adapters=1, audit=1)
+SIZES = Sizes(federations=1, members=8, people=8, runs=10, rounds=9, adapters=1, audit=1, imports=1, tryouts=1)
 NARROW = 380
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from fedflow.federation.rounds import Phase, Status
 from fedflow.plan import AGGREGATED, BASE, Plan
-from fedflow.server.database import people, tables
+from fedflow.server.database import people, tables, tryouts
 from fedflow.server.database.base import Table
 from fedflow.server.services import audit, files, identity, passwords
 from fedflow.server.services.identifiers import new_id
@@ -27,6 +27,8 @@ BATCH = 5000
 DAY_S = 86_400.0
 PROMPTS = ("red apple, food", "blue house, buildings", "green tree, plants", "grey cat, animals")
 STATUSES = (Status.DONE,) * 6 + (Status.RUNNING, Status.PAUSED, Status.STOPPED, Status.FAILED)
+IMPORT_PHASES = ("done", "failed", "done", "waiting", "done", "checking")
+TRYOUT_STATUSES = ("done", "failed", "done", "waiting", "cancelled", "done", "running")
 DRAWING = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 600 300">{}</svg>'
 TABLE_OF = {"artifact": tables.Artifact, "token": people.PersonToken}
 """Of parts of addresses that are not named as their table is."""
@@ -34,7 +36,10 @@ TABLE_OF = {"artifact": tables.Artifact, "token": people.PersonToken}
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many of everything. Members and people are of each federation, rounds of each run, the rest of the server."""
+    """How many of everything. Members and people are of each federation, rounds of each run, the rest of the server.
+
+    `imports` are of each federation, `tryouts` of each person, all of them of their federation's newest release.
+    """
 
     federations: int
     members: int
@@ -43,6 +48,8 @@ class Sizes:
     rounds: int
     adapters: int
     audit: int
+    imports: int
+    tryouts: int
 
 
 @dataclass(frozen=True)
@@ -66,22 +73,25 @@ def fill(store: Store, sizes: Sizes) -> list[Account]:
         _runs(session, store, sizes, places, names, bases, store_files)
         _adapters(session, store, sizes, places, bases, store_files)
     with store.begin() as session:
+        _imports(session, store, sizes, accounts, store_files)
+        _tryouts(session, store, sizes, accounts, store_files)
+    with store.begin() as session:
         _audit(session, store, sizes.audit, places)
     return accounts
 
 
-def addresses(app: Flask, session: Session, federation_id: str, most: int) -> dict[str, list[str]]:
+def addresses(app: Flask, session: Session, who: Account, most: int) -> dict[str, list[str]]:
     """By endpoint of every GET, up to `most` addresses with identifiers of things that are there, the newest first.
 
-    A part `x_id` is an identifier of the table x, of the federation where its rows name one. A route with a part that
-    no table has, such as a one-time code, is left out.
+    Of what is somebody's alone they are things of `who`. A part `x_id` is an identifier of the table x, of
+    the federation where its rows name one. A route with a part that no table has, such as a one-time code, is left out.
     """
     found: dict[str, list[str]] = {}
     for rule in app.url_map.iter_rules():
         if "GET" not in (rule.methods or ()):
             continue
         parts = sorted(rule.arguments)
-        choices = [_identifiers(session, part, federation_id, most) for part in parts]
+        choices = [_identifiers(session, part, who, most) for part in parts]
         chosen = [dict(zip(parts, each, strict=True)) for each in zip(*choices, strict=False)] if parts else [{}]
         found[rule.endpoint] = [
             re.sub(r"<(?:\w+:)?(\w+)>", lambda match, own=each: own[match[1]], rule.rule) for each in chosen
@@ -89,9 +99,12 @@ def addresses(app: Flask, session: Session, federation_id: str, most: int) -> di
     return {endpoint: known for endpoint, known in found.items() if known}
 
 
-def _identifiers(session: Session, part: str, federation_id: str, most: int) -> list[str]:
+def _identifiers(session: Session, part: str, who: Account, most: int) -> list[str]:
+    federation_id = who.federation_id
     if part == "federation_id":
         return [federation_id] * most
+    if part == "number":
+        return ["1"] * most
     if part == "sha256":
         return list(session.scalars(select(tables.File.sha256).where(tables.File.kind == "picture").limit(most)))
     name = part.removesuffix("_id")
@@ -106,6 +119,8 @@ def _identifiers(session: Session, part: str, federation_id: str, most: int) -> 
     elif table in (tables.Version, tables.Release):
         query = query.join(tables.Artifact, tables.Artifact.id == table.artifact_id)
         query = query.where(tables.Artifact.federation_id == federation_id)
+    elif table is tryouts.Tryout:
+        query = query.where(table.person_id == _name(who), table.status == "done")
     elif table is tables.Device:
         query = query.join(tables.Member).where(tables.Member.federation_id == federation_id)
     elif hasattr(table, "federation_id"):
@@ -529,6 +544,77 @@ def _adapters(
             for artifact, place, _ in made
         ),
     )
+
+
+def _imports(session: Session, store: Store, sizes: Sizes, accounts: list[Account], stored: _Files) -> None:
+    """Imports of each federation, asked for by its people in turn, so that its administrator and others have some."""
+    now = store.clock()
+    rows = []
+    for place in dict.fromkeys(account.federation_id for account in accounts):
+        people_of = [_name(account) for account in accounts if account.federation_id == place]
+        for number in range(sizes.imports):
+            phase = IMPORT_PHASES[number % len(IMPORT_PHASES)]
+            is_over = phase in ("done", "failed")
+            rows.append(
+                {
+                    "id": new_id(),
+                    "federation_id": place,
+                    "asked_by": people_of[number % len(people_of)],
+                    "kind": "adapter",
+                    "name": f"brought-{number:04d}",
+                    "source": ("upload", "hub", "folder")[number % 3],
+                    "place": f"studio/icons-{number:04d}.safetensors",
+                    "content": stored.adapter,
+                    "phase": phase,
+                    "message": "icons.safetensors: holds no LoRA; give an adapter's file" if phase == "failed" else "",
+                    "created_at": now - 60.0 * (sizes.imports - number),
+                    "finished_at": now if is_over else None,
+                }
+            )
+    _put(session, tables.Import, rows)
+
+
+def _tryouts(session: Session, store: Store, sizes: Sizes, accounts: list[Account], stored: _Files) -> None:
+    """Try-outs of each person, in all states."""
+    now = store.clock()
+    rows = []
+    for place in dict.fromkeys(account.federation_id for account in accounts):
+        there = [account for account in accounts if account.federation_id == place]
+        [release] = _identifiers(session, "release_id", there[0], 1)
+        for account in there:
+            for number in range(sizes.tryouts):
+                status = TRYOUT_STATUSES[number % len(TRYOUT_STATUSES)]
+                is_over = status not in ("waiting", "running")
+                rows.append(
+                    {
+                        "id": new_id(),
+                        "person_id": _name(account),
+                        "release_id": release,
+                        "prompt": PROMPTS[number % len(PROMPTS)],
+                        "negative": "blurry, photograph",
+                        "count": len(stored.pictures),
+                        "strength": 0.8,
+                        "steps": 25,
+                        "guidance": 7.5,
+                        "seed": number,
+                        "size_pixels": None,
+                        "status": status,
+                        "attempt": 1,
+                        "message": "the graphics card has no memory left" if status == "failed" else "",
+                        "pictures": stored.pictures if status == "done" else [],
+                        "steps_done": 100 if status == "done" else 0,
+                        "spent": 0,
+                        "asked_at": now - 60.0 * (sizes.tryouts - number),
+                        "started_at": None if status == "waiting" else now - 30.0,
+                        "finished_at": now if is_over else None,
+                    }
+                )
+    _put(session, tryouts.Tryout, rows)
+
+
+def _name(account: Account) -> str:
+    """The account's identifier, which its address begins with."""
+    return account.email.partition("@")[0]
 
 
 def _audit(session: Session, store: Store, number: int, places: list[str]) -> None:

@@ -56,6 +56,15 @@ def test_compose_starts_commands_with_settings_that_there_are(compose: dict[str,
         assert ours <= variables(), name
 
 
+def test_every_setting_can_be_given_where_there_is_no_command_line() -> None:
+    told = {each.name for each in get_command(server_app).params if getattr(each, "envvar", None)}
+    assert {each.name for each in get_command(server_app).params} - told == {
+        "folder",
+        "install_completion",
+        "show_completion",
+    }
+
+
 def test_compose_holds_no_password_and_its_parts_are_contained(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         assert service["read_only"] is True, name
@@ -89,6 +98,7 @@ def test_image_unit_and_compose_let_people_sign_in_at_a_provider(compose: dict[s
     assert passed_on <= variables()
     assert {f"FEDFLOW_{name}" for name in ("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET_FILE")} <= passed_on
     assert {"FEDFLOW_MAIL_FROM", "FEDFLOW_SMTP_URL_FILE"} <= passed_on
+    assert {"FEDFLOW_IMPORTS", "FEDFLOW_HUB_IMPORTS", "FEDFLOW_OPEN_REGISTRATION"} <= passed_on
     top = (ROOT / "compose.yaml").read_text().partition("\nname:")[0]
     for variable, secret in re.findall(r"(FEDFLOW_\w+)=/run/secrets/(\w+)", top):
         assert variable in passed_on

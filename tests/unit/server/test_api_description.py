@@ -30,10 +30,11 @@ from schemathesis.specs.openapi.checks import (
 )
 from tests.unit.server.conftest import Machine
 from tests.unit.server.run_setting import Setting
+from tests.unit.server.test_rights import Walk
 
 from fedflow.federation.protocol import Problem
 from fedflow.server.database.tables import Version
-from fedflow.server.services import devices, federations, identity, registry
+from fedflow.server.services import devices, federations, identity, invitations, registry
 from fedflow.server.services.identity import SERVER
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
@@ -58,8 +59,13 @@ def settings(tmp_path: Path) -> ServerSettings:
 
 
 @pytest.fixture
-def real(store: Store, setting: Setting, federation_id: str) -> dict[str, str]:
+def real(app: Flask, store: Store, setting: Setting, federation_id: str) -> dict[str, str]:
     """Identifiers of things that are there, by the names of the addresses' parts."""
+    identity.first_coordinator(store)
+    walk = Walk(app, store, federation_id, setting)
+    machine = Machine(store)
+    machine.join(devices.new_code(store, federation_id, "machine", 5, ttl_s=3600))
+    invitations.make(store, SERVER, federation_id, "viewer")
     version: Version = _first_version(store)
     member = federations.members(store, federation_id)[0]
     return {
@@ -72,6 +78,12 @@ def real(store: Store, setting: Setting, federation_id: str) -> dict[str, str]:
         "member_id": member.id,
         "person_id": identity.FIRST,
         "kind": "adapter",
+        "release_id": walk.release(),
+        "tryout_id": walk.tryout(None),
+        "import_id": walk.brought(None),
+        "invitation_id": invitations.listed(store, federation_id)[-1].id,
+        "device_id": machine.device_id,
+        "layout": "kohya",
     }
 
 
@@ -84,7 +96,7 @@ def _first_version(store: Store) -> Version:
 def test_nothing_that_the_description_allows_fails(
     app: Flask, store: Store, setting: Setting, real: dict[str, str], who: str
 ) -> None:
-    token = identity.first_coordinator(store)
+    token = (store.folder / identity.TOKEN_FILE).read_text().strip()
     headers = {}
     if who == "coordinator":
         headers["Authorization"] = f"Bearer {token}"

@@ -21,8 +21,8 @@ from fedflow.server.services.identity import SCOPES, Caller
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import open_store
 
-FEW = Sizes(federations=2, members=2, people=5, runs=4, rounds=2, adapters=4, audit=4)
-MANY = Sizes(federations=9, members=9, people=25, runs=45, rounds=7, adapters=40, audit=60)
+FEW = Sizes(federations=2, members=2, people=5, runs=4, rounds=2, adapters=4, audit=4, imports=6, tryouts=2)
+MANY = Sizes(federations=9, members=9, people=25, runs=45, rounds=7, adapters=40, audit=60, imports=40, tryouts=14)
 STREAMS = {"pages.runs.stream"}
 
 
@@ -62,7 +62,7 @@ def walk(folder: Path, sizes: Sizes, who: str) -> Walked:
     token = tokens.make(store, Caller("person", name), "walk", SCOPES, 3600.0)
     api = Api(app.test_client(), token)
     with store.read() as session:
-        asked = addresses(app, session, account.federation_id, 1)
+        asked = addresses(app, session, account, 1)
     walked = Walked()
     for endpoint, [address] in asked.items():
         if endpoint in STREAMS or endpoint.startswith(("openapi.", "swagger.")):
@@ -89,6 +89,7 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(tmp_path: Path, who: 
     assert grown == {}
     longer = {endpoint for endpoint in few.lengths if many.lengths[endpoint] > 1.1 * few.lengths[endpoint]}
     assert {"pages.runs.run", "pages.people.team", "runs.rounds"} <= longer
+    assert {"pages.imports.listed", "pages.tryouts.page", "pages.tryouts.own", "tryouts.listed"} <= longer
     assert len(longer) >= 15
 
 

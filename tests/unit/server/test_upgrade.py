@@ -21,7 +21,7 @@ from fedflow.server.services.identity import SERVER
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import open_store
 
-SMALL = Sizes(federations=2, members=3, people=5, runs=10, rounds=2, adapters=6, audit=20)
+SMALL = Sizes(federations=2, members=3, people=5, runs=10, rounds=2, adapters=6, audit=20, imports=6, tryouts=2)
 OLDER = "0006"
 """Before models had owners and releases; with it came all that this FedFlow's rows still have."""
 
@@ -81,7 +81,7 @@ def test_an_older_server_is_migrated_and_goes_on(settings: ServerSettings, tmp_p
     reader = Reader.of(app)
     assert reader.sign_in(name, PASSWORD).status_code == 303
     with store.read() as session:
-        asked = addresses(app, session, account.federation_id, 1)
+        asked = addresses(app, session, account, 1)
     pages = {endpoint: each for endpoint, [each] in asked.items() if endpoint.startswith("pages.")}
     pages.pop("pages.runs.stream")
     answers = {endpoint: reader.get(each, buffered=True).status_code for endpoint, each in pages.items()}
