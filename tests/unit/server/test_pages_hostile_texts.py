@@ -31,6 +31,7 @@ from werkzeug.serving import make_server
 
 from fedflow.server.database.people import Person
 from fedflow.server.database.tables import Artifact, Import, Job, Run, Version
+from fedflow.server.database.tryouts import Tryout
 from fedflow.server.errors import Unprocessable
 from fedflow.server.services import accounts, identity, invitations, jobs, registry, runs, scores, uploads
 from fedflow.server.services import federations as federations_service
@@ -57,6 +58,17 @@ CORPUS = (
 ALL = " ".join(CORPUS)
 SHORT = "\"'><img src=x onerror=mark(0)>{{mark(0)}}<b x-init=mark(0)>"
 """Of all kinds, where a field takes one short text."""
+
+FILL = """(text) => {
+  const form = document.querySelector("main form[method=post]");
+  for (const field of form.querySelectorAll("input, textarea")) {
+    if (field.type === "number") field.value = "-1";
+    else if (["text", "email", "search"].includes(field.type) || field.tagName === "TEXTAREA") field.value = text;
+    else continue;
+    field.dispatchEvent(new Event("input", {bubbles: true}));
+  }
+}"""
+SEND = "document.querySelector('main form[method=post]').submit()"
 
 WATCH = "window.ran = []; window.mark = (which) => window.ran.push(which);"
 
@@ -208,6 +220,17 @@ def plant_models(planted: Planted) -> None:
     }
 
 
+def plant_tryout(planted: Planted) -> None:
+    """As a worker leaves one that failed after its first picture."""
+    with planted.store.begin() as session:
+        row = Tryout(id=new_id(), release_id=planted.parts["release_id"], prompt=ALL[:500], negative=SHORT)
+        row.person_id, row.pictures = _person(planted.store, "boss@example.org"), [planted.parts["sha256"]]
+        row.count, row.steps, row.seed, row.strength, row.guidance, row.attempt = 2, 1, 1, 1.0, 1.0, 1
+        row.status, row.message, row.steps_done, row.spent, row.asked_at = "failed", SHORT, 1, 2, 0.0
+        session.add(row)
+    planted.parts["tryout_id"] = row.id
+
+
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360000002000001e221bc330000"
     "000049454e44ae426082"
@@ -232,6 +255,7 @@ def planted(app: Flask, store: Store, federation_id: str, setting: Setting) -> P
     plant_members(planted)
     plant_run(planted, setting)
     plant_models(planted)
+    plant_tryout(planted)
     assert reader.post("/account/second-factor", {"password": PASSWORD}).status_code == 303  # its page is there now
     return planted
 
@@ -269,7 +293,7 @@ def test_no_text_of_anybody_runs_on_any_page(
     monkeypatch.setattr("fedflow.server.pages.runs.STREAM_S", 0.0)
     walk = Walk(app, planted.store, planted.federation_id, setting)
     planted.parts["federation_id"] = planted.federation_id
-    reader, shown, dialogs = planted.reader, {}, []
+    reader, shown, refused, dialogs = planted.reader, {}, {}, []
     pages = {}
     for endpoint, path in addresses(planted, walk):
         found = reader.get(path, buffered=True)
@@ -291,6 +315,19 @@ def test_no_text_of_anybody_runs_on_any_page(
             assert page.evaluate("window.ran") == [], path
             assert watched.policy_reports() == [], path
             assert watched.complaints == [], path
+        for endpoint in FORMS:
+            page.goto(pages[endpoint], wait_until="load")
+            page.evaluate(FILL, SHORT)
+            page.wait_for_timeout(CHECKED_MS)  # what is checked, or previewed, as one types
+            assert page.evaluate(CAME_OF_A_TEXT) == [], endpoint
+            with page.expect_navigation(wait_until="load"):
+                page.evaluate(SEND)
+            refused[endpoint] = page.locator("main").inner_html().count("mark(")
+            assert page.evaluate(CAME_OF_A_TEXT) == [], endpoint
+            assert page.evaluate("window.ran") == [], endpoint
+            assert watched.policy_reports() == [], endpoint
+        assert [each for each in watched.complaints if "422" not in each] == []
+        assert all(refused.values()), "nothing of what was typed stands in the answer: nothing was seen"
         stranger = Watched(browser.new_context(base_url=at, locale="uk"))  # a page for who has no account yet
         stranger.page.goto(f"/invitation/{planted.parts['code']}")
         assert stranger.page.evaluate(CAME_OF_A_TEXT) == []
@@ -302,6 +339,16 @@ def test_no_text_of_anybody_runs_on_any_page(
     carrying = {endpoint for endpoint, count in shown.items() if count}
     assert carrying >= MUST_CARRY, f"nothing planted is seen on {sorted(MUST_CARRY - carrying)}"
 
+
+CHECKED_MS = 1500
+FORMS = (
+    "pages.new_run.form",
+    "pages.tryouts.page",
+    "pages.inviting.form",
+    "pages.imports.form",
+    "pages.models.form",
+)
+"""Pages whose form is filled with what means harm, and is refused."""
 
 MUST_CARRY = {
     "pages.audit.everything",
@@ -320,5 +367,8 @@ MUST_CARRY = {
     "pages.models.form",
     "pages.imports.listed",
     "pages.releases.one",
+    "pages.tryouts.one",
+    "pages.tryouts.own",
+    "pages.tryouts.page",
 }
 """Pages that show texts of others: a test that plants none there would see nothing either."""
