@@ -228,7 +228,9 @@ class Plan(Settings):
     def _can_be_shown(cls, name: str) -> str:
         if not name.isprintable():
             raise ValueError(f"name: {name!a} holds characters that a terminal cannot show in one line; leave them out")
-        return name
+        if not name.strip():
+            raise ValueError("name: is blank; give the run a name")
+        return name.strip()
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Plan:

@@ -98,7 +98,6 @@ class Estimate:
     memory_bytes: the least that a member's machine needs.
     steps: optimiser steps of a round by member, for those whose number of pictures is known.
     round_s: what the slowest of those trains in a round, or a member with FEW_PICTURES where none is known.
-    run_s: the same for all rounds; what the server adds to a round is seconds.
     is_measured: whether the pace is that of the member's own earlier rounds; else that of two processor cores.
     """
 
@@ -109,7 +108,6 @@ class Estimate:
     memory_bytes: int
     steps: Mapping[str, int]
     round_s: float
-    run_s: float
     is_measured: bool
 
 
@@ -147,7 +145,6 @@ def estimate(plan: Plan, shapes: BaseShapes, num_examples: Mapping[str, int], fl
         memory_bytes=least_memory(4 * shapes.weights, 4 * numbers),
         steps=steps,
         round_s=round_s,
-        run_s=plan.rounds * round_s,
         is_measured=is_measured,
     )
 

@@ -94,7 +94,7 @@ def test_time_is_the_slowest_members_by_its_own_pace_or_the_usual_one(shapes: Ba
     flops = shapes.step_flops(plan)
     told = estimate(plan, shapes, {"a": 20, "b": 40, "stranger": 9}, {"a": flops / 0.5, "b": flops / 0.2})
     assert told.steps == {"a": 10, "b": 20}
-    assert (told.round_s, told.run_s, told.is_measured) == (pytest.approx(5.0), pytest.approx(15.0), True)
+    assert (told.round_s, told.is_measured) == (pytest.approx(5.0), True)
     usual = estimate(plan, shapes, {"b": 40}, {})
     assert (usual.round_s, usual.is_measured) == (pytest.approx(20 * flops / USUAL_FLOPS_S), False)
     nobody = estimate(plan, shapes, {}, {})

@@ -70,7 +70,7 @@ def test_a_version_says_where_it_comes_from(site: Site) -> None:
     assert "Prepare download" in page
     assert "Adapter for ComfyUI" in page
     assert "FedEx-LoRA: adapters, joined exactly" in page
-    assert "by its pictures" in page
+    assert "each member by its number of pictures" in page
     model = site.reader("paul").get(f"/models/{version.artifact_id}").text
     assert "Round 2 · FedEx-LoRA: adapters, joined exactly" in model
     assert "Adapter for diffusers" in model

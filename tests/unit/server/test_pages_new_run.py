@@ -55,7 +55,7 @@ def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting
     assert page.count('name="member"') == 3
     assert re.search(r"0\.\d+ MB from each member, each round", text_of(page))
     assert re.search(r"All rounds together \S+ MB in \d+ rounds, the base model not counted", text_of(page))
-    assert re.findall(r'aria-current="page"[^>]*><span>(\w+)<', page)[:1] == ["Runs"], "as its trail says"
+    assert re.findall(r'aria-current="page"[^>]*>\s*<span>(\w+)<', page)[:1] == ["Runs"], "as its trail says"
     crowded = cora.post(f"{address}/check", {**fields, "member": ["a", "b"], "network.quorum": "3"}).text
     assert "3, but a round has only 2 members." in text_of(crowded)
     wrong = {**fields, "member": ["a", "b"], "rounds": "0"}

@@ -489,3 +489,12 @@ def test_nobody_learns_by_the_clock_which_addresses_have_accounts(store: Store, 
     assert 0.5 < known / unknown < 2.0
     hashing = min(seconds(lambda: passwords.is_right("x", None)) for _ in range(5))
     assert min(known, unknown) > 0.8 * hashing
+
+
+def test_addresses_are_for_coordinators_and_their_own(store: Store, federation_id: str) -> None:
+    for role, name in (("viewer", "vera"), ("participant", "pam"), ("coordinator", "cora")):
+        invited(store, federation_id, role, name, "studio" if role == "participant" else None)
+    for name, seen in (("vera", {"vera"}), ("pam", {"pam"}), ("cora", {"vera", "pam", "cora"})):
+        found = roles.holders_seen_by(store, signed_in(store, name), federation_id)
+        assert {each.name for each in found if each.email is not None} == seen
+        assert {"vera", "pam", "cora"} <= {each.name for each in found}

@@ -185,7 +185,7 @@ class AuditLog(Message):
 @blueprint.get("/federations/<federation_id>/people", responses={200: Holders})
 def holders(path: FederationPath) -> Response:
     """The people of a federation, with their roles."""
-    found = roles.holders(current.store(), path.federation_id)
+    found = roles.holders_seen_by(current.store(), current.caller(), path.federation_id)
     return answer(Holders(items=tuple(HolderLine.model_validate(each, from_attributes=True) for each in found)))
 
 

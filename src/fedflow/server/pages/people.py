@@ -118,7 +118,7 @@ def team(federation_id: str) -> Response:
         tabs=tabs(federation_id),
         federation_id=federation_id,
         federation=_name(federation_id),
-        holders=roles.holders(store, federation_id),
+        holders=roles.holders_seen_by(store, current.caller(), federation_id),
         invites=invites,
         gives=gives,
         invitations=invitations.listed(store, federation_id) if invites else [],

@@ -100,7 +100,10 @@ CHOICES: Mapping[str, Mapping[str, LazyString]] = {
         "fedit": lazy_gettext("FedIT: adapters"),
         "fedex-lora": lazy_gettext("FedEx-LoRA: adapters, joined exactly"),
     },
-    "weighting": {"samples": lazy_gettext("by its pictures"), "uniform": lazy_gettext("all equally")},
+    "weighting": {
+        "samples": lazy_gettext("each member by its number of pictures"),
+        "uniform": lazy_gettext("all members equally"),
+    },
     "training.schedule": {"constant": lazy_gettext("stays the same"), "cosine": lazy_gettext("falls (cosine)")},
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from sqlalchemy import Select, select
@@ -117,7 +117,7 @@ def belongings(store: Store, caller: Caller) -> list[Belonging]:
 
 
 def holders(store: Store, federation_id: str) -> list[Holder]:
-    """The people of a federation with their roles, by name."""
+    """The people of a federation with their roles and addresses, by name."""
     query = (
         select(Person.id, Person.name, Person.email, Role.role, Role.member_id, Member.name)
         .join(Role, Role.person_id == Person.id)
@@ -127,6 +127,14 @@ def holders(store: Store, federation_id: str) -> list[Holder]:
     )
     with store.read() as session:
         return [Holder(*row) for row in session.execute(query)]
+
+
+def holders_seen_by(store: Store, caller: Caller, federation_id: str) -> list[Holder]:
+    """The same as `caller` may see them: addresses, which people sign in with, are for its coordinators."""
+    found = holders(store, federation_id)
+    if is_at_least(role_in(store, caller, federation_id), "coordinator"):
+        return found
+    return [each if each.person_id == caller.id else replace(each, email=None) for each in found]
 
 
 def give(store: Store, caller: Caller, federation_id: str, person_id: str, given: RoleName) -> None:
