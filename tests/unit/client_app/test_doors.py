@@ -73,3 +73,17 @@ def test_every_answer_lets_nothing_run_that_the_app_did_not_bring(visitor: Visit
 def test_the_app_imports_no_torch() -> None:
     code = "import sys, fedflow.client.serve; assert 'torch' not in sys.modules; assert 'alembic' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_is_not_there_and_what_fails_is_one_sentence(visitor: Visitor, store: Store) -> None:
+    for address in ("/nothing", "/gallery/nothing", "/pictures/nothing.png"):
+        answer = visitor.client.get(address)
+        assert answer.status_code == 404
+        assert "There is no such page here" in answer.text
+    store.engine.dispose()
+    (store.folder / "client.db").unlink()
+    (store.folder / "client.db").mkdir()  # as a folder that cannot be written: root may write everywhere
+    answer = visitor.client.get("/gallery")
+    assert answer.status_code == 507
+    assert "Free space on the disk" in answer.text
+    assert "Traceback" not in answer.text

@@ -9,7 +9,7 @@ from flask import Blueprint, Flask, g, url_for
 from flask_babel import lazy_gettext
 
 from fedflow import web
-from fedflow.client.pages import activity, current, entry, gallery, generate, job_words
+from fedflow.client.pages import activity, current, entry, errors, gallery, generate, job_words
 from fedflow.client.services import jobs
 from fedflow.web import guard
 
@@ -27,6 +27,7 @@ def set_up(app: Flask) -> None:
         translations=[HERE / "translations"],
     )
     guard.set_up(app, lambda: current.store().key, YEAR_S)
+    errors.set_up(app)
     app.jinja_env.globals["job_words"] = job_words
     app.jinja_env.filters["moment"] = lambda seconds: datetime.fromtimestamp(seconds, UTC)
     pages = Blueprint("pages", __name__, template_folder="templates")
