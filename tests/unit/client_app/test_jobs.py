@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,14 @@ def test_a_faulty_form_says_so_beside_the_field(visitor: Visitor, store: Store) 
     assert answer.status_code == 422
     assert "Must be at most 64." in answer.text
     assert jobs.waiting(store) == []
+
+
+def test_a_page_hears_of_what_changed_before_it_began_to_listen(store: Store, visitor: Visitor, tmp_path: Path) -> None:
+    page = visitor.client.get("/activity").text
+    address = re.search(r'sse-connect="([^"]+)"', page)
+    assert address is not None
+    asked(store, tmp_path)
+    with visitor.client.get(address[1]) as stream:
+        told = iter(stream.response)
+        assert b"retry" in bytes(next(told))  # type: ignore[arg-type]
+        assert b"event: changed" in bytes(next(told))  # type: ignore[arg-type]

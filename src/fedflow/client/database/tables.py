@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, Double, MetaData, Text
+from sqlalchemy import JSON, Double, ForeignKey, MetaData, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAMING = {
@@ -65,3 +65,34 @@ class Drawing(Table):
     width: Mapped[int]
     height: Mapped[int]
     drawn_at: Mapped[float]
+
+
+class Dataset(Table):
+    """A folder of pictures that stays where it is. `other_problems` are pairs of a file that is no picture and why.
+
+    `looked_at` is when its pictures were indexed last, None before the first time.
+    """
+
+    __tablename__ = "dataset"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    folder: Mapped[str] = mapped_column(unique=True)
+    added_at: Mapped[float]
+    looked_at: Mapped[float | None]
+    other_problems: Mapped[list[Any]]
+
+
+class Picture(Table):
+    """What is known of one picture: `entry` is that of `datasets.index`, by `services.entries`; `path` is relative.
+
+    `problem` says why it cannot be used; empty where it can.
+    """
+
+    __tablename__ = "picture"
+    __table_args__ = (UniqueConstraint("dataset_id", "path"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    path: Mapped[str]
+    caption: Mapped[str]
+    problem: Mapped[str]
+    entry: Mapped[dict[str, Any]] = mapped_column(deferred=True)

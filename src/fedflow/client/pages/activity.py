@@ -44,8 +44,9 @@ def page() -> Response:
 
 @blueprint.get("/activity/stream")
 def stream() -> Response:
-    """Tells a page, as server-sent events, that something has changed."""
-    response = Response(_changes(current.store()), mimetype="text/event-stream")
+    """Tells a page, as server-sent events, that something has changed since it was drawn."""
+    since = request.args.get("since", 0.0, type=float)
+    response = Response(_changes(current.store(), since), mimetype="text/event-stream")
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -64,9 +65,9 @@ def changes(job_id: str, what: str) -> AnyResponse:
     return redirect(back if is_own_path(back) else url_for("pages.activity.page"), 303)
 
 
-def _changes(store: Store) -> Iterator[str]:
+def _changes(store: Store, seen: float) -> Iterator[str]:
     yield f"retry: {RECONNECT_MS}\n\n"
-    seen, ends, told_at = jobs.news(store), time.monotonic() + STREAM_S, time.monotonic()
+    ends, told_at = time.monotonic() + STREAM_S, time.monotonic()
     while time.monotonic() < ends:
         newest = jobs.news(store)
         if newest != seen:

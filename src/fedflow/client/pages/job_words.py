@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask_babel import LazyString, gettext, lazy_gettext
 
 from fedflow.client.database.tables import Job
-from fedflow.client.services import drawings, jobs
+from fedflow.client.services import datasets, drawings, jobs
 from fedflow.web.states import State
 
 STATUS: dict[str, tuple[State, LazyString]] = {
@@ -18,7 +18,13 @@ STATUS: dict[str, tuple[State, LazyString]] = {
     jobs.STOPPED: (State.REFUSED, lazy_gettext("Stopped")),
 }
 
-KINDS: dict[str, LazyString] = {drawings.KIND: lazy_gettext("Generate")}
+KINDS: dict[str, LazyString] = {
+    drawings.KIND: lazy_gettext("Generate"),
+    datasets.KIND: lazy_gettext("Look at a dataset"),
+}
+
+UNITS: dict[str, LazyString] = {drawings.KIND: lazy_gettext("steps"), datasets.KIND: lazy_gettext("pictures")}
+"""What a job's pieces of work are."""
 
 
 def reason(job: Job) -> str:
@@ -38,7 +44,7 @@ def before_work(job: Job) -> str:
         return ""
     if job.status == jobs.QUEUED:
         return str(gettext("It waits for its turn: one job is done at a time."))
-    return str(gettext("The model is being opened."))
+    return str(gettext("The model is being opened.")) if job.kind == drawings.KIND else ""
 
 
 def left_s(job: Job, now: float) -> float | None:

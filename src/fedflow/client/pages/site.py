@@ -9,12 +9,12 @@ from flask import Blueprint, Flask, g, url_for
 from flask_babel import lazy_gettext
 
 from fedflow import web
-from fedflow.client.pages import activity, current, entry, errors, gallery, generate, job_words
+from fedflow.client.pages import activity, current, datasets, entry, errors, gallery, generate, job_words
 from fedflow.client.services import jobs
 from fedflow.web import guard
 
 HERE = Path(__file__).parent
-MODULES = (entry, generate, gallery, activity)
+MODULES = (entry, generate, gallery, datasets, activity)
 YEAR_S = 365 * 86400.0
 
 
@@ -28,7 +28,7 @@ def set_up(app: Flask) -> None:
     )
     guard.set_up(app, lambda: current.store().key, YEAR_S)
     errors.set_up(app)
-    app.jinja_env.globals["job_words"] = job_words
+    app.jinja_env.globals.update(job_words=job_words, job_news=lambda: jobs.news(current.store()))
     app.jinja_env.filters["moment"] = lambda seconds: datetime.fromtimestamp(seconds, UTC)
     pages = Blueprint("pages", __name__, template_folder="templates")
     for module in MODULES:
@@ -42,5 +42,6 @@ def _rail() -> list[web.Item]:
     return [
         web.Item(lazy_gettext("Generate"), url_for("pages.generate.page")),
         web.Item(lazy_gettext("Gallery"), url_for("pages.gallery.page")),
+        web.Item(lazy_gettext("Datasets"), url_for("pages.datasets.listed")),
         web.Item(lazy_gettext("Activity"), url_for("pages.activity.page"), count=len(jobs.under_way(current.store()))),
     ]

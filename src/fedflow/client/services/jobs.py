@@ -82,11 +82,12 @@ def claim(store: Store, job_id: str, worker: int) -> Job | None:
         return job
 
 
-def note(store: Store, job_id: str, done: int) -> str | None:
-    """Write how far a job is; gives what its owner wants of it meanwhile: 'pause', 'stop', or None to go on."""
+def note(store: Store, job_id: str, done: int, of: int | None = None) -> str | None:
+    """Write how far a job is, and of how much where only that tells; gives what its owner wants of it meanwhile:
+    'pause', 'stop', or None to go on."""
     with store.begin() as session:
         job = session.get_one(Job, job_id)
-        job.done, job.changed_at = done, store.clock()
+        job.done, job.of, job.changed_at = done, job.of if of is None else of, store.clock()
         return job.wanted
 
 
