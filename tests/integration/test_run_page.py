@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from fedflow.evaluation.charts import chart_svg
 from fedflow.evaluation.curves import Curves, Line
+from fedflow.evaluation.drawing import without_styles
 from fedflow.federation.rounds import Status
 from fedflow.plan import AGGREGATED
 from fedflow.server.api.app import create_app
@@ -22,7 +23,6 @@ from fedflow.server.database.tables import Job, Round, Run, Score
 from fedflow.server.services import events, jobs, run_charts
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store, open_store
-from fedflow.server.worker.charts import _without_styles
 
 SIZES = Sizes(federations=1, members=8, people=8, runs=10, rounds=9, adapters=1, audit=1, imports=1, tryouts=1)
 NARROW = 380
@@ -191,7 +191,7 @@ def test_the_labels_of_charts_stand_within_a_narrow_screen(site: Site, watched: 
     curves = Curves("kid", (Line("a name of eighteen or more", rounds, (-0.1, -0.2), (0, 0), (0, 0)),), joint)
     with site.store.read() as session:
         before = session.get_one(Run, run).charts
-    run_charts.keep(site.store, run, {"kid": site.store.blobs.put(_without_styles(chart_svg(curves)).encode())})
+    run_charts.keep(site.store, run, {"kid": site.store.blobs.put(without_styles(chart_svg(curves)).encode())})
     watched.page.goto(f"/runs/{run}")
     right = watched.page.locator("main .section").first.evaluate("part => part.getBoundingClientRect().right")
     labels = watched.page.locator(".drawing svg text")

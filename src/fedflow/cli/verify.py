@@ -39,7 +39,17 @@ def verify(file: Path, provenance: Path, key: str) -> None:
         raise MistakeError(f"{file}: is none of the files that this provenance is about ({names}); SHA-256 {sha256}")
     for line in _lines(said):
         print(line)
+    known_as = _name_of(said, sha256)
+    if known_as != file.name:
+        print(f"It was released as {known_as}: another release of the same model would carry another name.")
     print(f"{file} is as released: SHA-256 {sha256}, signed by the key {key_id(public)[:16]}.")
+
+
+def _name_of(said: dict[str, Any], sha256: str) -> str:
+    """What the released file of this hash is called, in which its tag stands."""
+    found = (subject["name"] for subject in said["subject"] if subject["digest"]["sha256"] == sha256)
+    name = str(next(found))
+    return name if name.isprintable() else ascii(name)
 
 
 def _lines(said: dict[str, Any]) -> list[str]:

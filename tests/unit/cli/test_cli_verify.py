@@ -59,6 +59,16 @@ def test_a_released_file_is_known_with_its_origin(
     assert "\x1b" not in told
 
 
+def test_an_older_release_under_a_newer_name_is_told_by_its_own(
+    file: Path, provenance: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verify(file, provenance, KEY)
+    assert "It was released as" not in capsys.readouterr().out
+    newer = file.rename(file.with_name("foxes-v2.kohya.safetensors"))
+    verify(newer, provenance, KEY)
+    assert "It was released as foxes-v1.kohya.safetensors" in capsys.readouterr().out
+
+
 def test_what_was_altered_is_refused(file: Path, provenance: Path, tmp_path: Path) -> None:
     file.write_bytes(b"weightz")
     with pytest.raises(MistakeError, match="is none of the files that this provenance is about"):

@@ -134,7 +134,7 @@ def test_a_log_that_was_put_back_is_found_by_the_note_beside_the_database(log: S
         audit_looks.verify(log)
 
 
-def test_each_sign_of_life_notes_how_far_the_log_is_and_never_less(log: Store) -> None:
+def test_each_sign_of_life_notes_how_far_the_log_is_and_never_less(log: Store, clock: Clock) -> None:
     audit_looks.note(log)
     with log.engine.connect() as connection:
         [(entries, head, seal)] = connection.execute(text("SELECT entries, hash, seal FROM audit_head"))
@@ -146,6 +146,10 @@ def test_each_sign_of_life_notes_how_far_the_log_is_and_never_less(log: Store) -
         connection.execute(text(put_back), {"entries": entries, "hash": head, "seal": seal})
     audit_looks.note(log)
     assert audit_looks.verify(log).faults == ("the log had 9 entries at an earlier look, and has 7",)
+    clock.now += 60.0  # else the entries would be the same again
+    write(log, 4)
+    audit_looks.note(log)
+    assert audit_looks.verify(log).faults == ("entry 9 is not the one of an earlier look",), "it grew past the note"
     with log.engine.begin() as connection:
         connection.execute(text("UPDATE audit_head SET entries = 1000"))
     audit_looks.note(log)

@@ -7,7 +7,7 @@ import hashlib
 import json
 
 import pytest
-from tests.unit.server.conftest import Api
+from tests.unit.server.conftest import Api, Clock
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter
 
 from fedflow.errors import MistakeError
@@ -111,6 +111,20 @@ def test_from_the_end_on_all_can_be_taken_out(made: Setting) -> None:
     for version in (*reversed(versions(store)), *versions(store, registry.MODEL)):
         catalogue.delete_version(store, SERVER, version.id)
     assert registry.artifacts(store, SERVER, registry.ADAPTER, "", 10) == []
+
+
+def test_files_of_a_version_that_is_taken_out_stay_a_day(made: Setting, clock: Clock) -> None:
+    store = made.store
+    second, written = versions(store)[-1], files.put(store, b"written for download", "export")
+    with store.begin() as session:
+        session.get_one(Version, second.id).files = {"kohya": written}
+    clock.now += 10 * 86_400.0
+    catalogue.delete_version(store, SERVER, second.id)
+    files.collect(store, upload_ttl_s=1e9)
+    assert written in store.blobs, "a back-up that has begun copies it still"
+    clock.now += 86_401.0
+    files.collect(store, upload_ttl_s=1e9)
+    assert written not in store.blobs
 
 
 def test_a_release_can_be_verified_without_the_server(made: Setting, clock: object) -> None:

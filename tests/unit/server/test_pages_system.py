@@ -64,7 +64,7 @@ class TestPages:
         with store.begin() as session:
             jobs.add(session, "chart", setting.run, 1, store.clock() - 90)
         page = told(boss.get("/system"))
-        assert "here-7 There Worker: rounds 0.1.0" in page
+        assert "here-7 Running Worker: rounds 0.1.0" in page
         assert "No process of this kind is running: Worker: rounds." not in page
         assert "Draw charts 1 0 1 min 30 sec" in page.replace("\N{NO-BREAK SPACE}", " ")
 

@@ -305,6 +305,9 @@ def test_a_second_factor_is_asked_for_and_each_code_counts_once(store: Store, fe
     signed_in(store, "ada")  # it does not count yet
     with pytest.raises(Unprocessable, match="not the one that your device shows"):
         second_factor.confirm(store, ada, "000000")
+    for odd in ("\N{FULLWIDTH DIGIT ONE}23456", "12345\N{CYRILLIC SMALL LETTER BE}", "\ud800", "\N{NO-BREAK SPACE}"):
+        with pytest.raises(Unprocessable):
+            second_factor.confirm(store, ada, odd)
     recovery = second_factor.confirm(store, ada, device.at(clock.now))
     clock.now += 30
     with pytest.raises(NeedsCode):
@@ -484,11 +487,11 @@ def test_nobody_learns_by_the_clock_which_addresses_have_accounts(store: Store, 
             signed_in(store, name, OTHER)
 
     tries = range(sign_in.FREE_FAILURES - 1)
-    taken = [(seconds(lambda: try_as("ada")), seconds(lambda: try_as("nobody"))) for _ in tries]
-    known, unknown = (min(times) for times in zip(*taken, strict=True))
+    acts = (lambda: try_as("ada"), lambda: try_as("nobody"), lambda: passwords.is_right("x", None))
+    taken = [tuple(map(seconds, acts)) for _ in tries]  # in turns, since the machine may be slower for a while
+    known, unknown, hashing = (min(times) for times in zip(*taken, strict=True))
     assert 0.5 < known / unknown < 2.0
-    hashing = min(seconds(lambda: passwords.is_right("x", None)) for _ in range(5))
-    assert min(known, unknown) > 0.8 * hashing
+    assert min(known, unknown) > 0.5 * hashing
 
 
 def test_addresses_are_for_coordinators_and_their_own(store: Store, federation_id: str) -> None:

@@ -18,7 +18,7 @@ from tests.unit.server.run_setting import DEADLINE_S, MEMBERS, Setting, adapter,
 
 from fedflow.federation.protocol import Told, UpdateRequest
 from fedflow.processes import is_alive
-from fedflow.server.database.tables import Event, Job, Receipt, Refusal
+from fedflow.server.database.tables import Event, Job, Receipt, Refusal, Run
 from fedflow.server.errors import ApiError, Conflict, Forbidden, NotFound, Unauthorised, Unprocessable
 from fedflow.server.services import (
     commits,
@@ -305,6 +305,21 @@ def test_a_stopped_run_stays_stopped(setting: Setting) -> None:
         runs.resume(setting.store, setting.run)
     with pytest.raises(Conflict, match="takes no updates"):
         setting.hand_in("a", 1, adapter(1))
+
+
+def test_a_run_that_is_prepared_is_not_resumed_and_begins(setting: Setting) -> None:
+    store = setting.store
+    federation_id = setting.callers["a"].federation_id
+    assert federation_id is not None
+    run_id = runs.create(store, federation_id, plan_of(name="another"))
+    with pytest.raises(Conflict, match="is being prepared and begins by itself"):
+        runs.resume(store, run_id)
+    runs.fail(store, run_id, "the base model is away")
+    runs.resume(store, run_id)
+    with pytest.raises(Conflict, match="is being prepared"):
+        runs.resume(store, run_id)
+    with store.read() as session:
+        assert session.get_one(Run, run_id).status == "preparing", "its round is still to be opened"
 
 
 def test_close_round_needs_an_update(setting: Setting) -> None:

@@ -19,7 +19,7 @@ from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.api.slots import TooManyAtOnce
 from fedflow.server.database.tables import Event
 from fedflow.server.errors import ApiError, Unavailable, Unprocessable
-from fedflow.server.services import events, federations, identity, policies
+from fedflow.server.services import events, federations, identity, policies, roles
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
 
@@ -111,13 +111,16 @@ def _streamed(store: Store, federation_id: str, after: int) -> Response:
 
 
 def _stream(store: Store, federation_id: str, after: int, token: str) -> Iterator[str]:
-    """Events as they happen, until time is up or the token is revoked."""
+    """Events as they happen, until time is up, the token is revoked, or its person has no role there any more."""
     yield f"retry: {RECONNECT_MS}\n\n"
     ends = time.monotonic() + STREAM_S
     quiet = 0
     while time.monotonic() < ends:
         try:
-            hides = policies.hides_examples(store, identity.authenticate(store, token), federation_id)
+            caller = identity.authenticate(store, token)
+            hides = policies.hides_examples(store, caller, federation_id)
+            if roles.role_in(store, caller, federation_id) is None:
+                return
         except ApiError:
             return
         found = events.since(store, federation_id, after, MOST_IN_A_BATCH)

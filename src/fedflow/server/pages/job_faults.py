@@ -74,6 +74,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "run '{name}' is running already; 'fedflow run explain' says what it waits for": lazy_gettext(
         "The run is already going."
     ),
+    "run '{name}' is being prepared and begins by itself; there is nothing to resume": lazy_gettext(
+        "The run is being prepared. It begins by itself."
+    ),
     "run '{name}' is {status}, round {number} is {phase}; nothing to close": lazy_gettext(
         "No round is taking updates now, so there is none to close."
     ),

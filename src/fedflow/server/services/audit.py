@@ -162,12 +162,20 @@ def verify(store: Store, known: Anchor | None = None) -> Verified:
     return Verified(told, last, tuple(dict.fromkeys(faults)))
 
 
-def reached(store: Store) -> Anchor | None:
-    """How far the log is, by its head alone; None where that is not as this server sealed it, or counts nothing."""
+def reached(store: Store, known: Anchor | None) -> Anchor | None:
+    """How far the log is, by its head and the entry that was the last one at `known`.
+
+    None where the head is not as this server sealed it or counts nothing, or where that entry is another by now: a log
+    that was put back and grew again is for a look to find.
+    """
     with store.read() as session:
         head = session.get(AuditHead, HEAD)
         if head is None or not head.entries or not hmac.compare_digest(head.seal, _seal(store.key("audit"), head)):
             return None
+        if known is not None:
+            was_last = session.scalar(select(AuditEntry.hash).where(AuditEntry.number == known.entries))
+            if was_last != known.head:
+                return None
         return Anchor(head.entries, head.hash)
 
 

@@ -80,13 +80,13 @@ def verify(store: Store) -> Verified:
 
 
 def note(store: Store) -> None:
-    """Note how far the log is by its head alone, so that no more than what came since can be taken off unnoticed.
+    """Note how far the log is, so that no more than what came since can be taken off unnoticed.
 
-    Where that cannot be read or written, the next look says so.
+    Where the log is not the one that was noted before, or the note cannot be read or written, the next look says so.
     """
-    anchor = audit.reached(store)
-    if anchor is not None:
-        with suppress(StorageError):
+    with suppress(StorageError):
+        anchor = audit.reached(store, _known(store.folder / ANCHOR))
+        if anchor is not None:
             _keep(store.folder / ANCHOR, anchor)
 
 

@@ -14,7 +14,7 @@ from fedflow.plan import REGISTRY
 from fedflow.server.database.people import Person, Role, RoleName
 from fedflow.server.database.tables import Artifact, Import, Release, Run, Version
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
-from fedflow.server.services import audit, roles
+from fedflow.server.services import audit, files, roles
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
 
@@ -161,6 +161,7 @@ def delete_version(store: Store, caller: Caller, version_id: str) -> bool:
         told = {"name": artifact.name, "number": version.number, "content": version.content}
         for column in (Import.base_id, Import.version_id):  # what was brought in, or not, keeps its line
             session.execute(update(Import).where(column == version.id).values({column: None}))
+        files.stay_a_day(session, store, files.of_version(store, version))
         session.delete(version)
         session.flush()
         others = session.scalar(select(Version.id).where(Version.artifact_id == artifact.id).limit(1)) is not None

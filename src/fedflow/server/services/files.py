@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -109,6 +109,20 @@ def _are_features(session: Session, caller: Caller, federations: list[str], sha2
         .distinct()
     )
     return any(roles.is_at_least(roles.role(session, caller, found), "coordinator") for found in session.scalars(query))
+
+
+def of_version(store: Store, version: Version) -> set[str]:
+    """The blobs that a version of a model or adapter names: its content, what was written of it, a base model's files.
+
+    Raises StorageError where a base model's list cannot be read.
+    """
+    base = listed(store.blobs, version.content) if version.content_hash is not None else frozenset()
+    return {version.content, *version.files.values(), *base}
+
+
+def stay_a_day(session: Session, store: Store, digests: Collection[str]) -> None:
+    """Let blobs that nothing refers to from now on be collected a day from now: a back-up that has begun needs them."""
+    session.execute(update(File).where(File.sha256.in_(digests)).values(created_at=store.clock()))
 
 
 def collect(store: Store, *, upload_ttl_s: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from sqlalchemy import select
@@ -155,8 +155,10 @@ def _origin(session: Session, version: Version, artifact: Artifact) -> dict[str,
 
 
 def _told(plan: Plan) -> dict[str, object]:
-    """The plan without folders of the coordinator's machine and without the members' names."""
+    """The plan without folders of the coordinator's machine or the server's, and without the members' names."""
     told: dict[str, object] = plan.model_dump(mode="json")
+    if PurePath(plan.model).is_absolute():
+        told["model"] = PurePath(plan.model).name
     data = plan.data.model_dump(mode="json")
     told["data"] = {key: value for key, value in data.items() if key not in (*LOCAL_DATA_KEYS, "clients")}
     return told

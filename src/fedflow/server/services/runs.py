@@ -181,6 +181,8 @@ def resume(store: Store, run_id: str, by: Caller = SERVER) -> None:
         now = store.clock()
         if run.status == Status.RUNNING:
             raise Conflict(f"run '{run.name}' is running already; 'fedflow run explain' says what it waits for")
+        if run.status == Status.PREPARING:  # only the worker's end of that may let it run
+            raise Conflict(f"run '{run.name}' is being prepared and begins by itself; there is nothing to resume")
         message = too_few(session, run)
         if message is not None and run.status in (Status.FAILED, Status.PAUSED):
             raise Conflict(message)

@@ -110,10 +110,15 @@ def _uses(store: Store, person: Person, code: str) -> bool:
     totp = pyotp.TOTP(_cipher(store).decrypt(person.totp or "").decode())
     step = int(store.clock() // STEP_S)
     for candidate in range(step - WINDOW, step + WINDOW + 1):
-        if candidate > person.totp_used and hmac.compare_digest(totp.generate_otp(candidate), code.replace(" ", "")):
+        if candidate > person.totp_used and _is_code(totp.generate_otp(candidate), code):
             person.totp_used = candidate
             return True
     return False
+
+
+def _is_code(right: str, given: str) -> bool:
+    """Whether a code is the right one, blanks of any kind left out; other digits than ASCII's are none."""
+    return hmac.compare_digest(right.encode(), "".join(given.split()).encode("utf-8", "surrogatepass"))
 
 
 def _cipher(store: Store) -> Fernet:

@@ -73,7 +73,8 @@
   const isAnswered = new WeakSet();
   const isField = (button, form) => button?.form === form; // it may have been changed meanwhile
   document.addEventListener("submit", async (event) => {
-    const { target: form, submitter } = event;
+    const { submitter } = event;
+    let form = event.target;
     if (event.defaultPrevented || form.getAttribute("method") !== "post") return; // a field may be called "method"
     if (isAnswered.delete(form)) {
       setTimeout(() => { delete form.dataset.sent; }, SENT_MS);
@@ -83,6 +84,8 @@
     if ("sent" in form.dataset) return;
     form.dataset.sent = "";
     if (await answers()) {
+      // The part of the page with the form may have been drawn anew meanwhile, as one that asks for itself is.
+      if (!form.isConnected) form = [...document.forms].find((each) => each.action === form.action && each.method === "post") ?? form;
       isAnswered.add(form);
       HTMLFormElement.prototype.requestSubmit.call(form, isField(submitter, form) ? submitter : null);
       if (isAnswered.delete(form)) delete form.dataset.sent; // the browser found a field to be filled in first
