@@ -409,3 +409,16 @@ def test_a_closed_accounts_upload_is_cut(store: Store, federation_id: str) -> No
         upload(store, owner, b"some bytes")
     with store.read() as session:
         assert session.query(Import).all() == []
+
+
+def test_an_import_whose_worker_died_before_it_could_say_so_is_told_as_failed(store: Store, federation_id: str) -> None:
+    wanted = Wanted("adapter", "foxes", "hub", "nobody/nothing")
+    made = imports.ask(store, ADMIN, federation_id, wanted, Allowed(None, hub=True))
+    [job_id] = jobs.waiting(store, ("import",))
+    imports.fail_left_behind(store)
+    assert imports.one(store, ADMIN, made).phase != "failed", "nobody has given it up"
+    assert jobs.claim(store, job_id, "w") is not None
+    assert jobs.fail(store, job_id, "w", "the disk is full", give_up=True)  # and here it dies
+    imports.fail_left_behind(store)
+    row = imports.one(store, ADMIN, made)
+    assert (row.phase, row.message) == ("failed", "the disk is full")

@@ -322,6 +322,26 @@ def test_a_run_that_is_prepared_is_not_resumed_and_begins(setting: Setting) -> N
         assert session.get_one(Run, run_id).status == "preparing", "its round is still to be opened"
 
 
+def test_a_worker_that_dies_between_a_job_and_its_run_leaves_no_run_that_waits_for_ever(setting: Setting) -> None:
+    store = setting.store
+    for number, member in enumerate(MEMBERS):
+        setting.hand_in(member, 1, adapter(number + 1))
+    [job_id] = jobs.waiting(store, ("aggregate",))
+    assert jobs.claim(store, job_id, "w") is not None
+    assert jobs.fail(store, job_id, "w", "the disk is full", give_up=True)  # and here it dies
+    runs.fail_left_behind(store)
+    with store.read() as session:
+        run = session.get_one(Run, setting.run)
+        assert (run.status, run.message) == ("failed", "the disk is full")
+    runs.resume(store, setting.run)
+    runs.fail_left_behind(store)
+    assert jobs.waiting(store, ("aggregate",)) == [job_id], "resumed, it is tried again"
+    setting.aggregate()
+    runs.fail_left_behind(store)
+    with store.read() as session:
+        assert session.get_one(Run, setting.run).status == "running"
+
+
 def test_close_round_needs_an_update(setting: Setting) -> None:
     for seed, member in enumerate("ab"):
         with pytest.raises(Conflict, match="fewer than 2 are never joined"):

@@ -194,6 +194,16 @@ def fail(store: Store, import_id: str, message: str) -> None:
             events.record(session, store, row.federation_id, None, "import failed", **told)
 
 
+def fail_left_behind(store: Store) -> None:
+    """Fail the imports whose job was given up by a worker that could not say so here any more."""
+    with store.read() as session:
+        pending = session.scalars(select(Import.id).where(Import.phase.not_in(("done", "failed")))).all()
+        found = {import_id: jobs.found(session, "import", import_id) for import_id in pending}
+    for import_id, job in found.items():
+        if job is not None and job.status == jobs.FAILED:
+            fail(store, import_id, job.error or "the worker gave up; its log says more")
+
+
 def keep(
     store: Store,
     import_id: str,

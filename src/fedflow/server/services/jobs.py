@@ -25,6 +25,9 @@ ROUNDS = ("prepare", "aggregate", "export", "merge")
 EVALUATION = ("evaluate", "chart", "import", "download", "tryout", "verify")
 """Kinds of jobs that may take longer, and that no round waits for."""
 
+NEEDED = ("prepare", "aggregate")
+"""Kinds of jobs without which a run cannot go on."""
+
 MEASURING = ("evaluate",)
 """Kinds of jobs that go before what people have drawn for themselves."""
 

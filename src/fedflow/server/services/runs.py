@@ -11,7 +11,7 @@ from fedflow.errors import RunError
 from fedflow.federation import rounds
 from fedflow.federation.rounds import Phase, Status
 from fedflow.plan import Plan
-from fedflow.server.database.tables import Federation, Member, Round, Run, RunMember
+from fedflow.server.database.tables import Federation, Job, Member, Round, Run, RunMember
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
 from fedflow.server.services import audit, base_models, events, files, jobs, policies, registry, scores
 from fedflow.server.services.identifiers import new_id
@@ -131,6 +131,20 @@ def fail(store: Store, run_id: str, message: str) -> None:
     """The run cannot go on until its coordinator resumes it; what is committed stays."""
     with store.begin() as session:
         _fail(session, store, locked_run(session, run_id), message)
+
+
+def fail_left_behind(store: Store) -> None:
+    """Fail the runs whose job was given up by a worker that died, or lost the database, before it could say so here."""
+    given_up = (
+        select(Run.id, Job.error)
+        .join(Job, (Job.run_id == Run.id) & (Job.round == Run.round))
+        .where(Run.status.in_((Status.PREPARING, Status.RUNNING, Status.PAUSED)))
+        .where(Job.kind.in_(jobs.NEEDED), Job.status == jobs.FAILED)
+    )
+    with store.read() as session:
+        found = session.execute(given_up).all()
+    for run_id, error in found:
+        fail(store, run_id, error or "the worker gave up; its log says more")
 
 
 def _fail(session: Session, store: Store, run: Run, message: str) -> None:

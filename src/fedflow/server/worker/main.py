@@ -50,9 +50,6 @@ SENT_AGAIN_S = 2.0
 AHEAD = 2
 """So many jobs of the second sort are sent at a time, as the queue keeps its order: what comes later may go before."""
 
-NEEDED = ("prepare", "aggregate")
-"""Kinds of jobs without which a run cannot go on."""
-
 EVALUATION_NICENESS = 10
 """Drawing pictures leaves the cores to the rounds."""
 
@@ -118,6 +115,7 @@ def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
     host = socket.gethostname()
     worker = f"{host}-{os.getpid()}"
     jobs.release(store, host, is_alive)
+    _tell_left_behind(store)
     processes.seen(store, worker, pool.name, __version__)
     queue = open_queue(store.folder, settings.queue_url, f"fedflow-{pool.name}")
     idle = Idle()
@@ -228,10 +226,16 @@ def _failed(store: Store, job: Job, reason: str, *, give_up: bool) -> None:
         tryout_work.fail(store, job.subject, reason)
     elif job.run_id is None:
         return  # who asked reads the job's error
-    elif job.kind in NEEDED:
+    elif job.kind in jobs.NEEDED:
         runs.fail(store, job.run, reason)
     else:
         runs.note(store, job.run, f"{job.kind} failed", round=job.round, model=job.subject, message=reason)
+
+
+def _tell_left_behind(store: Store) -> None:
+    """Tell runs and imports of jobs that were given up by a worker that died right then."""
+    runs.fail_left_behind(store)
+    imports.fail_left_behind(store)
 
 
 @contextmanager
@@ -280,6 +284,7 @@ def _sweep(
                 collected = time.monotonic()
                 scores.drop_scratch(store)  # of this machine, as the next
                 base_models.drop_unused(store)
+                _tell_left_behind(store)
                 if pool is ROUNDS:
                     tryout_work.collect(store, settings.tryout_ttl_s)
                     files.collect(store, upload_ttl_s=settings.upload_ttl_s)
