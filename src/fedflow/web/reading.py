@@ -132,7 +132,7 @@ def _beside(fault: ErrorDetails, known: Mapping[str, Any]) -> tuple[str, str]:
         key, colon, rest = str(fault["ctx"]["error"]).partition(": ")
         for named in (f"{place}.{key}".strip("."), key):
             if colon and named in known:
-                return named, _sentence(rest)
+                return named, sentence(rest)
     return place, _say(fault)
 
 
@@ -151,8 +151,9 @@ def _say(fault: ErrorDetails) -> str:
         return str(ngettext("Longer than %(num)s character.", "Longer than %(num)s characters.", count))
     if kind in WORDS:
         return str(WORDS[kind])
-    return _sentence(str(context["error"]) if kind == "value_error" else fault["msg"])
+    return sentence(str(context["error"]) if kind == "value_error" else fault["msg"])
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """An error's words as a sentence of a page."""
     return f"{text[0].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 from pathlib import Path
 
 import pytest
@@ -92,18 +93,19 @@ def test_what_cannot_be_drawn_says_why_in_one_sentence(store: Store, visitor: Vi
     one_model.close()
 
 
-def test_memory_that_does_not_suffice_is_told_with_the_way_out(
-    store: Store, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def too_much(*_: object) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(drawings, "request_of", too_much)
-    job_id = asked(store, tiny_model_folder)
-    assert do(store, job_id) == jobs.FAILED
+def test_memory_that_does_not_suffice_is_told_with_the_way_out(store: Store, tiny_model_folder: Path) -> None:
+    assert do(store, asked(store, tiny_model_folder)) == jobs.DONE  # the model is open by now
+    job_id = asked(store, tiny_model_folder, size_pixels=2048)
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 100_000_000, before[1]))
+    try:
+        status = do(store, job_id)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
     job = jobs.one(store, job_id)
     assert job is not None
-    assert "smaller or fewer pictures" in job.message
+    assert (status, "ask for smaller pictures" in job.message) == (jobs.FAILED, True), job.message
 
 
 def test_everything_is_there_after_a_restart(store: Store, tiny_model_folder: Path) -> None:

@@ -16,6 +16,7 @@ from fedflow.datasets.captions import caption_tags
 from fedflow.datasets.pixels import PictureError
 from fedflow.datasets.thumbnails import MEDIA_TYPE, thumbnail
 from fedflow.errors import DatasetError, MistakeError
+from fedflow.web.reading import sentence
 from fedflow.web.states import State
 
 blueprint = Blueprint("datasets", __name__)
@@ -38,7 +39,7 @@ def adds() -> AnyResponse:
     try:
         dataset_id = datasets.add(current.store(), folder)
     except MistakeError as error:
-        return _listed(folder, {"folder": [_sentence(error)]})
+        return _listed(folder, {"folder": [sentence(str(error))]})
     return redirect(url_for("pages.datasets.one", dataset_id=dataset_id), 303)
 
 
@@ -105,7 +106,7 @@ def captions(dataset_id: str, picture_id: int) -> AnyResponse:
         text, seen = request.form.get("caption", "")[:10_000], request.form.get("seen", "")
         datasets.caption(current.store(), dataset, picture_id, text, seen)
     except (MistakeError, DatasetError) as error:
-        return _picture(dataset, picture_id, {"caption": [_sentence(error)]}, request.form.get("caption", ""))
+        return _picture(dataset, picture_id, {"caption": [sentence(str(error))]}, request.form.get("caption", ""))
     flash(gettext("The caption is written."), State.DONE)
     return redirect(url_for("pages.datasets.picture", dataset_id=dataset_id, picture_id=picture_id), 303)
 
@@ -157,11 +158,6 @@ def _is_wanted(each: Picture, tag: str, text: str, faulty: bool) -> bool:
     if tag and tag not in caption_tags(each.caption):
         return False
     return text.casefold() in f"{each.caption}\n{each.path}".casefold()
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error)
-    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
 
 
 def _dataset(dataset_id: str) -> Dataset:

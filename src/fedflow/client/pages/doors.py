@@ -20,7 +20,6 @@ from fedflow.web import guard
 
 OWN_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 OPEN = frozenset({"web.asset", "web.preferences", "pages.entry.page", "pages.entry.sign_in"})
-YEAR_S = 365 * 86400.0
 SIGNED_IN = "signed_in"
 
 

@@ -6,6 +6,7 @@ from flask_babel import LazyString, gettext, lazy_gettext
 
 from fedflow.client.database.tables import Job
 from fedflow.client.services import datasets, drawings, jobs
+from fedflow.web.reading import sentence
 from fedflow.web.states import State
 
 STATUS: dict[str, tuple[State, LazyString]] = {
@@ -34,7 +35,7 @@ def reason(job: Job) -> str:
             gettext("The worker ended while it was at it. What was done is kept; resume it to go on from there.")
         )
     if job.status == jobs.FAILED:
-        return f"{job.message[:1].upper()}{job.message[1:]}" + ("" if job.message.endswith(".") else ".")
+        return sentence(job.message)
     return ""
 
 

@@ -18,7 +18,6 @@ QUEUED, RUNNING, PAUSED, DONE, FAILED, DIED, STOPPED = STATUS = (
 )  # fmt: skip
 """`died`: its worker ended while it was at it; it can be resumed, as what is paused, failed or stopped can."""
 
-OVER = frozenset({DONE, FAILED, DIED, STOPPED})
 RESUMABLE = frozenset({PAUSED, FAILED, DIED, STOPPED})
 PAUSE, STOP = "pause", "stop"
 

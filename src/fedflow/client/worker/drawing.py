@@ -9,7 +9,9 @@ from fedflow.client.services import drawings, jobs
 from fedflow.client.services.drawings import DrawRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
+from fedflow.client.training import is_want_of_memory
 from fedflow.client.worker.main import Interrupted
+from fedflow.errors import FedFlowError, RunError
 from fedflow.federation.workbench import settle_torch
 from fedflow.generation import generate, parameters_text, png_bytes
 from fedflow.models import SAMPLERS, BaseModel, best_device, open_model
@@ -26,9 +28,16 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
     """
     settle_torch(settings.threads)
     request = drawings.request_of(job)
-    model = kept_open(request.model, lambda: open_model(request.model).to(best_device()))
-    for number in range(len(drawings.of_job(store, job.id)), request.pictures):
-        drawings.keep(store, _drawn(store, job, request, model, number))
+    try:
+        model = kept_open(request.model, lambda: open_model(request.model).to(best_device()))
+        for number in range(len(drawings.of_job(store, job.id)), request.pictures):
+            drawings.keep(store, _drawn(store, job, request, model, number))
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, FedFlowError) or not is_want_of_memory(error):
+            raise
+        raise RunError(
+            "the machine's memory does not suffice; ask for smaller pictures, or close other programs, then resume"
+        ) from error
     jobs.note(store, job.id, job.of)
 
 

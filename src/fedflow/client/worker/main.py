@@ -70,22 +70,11 @@ def carry_out(store: Store, settings: ClientSettings, job_id: str) -> None:
         jobs.end(store, job_id, jobs.PAUSED if interruption.wanted == jobs.PAUSE else jobs.STOPPED)
     except FedFlowError as error:
         jobs.end(store, job_id, jobs.FAILED, str(error))
-    except MemoryError:
-        jobs.end(store, job_id, jobs.FAILED, _too_large(job))
     except Exception as error:
-        if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
-            jobs.end(store, job_id, jobs.FAILED, _too_large(job))
-            return
         log.exception("job %s failed", job_id)
         jobs.end(store, job_id, jobs.FAILED, f"{type(error).__name__}: {error}")
     else:
         jobs.end(store, job_id, jobs.DONE)
-
-
-def _too_large(job: Job) -> str:
-    """What to say where the memory did not suffice."""
-    way_out = "ask for smaller or fewer pictures" if job.kind == "draw" else "choose a smaller batch"
-    return f"the machine's memory does not suffice; {way_out}, or close other programs"
 
 
 def _sweep(store: Store, send: Callable[[str], object], ended: threading.Event) -> None:
