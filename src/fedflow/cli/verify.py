@@ -61,7 +61,10 @@ def _lines(said: dict[str, Any]) -> list[str]:
         lines.append(f"Round {facts['round']} of run {details['metadata']['invocationId']}, {_finished(details)}")
         on = "" if facts["examples"] is None else f" on {facts['examples']} pictures"
         lines.append(f"Trained by {facts['members']} members{on}")
-    lines += [f"Made from {each['name']}: {each['digest']['sha256']}" for each in definition["resolvedDependencies"]]
+    for each in definition["resolvedDependencies"]:
+        [(sort, digest)] = each["digest"].items()
+        known = "SHA-256" if sort == "sha256" else "content hash, as 'fedflow' and the server's pages name it"
+        lines.append(f"Made from {each['name']}: {digest} ({known})")
     if facts.get("licence"):
         lines.append(f"Licence: {facts['licence']}")
     if facts.get("trigger_words"):

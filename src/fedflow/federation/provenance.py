@@ -22,6 +22,9 @@ from fedflow.errors import MistakeError
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
 PAYLOAD = "application/vnd.in-toto+json"
+CONTENT_DIGEST = "fedflowContent"
+"""A model's content hash among digests: over its tensors in float32, its schedule and vocabulary, and no file's."""
+
 BUILD = "urn:fedflow:federated-training:1"
 """What kind of making this was: the plan is its parameters, base model and parent are what it was made from."""
 
@@ -30,7 +33,7 @@ def statement(
     subjects: Mapping[str, str],
     *,
     plan: Mapping[str, Any] | None,
-    materials: Mapping[str, str],
+    materials: Mapping[str, tuple[str, str]],
     builder: str,
     run: str | None,
     finished: str,
@@ -41,7 +44,7 @@ def statement(
     Args:
         subjects: SHA-256 by the file's name.
         plan: the run's plan; None for what no run made.
-        materials: SHA-256 by what it was made from: base model, version before.
+        materials: by what it was made from (base model, version before) the digest's sort and the digest.
         builder: the server that says so.
         run: the run's identifier.
         finished: when it was made, ISO 8601.
@@ -57,7 +60,7 @@ def statement(
                 "externalParameters": {"plan": plan},
                 "internalParameters": dict(facts),
                 "resolvedDependencies": [
-                    {"name": name, "digest": {"sha256": digest}} for name, digest in materials.items()
+                    {"name": name, "digest": {sort: digest}} for name, (sort, digest) in materials.items()
                 ],
             },
             "runDetails": {

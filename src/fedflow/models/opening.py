@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.resources
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import huggingface_hub
 import transformers
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.utils._paths import filter_repo_objects
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from fedflow.errors import ModelError
@@ -155,8 +157,11 @@ def _read_index(folder: Path) -> dict[str, Any]:
     return index
 
 
-def hub_folder(name: str, with_weights: bool = True) -> Path:
-    """A model's snapshot in the local hub cache, downloaded where it is not there yet. Raises ModelError, one line."""
+def hub_folder(name: str, with_weights: bool = True, most_bytes: int | None = None) -> Path:
+    """A model's snapshot in the local hub cache, downloaded where it is not there yet.
+
+    Raises ModelError, one line, also for more than `most_bytes`, which is known before anything comes.
+    """
     left_out = HUB_LEFT_OUT if with_weights else [*HUB_LEFT_OUT, "*.safetensors"]
 
     def snapshot(local_files_only: bool) -> Path:
@@ -170,11 +175,12 @@ def hub_folder(name: str, with_weights: bool = True) -> Path:
             )
         )
 
-    return _from_hub(name, snapshot, lambda folder: _is_complete(folder, with_weights))
+    wanted = partial(filter_repo_objects, allow_patterns=HUB_FILES, ignore_patterns=left_out)
+    return _from_hub(name, snapshot, lambda folder: _is_complete(folder, with_weights), wanted, most_bytes)
 
 
-def hub_adapter(name: str) -> Path:
-    """An adapter's file in the local hub cache, downloaded where it is not there yet. Raises ModelError, one line."""
+def hub_adapter(name: str, most_bytes: int | None = None) -> Path:
+    """An adapter's file in the local hub cache, downloaded where it is not there yet. Raises as `hub_folder`."""
 
     def file(local_files_only: bool) -> Path:
         return Path(
@@ -183,7 +189,7 @@ def hub_adapter(name: str) -> Path:
             )
         )
 
-    return _from_hub(name, file, Path.is_file)
+    return _from_hub(name, file, Path.is_file, partial(filter_repo_objects, allow_patterns=HUB_ADAPTER), most_bytes)
 
 
 def hub_files(name: str, files: list[str]) -> Path:
@@ -199,11 +205,18 @@ def hub_files(name: str, files: list[str]) -> Path:
             )
         )
 
-    return _from_hub(name, snapshot, lambda folder: all((folder / file).is_file() for file in files))
+    wanted = partial(filter_repo_objects, allow_patterns=files)
+    return _from_hub(name, snapshot, lambda folder: all((folder / file).is_file() for file in files), wanted)
 
 
-def _from_hub(name: str, fetch: Callable[[bool], Path], is_whole: Callable[[Path], bool]) -> Path:
-    """What `fetch(local_files_only)` finds in the local cache, or else on the hub."""
+def _from_hub(
+    name: str,
+    fetch: Callable[[bool], Path],
+    is_whole: Callable[[Path], bool],
+    wanted: Callable[[Iterable[str]], Iterable[str]],
+    most_bytes: int | None = None,
+) -> Path:
+    """What `fetch(local_files_only)` finds in the local cache, or else on the hub, of which `wanted` are the files."""
     try:
         found = fetch(True)
         if is_whole(found):
@@ -214,8 +227,14 @@ def _from_hub(name: str, fetch: Callable[[bool], Path], is_whole: Callable[[Path
         raise ModelError(f"{name}: not in the hub cache, and HF_HUB_OFFLINE is set; unset it or use '{STARTER}'")
     try:
         # One short question first: the download itself retries for minutes where there is no network.
-        huggingface_hub.HfApi().model_info(name, timeout=HUB_TIMEOUT_S)
+        told = huggingface_hub.HfApi().model_info(name, timeout=HUB_TIMEOUT_S, files_metadata=most_bytes is not None)
+        sizes = {each.rfilename: each.size or 0 for each in told.siblings or ()}
+        size_bytes = sum(sizes[file] for file in wanted(sizes))
+        if most_bytes is not None and size_bytes > most_bytes:
+            raise ModelError(f"{name}: has {size_bytes} bytes on the hub, {most_bytes} are allowed; take a smaller one")
         return fetch(False)
+    except ModelError:
+        raise
     except RepositoryNotFoundError as error:
         raise ModelError(
             f"{name}: the hub knows no such model, or it is private; check the name or run 'hf auth login'"

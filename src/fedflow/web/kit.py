@@ -40,13 +40,15 @@ class Shell:
     """What the app tells of itself on every page. The functions are asked within a request.
 
     `items`: the rail's places that the reader may see, most needed first; a narrow screen shows four, folds the rest.
-    `person`: what the reader is called and where their account is; None for nobody.
+    `person`: what the reader is called and where their account is; None for nobody. `reader`: what tells them
+    apart from others who use this browser; empty for nobody.
     """
 
     product: str
     items: Callable[[], Sequence[Item]]
     person: Callable[[], Item | None] = lambda: None
     language_of_person: Callable[[], str | None] = lambda: None
+    reader: Callable[[], str] = lambda: ""
 
 
 def set_up(

@@ -10,7 +10,7 @@ import pytest
 
 from fedflow.cli.verify import verify
 from fedflow.errors import MistakeError
-from fedflow.federation.provenance import public_key, signed, statement
+from fedflow.federation.provenance import CONTENT_DIGEST, public_key, signed, statement
 
 SECRET = bytes(range(32))
 KEY = base64.b64encode(public_key(SECRET)).decode()
@@ -27,7 +27,7 @@ def provenance_of(file: Path, examples: int | None) -> Path:
     said = statement(
         {file.name: hashlib.sha256(file.read_bytes()).hexdigest()},
         plan={"rounds": 3},
-        materials={"base model": "ab" * 32},
+        materials={"base model": (CONTENT_DIGEST, "ab" * 32)},
         builder="urn:test",
         run="r1",
         finished="2026-11-23T10:00:00+00:00",

@@ -20,6 +20,30 @@ def test_what_people_wait_for_goes_before_what_is_measured(setting: Setting, clo
     assert [(job.kind, job.round) for job in order] == [("chart", 2), ("verify", 3), ("evaluate", 0), ("evaluate", 1)]
 
 
+def test_a_job_that_fails_keeps_no_other_from_the_queue(setting: Setting, clock: Clock) -> None:
+    store, run = setting.store, setting.run
+    with store.begin() as session:
+        failing = {jobs.add(session, "evaluate", run, number, clock.now).id for number in range(AHEAD)}
+        clock.now += 1
+        later = jobs.add(session, "evaluate", run, AHEAD, clock.now).id
+    for job_id in failing:
+        assert jobs.claim(store, job_id, "host-1") is not None
+        assert not jobs.fail(store, job_id, "host-1", "the store gives one object back no more", give_up=False)
+    assert jobs.waiting(store, jobs.EVALUATION)[0] == later
+
+
+def test_a_worker_that_ends_as_it_is_told_to_has_not_died_at_its_job(setting: Setting, clock: Clock) -> None:
+    store = setting.store
+    with store.begin() as session:
+        job_id = jobs.add_alone(session, "tryout", "somebody's 1", clock.now).id
+    for _ in range(jobs.MOST_DEATHS_ASIDE + 2):
+        claimed = jobs.claim(store, job_id, "host-1")
+        assert claimed is not None
+        assert not jobs.has_died_too_often(claimed)
+        jobs.leave(store, "host-1")
+        assert jobs.waiting(store, jobs.EVALUATION) == [job_id], "at once, and not when a lease has ended"
+
+
 def test_tryouts_do_not_keep_from_the_queue_what_they_give_way_to(setting: Setting, clock: Clock) -> None:
     store, run = setting.store, setting.run
     with store.begin() as session:

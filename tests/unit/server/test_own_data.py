@@ -100,7 +100,9 @@ def test_a_person_is_told_all_of_it_but_the_secrets(store: Store, federation_id:
         "owned": 1,
         "tryouts": 0,
         "actions": 5,
+        "done_by_others": 1,
     }
+    assert told["done_by_others"][0].keys() == {"at", "action", "facts"}, "who did it is theirs to know"
     assert told["identities"][0]["linked_at"] == "1970-01-01T00:00:01+00:00"
     for rows in (told["sign_ins"], told["tokens"], told["actions"], told["roles"]):
         for name, value in rows[0].items():

@@ -20,7 +20,19 @@ from fedflow.server.api import events as streams
 from fedflow.server.database.tables import Job, Round, Run, RunMember
 from fedflow.server.errors import Unprocessable
 from fedflow.server.pages import run_words
-from fedflow.server.services import explain, federations, jobs, processes, run_list, runs, scores, tokens, uploads
+from fedflow.server.services import (
+    explain,
+    federations,
+    jobs,
+    processes,
+    roles,
+    run_list,
+    runs,
+    scores,
+    sign_in,
+    tokens,
+    uploads,
+)
 from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.services.work import work_for
 from fedflow.server.settings import ServerSettings
@@ -400,6 +412,24 @@ def test_the_stream_tells_that_something_changed(site: Site, setting: Setting, m
     assert set(told) <= {b": nothing new\n\n"}
     answer.close()
     streams.STREAMS.enter(SERVER, 2)()  # its place, the only one of two threads, is free again
+
+
+@pytest.mark.parametrize("ends", ["sign-in", "role"])
+def test_the_stream_ends_with_what_lets_its_reader_in(site: Site, setting: Setting, ends: str) -> None:
+    vera = site.account("vera", "viewer")
+    reader = site.reader("vera")
+    answer = reader.client.get(f"/runs/{setting.run}/stream", buffered=False)
+    told = iter(answer.response)
+    assert b"retry" in _bytes(next(told))
+    if ends == "role":
+        site.account("ada", "administrator")
+        roles.take(site.store, SERVER, site.federation_id, vera)
+    else:
+        with site.store.begin() as session:
+            sign_in.end_all(session, vera)
+    runs.pause(site.store, setting.run)
+    assert list(told) == []
+    answer.close()
 
 
 def test_a_run_page_that_is_left_is_missed_though_nothing_happens(

@@ -377,9 +377,11 @@ def test_two_administrators_at_once_do_not_leave_the_server_to_nobody(store: Sto
 def test_a_token_may_do_no_more_than_its_maker_and_ends(store: Store, federation_id: str, clock: Clock) -> None:
     invited(store, federation_id, "viewer", "ada")
     ada = signed_in(store, "ada")
-    text = tokens.make(store, ada, "script", ("read", "account"), 100.0, federation_id)
+    with pytest.raises(Unprocessable, match="'account' reaches beyond one federation"):
+        tokens.make(store, ada, "script", ("read", "account"), 100.0, federation_id)
+    text = tokens.make(store, ada, "script", ("read",), 100.0, federation_id)
     caller = identity.authenticate(store, text, "192.0.2.9")
-    assert (caller.id, caller.scopes, caller.federation_id) == (ada.id, {"read", "account"}, federation_id)
+    assert (caller.id, caller.scopes, caller.federation_id) == (ada.id, {"read"}, federation_id)
     assert (caller.via, caller.address) == (f"token {tokens.listed(store, ada)[0].id}", "192.0.2.9")
     with pytest.raises(Forbidden, match="none that may do more than itself"):
         tokens.make(store, caller, "more", ("runs",), 100.0, federation_id)

@@ -13,7 +13,7 @@ from tests.unit.server.run_setting import Setting
 
 from fedflow.errors import RunError
 from fedflow.server.api import rights
-from fedflow.server.database.people import RoleName
+from fedflow.server.database.people import PersonToken, RoleName
 from fedflow.server.database.tables import Import, Version
 from fedflow.server.database.tryouts import Tryout
 from fedflow.server.services import (
@@ -161,23 +161,32 @@ def _walked(walk: Walk, api: Api, caller: Caller | None) -> dict[str, bool]:
     return let_in
 
 
+OF_ONES_TRYOUT = {
+    *(f"tryouts.{act}" for act in ("one", "picture", "cancel", "again", "delete")),
+    *(f"pages.tryouts.{act}" for act in ("one", "picture", "cancels", "tries_again", "deletes")),
+}
+
+
 def _is_expected(endpoint: str, caller: Caller | None, role: RoleName | None) -> bool:
     right = rights.RIGHTS[endpoint]
     if right.who == "anyone":
         return True
     if right.who == "reader":
-        return caller is not None and _may_read(right, caller, role)
+        may_read = caller is not None and (caller.is_admin or not right.admin)
+        return may_read and _has_role(right, endpoint, role)
     if caller is None or right.who not in ("caller", caller.kind):
         return False
     if caller.kind == "device":
         return True
     if right.admin and not caller.is_admin:
         return False
+    return _has_role(right, endpoint, role)
+
+
+def _has_role(right: rights.Right, endpoint: str, role: RoleName | None) -> bool:
+    if endpoint in OF_ONES_TRYOUT:
+        return role is not None  # else the release is none that they see
     return right.role is None or roles.is_at_least(role, right.role)
-
-
-def _may_read(right: rights.Right, caller: Caller, role: RoleName | None) -> bool:
-    return (caller.is_admin or not right.admin) and (right.role is None or roles.is_at_least(role, right.role))
 
 
 NOT_WALKED = {
@@ -219,6 +228,70 @@ def test_the_table_and_the_walk_agree(walk: Walk, who: str) -> None:
     differing = {route: walked[route] for route in walked if walked[route] != expected[route]}
     assert differing == {}
     assert len(walked) > 40
+
+
+TUS = {"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+THINGS_OF_ONE = ("<tryout_id>", "<token_id>", "<import_id>", "<upload_id>")
+
+
+def test_nobody_reaches_what_is_anothers_alone(walk: Walk) -> None:
+    """Try-outs, tokens and uploads of a member of the same federation, for an administrator of the server too."""
+    owner = walk.person("owner", walk.federation_id, "participant")
+    admin = Caller("person", identity.FIRST, is_admin=True)
+    api, walked = walk.api(admin), []
+    upload_id = _begun_upload(walk, walk.api(owner))
+    for rule in walk.app.url_map.iter_rules():
+        part = next((each for each in THINGS_OF_ONE if each in rule.rule), None)
+        if part in (None, "<import_id>") or rule.endpoint.startswith("pages."):
+            continue
+        path = re.sub("<upload_id>", upload_id, rule.rule) if part == "<upload_id>" else None
+        path = path or walk.path(rule.endpoint, rule.rule, owner)
+        overrides = {"X-HTTP-Method-Override": "PATCH"} if rule.endpoint == "uploads.overridden" else {}
+        for method in sorted((rule.methods or set()) - {"OPTIONS"}):
+            answer = api(method, path, headers=TUS | overrides, data=b"x")
+            assert answer.status_code == 404, (method, path, answer.status_code)
+            walked.append((rule.endpoint, method))
+    assert {endpoint.split(".")[0] for endpoint, _ in walked} == {"tryouts", "people", "uploads"}
+    stranger = walk.person("stranger", federations.create(walk.store, "other"), "administrator")
+    assert walk.api(stranger)("GET", f"/api/v1/imports/{walk.brought(owner)}").status_code == 404
+
+
+def _begun_upload(walk: Walk, api: Api) -> str:
+    answer = api("POST", "/api/v1/uploads", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "10"})
+    assert answer.status_code == 201, answer.text
+    return answer.headers["Location"].rpartition("/")[2]
+
+
+def test_a_device_of_another_federation_reaches_nothing_of_this_one(walk: Walk) -> None:
+    machine = Machine(walk.store)
+    machine.join(devices.new_code(walk.store, federations.create(walk.store, "other"), "foreign", 5, ttl_s=60))
+    caller, api = identity.authenticate(walk.store, machine.token()), Api(walk.app.test_client(), machine.token())
+    walked = _walked(walk, api, caller)
+    named = {rule.endpoint for rule in walk.app.url_map.iter_rules() if rule.arguments}
+    open_to_all = {endpoint for endpoint, right in rights.RIGHTS.items() if right.who == "anyone"}
+    reached = {route for route, let_in in walked.items() if let_in and route.split()[0] in named - open_to_all}
+    assert reached == {"work.consent POST", "work.hand_in POST"}, "their content is read first, and was none"
+    answer = api("POST", f"/api/v1/runs/{walk.setting.run}/consent", json={"accept": True, "num_examples": 5})
+    assert answer.status_code == 404
+    update = {"sha256": "0" * 64, "num_examples": 5}
+    assert api("POST", f"/api/v1/runs/{walk.setting.run}/rounds/1/update", json=update).status_code == 404
+
+
+def test_a_token_of_one_federation_reaches_nothing_of_the_account(walk: Walk) -> None:
+    owner = walk.person("owner", walk.federation_id, "participant")
+    with walk.store.begin() as session:  # as one was made before it was refused
+        text, digest = identity.new_token(identity.PERSON_PREFIX)
+        row = PersonToken(hash=digest, id=new_id(), person_id=owner.id, name="old", created_at=walk.store.clock())
+        row.scopes, row.federation_id = list(SCOPES), walk.federation_id
+        session.add(row)
+    api = Api(walk.app.test_client(), text)
+    for rule in walk.app.url_map.iter_rules():
+        if rights.RIGHTS[rule.endpoint] != rights.OWN:
+            continue
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            answer = api(method, walk.path(rule.endpoint, rule.rule, owner), json={})
+            assert answer.status_code == 403, (method, rule.rule)
+            assert "your account belongs to all" in answer.get_json()["error"]["message"]
 
 
 def _reader(walk: Walk, name: str | None) -> Reader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 from tests.unit.server.conftest import Api, Clock
@@ -22,6 +23,7 @@ from fedflow.server.services import (
     jobs,
     own_data,
     releases,
+    roles,
     tokens,
     tryout_work,
     tryouts,
@@ -113,6 +115,38 @@ def test_another_persons_are_not_there(store: Store, vera: Caller, release_id: s
     assert hashlib.sha256(place.read_bytes()).hexdigest() == sha256
     with pytest.raises(NotFound):
         files.path_for(store, paul if not paul.is_admin else stranger, sha256)
+
+
+def test_whose_role_or_account_is_gone_has_nothing_drawn_and_sees_no_picture(
+    store: Store, vera: Caller, release_id: str, federation_id: str
+) -> None:
+    paul = person(store, "paul", federation_id, "viewer")
+    theirs, waiting = ask(store, vera, release_id), ask(store, paul, release_id)
+    drawn(store, theirs)
+    person(store, "ada", federation_id, "administrator")
+    roles.take(store, SERVER, federation_id, vera.id)
+    for act in (tryouts.one, tryouts.cancel, tryouts.remove):
+        with pytest.raises(NotFound, match="there is no try-out"):
+            act(store, vera, theirs)
+    with pytest.raises(NotFound):
+        tryouts.picture(store, vera, theirs, 1)
+    assert tryouts.own(store, vera) == []
+    with pytest.raises(Conflict, match="you may not see this release any more"):
+        tryout_work.begin(store, tryouts.subject(row(store, theirs)))
+    accounts.disable(store, SERVER, paul.id, disabled=True)
+    with pytest.raises(Conflict, match="the account that asked for it was closed"):
+        tryout_work.begin(store, tryouts.subject(row(store, waiting)))
+
+
+def test_a_token_of_another_federation_reaches_no_try_out(store: Store, vera: Caller, release_id: str) -> None:
+    tryout_id = ask(store, vera, release_id)
+    drawn(store, tryout_id)
+    elsewhere = replace(vera, federation_id=federations.create(store, "other"))
+    for act in (tryouts.one, tryouts.cancel, tryouts.remove):
+        with pytest.raises(NotFound, match="there is no try-out"):
+            act(store, elsewhere, tryout_id)
+    assert tryouts.own(store, elsewhere) == []
+    assert tryouts.own(store, vera) != []
 
 
 def test_the_same_request_twice_is_one_try_out(

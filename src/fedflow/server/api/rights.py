@@ -379,6 +379,8 @@ def check_person(caller: Caller, right: Right) -> None:
     """Raise Forbidden or NotFound where a person's token or roles do not suffice for the present request."""
     if right.scope not in caller.scopes:
         raise Forbidden(f"this token lacks the scope '{right.scope}'; make one that has it on your account's page")
+    if right.scope == "account" and caller.federation_id is not None:
+        raise Forbidden("this token is for one federation, and your account belongs to all; use one without a limit")
     if right.admin and (not caller.is_admin or caller.federation_id is not None):
         raise Forbidden("this is for an administrator of the server")
     if right.role is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_address
 from socket import gethostname
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from werkzeug import Response as AnyResponse
 from fedflow.server.api import current
 from fedflow.server.errors import Forbidden
 from fedflow.server.services import sign_in
+from fedflow.server.services.identity import Caller
 from fedflow.server.services.sign_in import SignedIn
 from fedflow.web import guard
 from fedflow.web.guard import cookie_name
@@ -79,6 +81,17 @@ def signed_in() -> SignedIn | None:
     return found
 
 
+def asked_later() -> Callable[[], Caller | None]:
+    """Asks who is signed in with this browser, as often as it is called, after the request's end too."""
+    store, cookie, address = current.store(), request.cookies.get(cookie_name("sign_in"), ""), request.remote_addr or ""
+
+    def ask() -> Caller | None:
+        found = sign_in.who(store, cookie, address)
+        return None if found is None else found.caller
+
+    return ask
+
+
 def asks_password() -> bool:
     """Whether the reader has a password to confirm things with; looked up once a request."""
     if "asks_password" not in g:
@@ -90,6 +103,12 @@ def language() -> str | None:
     """The language that the reader's account names. Asks nothing: an error page is drawn without the database too."""
     found: SignedIn | None = g.get("signed_in")
     return None if found is None else found.locale
+
+
+def reader() -> str:
+    """The reader's identifier; empty for nobody. Asks nothing, as `language`."""
+    found: SignedIn | None = g.get("signed_in")
+    return "" if found is None else found.caller.id
 
 
 def let_in(answer: AnyResponse, cookie: str) -> AnyResponse:

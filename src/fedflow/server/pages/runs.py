@@ -22,7 +22,7 @@ from fedflow.server.api import current
 from fedflow.server.api.events import POLL_S, QUIET_POLLS, RECONNECT_MS, STREAM_S, streaming
 from fedflow.server.database.tables import Score
 from fedflow.server.errors import ApiError
-from fedflow.server.pages import places, plan_words, run_words
+from fedflow.server.pages import browser, places, plan_words, run_words
 from fedflow.server.pages.faults import said
 from fedflow.server.services import (
     events,
@@ -165,7 +165,13 @@ def stream(run_id: str) -> Response:
     """
     store = current.store()
     federation_id = run_view.federation_of(store, run_id)
-    return streaming(_changes(store, federation_id, run_id, events.last(store, federation_id)))
+    asks = browser.asked_later()
+
+    def may_look() -> bool:
+        caller = asks()
+        return caller is not None and roles.role_in(store, caller, federation_id) is not None
+
+    return streaming(_changes(store, federation_id, run_id, may_look))
 
 
 @blueprint.get("/pictures/<sha256>")
@@ -188,12 +194,14 @@ def _changed(run_id: str, action: str, act: Callable[[Store, str, Caller], None]
     return redirect(url_for("pages.runs.run", run_id=run_id), 303)
 
 
-def _changes(store: Store, federation_id: str, run_id: str, after: int) -> Iterator[str]:
+def _changes(store: Store, federation_id: str, run_id: str, may_look: Callable[[], bool]) -> Iterator[str]:
+    """Until the run is over, or the reader has signed out or has no role there any more."""
+    after = events.last(store, federation_id)
     yield f"retry: {RECONNECT_MS}\n\n"
     ends = time.monotonic() + STREAM_S
     quiet = 0
     is_over = run_view.is_over(store, run_id)
-    while time.monotonic() < ends and not is_over:
+    while time.monotonic() < ends and not is_over and may_look():
         found = events.since(store, federation_id, after, 200)
         if found:
             after = found[-1].id

@@ -65,7 +65,7 @@ MODULES = (
 
 def set_up(app: Flask) -> None:
     """Give `app`, within its context, the kit and the pages."""
-    shell = web.Shell("FedFlow", places.rail, places.person, browser.language)
+    shell = web.Shell("FedFlow", places.rail, places.person, browser.language, browser.reader)
     web.set_up(
         app,
         shell,

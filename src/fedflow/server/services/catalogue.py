@@ -14,7 +14,7 @@ from fedflow.plan import REGISTRY
 from fedflow.server.database.people import Person, Role, RoleName
 from fedflow.server.database.tables import Artifact, Import, Release, Run, Version
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
-from fedflow.server.services import audit, files, roles
+from fedflow.server.services import audit, events, files, roles
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
 
@@ -157,6 +157,7 @@ def delete_version(store: Store, caller: Caller, version_id: str) -> bool:
     with store.begin() as session:
         version, artifact = seen_version(session, caller, version_id)
         check(session, caller, artifact, "coordinator")
+        events.lock(session, artifact.federation_id)  # a run, a release or an import may begin to need it right now
         _check_unused(session, caller, version, artifact)
         told = {"name": artifact.name, "number": version.number, "content": version.content}
         for column in (Import.base_id, Import.version_id):  # what was brought in, or not, keeps its line

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from fedflow.server.database.base import Table
+from fedflow.server.database.inserts import insert
 from fedflow.server.database.tables import (
     Artifact,
     File,
@@ -66,7 +65,7 @@ def share(session: Session, federation_id: str, *digests: str | None) -> None:
     """Let every member of the federation read these blobs, noted before; in the caller's transaction."""
     rows = [{"federation_id": federation_id, "sha256": digest} for digest in dict.fromkeys(_present(digests))]
     if rows:
-        session.execute(_insert(session, SharedFile).on_conflict_do_nothing(), rows)
+        session.execute(insert(session, SharedFile).on_conflict_do_nothing(), rows)
 
 
 def sizes(session: Session, digests: Sequence[str]) -> list[int]:
@@ -149,14 +148,8 @@ def collect(store: Store, *, upload_ttl_s: float) -> int:
 
 
 def _upsert(session: Session, sha256: str, kind: str, now: float) -> None:
-    fresh = _insert(session, File).values(sha256=sha256, size_bytes=0, kind=kind, created_at=now)
+    fresh = insert(session, File).values(sha256=sha256, size_bytes=0, kind=kind, created_at=now)
     session.execute(fresh.on_conflict_do_update(index_elements=[File.sha256], set_={"kind": kind, "created_at": now}))
-
-
-def _insert(session: Session, table: type[Table]) -> postgresql.Insert | sqlite.Insert:
-    if session.get_bind().dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
 
 
 @lru_cache(maxsize=64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from sqlalchemy import case, func, or_, select
+from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from fedflow.server.database.tables import Job, Run
@@ -159,6 +159,13 @@ def put_back(store: Store, job_id: str, worker: str) -> None:
             job.status, job.leased_until, job.attempts = QUEUED, None, job.attempts - 1
 
 
+def leave(store: Store, worker: str) -> None:
+    """Put back the jobs of a worker that ends as it was told to: no death of it at them is counted."""
+    mine = Job.status == RUNNING, Job.worker == worker
+    with store.begin() as session:
+        session.execute(update(Job).where(*mine).values(status=QUEUED, leased_until=None, attempts=Job.attempts - 1))
+
+
 def fail(store: Store, job_id: str, worker: str, error: str, *, give_up: bool) -> bool:
     """Note an error; the sweep tries the job again, unless it is given up, now or after some errors: then True.
 
@@ -256,7 +263,7 @@ def release(store: Store, host: str, is_alive: Callable[[int], bool]) -> None:
 
 
 def waiting(store: Store, kinds: Collection[str]) -> list[str]:
-    """Identifiers of the jobs of these kinds that nobody is at, by sort, then oldest first.
+    """Identifiers of the jobs of these kinds that nobody is at, by sort, then fewest errors, then oldest.
 
     To measure a model takes minutes and a run has many, so what people wait for goes before it. Try-outs come last:
     they stop where a model waits to be measured, and sent before it they would keep it from the queue for ever.
@@ -269,6 +276,8 @@ def waiting(store: Store, kinds: Collection[str]) -> list[str]:
         query = (
             select(Job.id)
             .where(Job.kind.in_(kinds), or_(Job.status == QUEUED, (Job.status == RUNNING) & ended))
-            .order_by(case((Job.kind == "tryout", 2), (Job.kind.in_(MEASURING), 1), else_=0), Job.created_at)
+            .order_by(
+                case((Job.kind == "tryout", 2), (Job.kind.in_(MEASURING), 1), else_=0), Job.errors, Job.created_at
+            )
         )
         return list(session.scalars(query))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
 from fedflow.server.database.people import (
@@ -95,7 +95,7 @@ def export(store: Store, caller: Caller) -> dict[str, Any]:
             "roles": _roles(session, caller.id),
             **{name: _rows(session, column, told, caller.id) for name, (column, told) in LISTS.items()},
             "tryouts": tryouts.told(session, caller.id),
-            "actions": _actions(session, caller.id),
+            **_entries(session, caller.id),
         }
         return {name: _dated(name, part) for name, part in told.items()}
 
@@ -114,11 +114,17 @@ def _rows(session: Session, column: Any, told: dict[str, str], person_id: str) -
     return [{name: getattr(row, attribute) for name, attribute in told.items()} for row in rows]
 
 
-def _actions(session: Session, person_id: str) -> list[dict[str, Any]]:
-    done = select(AuditEntry).where(AuditEntry.actor_id == person_id).order_by(AuditEntry.number.desc())
-    return [
-        {"at": row.at, "action": row.action, "from": row.address, "facts": row.facts} for row in session.scalars(done)
-    ]
+def _entries(session: Session, person_id: str) -> dict[str, list[dict[str, Any]]]:
+    """What the audit log has of the person, newest first; who else did it, and from where, is theirs to know."""
+    own = AuditEntry.actor_id == person_id
+    theirs = and_(AuditEntry.object_kind == "person", AuditEntry.object_id == person_id, ~own)
+    newest_first = AuditEntry.number.desc()
+    done = session.scalars(select(AuditEntry).where(own).order_by(newest_first))
+    suffered = session.scalars(select(AuditEntry).where(theirs).order_by(newest_first))
+    return {
+        "actions": [{"at": row.at, "action": row.action, "from": row.address, "facts": row.facts} for row in done],
+        "done_by_others": [{"at": row.at, "action": row.action, "facts": row.facts} for row in suffered],
+    }
 
 
 def _dated(name: str, value: Any) -> Any:

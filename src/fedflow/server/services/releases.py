@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedflow.federation.provenance import public_key, signed, statement
+from fedflow.federation.provenance import CONTENT_DIGEST, public_key, signed, statement
 from fedflow.plan import Plan
 from fedflow.server.database.people import Person
 from fedflow.server.database.tables import Artifact, Release, Round, Run, Version
@@ -130,12 +130,12 @@ def envelope(store: Store, caller: Caller, release_id: str) -> bytes:
 
 def _origin(session: Session, version: Version, artifact: Artifact) -> dict[str, Any]:
     """What the statement says of how the version was made; of its members what they agreed to show."""
-    materials = {}
+    materials: dict[str, tuple[str, str]] = {}
     if version.base_id is not None:
         base = session.get_one(Version, version.base_id)
-        materials["base model"] = base.content_hash or base.content
+        materials["base model"] = _known_by(base)
     if version.parent_id is not None and version.parent_id != version.base_id:
-        materials["version before"] = session.get_one(Version, version.parent_id).content
+        materials["version before"] = _known_by(session.get_one(Version, version.parent_id))
     run = None if version.run_id is None else session.get(Run, version.run_id)
     row = None if run is None else session.get(Round, (run.id, version.round))
     finished = version.created_at if row is None or row.committed_at is None else row.committed_at
@@ -152,6 +152,13 @@ def _origin(session: Session, version: Version, artifact: Artifact) -> dict[str,
         "finished": datetime.fromtimestamp(finished, UTC).isoformat(timespec="seconds"),
         "facts": facts,
     }
+
+
+def _known_by(version: Version) -> tuple[str, str]:
+    """What a version is found again by: of a model not one file's SHA-256, but one over its tensors and settings."""
+    if version.content_hash is not None:
+        return CONTENT_DIGEST, version.content_hash
+    return "sha256", version.content
 
 
 def _told(plan: Plan) -> dict[str, object]:

@@ -56,6 +56,7 @@ def create(
             return identifier
         if session.get(Federation, federation_id) is None:
             raise NotFound(f"there is no federation {federation_id}")
+        events.lock(session, federation_id)  # the base model that is pinned may not be deleted meanwhile
         query = select(Member).where(Member.federation_id == federation_id, Member.removed_at.is_(None))
         members = {member.name: member for member in session.scalars(query)}
         unknown = [name for name in planned.data.clients if name not in members]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
+from fedflow.server.database.inserts import insert
 from fedflow.server.database.people import Attempts, Departure, Link, Person, SignIn
 from fedflow.server.errors import ApiError, Forbidden, NotFound, Unauthorised
 from fedflow.server.services import audit, passwords, second_factor
@@ -178,11 +179,11 @@ def _waits(store: Store, tries: Tries) -> bool:
 def _line(session: Session, digest: str) -> Attempts:
     """The line of tries of this name, locked until the transaction ends, made where there is none."""
     found = session.get(Attempts, digest, with_for_update=True)
-    if found is None:
-        found = Attempts(address=digest, failures=0, locked_until=0.0, tried_at=0.0)
-        session.add(found)
-        session.flush()
-    return found
+    if found is not None:
+        return found
+    fresh = {"address": digest, "failures": 0, "locked_until": 0.0, "tried_at": 0.0}
+    session.execute(insert(session, Attempts).values(fresh).on_conflict_do_nothing())  # two may come at once
+    return session.get_one(Attempts, digest, with_for_update=True)
 
 
 def _begin(session: Session, store: Store, person: Person, cookie: str, agent: str, address: str, **told: str) -> None:

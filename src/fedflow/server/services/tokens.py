@@ -68,6 +68,8 @@ def make(
         raise Unprocessable(f"life: at most {LONGEST_LIFE_S / 86_400:.0f} days")
     if not 1 <= len(name.strip()) <= 80 or not name.isprintable():
         raise Unprocessable("name: give 1 to 80 letters in one line")
+    if federation_id is not None and "account" in scopes:
+        raise Unprocessable("scopes: 'account' reaches beyond one federation; leave it out, or set no limit")
     if not set(scopes) <= caller.scopes or caller.federation_id not in (None, federation_id):
         raise Forbidden("a token can make none that may do more than itself")
     text, digest = new_token(PERSON_PREFIX)

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
+from fedflow.server.database.people import Person
 from fedflow.server.database.tables import Artifact, Job, Release
 from fedflow.server.database.tryouts import Tryout
-from fedflow.server.services import files, jobs
+from fedflow.server.errors import Conflict, NotFound
+from fedflow.server.services import catalogue, files, jobs
+from fedflow.server.services.identity import Caller
 from fedflow.server.services.tryout_source import Source, source
 from fedflow.server.services.tryouts import DELETED, DONE, FAILED, RUNNING, UNDER_WAY, WAITING, end, subject
 from fedflow.server.settings import DAY_S
@@ -33,14 +36,13 @@ class ToDraw:
 def begin(store: Store, about: str) -> ToDraw | None:
     """Begin or go on with the attempt that a job is about; None where it is over, or another one by now.
 
-    Raises Conflict where nothing can be drawn with the release any more.
+    Raises Conflict where nothing can be drawn with the release any more, or whoever asked may not see it any more.
     """
     with store.begin() as session:
         row = _locked(session, about)
         if row is None or row.status not in UNDER_WAY:
             return None
-        release = session.get_one(Release, row.release_id)
-        artifact = session.get_one(Artifact, release.artifact_id)
+        release, artifact = _seen(session, row)
         found = source(session, release, artifact)
         row.status, row.started_at = RUNNING, row.started_at or store.clock()
         session.flush()
@@ -108,6 +110,17 @@ def collect(store: Store, ttl_s: float) -> int:
         over = Job.kind == KIND, Job.status.in_((jobs.DONE, jobs.FAILED)), Job.created_at < now - max(ttl_s, DAY_S)
         session.execute(delete(Job).where(*over))
         return len(gone)
+
+
+def _seen(session: Session, row: Tryout) -> tuple[Release, Artifact]:
+    """The release, as its person sees it now. Raises Conflict where they do not."""
+    person = session.get_one(Person, row.person_id)
+    if person.disabled_at is not None or person.deleted_at is not None:
+        raise Conflict("the account that asked for it was closed")
+    try:
+        return catalogue.seen_release(session, Caller("person", person.id, is_admin=person.is_admin), row.release_id)
+    except NotFound:
+        raise Conflict("you may not see this release any more; ask a coordinator of its federation") from None
 
 
 def _locked(session: Session, about: str) -> Tryout | None:

@@ -6,11 +6,13 @@ They wait as jobs for an evaluator, behind the rounds' own evaluations; `tryout_
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session, aliased
 
 from fedflow.server.database.people import Person
@@ -85,19 +87,18 @@ def view(
         except Conflict as error:
             impossible = str(error)
         own = Tryout.person_id == caller.id, Tryout.release_id == release_id, Tryout.status != DELETED
-        query = _lines().where(*own).order_by(Tryout.id.desc()).limit(limit)
+        query = select(Tryout).where(*own).order_by(Tryout.id.desc()).limit(limit)
         if before:
             query = query.where(Tryout.id < before)
-        lines = [Line(row, ahead) for row, ahead in session.execute(query)]
+        lines = _lines(session, session.scalars(query).all())
         allowance = _allowance(session, store, settings, caller.id)
         return View(release, artifact, drawn_with, impossible, lines, allowance, rounds_come_first(session))
 
 
 def own(store: Store, caller: Caller, before: str = "", limit: int = 50) -> list[Shown]:
-    """The caller's try-outs of all releases, newest first, before the identifier `before`."""
+    """The caller's try-outs of all releases that they still see, newest first, before the identifier `before`."""
     query = (
-        _lines()
-        .add_columns(Release, Artifact)
+        select(Tryout, Release, Artifact)
         .join(Release, Release.id == Tryout.release_id)
         .join(Artifact, Artifact.id == Release.artifact_id)
         .where(Tryout.person_id == caller.id, Tryout.status != DELETED)
@@ -107,24 +108,24 @@ def own(store: Store, caller: Caller, before: str = "", limit: int = 50) -> list
     if before:
         query = query.where(Tryout.id < before)
     with store.read() as session:
-        found, first = session.execute(query).all(), rounds_come_first(session)
-    return [Shown(Line(row, ahead), release, artifact, first) for row, ahead, release, artifact in found]
+        found = session.execute(query.where(catalogue.visible(session, caller))).all()
+        lines, first = _lines(session, [row for row, _, _ in found]), rounds_come_first(session)
+    pairs = zip(lines, found, strict=True)
+    return [Shown(line, release, artifact, first) for line, (_, release, artifact) in pairs]
 
 
 def one(store: Store, caller: Caller, tryout_id: str) -> Shown:
-    """A try-out of the caller's with its release. Raises NotFound, for another's too."""
+    """A try-out of the caller's with its release. Raises NotFound, for another's and an unseen release's too."""
     with store.read() as session:
-        row, ahead = session.execute(_lines().where(Tryout.id == tryout_id)).one_or_none() or (None, 0)
-        row = _own(row, caller, tryout_id)
-        release = session.get_one(Release, row.release_id)
-        artifact = session.get_one(Artifact, release.artifact_id)
-        return Shown(Line(row, ahead), release, artifact, rounds_come_first(session))
+        row, release, artifact = _own(session, session.get(Tryout, tryout_id), caller, tryout_id)
+        [line] = _lines(session, [row])
+        return Shown(line, release, artifact, rounds_come_first(session))
 
 
 def picture(store: Store, caller: Caller, tryout_id: str, number: int) -> tuple[Path, str]:
     """The file and the SHA-256 of a try-out's picture, counted from 1. Raises NotFound."""
     with store.read() as session:
-        row = _own(session.get(Tryout, tryout_id), caller, tryout_id)
+        row, _, _ = _own(session, session.get(Tryout, tryout_id), caller, tryout_id)
     if not 1 <= number <= len(row.pictures):
         raise NotFound(f"there is no picture {number}")
     sha256 = row.pictures[number - 1]
@@ -178,10 +179,9 @@ def ask(
 def again(store: Store, settings: ServerSettings, caller: Caller, tryout_id: str) -> None:
     """Go on with a try-out that failed or was cancelled; the pictures that are there stay. Raises as `ask`."""
     with store.begin() as session:
-        row = _own(session.get(Tryout, tryout_id, with_for_update=True), caller, tryout_id)
+        row, release, artifact = _locked(session, caller, tryout_id)
         if row.status not in (FAILED, CANCELLED):
             raise Conflict(f"this try-out is {row.status}; only one that failed or was cancelled is drawn again")
-        release, artifact = catalogue.seen_release(session, caller, row.release_id)
         source(session, release, artifact)
         _check_limits(session, store, settings, caller.id, row.count - len(row.pictures))
         _queue(session, store, row)
@@ -192,13 +192,13 @@ def again(store: Store, settings: ServerSettings, caller: Caller, tryout_id: str
 def cancel(store: Store, caller: Caller, tryout_id: str) -> None:
     """Draw no more of a try-out; the pictures that are there stay. Raises NotFound; Conflict where it is over."""
     with store.begin() as session:
-        row = _own(session.get(Tryout, tryout_id, with_for_update=True), caller, tryout_id)
+        row, release, artifact = _locked(session, caller, tryout_id)
         if row.status not in UNDER_WAY:
             raise Conflict("this try-out is over already; there is nothing to cancel")
         end(store, row, CANCELLED)
         session.flush()
-        where, told = _about(session, row)
-        audit.record(session, store, caller, "try-out cancelled", "tryout", row.id, where, **told)
+        told = {"name": artifact.name, "tag": release.tag}
+        audit.record(session, store, caller, "try-out cancelled", "tryout", row.id, artifact.federation_id, **told)
 
 
 def remove(store: Store, caller: Caller, tryout_id: str) -> None:
@@ -207,13 +207,13 @@ def remove(store: Store, caller: Caller, tryout_id: str) -> None:
     The blobs of its pictures go with the next collection that finds them older than a day.
     """
     with store.begin() as session:
-        row = _own(session.get(Tryout, tryout_id, with_for_update=True), caller, tryout_id)
+        row, release, artifact = _locked(session, caller, tryout_id)
         if row.status in UNDER_WAY:
             end(store, row, CANCELLED)
         row.status, row.prompt, row.negative, row.message, row.pictures = DELETED, "", "", "", []
         session.flush()
-        where, told = _about(session, row)
-        audit.record(session, store, caller, "try-out deleted", "tryout", row.id, where, **told)
+        told = {"name": artifact.name, "tag": release.tag}
+        audit.record(session, store, caller, "try-out deleted", "tryout", row.id, artifact.federation_id, **told)
 
 
 def forget(session: Session, person_id: str) -> None:
@@ -265,18 +265,28 @@ def rounds_come_first(session: Session) -> bool:
     return session.scalar(query.limit(1)) is not None
 
 
-def _lines() -> Select[Tryout, int]:
-    """Try-outs, each with the number of those that are drawn before it."""
+def _lines(session: Session, rows: Sequence[Tryout]) -> list[Line]:
+    """Try-outs, each that waits with the number of those that are drawn before it."""
     other = aliased(Tryout)
     before = (other.asked_at < Tryout.asked_at) | ((other.asked_at == Tryout.asked_at) & (other.id < Tryout.id))
     ahead = select(func.count()).select_from(other).where(other.status.in_(UNDER_WAY), before)
-    return select(Tryout, ahead.scalar_subquery())
+    waiting = [row.id for row in rows if row.status == WAITING]  # one person has few of these
+    found = session.execute(select(Tryout.id, ahead.scalar_subquery()).where(Tryout.id.in_(waiting)))
+    known: dict[str, int] = dict(found.all())
+    return [Line(row, known.get(row.id, 0)) for row in rows]
 
 
-def _own(row: Tryout | None, caller: Caller, tryout_id: str) -> Tryout:
-    if row is None or caller.kind != "person" or row.person_id != caller.id or row.status == DELETED:
-        raise NotFound(f"there is no try-out {tryout_id}")
-    return row
+def _own(session: Session, row: Tryout | None, caller: Caller, tryout_id: str) -> tuple[Tryout, Release, Artifact]:
+    """The try-out with its release, where it is the caller's and they, with this token, still see the release."""
+    if row is not None and caller.kind == "person" and row.person_id == caller.id and row.status != DELETED:
+        with suppress(NotFound):
+            return row, *catalogue.seen_release(session, caller, row.release_id)
+    raise NotFound(f"there is no try-out {tryout_id}")
+
+
+def _locked(session: Session, caller: Caller, tryout_id: str) -> tuple[Tryout, Release, Artifact]:
+    """The same, held until the transaction ends."""
+    return _own(session, session.get(Tryout, tryout_id, with_for_update=True), caller, tryout_id)
 
 
 def _queue(session: Session, store: Store, row: Tryout) -> None:
@@ -331,10 +341,3 @@ def _allowance(session: Session, store: Store, settings: ServerSettings, person_
         at_once=max(0, settings.tryouts_waiting - at_once),
         more_in_s=None if oldest is None else max(0.0, oldest + DAY_S - now),
     )
-
-
-def _about(session: Session, row: Tryout) -> tuple[str, dict[str, str]]:
-    """The federation whose release it is of, and the release's name and tag, for the audit log."""
-    release = session.get_one(Release, row.release_id)
-    artifact = session.get_one(Artifact, release.artifact_id)
-    return artifact.federation_id, {"name": artifact.name, "tag": release.tag}

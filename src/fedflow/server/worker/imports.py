@@ -71,8 +71,8 @@ def _brought(store: Store, settings: ServerSettings, row: Import, scratch: Path)
     """The file or folder that is to be taken in, unpacked where it is an archive."""
     if row.source == "hub":
         if row.kind == MODEL:
-            return Brought(hub_folder(row.place), row.place, links=True)
-        return Brought(hub_adapter(row.place), row.place, links=True)
+            return Brought(hub_folder(row.place, most_bytes=settings.max_import_bytes), row.place, links=True)
+        return Brought(hub_adapter(row.place, settings.max_import_bytes), row.place, links=True)
     called = Path(row.place).name
     if row.source == "upload":
         if row.content is None or row.content not in store.blobs:

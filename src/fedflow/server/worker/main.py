@@ -139,7 +139,8 @@ def work(store: Store, settings: ServerSettings, pool: Pool) -> None:
         sweeper.join()
         if post.is_alive():
             post.join()
-        with suppress(SQLAlchemyError):  # a database that is away: it is forgotten within a day
+        with suppress(SQLAlchemyError):  # a database that is away: it is forgotten within a day, and its leases end
+            jobs.leave(store, worker)
             processes.ended(store, worker)
 
 
@@ -203,9 +204,10 @@ def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, w
         jobs.put_back(store, job_id, worker)
         return
     except Exception as error:
-        if isinstance(error, StoreAway):
+        is_refused = isinstance(error, StoreAway) and pool is EVALUATION and _answers(store)
+        if isinstance(error, StoreAway) and not is_refused:
             jobs.put_back(store, job_id, worker)
-        if is_away(error):
+        if is_away(error) and not is_refused:
             raise  # it is no fault of the job: the sweep sends it again, when its lease has ended
         if isinstance(error, FedFlowError):
             _failed(store, job, str(error), give_up=error.exit_status == 2)
@@ -215,6 +217,15 @@ def carry_out(store: Store, settings: ServerSettings, pool: Pool, job_id: str, w
         return
     jobs.finish(store, job_id)
     log.info("job '%s' done in %.2f s", job.key, time.monotonic() - began)
+
+
+def _answers(store: Store) -> bool:
+    """Whether the store of files does, so that it is one object which it does not give."""
+    try:
+        store.blobs.check()
+    except FedFlowError:
+        return False
+    return True
 
 
 def _failed(store: Store, job: Job, reason: str, *, give_up: bool) -> None:

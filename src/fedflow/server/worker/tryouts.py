@@ -1,7 +1,7 @@
 """Draw a try-out: pictures that a person asked for, with the base model and what the release gave out.
 
 Each picture is kept as soon as it is drawn, so that a killed worker's successor goes on with the next. Between two
-pictures the rounds' own evaluations go first.
+pictures everything else that evaluators do goes first.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Unwanted(Exception):  # noqa: N818 - nothing went wrong
 def draw(store: Store, settings: ServerSettings, job: Job) -> None:
     """Draw what an attempt at a try-out still lacks. Done twice, it leaves the same behind.
 
-    Raises MistakeError for what would fail again, StorageError, and GivesWay where a round waits to be measured.
+    Raises MistakeError for what would fail again, StorageError, and GivesWay where something else waits.
     """
-    _let_rounds_go_first(store)
+    _let_others_go_first(store)
     try:
         asked = tryout_work.begin(store, job.subject)
         if asked is not None:
@@ -60,7 +60,7 @@ def _draw(store: Store, about: str, asked: ToDraw) -> None:
     adapter = None if source.adapter is None else stored_adapter(store.blobs, source.adapter)
     for number in range(len(row.pictures), row.count):
         if number > len(row.pictures):
-            _let_rounds_go_first(store, about)
+            _let_others_go_first(store, about)
         picture = _picture(store, about, asked, model, adapter, number)
         if not tryout_work.keep(store, about, number, store.blobs.put(picture)):
             return
@@ -117,9 +117,9 @@ def _opened(store: Store, source: Source) -> BaseModel:
     return model
 
 
-def _let_rounds_go_first(store: Store, about: str | None = None) -> None:
-    """Raise GivesWay where a round waits to be measured."""
-    if jobs.waiting(store, jobs.MEASURING):
+def _let_others_go_first(store: Store, about: str | None = None) -> None:
+    """Raise GivesWay where a round waits to be measured, or somebody for a chart, a download or an import."""
+    if jobs.waiting(store, set(jobs.EVALUATION) - {tryout_work.KIND}):
         if about is not None:
             tryout_work.put_back(store, about)
         raise jobs.GivesWay

@@ -1,14 +1,25 @@
 // What is typed into a form stays in this tab until the server has taken it: a reload, another language or a session
-// that has ended loses nothing. Forms with a password are left alone.
+// that has ended loses nothing. Forms with a password are left alone, and nobody finds what another one has typed.
 "use strict";
 
 (() => {
   const SENT = "draft sent";
+  const READER = "drafts of";
   const TYPED = "input:not([type=hidden], [type=file], [type=submit]), textarea, select";
   const forms = [...document.querySelectorAll('main form.fields[method="post"], main form.new-run')]
     .filter((form) => !form.querySelector("[type=password]"));
   const keyOf = (form) => `draft ${location.pathname}${location.search} ${new URL(form.action).pathname}`;
   const ticked = (field) => field.type === "checkbox" || field.type === "radio";
+
+  const forget = () => {
+    for (const key of Object.keys(sessionStorage)) if (key.startsWith("draft")) sessionStorage.removeItem(key);
+  };
+  const { reader } = document.documentElement.dataset;
+  if (reader) {
+    if (sessionStorage.getItem(READER) !== reader) forget();
+    sessionStorage.setItem(READER, reader);
+  }
+  for (const form of document.querySelectorAll("form[data-forgets-drafts]")) form.addEventListener("submit", forget);
 
   const values = (form) => {
     const found = {};

@@ -69,7 +69,7 @@
   // A form goes once the server is known to answer: else the browser would leave the page for one of its own. A second
   // click sends it no second time: the answer to the first one would be lost, and with it what is shown once. After a
   // while it may go again, as where a file came of it and the page stayed.
-  const SENT_MS = 5000;
+  const SENT_MS = 30000;
   const isAnswered = new WeakSet();
   const isField = (button, form) => button?.form === form; // it may have been changed meanwhile
   document.addEventListener("submit", async (event) => {
