@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, Double, ForeignKey, MetaData, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, MetaData, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAMING = {
@@ -47,7 +47,10 @@ class Job(Table):
 
 
 class Drawing(Table):
-    """A picture in the gallery, `sha256` its PNG; `adapters` are pairs of a name and a weight."""
+    """A picture in the gallery, `sha256` its PNG; `adapters` are pairs of a name and a weight.
+
+    `made_from` is what it was drawn over, and its place where it is one of a grid; empty where from noise alone.
+    """
 
     __tablename__ = "drawing"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -65,12 +68,14 @@ class Drawing(Table):
     width: Mapped[int]
     height: Mapped[int]
     drawn_at: Mapped[float]
+    made_from: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
 class Dataset(Table):
     """A folder of pictures that stays where it is. `other_problems` are pairs of a file that is no picture and why.
 
-    `looked_at` is when its pictures were indexed last, None before the first time.
+    `looked_at` is when its pictures were indexed last, None before the first time. `trigger` is the tag that training
+    puts before every caption, empty for none; `people` are names that captions shall not hold.
     """
 
     __tablename__ = "dataset"
@@ -80,6 +85,8 @@ class Dataset(Table):
     added_at: Mapped[float]
     looked_at: Mapped[float | None]
     other_problems: Mapped[list[Any]]
+    trigger: Mapped[str] = mapped_column(default="")
+    people: Mapped[list[Any]] = mapped_column(default=list)
 
 
 class Picture(Table):
@@ -96,3 +103,101 @@ class Picture(Table):
     caption: Mapped[str]
     problem: Mapped[str]
     entry: Mapped[dict[str, Any]] = mapped_column(deferred=True)
+
+
+class Asset(Table):
+    """A model or an adapter in the library: `kind` is 'model' or 'adapter'; its files by `services.library`.
+
+    `base` names the model that an adapter was trained on, `base_hash` is its content hash; both empty where the file
+    does not tell. Of a model `base_hash` is its own. `origin` says how it came: 'how' is trained, imported, merged or
+    fetched, with what belongs to it.
+    """
+
+    __tablename__ = "asset"
+    __table_args__ = (UniqueConstraint("kind", "name"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    name: Mapped[str]
+    base: Mapped[str]
+    base_hash: Mapped[str]
+    trigger: Mapped[str]
+    origin: Mapped[dict[str, Any]]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    added_at: Mapped[float]
+
+
+class Loss(Table):
+    """The loss of one step of a training."""
+
+    __tablename__ = "loss"
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    loss: Mapped[float]
+
+
+class Edit(Table):
+    """A change of captions that can be undone: captions `before` and `after` it by the picture's path.
+
+    `action` says what was done, `facts` with what.
+    """
+
+    __tablename__ = "edit"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"), index=True)
+    at: Mapped[float]
+    action: Mapped[str]
+    facts: Mapped[dict[str, Any]]
+    before: Mapped[dict[str, Any]]
+    after: Mapped[dict[str, Any]]
+    is_undone: Mapped[bool]
+
+
+class Membership(Table):
+    """A federation that this machine is a member's device in; its home is a folder by `services.memberships`.
+
+    `policy` are its owner's limits; `always` says that runs within them need no consent of their own. `said` is what
+    the participant said last, `said_at` when.
+    """
+
+    __tablename__ = "membership"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    server: Mapped[str]
+    federation: Mapped[str]
+    member: Mapped[str]
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("dataset.id", ondelete="SET NULL"))
+    policy: Mapped[dict[str, Any]]
+    always: Mapped[bool]
+    is_paused: Mapped[bool]
+    said: Mapped[str]
+    said_at: Mapped[float | None]
+    joined_at: Mapped[float]
+
+
+class Consent(Table):
+    """A run that asks for its owner's consent: `facts` as the server told them, `pictures` would be trained on.
+
+    `answer` is one of `services.consents.ANSWERS`; where it is for single rounds, `rounds` are those.
+    """
+
+    __tablename__ = "consent"
+    membership_id: Mapped[str] = mapped_column(ForeignKey("membership.id", ondelete="CASCADE"), primary_key=True)
+    run_id: Mapped[str] = mapped_column(primary_key=True)
+    facts: Mapped[dict[str, Any]]
+    pictures: Mapped[int]
+    answer: Mapped[str]
+    rounds: Mapped[list[Any]]
+    asked_at: Mapped[float]
+    answered_at: Mapped[float | None]
+
+
+class Sending(Table):
+    """Bytes that left this machine for a federation's server: `what` was sent `times` times from `at` to `until`."""
+
+    __tablename__ = "sending"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    membership_id: Mapped[str] = mapped_column(ForeignKey("membership.id", ondelete="CASCADE"), index=True)
+    at: Mapped[float]
+    what: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    times: Mapped[int]
+    until: Mapped[float]

@@ -1,0 +1,142 @@
+"""The library: models and adapters on this machine, each in a folder of its own.
+
+An adapter is one file, `adapter.safetensors` in the diffusers layout; a model a folder in it. The starter ships with
+FedFlow and has no row.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import select
+
+from fedflow.client.database.tables import Asset
+from fedflow.client.services.jobs import new_id
+from fedflow.client.store import Store
+from fedflow.errors import MistakeError
+from fedflow.plan import STARTER
+
+Kind = Literal["model", "adapter"]
+
+MODEL: Kind = "model"
+ADAPTER: Kind = "adapter"
+ADAPTER_FILE = "adapter.safetensors"
+NAME = re.compile(r"[\w][\w .+-]{0,79}")
+PREFIX = "library:"
+"""Before a model's identifier where a job or a form names one."""
+
+
+@dataclass(frozen=True)
+class New:
+    """What is known of a model or adapter that comes into the library; as the row's columns."""
+
+    kind: Kind
+    name: str
+    base: str = ""
+    base_hash: str = ""
+    trigger: str = ""
+    origin: dict[str, Any] | None = None
+
+
+def folder(store: Store, asset_id: str) -> Path:
+    """Where the files of a model or adapter lie."""
+    return store.folder / "library" / asset_id
+
+
+def adapter_file(store: Store, asset_id: str) -> Path:
+    """The file of an adapter, in the diffusers layout."""
+    return folder(store, asset_id) / ADAPTER_FILE
+
+
+def place(store: Store, model: str) -> str:
+    """What `open_model` opens for a model that a job or form names: a `library:` identifier, the starter, a path.
+
+    Raises MistakeError where it is no longer in the library.
+    """
+    if not model.startswith(PREFIX):
+        return model
+    row = one(store, model.removeprefix(PREFIX))
+    if row is None or row.kind != MODEL:
+        raise MistakeError("the model is no longer in the library; choose another")
+    return str(folder(store, row.id))
+
+
+def called(store: Store, model: str) -> str:
+    """What people call a model that a job or form names."""
+    row = one(store, model.removeprefix(PREFIX)) if model.startswith(PREFIX) else None
+    return model if row is None else row.name
+
+
+def begin(store: Store) -> str:
+    """The identifier of what is to come; its files are written into its folder, which is made, before `keep`."""
+    asset_id = new_id()
+    folder(store, asset_id).mkdir(parents=True)
+    return asset_id
+
+
+def keep(store: Store, asset_id: str, new: New) -> Asset:
+    """Put what lies in its folder into the library; a name that is taken gets a number behind it."""
+    here = folder(store, asset_id)
+    row = Asset(
+        id=asset_id,
+        kind=new.kind,
+        name=new.name,
+        base=new.base,
+        base_hash=new.base_hash,
+        trigger=new.trigger,
+        origin=new.origin or {},
+        size_bytes=sum(path.stat().st_size for path in here.rglob("*") if path.is_file()),
+        added_at=store.clock(),
+    )
+    with store.begin() as session:
+        known = session.get(Asset, asset_id)
+        if known is not None:
+            return known
+        taken = set(session.scalars(select(Asset.name).where(Asset.kind == new.kind)))
+        number = 2
+        while row.name in taken or row.name == STARTER:
+            row.name = f"{new.name} {number}"
+            number += 1
+        session.add(row)
+    return row
+
+
+def listed(store: Store, kind: Kind | None = None) -> list[Asset]:
+    """Models and adapters, or those of one kind, newest first."""
+    query = select(Asset).order_by(Asset.added_at.desc(), Asset.id.desc())
+    with store.read() as session:
+        return list(session.scalars(query if kind is None else query.where(Asset.kind == kind)))
+
+
+def one(store: Store, asset_id: str) -> Asset | None:
+    """A model or adapter; None where there is none."""
+    with store.read() as session:
+        return session.get(Asset, asset_id)
+
+
+def rename(store: Store, asset_id: str, name: str) -> None:
+    """Call it something else. Raises MistakeError for a name that is none, or is taken."""
+    name = " ".join(name.split())
+    if not NAME.fullmatch(name):
+        raise MistakeError("a name has up to 80 letters, digits, spaces, dots, dashes, and begins with a letter")
+    with store.begin() as session:
+        row = session.get(Asset, asset_id)
+        if row is None:
+            raise MistakeError("it is no longer in the library")
+        same = select(Asset.id).where(Asset.kind == row.kind, Asset.name == name, Asset.id != asset_id)
+        if session.scalar(same) is not None or name == STARTER:
+            raise MistakeError(f"'{name}' is taken; choose another name")
+        row.name = name
+
+
+def remove(store: Store, asset_id: str) -> None:
+    """Delete it, its files too; pictures that were drawn with it stay."""
+    with store.begin() as session:
+        row = session.get(Asset, asset_id)
+        if row is not None:
+            session.delete(row)
+    shutil.rmtree(folder(store, asset_id), ignore_errors=True)
