@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from gettext import NullTranslations
 from pathlib import Path
 
+from babel import Locale
 from flask import Flask, has_request_context, request
-from flask_babel import Babel, Domain
+from flask_babel import Babel, Domain, get_locale
 
 LANGUAGES = {"en": "English", "uk": "Українська"}
 """What the pages are written in, each named in itself."""
@@ -15,12 +17,38 @@ COOKIE = "fedflow_language"
 TRANSLATIONS = Path(__file__).parent / "translations"
 
 
+class KeptDomain(Domain):  # type: ignore[misc]
+    """Texts of a locale, found with one look at the request: a page asks for hundreds."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        super().__init__([str(folder) for folder in folders])
+        self._of: dict[Locale, NullTranslations] = {}
+
+    def get_translations(self) -> NullTranslations:
+        """Those of the present locale; none outside of a request and an app's context."""
+        locale = get_locale()
+        if locale is None:
+            return NullTranslations()
+        if locale not in self._of:
+            self._of[locale] = super().get_translations()
+        return self._of[locale]
+
+
 class KeptBabel(Babel):  # type: ignore[misc]
     """Flask-Babel that reads a catalogue once. 4.0.0 makes a domain with an empty cache for every request."""
 
     def __init__(self, app: Flask, folders: Sequence[Path], selector: Callable[[], str]) -> None:
-        self._kept = Domain([str(folder) for folder in folders])
+        self._kept = KeptDomain(folders)
         super().__init__(app, locale_selector=selector)
+        app.jinja_env.install_gettext_callables(  # type: ignore[attr-defined]
+            gettext=lambda text: self._kept.get_translations().gettext(text),
+            ngettext=lambda one, many, count: self._kept.get_translations().ngettext(one, many, count),
+            newstyle=True,
+            pgettext=lambda context, text: self._kept.get_translations().pgettext(context, text),
+            npgettext=lambda context, one, many, count: self._kept.get_translations().npgettext(
+                context, one, many, count
+            ),
+        )
 
     @property
     def domain_instance(self) -> Domain:

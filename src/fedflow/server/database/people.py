@@ -199,14 +199,14 @@ class AuditEntry(Table):
     number: Mapped[int] = mapped_column(NUMBER, primary_key=True, autoincrement=False)
     at: Mapped[float]
     actor_kind: Mapped[str]
-    actor_id: Mapped[str]
+    actor_id: Mapped[str] = mapped_column(index=True)
     actor: Mapped[str]
     via: Mapped[str]
     address: Mapped[str]
     action: Mapped[str] = mapped_column(index=True)
     federation_id: Mapped[str | None] = mapped_column(index=True)
     object_kind: Mapped[str]
-    object_id: Mapped[str]
+    object_id: Mapped[str] = mapped_column(index=True)
     facts: Mapped[dict[str, Any]]
     hash: Mapped[str]
 

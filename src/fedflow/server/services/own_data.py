@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedflow.server.database.people import (
@@ -117,13 +117,14 @@ def _rows(session: Session, column: Any, told: dict[str, str], person_id: str) -
 def _entries(session: Session, person_id: str) -> dict[str, list[dict[str, Any]]]:
     """What the audit log has of the person, newest first; who else did it, and from where, is theirs to know."""
     own = AuditEntry.actor_id == person_id
-    theirs = and_(AuditEntry.object_kind == "person", AuditEntry.object_id == person_id, ~own)
+    theirs = AuditEntry.object_kind == "person", AuditEntry.object_id == person_id, ~own
     newest_first = AuditEntry.number.desc()
-    done = session.scalars(select(AuditEntry).where(own).order_by(newest_first))
-    suffered = session.scalars(select(AuditEntry).where(theirs).order_by(newest_first))
+    told = select(AuditEntry.at, AuditEntry.action, AuditEntry.facts)
+    done = session.execute(told.add_columns(AuditEntry.address.label("from")).where(own).order_by(newest_first))
+    suffered = session.execute(told.where(*theirs).order_by(newest_first))
     return {
-        "actions": [{"at": row.at, "action": row.action, "from": row.address, "facts": row.facts} for row in done],
-        "done_by_others": [{"at": row.at, "action": row.action, "facts": row.facts} for row in suffered],
+        "actions": [dict(row) for row in done.mappings()],
+        "done_by_others": [dict(row) for row in suffered.mappings()],
     }
 
 
