@@ -7,9 +7,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from fedflow.federation.pace import USUAL_FLOPS_S, text_flops, unet_flops
-from fedflow.plan import Plan
+from fedflow.plan import Lora, Plan, Training
 from fedflow.tensors.header import read_header
 
 NUMBER_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -44,6 +45,22 @@ HEADER_BYTES_PER_TENSOR = 130
 """About what a tensor's name, shape and place take in a file's header."""
 
 
+class Trains(Protocol):
+    """Settings of a training: a run's plan, or those of one on one machine."""
+
+    @property
+    def trains_adapter(self) -> bool:
+        """Whether an adapter is trained rather than the whole UNet."""
+
+    @property
+    def lora(self) -> Lora:
+        """The adapter's settings."""
+
+    @property
+    def training(self) -> Training:
+        """The training's."""
+
+
 @dataclass(frozen=True)
 class BaseShapes:
     """Shapes of a base model's tensors by part, 'unet' and 'text_encoder'; all its weights, by number and in bytes.
@@ -56,7 +73,7 @@ class BaseShapes:
     weights_bytes: int
     side: int = USUAL_SIDE
 
-    def adapted(self, plan: Plan) -> list[tuple[int, int]]:
+    def adapted(self, plan: Trains) -> list[tuple[int, int]]:
         """Outputs d and inputs k of every layer that the plan's LoRA adapts."""
         parts = ("unet", "text_encoder") if plan.lora.text_encoder else ("unet",)
         return [
@@ -66,13 +83,13 @@ class BaseShapes:
             if name.endswith(tuple(f".{target}" for target in TARGETS[part]))
         ]
 
-    def numbers(self, plan: Plan) -> int:
+    def numbers(self, plan: Trains) -> int:
         """How many numbers an update holds."""
         if plan.trains_adapter:
             return sum(plan.lora.rank * (d + k) for d, k in self.adapted(plan))
         return sum(math.prod(shape) for shape in self.parts["unet"].values())
 
-    def step_flops(self, plan: Plan) -> float:
+    def step_flops(self, plan: Trains) -> float:
         """Floating-point operations of an optimiser step; the encodings of pictures and captions are cached before."""
         encoder, ends = self.parts["text_encoder"], "position_embedding.weight"
         tokens = next((shape[0] for name, shape in encoder.items() if name.endswith(ends)), USUAL_TOKENS)
@@ -82,7 +99,7 @@ class BaseShapes:
         examples = plan.training.batch_size * plan.training.gradient_accumulation
         return PASSES["adapter" if plan.trains_adapter else "model"] * forth * examples
 
-    def tensors(self, plan: Plan) -> int:
+    def tensors(self, plan: Trains) -> int:
         """How many tensors an update holds."""
         return 2 * len(self.adapted(plan)) if plan.trains_adapter else len(self.parts["unet"])
 

@@ -8,11 +8,9 @@ from pathlib import Path
 
 from fedflow.errors import AdapterError
 from fedflow.lora import Adapter, fold, same_rank, stack, truncate
-from fedflow.models.adapter_files import Layout, adapter_bytes, read_adapter
+from fedflow.models.adapter_files import LAYOUTS, Layout, adapter_bytes, read_adapter
 from fedflow.plan import Plan
 from fedflow.storage import BlobStore, write_atomic
-
-LAYOUTS: tuple[Layout, ...] = ("diffusers", "kohya")
 
 
 @dataclass(frozen=True)

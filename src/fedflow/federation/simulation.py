@@ -19,7 +19,7 @@ from fedflow.errors import MistakeError
 from fedflow.evaluation.scores import Score
 from fedflow.evaluation.table import Row
 from fedflow.federation import rounds
-from fedflow.federation.exports import LAYOUTS, adapter_facts, as_one_adapter, stored_adapter, write_layouts
+from fedflow.federation.exports import adapter_facts, as_one_adapter, stored_adapter, write_layouts
 from fedflow.federation.jobs import Committed, DrawJob, Drawn, Real, Trained, TrainJob
 from fedflow.federation.joining import join_updates
 from fedflow.federation.places import RunFolder
@@ -27,6 +27,7 @@ from fedflow.federation.rounds import GlobalState, Receipt, Rules
 from fedflow.federation.scoring import score_drawing, score_floor
 from fedflow.federation.workbench import settle_torch
 from fedflow.federation.workers import Machine, Workers, workers
+from fedflow.models.adapter_files import LAYOUTS
 from fedflow.plan import AGGREGATED, ALONE, BASE, CENTRAL, FLOOR, Plan
 from fedflow.storage import read_json, write_json
 

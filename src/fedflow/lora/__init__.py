@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedflow.lora.comoment import CoMoment, Residual
 from fedflow.lora.compression import energies, fold, truncate
-from fedflow.lora.factors import Adapter, Factors, same_rank, stack
+from fedflow.lora.factors import Adapter, Factors, joined, same_rank, stack
 
 __all__ = [
     "Adapter",
@@ -13,6 +13,7 @@ __all__ = [
     "Residual",
     "energies",
     "fold",
+    "joined",
     "same_rank",
     "stack",
     "truncate",

@@ -91,6 +91,21 @@ def stack(terms: Sequence[Factors], weights: Sequence[float]) -> Factors:
     return first.with_matrices(torch.cat(scaled, dim=1), A, alpha=float(A.shape[0]))
 
 
+def joined(parts: Sequence[tuple[Adapter, float]]) -> Adapter:
+    """The exact sum of adapters, each times its weight, as one: a module that some lack is summed over the others.
+
+    Raises AdapterError as `stack`.
+    """
+    terms: dict[str, list[tuple[Factors, float]]] = {}
+    for adapter, weight in parts:
+        for module, factors in adapter.items():
+            terms.setdefault(module, []).append((factors, weight))
+    return {
+        module: stack([factors for factors, _ in found], [weight for _, weight in found])
+        for module, found in terms.items()
+    }
+
+
 def same_rank(adapter: Adapter) -> Adapter:
     """The same changes with all modules at the largest rank, filled up with zeros, alpha equal to the rank.
 

@@ -26,6 +26,7 @@ from fedflow.lora import Adapter, Factors
 from fedflow.tensors import TensorFile, check_finite, open_tensors, to_bytes
 
 Layout = Literal["diffusers", "kohya"]
+LAYOUTS: tuple[Layout, ...] = ("diffusers", "kohya")
 Number = TypeVar("Number", int, float)
 
 # Where diffusers keeps the LoraConfig of every component, keys prefixed 'unet.' and 'text_encoder.'.

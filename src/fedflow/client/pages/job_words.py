@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask_babel import LazyString, gettext, lazy_gettext
 
 from fedflow.client.database.tables import Job
-from fedflow.client.services import datasets, drawings, jobs
+from fedflow.client.services import datasets, drawings, jobs, shelving, trainings
 from fedflow.web.reading import sentence
 from fedflow.web.states import State
 
@@ -22,10 +22,18 @@ STATUS: dict[str, tuple[State, LazyString]] = {
 KINDS: dict[str, LazyString] = {
     drawings.KIND: lazy_gettext("Generate"),
     datasets.KIND: lazy_gettext("Look at a dataset"),
+    trainings.KIND: lazy_gettext("Train"),
+    shelving.IMPORT: lazy_gettext("Import"),
+    shelving.MERGE: lazy_gettext("Join adapters"),
+    shelving.EXPORT: lazy_gettext("Write as one file"),
 }
 
-UNITS: dict[str, LazyString] = {drawings.KIND: lazy_gettext("steps"), datasets.KIND: lazy_gettext("pictures")}
-"""What a job's pieces of work are."""
+UNITS: dict[str, LazyString] = {
+    drawings.KIND: lazy_gettext("steps"),
+    datasets.KIND: lazy_gettext("pictures"),
+    trainings.KIND: lazy_gettext("steps"),
+}
+"""What a job's pieces of work are; of one that is done as a whole there is none."""
 
 
 def reason(job: Job) -> str:
@@ -45,6 +53,8 @@ def before_work(job: Job) -> str:
         return ""
     if job.status == jobs.QUEUED:
         return str(gettext("It waits for its turn: one job is done at a time."))
+    if job.kind == trainings.KIND:
+        return str(gettext("Pictures and captions are being encoded."))
     return str(gettext("The model is being opened.")) if job.kind == drawings.KIND else ""
 
 

@@ -9,12 +9,12 @@ from flask import Blueprint, Flask, g, url_for
 from flask_babel import lazy_gettext
 
 from fedflow import web
-from fedflow.client.pages import activity, current, datasets, entry, errors, gallery, generate, job_words
+from fedflow.client.pages import activity, current, datasets, entry, errors, gallery, generate, job_words, models, train
 from fedflow.client.services import jobs
 from fedflow.web import guard
 
 HERE = Path(__file__).parent
-MODULES = (entry, generate, gallery, datasets, activity)
+MODULES = (entry, generate, gallery, datasets, train, models, activity)
 YEAR_S = 365 * 86400.0
 
 
@@ -43,5 +43,7 @@ def _rail() -> list[web.Item]:
         web.Item(lazy_gettext("Generate"), url_for("pages.generate.page")),
         web.Item(lazy_gettext("Gallery"), url_for("pages.gallery.page")),
         web.Item(lazy_gettext("Datasets"), url_for("pages.datasets.listed")),
+        web.Item(lazy_gettext("Train"), url_for("pages.train.listed")),
+        web.Item(lazy_gettext("Models"), url_for("pages.models.listed")),
         web.Item(lazy_gettext("Activity"), url_for("pages.activity.page"), count=len(jobs.under_way(current.store()))),
     ]

@@ -19,6 +19,7 @@ QUEUED, RUNNING, PAUSED, DONE, FAILED, DIED, STOPPED = STATUS = (
 """`died`: its worker ended while it was at it; it can be resumed, as what is paused, failed or stopped can."""
 
 RESUMABLE = frozenset({PAUSED, FAILED, DIED, STOPPED})
+WENT_WRONG = frozenset({FAILED, DIED})
 PAUSE, STOP = "pause", "stop"
 
 

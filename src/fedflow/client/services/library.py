@@ -1,7 +1,7 @@
 """The library: models and adapters on this machine, each in a folder of its own.
 
-An adapter is one file, `adapter.safetensors` in the diffusers layout; a model a folder in it. The starter ships with
-FedFlow and has no row.
+An adapter is a file in each of the layouts that others open; a model a folder in the diffusers layout. The starter
+ships with FedFlow and has no row.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Kind = Literal["model", "adapter"]
 
 MODEL: Kind = "model"
 ADAPTER: Kind = "adapter"
-ADAPTER_FILE = "adapter.safetensors"
+ADAPTER_FILES = {"diffusers": "adapter.safetensors", "kohya": "adapter.kohya.safetensors"}
 NAME = re.compile(r"[\w][\w .+-]{0,79}")
 PREFIX = "library:"
 """Before a model's identifier where a job or a form names one."""
@@ -49,7 +49,12 @@ def folder(store: Store, asset_id: str) -> Path:
 
 def adapter_file(store: Store, asset_id: str) -> Path:
     """The file of an adapter, in the diffusers layout."""
-    return folder(store, asset_id) / ADAPTER_FILE
+    return folder(store, asset_id) / ADAPTER_FILES["diffusers"]
+
+
+def checkpoint(store: Store, asset_id: str) -> Path:
+    """Where a model is written as one file, on demand."""
+    return store.folder / "exports" / f"{asset_id}.safetensors"
 
 
 def place(store: Store, model: str) -> str:
@@ -140,3 +145,4 @@ def remove(store: Store, asset_id: str) -> None:
         if row is not None:
             session.delete(row)
     shutil.rmtree(folder(store, asset_id), ignore_errors=True)
+    checkpoint(store, asset_id).unlink(missing_ok=True)

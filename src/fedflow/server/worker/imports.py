@@ -15,15 +15,15 @@ from pathlib import Path
 
 from fedflow.errors import FedFlowError, MistakeError, ModelError
 from fedflow.federation.workbench import settle_torch
-from fedflow.models import hub_adapter, hub_folder
+from fedflow.models import hub_adapter, hub_folder, open_model
+from fedflow.models.adapter_intake import read_adapter_file
+from fedflow.models.model_intake import copy_model, open_checked, open_checkpoint
 from fedflow.server.database.tables import Import, Job, Version
 from fedflow.server.errors import ApiError
 from fedflow.server.services import files, imports
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
-from fedflow.server.worker.adapter_import import read_adapter_file
 from fedflow.server.worker.base_folders import folder_of, lay_out, link
-from fedflow.server.worker.model_import import copy_model, open_checked, open_checkpoint
 from fedflow.server.worker.unpacking import unpack
 from fedflow.storage import sha256_file
 
@@ -98,7 +98,9 @@ def _brought(store: Store, settings: ServerSettings, row: Import, scratch: Path)
 
 
 def _take_adapter(store: Store, row: Import, base: Version | None, brought: Brought, scratch: Path) -> None:
-    found = read_adapter_file(brought.path, scratch, None if base is None else folder_of(store, base.content))
+    found = read_adapter_file(
+        brought.path, scratch, None if base is None else open_model(str(folder_of(store, base.content)))
+    )
     imports.move(store, row.id, "storing")
     imports.keep(
         store,

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from fedflow.errors import AdapterError
-from fedflow.federation.exports import LAYOUTS
 from fedflow.lora import Adapter, same_rank
-from fedflow.models import adapter_bytes, check_fits, family_of_adapter, open_model, read_adapter
-from fedflow.models.adapter_files import LORA_CONFIG_KEY, Layout
-from fedflow.models.families import KOHYA_NAMES
+from fedflow.models.adapter_files import LAYOUTS, LORA_CONFIG_KEY, Layout, adapter_bytes, read_adapter
+from fedflow.models.adapters import check_fits
+from fedflow.models.base_model import BaseModel
+from fedflow.models.families import KOHYA_NAMES, family_of_adapter
 from fedflow.tensors import open_tensors, to_bytes
 
 NAMES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
@@ -38,8 +38,8 @@ class AdapterFound:
     trigger_words: tuple[str, ...]
 
 
-def read_adapter_file(path: Path, scratch: Path, base: Path | None) -> AdapterFound:
-    """The adapter in a file, or in a folder of diffusers or peft; `base` is the model's folder that it must fit.
+def read_adapter_file(path: Path, scratch: Path, base: BaseModel | None) -> AdapterFound:
+    """The adapter in a file, or in a folder of diffusers or peft; `base` is the model that it must fit.
 
     Raises AdapterError, ModelError; UpdateError for NaN and Inf.
     """
@@ -53,7 +53,7 @@ def read_adapter_file(path: Path, scratch: Path, base: Path | None) -> AdapterFo
         file = _with_config(file, config, scratch / "peft.safetensors")
     adapter, layout = read_adapter(file)
     if base is not None:
-        check_fits(open_model(str(base)), adapter)
+        check_fits(base, adapter)
     family = family_of_adapter(adapter, metadata)
     words = _trigger_words(metadata.get(TRIGGER, ""))
     alphas = {factors.alpha for factors in adapter.values()}

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from fedflow.errors import ModelError
-from fedflow.models import BaseModel, family_of, open_model, save_model
-from fedflow.models.base_model import PARTS
+from fedflow.models.base_model import PARTS, BaseModel
+from fedflow.models.families import family_of
+from fedflow.models.opening import open_model
+from fedflow.models.saving import save_model
 from fedflow.tensors import check_finite
 from fedflow.tensors.header import read_header
 

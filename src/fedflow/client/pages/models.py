@@ -1,0 +1,234 @@
+"""Models and adapters of this machine: the list, taking one in, joining several, and each with where it comes from."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+from flask import Blueprint, Response, abort, flash, redirect, request, send_file, url_for
+from flask_babel import gettext
+from werkzeug import Response as AnyResponse
+
+from fedflow import web
+from fedflow.client.database.tables import Asset
+from fedflow.client.pages import current
+from fedflow.client.services import drawings, jobs, library, shelving
+from fedflow.client.services.shelving import ImportRequest, MergeRequest
+from fedflow.errors import MistakeError
+from fedflow.plan import STARTER
+from fedflow.web.forms import FormField, Kind, describe
+from fedflow.web.reading import Reading, last_values, read, sentence
+from fedflow.web.states import State
+
+blueprint = Blueprint("models", __name__)
+
+EXAMPLES = 8
+BEGINNING_OF_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+@blueprint.get("/models")
+def listed() -> Response:
+    """All of them, and what is on its way."""
+    store = current.store()
+    return web.page(
+        "app/models.html",
+        fragment="live",
+        models=library.listed(store, library.MODEL),
+        adapters=library.listed(store, library.ADAPTER),
+        coming=jobs.under_way(store, shelving.KINDS),
+        failed=[job for job in jobs.listed(store, 5) if job.kind in shelving.KINDS and job.status in jobs.WENT_WRONG],
+        now=store.clock(),
+    )
+
+
+@blueprint.get("/models/import")
+def import_form() -> Response:
+    """What is to be taken in."""
+    return _import_page(Reading(None, {}))
+
+
+@blueprint.post("/models/import")
+def imports() -> AnyResponse:
+    """Take it in, or say what is wrong."""
+    reading = read(ImportRequest, last_values(request.form))
+    if reading.settings is None:
+        return _import_page(reading)
+    try:
+        shelving.take_in(current.store(), reading.settings)
+    except MistakeError as error:
+        name, colon, words = str(error).partition(": ")
+        fault = {name: [sentence(words)]} if colon and name in reading.values else {"": [sentence(str(error))]}
+        return _import_page(Reading(None, reading.values, fault))
+    return redirect(url_for("pages.models.listed"), 303)
+
+
+@blueprint.get("/models/merge")
+def merge_form() -> Response:
+    """Which adapters become one, with which weights."""
+    return _merge_page({}, "")
+
+
+@blueprint.post("/models/merge")
+def merges() -> AnyResponse:
+    """Join them, or say what is wrong."""
+    sent = last_values(request.form)
+    weights = {name.removeprefix("weight-"): text for name, text in sent.items() if name.startswith("weight-")}
+    chosen = request.form.getlist("part")
+    name = " ".join(sent.get("name", "").split())[:80]
+    try:
+        if not name:
+            raise MistakeError(gettext("Give the new adapter a name"))
+        parts = tuple((part, float(weights.get(part, "1").replace(",", "."))) for part in chosen)
+        shelving.merge(current.store(), MergeRequest(name=name, parts=parts))
+    except ValueError:
+        return _merge_page(weights, gettext("A weight must be a number, such as 0.8."), chosen, name)
+    except MistakeError as error:
+        return _merge_page(weights, sentence(str(error)), chosen, name)
+    return redirect(url_for("pages.models.listed"), 303)
+
+
+@blueprint.get("/models/<asset_id>")
+def one(asset_id: str) -> Response:
+    """One model or adapter: what it is, where it comes from, what was drawn with it."""
+    store, row = current.store(), _row(asset_id)
+    made_from = [each for each in library.listed(store, library.ADAPTER) if each.base_hash == row.base_hash]
+    return web.page(
+        "app/model.html",
+        fragment="live",
+        row=row,
+        origin=row.origin,
+        base=_base_of(row),
+        descendants=made_from if row.kind == library.MODEL else [],
+        pictures=drawings.listed(store, row.name, EXAMPLES),
+        is_written=row.kind == library.MODEL and library.checkpoint(store, asset_id).is_file(),
+        writing=shelving.of(store, asset_id),
+        trained=jobs.one(store, asset_id) if row.origin.get("how") == "trained" else None,
+        faults={},
+        now=store.clock(),
+    )
+
+
+@blueprint.post("/models/<asset_id>/name")
+def renames(asset_id: str) -> AnyResponse:
+    """Call it something else."""
+    try:
+        library.rename(current.store(), _row(asset_id).id, request.form.get("name", "")[:200])
+    except MistakeError as error:
+        flash(sentence(str(error)), State.FAILED)
+    return redirect(url_for("pages.models.one", asset_id=asset_id), 303)
+
+
+@blueprint.post("/models/<asset_id>/delete")
+def deletes(asset_id: str) -> AnyResponse:
+    """Delete it, files too."""
+    library.remove(current.store(), _row(asset_id).id)
+    flash(gettext("It is deleted."), State.DONE)
+    return redirect(url_for("pages.models.listed"), 303)
+
+
+@blueprint.post("/models/<asset_id>/export")
+def exports(asset_id: str) -> AnyResponse:
+    """Have a model written as one file."""
+    try:
+        shelving.export(current.store(), _row(asset_id).id)
+    except MistakeError as error:
+        flash(sentence(str(error)), State.FAILED)
+    return redirect(url_for("pages.models.one", asset_id=asset_id), 303)
+
+
+@blueprint.get("/models/<asset_id>/<layout>.safetensors")
+def content(asset_id: str, layout: str) -> AnyResponse:
+    """The file of an adapter in one layout, or of a model as one checkpoint."""
+    row, store = _row(asset_id), current.store()
+    if row.kind == library.ADAPTER and layout in library.ADAPTER_FILES:
+        path = library.folder(store, asset_id) / library.ADAPTER_FILES[layout]
+        name = f"{row.name}{'.kohya' if layout == 'kohya' else ''}.safetensors"
+    elif row.kind == library.MODEL and layout == "checkpoint":
+        path, name = library.checkpoint(store, asset_id), f"{row.name}.safetensors"
+    else:
+        abort(404)
+    if not path.is_file():
+        abort(404)
+    return send_file(path, "application/octet-stream", as_attachment=True, download_name=name)
+
+
+@blueprint.get("/models/<asset_id>/diffusers.zip")
+def folder(asset_id: str) -> AnyResponse:
+    """A model's folder in the diffusers layout, packed as it is sent."""
+    row = _row(asset_id)
+    if row.kind != library.MODEL:
+        abort(404)
+    answer = Response(_packed(library.folder(current.store(), asset_id)), mimetype="application/zip")
+    answer.headers.set("Content-Disposition", "attachment", filename=f"{row.name}.zip")
+    return answer
+
+
+def _packed(place: Path) -> Iterator[bytes]:
+    """The files of a folder as an uncompressed zip, some megabytes at a time."""
+    buffer = BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(each for each in place.rglob("*") if each.is_file()):
+            entry = zipfile.ZipInfo(path.relative_to(place).as_posix(), BEGINNING_OF_TIME)
+            entry.file_size = path.stat().st_size
+            with path.open("rb") as file, archive.open(entry, "w", force_zip64=True) as packed:
+                while chunk := file.read(4_000_000):
+                    packed.write(chunk)
+                    yield buffer.getvalue()
+                    buffer.seek(0)
+                    buffer.truncate()
+    yield buffer.getvalue()
+
+
+def _import_page(reading: Reading[ImportRequest]) -> Response:
+    models = [(STARTER, STARTER)]
+    models += [(library.PREFIX + row.id, row.name) for row in library.listed(current.store(), library.MODEL)]
+    kinds = (("adapter", gettext("An adapter (LoRA)")), ("model", gettext("A model")))
+    [group] = describe(ImportRequest)
+    found = {field.name: field for field in group.fields}
+    fields = [
+        _as_choice(found["kind"], kinds, gettext("What it is")),
+        _labelled(found["place"], gettext("Where it is")),
+        found["name"],
+        _as_choice(found["base"], tuple(models), gettext("Base model")),
+    ]
+    return web.page(
+        "app/import.html",
+        status=422 if reading.faults else 200,
+        fields=fields,
+        values=reading.values,
+        faults=reading.faults,
+    )
+
+
+def _merge_page(weights: dict[str, str], fault: str, chosen: list[str] | None = None, name: str = "") -> Response:
+    return web.page(
+        "app/merge.html",
+        status=422 if fault else 200,
+        adapters=library.listed(current.store(), library.ADAPTER),
+        weights=weights,
+        chosen=chosen or [],
+        name=name,
+        fault=fault,
+    )
+
+
+def _as_choice(field: FormField, choices: tuple[tuple[str, str], ...], label: str) -> FormField:
+    return replace(field, kind=Kind.CHOICE, choices=choices, label=label)
+
+
+def _labelled(field: FormField, label: str) -> FormField:
+    return replace(field, label=label)
+
+
+def _base_of(row: Asset) -> Asset | None:
+    """The library's model that an adapter was trained on, by its content."""
+    wanted = row.origin.get("base_hash") if row.kind == library.MODEL else row.base_hash
+    models = library.listed(current.store(), library.MODEL)
+    return next((each for each in models if wanted and each.base_hash == wanted), None)
+
+
+def _row(asset_id: str) -> Asset:
+    return library.one(current.store(), asset_id) or abort(404)

@@ -1,0 +1,176 @@
+"""Train: the form with what it will cost, and each training with its loss curve, pictures and result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from flask import Blueprint, Response, abort, redirect, request, url_for
+from flask_babel import gettext
+from werkzeug import Response as AnyResponse
+
+from fedflow import web
+from fedflow.client.pages import current
+from fedflow.client.services import datasets, drawings, jobs, library, trainings
+from fedflow.client.services.trainings import TrainRequest
+from fedflow.errors import MistakeError
+from fedflow.plan import STARTER
+from fedflow.web.forms import FormField, FormGroup, Kind, describe, texts
+from fedflow.web.reading import Reading, last_values, read, sentence
+
+blueprint = Blueprint("train", __name__)
+
+ON_A_PAGE = 50
+SHORT = ("name", "dataset", "trains", "training.epochs", "training.learning_rate", "training.batch_size", "lora.rank")
+WIDTH, HEIGHT = 640, 200
+MOST_POINTS = 320
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A loss curve as an SVG draws it: its path, and its ends in words. `steps` are all that there will be."""
+
+    path: str
+    first: float
+    last: float
+    low: float
+    high: float
+    steps: int
+
+
+@blueprint.get("/train")
+def listed() -> Response:
+    """All trainings, newest first."""
+    store = current.store()
+    return web.page(
+        "app/trainings.html",
+        fragment="live",
+        found=trainings.listed(store, ON_A_PAGE),
+        has_datasets=bool(datasets.listed(store)),
+        made={row.id for row in library.listed(store)},
+        now=store.clock(),
+    )
+
+
+@blueprint.get("/train/new")
+def form() -> Response:
+    """The form; it begins with the settings of the training `like`, or with the dataset `dataset`, if named."""
+    store = current.store()
+    like = jobs.one(store, request.args.get("like", "")[:40])
+    values = {}
+    if like is not None and like.kind == trainings.KIND:
+        values = texts(trainings.request_of(like))
+    else:
+        known = [line.dataset.id for line in datasets.listed(store)]
+        wanted = request.args.get("dataset", "")
+        values = {"dataset": wanted if wanted in known else next(iter(known), ""), "name": gettext("My adapter")}
+    return _page(read(TrainRequest, values))
+
+
+@blueprint.post("/train/new")
+def asks() -> AnyResponse:
+    """Have it done, or say beside each field what is wrong."""
+    reading = read(TrainRequest, last_values(request.form))
+    if reading.settings is None:
+        return _page(reading, is_refused=True)
+    try:
+        job_id = trainings.ask(current.store(), reading.settings)
+    except MistakeError as error:
+        name, colon, words = str(error).partition(": ")
+        fault = {name: [sentence(words)]} if colon and name in reading.values else {"": [sentence(str(error))]}
+        return _page(Reading(None, reading.values, fault), is_refused=True)
+    return redirect(url_for("pages.train.one", job_id=job_id), 303)
+
+
+@blueprint.post("/train/new/check")
+def check() -> Response:
+    """The form again, with what is wrong and what it would cost."""
+    return _page(read(TrainRequest, last_values(request.form)), fragment="train_form")
+
+
+@blueprint.get("/train/<job_id>")
+def one(job_id: str) -> Response:
+    """One training: how far it is, its curve, what it draws, what came of it."""
+    store = current.store()
+    job = jobs.one(store, job_id)
+    if job is None or job.kind != trainings.KIND:
+        abort(404)
+    asked = trainings.request_of(job)
+    dataset = datasets.one(store, asked.dataset)
+    return web.page(
+        "app/training.html",
+        fragment="live",
+        job=job,
+        asked=asked,
+        model=library.called(store, asked.model),
+        dataset=dataset,
+        curve=curve_of(trainings.losses(store, job_id), job.of),
+        samples=drawings.of_job(store, job_id),
+        result=library.one(store, job_id),
+        now=store.clock(),
+    )
+
+
+def curve_of(losses: list[tuple[int, float]], steps: int) -> Curve | None:
+    """The means of as many pieces of the curve as can be told apart; None before the second step."""
+    if len(losses) < 2:
+        return None
+    size = -(-len(losses) // MOST_POINTS)
+    pieces = [losses[start : start + size] for start in range(0, len(losses), size)]
+    points = [(piece[-1][0], sum(loss for _, loss in piece) / len(piece)) for piece in pieces]
+    smooth, mean = [], points[0][1]
+    for step, loss in points:
+        mean += 0.15 * (loss - mean)  # single steps jump by their noise levels
+        smooth.append((step, mean))
+    low, high = min(loss for _, loss in smooth), max(loss for _, loss in smooth)
+    span, last = (high - low) or 1.0, max(steps, smooth[-1][0])
+    places = [
+        f"{WIDTH * step / last:.1f},{HEIGHT - (HEIGHT - 16) * (loss - low) / span - 8:.1f}" for step, loss in smooth
+    ]
+    return Curve("M" + " L".join(places), smooth[0][1], smooth[-1][1], low, high, last)
+
+
+def _page(reading: Reading[TrainRequest], fragment: str | None = None, *, is_refused: bool = False) -> Response:
+    store = current.store()
+    cost = None if reading.settings is None else trainings.cost(store, reading.settings)
+    return web.page(
+        "app/train.html",
+        status=422 if is_refused else 200,
+        fragment=fragment,
+        described=_described(),
+        values=reading.values,
+        faults=reading.faults,
+        cost=cost,
+        asked=reading.settings,
+        has_datasets=bool(datasets.listed(store)),
+    )
+
+
+def _described() -> list[FormGroup]:
+    """The form with the datasets, models and adapters that there are."""
+    store = current.store()
+    sets = tuple((line.dataset.id, line.dataset.name) for line in datasets.listed(store))
+    models = (
+        (STARTER, STARTER),
+        *((library.PREFIX + row.id, row.name) for row in library.listed(store, library.MODEL)),
+    )
+    adapters = (
+        ("", gettext("a fresh adapter")),
+        *((row.id, row.name) for row in library.listed(store, library.ADAPTER)),
+    )
+    kinds = (("lora", gettext("An adapter (LoRA)")), ("model", gettext("The whole model")))
+
+    def with_choices(field: FormField) -> FormField:
+        if field.name == "dataset":
+            return replace(field, kind=Kind.CHOICE, choices=sets)
+        if field.name == "model":
+            return replace(field, kind=Kind.CHOICE, choices=models, label=gettext("Base model"))
+        if field.name == "start":
+            return replace(field, kind=Kind.CHOICE, choices=adapters, label=gettext("Go on from"))
+        if field.name == "trains":
+            return replace(field, choices=kinds, label=gettext("What is trained"))
+        return field
+
+    return [
+        replace(group, short=tuple(map(with_choices, group.short)), folded=tuple(map(with_choices, group.folded)))
+        for group in describe(TrainRequest, SHORT)
+    ]

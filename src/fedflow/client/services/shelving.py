@@ -1,0 +1,88 @@
+"""What is done to the library by jobs: taking a file or folder in, joining adapters, writing a model as one file."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from pydantic import Field
+
+from fedflow.client.database.tables import Job
+from fedflow.client.services import jobs, library
+from fedflow.client.services.library import Kind
+from fedflow.client.store import Store
+from fedflow.errors import MistakeError
+from fedflow.plan import STARTER, Settings
+
+IMPORT, MERGE, EXPORT = KINDS = ("import", "merge", "export")
+FEWEST, MOST_PARTS, MOST_WEIGHT = 2, 16, 4.0
+
+
+class ImportRequest(Settings):
+    """A model or adapter that comes into the library; what it comes from stays as it is."""
+
+    kind: Kind = Field("adapter", description="An adapter goes with a base model; a model stands alone.")
+    place: str = Field(
+        min_length=1,
+        max_length=4000,
+        description="Its whole path on this machine: a .safetensors file of kohya, diffusers or a checkpoint, or a "
+        "folder in the diffusers layout. Or a hub name, OWNER/NAME.",
+    )
+    name: str = Field("", max_length=80, description="What it is called in the library; the file's name if empty.")
+    base: str = Field(STARTER, description="The model that an adapter was trained on; it is checked whether it fits.")
+
+
+class MergeRequest(Settings):
+    """Adapters that become one: exact, its rank is the sum of theirs."""
+
+    name: str = Field(min_length=1, max_length=80)
+    parts: tuple[tuple[str, float], ...] = Field(strict=False)
+
+
+class ExportRequest(Settings):
+    """A model that is written as one checkpoint file."""
+
+    model: str
+
+
+def take_in(store: Store, request: ImportRequest) -> str:
+    """Have it taken in; gives the job's identifier. Raises MistakeError, which names the field."""
+    place = Path(request.place.strip()).expanduser()
+    is_hub = not place.is_absolute() and request.place.count("/") == 1
+    if not is_hub and not place.exists():
+        raise MistakeError(
+            f"place: {request.place.strip()} is not there; give the whole path, or a hub name OWNER/NAME"
+        )
+    library.place(store, request.base)
+    name = " ".join(request.name.split()) or place.stem or place.name
+    asked = request.model_copy(update={"place": request.place.strip(), "name": name}).model_dump(mode="json")
+    with store.begin() as session:
+        return jobs.add(session, IMPORT, name, asked, 1, store.clock()).id
+
+
+def merge(store: Store, request: MergeRequest) -> str:
+    """Have adapters joined; gives the job's identifier. Raises MistakeError for parts that cannot be."""
+    if not FEWEST <= len(request.parts) <= MOST_PARTS:
+        raise MistakeError(f"choose {FEWEST} to {MOST_PARTS} adapters")
+    for asset_id, weight in request.parts:
+        row = library.one(store, asset_id)
+        if row is None or row.kind != library.ADAPTER:
+            raise MistakeError("an adapter is no longer in the library; choose again")
+        if not math.isfinite(weight) or abs(weight) > MOST_WEIGHT:
+            raise MistakeError(f"'{row.name}': its weight must lie between -{MOST_WEIGHT:g} and {MOST_WEIGHT:g}")
+    with store.begin() as session:
+        return jobs.add(session, MERGE, request.name, request.model_dump(mode="json"), 1, store.clock()).id
+
+
+def export(store: Store, asset_id: str) -> str:
+    """Have a model written as one checkpoint file; gives the job's identifier. Raises MistakeError."""
+    row = library.one(store, asset_id)
+    if row is None or row.kind != library.MODEL:
+        raise MistakeError("the model is no longer in the library")
+    with store.begin() as session:
+        return jobs.add(session, EXPORT, row.name, {"model": asset_id}, 1, store.clock()).id
+
+
+def of(store: Store, asset_id: str) -> Job | None:
+    """The job that writes a model as one file, if it is under way."""
+    return next((job for job in jobs.under_way(store, (EXPORT,)) if job.asked["model"] == asset_id), None)

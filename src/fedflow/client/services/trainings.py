@@ -1,0 +1,208 @@
+"""Trainings on this machine: what one asks for, what it will cost, and how its loss goes."""
+
+from __future__ import annotations
+
+import importlib.resources
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.sqlite import insert
+
+from fedflow.client.database.tables import Job, Loss, Picture
+from fedflow.client.memory import available_bytes
+from fedflow.client.services import datasets, jobs, library
+from fedflow.client.store import Store
+from fedflow.errors import FedFlowError, MistakeError
+from fedflow.federation.estimates import BaseShapes, least_memory, shapes_of
+from fedflow.federation.pace import USUAL_FLOPS_S
+from fedflow.plan import STARTER, Lora, Settings, Training
+
+KIND = "train"
+CHECKPOINT_COPIES = 3
+"""What is trained, and the optimiser's two moments, in float32."""
+
+
+class LocalTraining(Training):
+    """How long and how hard it learns."""
+
+    epochs: int = Field(10, ge=1, le=100_000, description="Passes over the pictures.")
+    schedule: Literal["constant", "cosine"] = Field("cosine", description="Learning rate over the steps.")
+    checkpoint_every: int = Field(
+        25, ge=1, description="Steps between checkpoints; what is paused or dies goes on from the last one."
+    )
+
+
+class TrainRequest(Settings):
+    """A training on one dataset of this machine."""
+
+    name: str = Field(min_length=1, max_length=80, description="What the result is called in the library.")
+    dataset: str = Field(min_length=1, description="The pictures that are trained on; they stay where they are.")
+    trains: Literal["lora", "model"] = Field(
+        "lora", description="An adapter (LoRA) is small and goes with its base model; a whole model stands alone."
+    )
+    model: str = Field(STARTER, min_length=1, description="The base model that learns.")
+    start: str = Field("", description="An adapter to go on from; its own rank and strength are kept.")
+    size_pixels: int | None = Field(
+        None, ge=16, le=2048, description="Side of the training pictures; the model's own if empty."
+    )
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Every random number of the training follows from it.")
+    sample_prompt: str = Field(
+        "", max_length=2000, description="What is drawn on the way to see how it goes; nothing if empty."
+    )
+    sample_every: int = Field(100, ge=1, description="Steps between two such pictures.")
+    lora: Lora = Lora()
+    training: LocalTraining = LocalTraining()
+
+    @property
+    def trains_adapter(self) -> bool:
+        """Whether an adapter is trained rather than the whole UNet."""
+        return self.trains == "lora"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a training will take, before it starts.
+
+    pictures: that can be used. memory_bytes: the least that it needs; `memory_free` what the machine has, None where
+    nobody knows. disk_bytes: for checkpoint and result; `disk_free` what there is. seconds: about, at the pace of
+    `is_measured` trainings of before on this machine, else of two processor cores.
+    """
+
+    pictures: int
+    steps: int
+    memory_bytes: int
+    memory_free: int | None
+    disk_bytes: int
+    disk_free: int
+    seconds: float
+    is_measured: bool
+
+    @property
+    def lacks_memory(self) -> bool:
+        """Whether the machine has less memory free than the least."""
+        return self.memory_free is not None and self.memory_free < self.memory_bytes
+
+    @property
+    def lacks_disk(self) -> bool:
+        """Whether the disk has less free."""
+        return self.disk_free < self.disk_bytes
+
+
+def ask(store: Store, request: TrainRequest) -> str:
+    """Have a training done; gives the job's identifier. Raises MistakeError, which names the field, for what cannot."""
+    dataset = datasets.one(store, request.dataset)
+    if dataset is None:
+        raise MistakeError("dataset: it is no longer here; choose another")
+    if not usable(store, dataset.id):
+        raise MistakeError("dataset: none of its pictures can be used; its page says why")
+    if request.start and not request.trains_adapter:
+        raise MistakeError("start: a whole model goes on from no adapter; choose none")
+    if request.start and library.one(store, request.start) is None:
+        raise MistakeError("start: it is no longer in the library; choose another")
+    library.place(store, request.model)
+    found = cost(store, request)
+    if found is not None and found.lacks_disk:
+        raise MistakeError("the disk has not enough free for it; free some space, or take a smaller model")
+    with store.begin() as session:
+        steps = request.training.steps(usable(store, dataset.id))
+        return jobs.add(session, KIND, request.name, request.model_dump(mode="json"), steps, store.clock()).id
+
+
+def request_of(job: Job) -> TrainRequest:
+    """What was asked for."""
+    return TrainRequest.model_validate(job.asked)
+
+
+def usable(store: Store, dataset_id: str) -> int:
+    """How many pictures of a dataset can be trained on."""
+    query = select(func.count()).where(Picture.dataset_id == dataset_id, Picture.problem == "")
+    with store.read() as session:
+        return session.scalar(query) or 0
+
+
+def cost(store: Store, request: TrainRequest) -> Cost | None:
+    """What it will take; None where the model's size is not known here, or no picture can be used."""
+    pictures, shapes = usable(store, request.dataset), shapes_here(store, request.model)
+    if not pictures or shapes is None:
+        return None
+    trained = 4 * shapes.numbers(request)
+    result = trained if request.trains_adapter else 4 * shapes.weights
+    steps = request.training.steps(pictures)
+    pace = measured_pace(store)
+    return Cost(
+        pictures=pictures,
+        steps=steps,
+        memory_bytes=least_memory(4 * shapes.weights, trained),
+        memory_free=available_bytes(),
+        disk_bytes=CHECKPOINT_COPIES * trained + result,
+        disk_free=shutil.disk_usage(store.folder).free,
+        seconds=steps * shapes.step_flops(request) / (pace or USUAL_FLOPS_S),
+        is_measured=pace is not None,
+    )
+
+
+def shapes_here(store: Store, model: str) -> BaseShapes | None:
+    """The shapes of a model whose folder is on this machine; None where it is none, or cannot be read."""
+    if model == STARTER:
+        folder = Path(str(importlib.resources.files("fedflow") / "data" / STARTER))
+    else:
+        try:
+            folder = Path(library.place(store, model)).expanduser()
+        except MistakeError:
+            return None
+    if not folder.is_dir():
+        return None
+    try:
+        return shapes_of(folder)
+    except FedFlowError:
+        return None
+
+
+def measured_pace(store: Store) -> float | None:
+    """Floating-point operations a second of the last training on this machine; None where there was none."""
+    for row in library.listed(store):
+        pace = row.origin.get("flops_s")
+        if row.origin.get("how") == "trained" and isinstance(pace, float) and pace > 0:
+            return pace
+    return None
+
+
+def note_losses(store: Store, job_id: str, found: dict[int, float]) -> None:
+    """Keep the losses of steps, counted from 1; a step that is done again replaces what it was."""
+    if not found:
+        return
+    rows = [{"job_id": job_id, "step": step, "loss": loss} for step, loss in found.items()]
+    fresh = insert(Loss)
+    with store.begin() as session:
+        session.execute(
+            fresh.on_conflict_do_update(index_elements=["job_id", "step"], set_={"loss": fresh.excluded.loss}), rows
+        )
+
+
+def losses(store: Store, job_id: str) -> list[tuple[int, float]]:
+    """Steps and their losses, in order."""
+    query = select(Loss.step, Loss.loss).where(Loss.job_id == job_id).order_by(Loss.step)
+    with store.read() as session:
+        return [(step, loss) for step, loss in session.execute(query)]
+
+
+def forget_losses(store: Store, job_id: str) -> None:
+    """Begin the curve anew."""
+    with store.begin() as session:
+        session.execute(delete(Loss).where(Loss.job_id == job_id))
+
+
+def listed(store: Store, limit: int) -> list[Job]:
+    """The newest trainings, newest first."""
+    query = select(Job).where(Job.kind == KIND).order_by(Job.id.desc()).limit(limit)
+    with store.read() as session:
+        return list(session.scalars(query))
+
+
+def folder(store: Store, job_id: str) -> Path:
+    """Where a training keeps its checkpoint."""
+    return store.folder / "trainings" / job_id

@@ -1,0 +1,120 @@
+"""Take a model or adapter into the library, join adapters, write a model as one file. Done twice, it is there once."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from fedflow.client.database.tables import Job
+from fedflow.client.services import jobs, library, shelving
+from fedflow.client.services.shelving import ImportRequest, MergeRequest
+from fedflow.client.settings import ClientSettings
+from fedflow.client.store import Store
+from fedflow.errors import AdapterError, MistakeError
+from fedflow.federation.workbench import settle_torch
+from fedflow.lora import joined
+from fedflow.models import (
+    adapter_bytes,
+    checkpoint_tensors,
+    hub_adapter,
+    hub_folder,
+    one_model,
+    open_model,
+    read_adapter,
+)
+from fedflow.models.adapter_files import LAYOUTS
+from fedflow.models.adapter_intake import read_adapter_file
+from fedflow.models.model_intake import copy_model, open_checked, open_checkpoint
+from fedflow.storage import write_atomic
+from fedflow.tensors import to_bytes
+
+MOST_BYTES = 40_000_000_000
+
+
+def do(store: Store, settings: ClientSettings, job: Job) -> None:
+    """Do what the job asks for. Raises FedFlowError, one line, for what cannot be done."""
+    settle_torch(settings.threads)
+    one_model.close()
+    if job.kind == shelving.IMPORT:
+        _take_in(store, job, ImportRequest.model_validate(job.asked))
+    elif job.kind == shelving.MERGE:
+        _merge(store, job, MergeRequest.model_validate(job.asked))
+    else:
+        _export(store, str(job.asked["model"]))
+    jobs.note(store, job.id, 1, 1)
+
+
+def _take_in(store: Store, job: Job, request: ImportRequest) -> None:
+    source = Path(request.place).expanduser()
+    is_hub = not source.is_absolute()
+    if is_hub:
+        source = hub_folder(request.place) if request.kind == library.MODEL else hub_adapter(request.place)
+    if not source.exists():
+        raise MistakeError(f"{source}: is not there any more; check the path")
+    folder = library.folder(store, job.id)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    origin: dict[str, object] = {"how": "imported", "from": request.place}
+    if request.kind == library.ADAPTER:
+        new = _adapter(store, request, source, folder, origin)
+    else:
+        new = _model(request, source, folder, origin)
+    library.keep(store, job.id, new)
+
+
+def _adapter(
+    store: Store, request: ImportRequest, source: Path, folder: Path, origin: dict[str, object]
+) -> library.New:
+    base = open_model(library.place(store, request.base))
+    found = read_adapter_file(source, folder, base)
+    (folder / "peft.safetensors").unlink(missing_ok=True)
+    write_atomic(folder / library.ADAPTER_FILES["diffusers"], found.content)
+    write_atomic(folder / library.ADAPTER_FILES["kohya"], found.layouts["kohya"])
+    trigger = ", ".join(found.trigger_words)
+    called = library.called(store, request.base)
+    return library.New(library.ADAPTER, request.name, called, base.content_hash, trigger, origin | found.facts)
+
+
+def _model(request: ImportRequest, source: Path, folder: Path, origin: dict[str, object]) -> library.New:
+    if source.is_dir():
+        copy_model(source, folder, MOST_BYTES, links=True)
+        found = open_checked(folder, "diffusers")
+    else:
+        found = open_checkpoint(source, folder)
+    return library.New(library.MODEL, request.name, "", found.content_hash, "", origin | found.facts)
+
+
+def _merge(store: Store, job: Job, request: MergeRequest) -> None:
+    rows = [library.one(store, asset_id) for asset_id, _ in request.parts]
+    if None in rows:
+        raise MistakeError("an adapter is no longer in the library; choose again")
+    known = [row for row in rows if row is not None]
+    if len({row.base_hash for row in known if row.base_hash}) > 1:
+        raise AdapterError("the adapters were trained on different base models; choose ones of the same")
+    parts = [(read_adapter(library.adapter_file(store, asset_id))[0], weight) for asset_id, weight in request.parts]
+    adapter = joined(parts)
+    folder = library.folder(store, job.id)
+    folder.mkdir(parents=True, exist_ok=True)
+    for layout in LAYOUTS:
+        content = adapter_bytes(adapter, layout, {"modelspec.title": request.name})
+        write_atomic(folder / library.ADAPTER_FILES[layout], content)
+    told = [[row.name, weight] for row, (_, weight) in zip(known, request.parts, strict=True)]
+    trigger = ", ".join(dict.fromkeys(row.trigger for row in known if row.trigger))
+    base = next((row for row in known if row.base_hash), known[0])
+    origin: dict[str, object] = {
+        "how": "merged",
+        "parts": told,
+        "rank": max(factors.rank for factors in adapter.values()),
+    }
+    library.keep(store, job.id, library.New(library.ADAPTER, request.name, base.base, base.base_hash, trigger, origin))
+
+
+def _export(store: Store, asset_id: str) -> None:
+    row = library.one(store, asset_id)
+    if row is None:
+        raise MistakeError("the model is no longer in the library")
+    model = open_model(str(library.folder(store, asset_id)))
+    content = to_bytes(checkpoint_tensors(model), {"modelspec.title": row.name, "format": "pt"})
+    target = library.checkpoint(store, asset_id)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(target, content)

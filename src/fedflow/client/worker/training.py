@@ -1,0 +1,254 @@
+"""Train on a dataset: an adapter, or the whole model. The result goes into the library."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import torch
+
+from fedflow.client.database.tables import Dataset, Drawing, Job
+from fedflow.client.services import datasets, drawings, jobs, library, trainings
+from fedflow.client.services.trainings import TrainRequest
+from fedflow.client.settings import ClientSettings
+from fedflow.client.store import Store
+from fedflow.client.training import is_want_of_memory
+from fedflow.client.worker.main import Interrupted
+from fedflow.datasets import Dataset as Pictures
+from fedflow.datasets import read_folder
+from fedflow.errors import FedFlowError, MistakeError, PlanError, RunError
+from fedflow.federation.workbench import settle_torch
+from fedflow.generation import generate, parameters_text, png_bytes
+from fedflow.models import (
+    SAMPLERS,
+    BaseModel,
+    adapter_bytes,
+    add_lora,
+    best_device,
+    one_model,
+    open_model,
+    read_adapter,
+    save_model,
+    set_adapter,
+)
+from fedflow.models.adapter_files import LAYOUTS
+from fedflow.models.base_model import content_hash_of
+from fedflow.storage import write_atomic
+from fedflow.training import Recipe, TrainResult, cache_captions, cache_latents, train_lora, train_unet
+
+NOTE_S = 0.5
+SAMPLE_STEPS, SAMPLE_GUIDANCE, SAMPLE_SAMPLER = 12, 3.0, "unipc"
+
+
+def do(store: Store, settings: ClientSettings, job: Job) -> None:
+    """Train what the job asks for, from its checkpoint where there is one.
+
+    Raises FedFlowError, one line, for what cannot be trained; Interrupted where the owner wants no more for now.
+    """
+    settle_torch(settings.threads)
+    request = trainings.request_of(job)
+    dataset = datasets.one(store, request.dataset)
+    if dataset is None:
+        raise MistakeError("the dataset was taken out meanwhile; start a new training")
+    one_model.close()  # what draws would stand in memory beside it
+    try:
+        _train(store, job, request, dataset)
+    except PlanError as error:
+        raise MistakeError(
+            "its pictures or captions are not those that it began with; put them back, or start a new training"
+        ) from error
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, FedFlowError) or not is_want_of_memory(error):
+            raise
+        smaller = max(1, request.training.batch_size // 2)
+        raise RunError(
+            f"the machine's memory does not suffice for {request.training.batch_size} pictures per step; start one "
+            f"with {smaller} per step and {2 * request.training.gradient_accumulation} gradient accumulation, which "
+            "learns the same, or close other programs and resume"
+        ) from error
+    finally:
+        one_model.close()
+
+
+def _train(store: Store, job: Job, request: TrainRequest, dataset: Dataset) -> None:
+    model = open_model(library.place(store, request.model)).to(best_device())
+    model.name = library.called(store, request.model)
+    side = request.size_pixels or model.resolution
+    model.latent_size(side)
+    pictures = read_folder(Path(dataset.folder), side, dataset.trigger or None)
+    recipe = _recipe(request, len(pictures.pictures))
+    if request.trains_adapter:
+        _add_adapter(store, request, model)
+    place = trainings.folder(store, job.id)
+    place.mkdir(parents=True, exist_ok=True)
+    watch = _Watch(store, job, request, model, recipe.steps)
+    latents = cache_latents(model, pictures, request.training.flip, lambda *_: watch.look())
+    captions = cache_captions(model, pictures)
+    began = time.monotonic()
+    train = train_lora if request.trains_adapter else train_unet
+    result = train(model, latents, captions, recipe, place, progress=watch.step)
+    trainings.note_losses(store, job.id, dict(enumerate(result.losses, start=1)))
+    seconds = time.monotonic() - began
+    _keep(store, job, request, model, pictures, result, watch.begun_at, seconds)
+    jobs.note(store, job.id, recipe.steps, recipe.steps)
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def _recipe(request: TrainRequest, num_pictures: int) -> Recipe:
+    chosen = request.training
+    return Recipe(
+        steps=chosen.steps(num_pictures),
+        batch_size=chosen.batch_size,
+        accumulation=chosen.gradient_accumulation,
+        learning_rate=chosen.learning_rate,
+        schedule=chosen.schedule,
+        warmup_steps=chosen.warmup_steps,
+        min_snr_gamma=chosen.min_snr_gamma,
+        weight_floor=chosen.weight_floor,
+        caption_dropout=chosen.caption_dropout,
+        seed=request.seed,
+        checkpoint_every=chosen.checkpoint_every,
+    )
+
+
+def _add_adapter(store: Store, request: TrainRequest, model: BaseModel) -> None:
+    if not request.start:
+        lora, generator = request.lora, torch.Generator().manual_seed(request.seed)
+        add_lora(model, lora.rank, lora.alpha, lora.text_encoder, generator)
+        return
+    row = library.one(store, request.start)
+    if row is None:
+        raise MistakeError("the adapter to go on from is no longer in the library; start a new training")
+    set_adapter(model, read_adapter(library.adapter_file(store, row.id))[0])
+
+
+class _Watch:
+    """What is looked after between two steps: how far it is, what the owner wants, a picture now and then."""
+
+    def __init__(self, store: Store, job: Job, request: TrainRequest, model: BaseModel, steps: int) -> None:
+        self._store = store
+        self._job = job
+        self._request = request
+        self._model = model
+        self._steps = steps
+        self._noted_at = 0.0
+        self._losses: dict[int, float] = {}
+        self._wanted: str | None = None
+        self.begun_at = 0
+
+    def look(self, done: int = 0) -> None:
+        """Write how far it is, and end where the owner wants it."""
+        if time.monotonic() - self._noted_at < NOTE_S and done < self._steps:
+            return
+        self._noted_at = time.monotonic()
+        trainings.note_losses(self._store, self._job.id, self._losses)
+        self._losses = {}
+        self._wanted = jobs.note(self._store, self._job.id, done, self._steps)
+        if self._wanted is not None and not self._is_worth_waiting_for(done):
+            raise Interrupted(self._wanted)
+
+    def step(self, done: int, _steps: int, loss: float) -> None:
+        """After each step; the loss is that of the step before, as a graphics card tells it late."""
+        if not self.begun_at:
+            self.begun_at = done
+        self._losses[max(done - 1, 1)] = loss
+        if self._wanted is not None and not self._is_worth_waiting_for(done):
+            raise Interrupted(self._wanted)
+        self.look(done)
+        if self._request.sample_prompt and done % self._request.sample_every == 0:
+            self._sample(done)
+
+    def _is_worth_waiting_for(self, done: int) -> bool:
+        """Whether a pause waits for the next checkpoint: the step behind it loses one step, and no more."""
+        every = self._request.training.checkpoint_every
+        return self._wanted == jobs.PAUSE and 0 < done < self._steps and done % every != 1 and every > 1
+
+    def _sample(self, done: int) -> None:
+        request, model = self._request, self._model
+        side = request.size_pixels or model.resolution
+        [pixels] = generate(
+            model,
+            [request.sample_prompt],
+            [request.seed],
+            steps=SAMPLE_STEPS,
+            guidance=SAMPLE_GUIDANCE,
+            size=side,
+            sampler=SAMPLE_SAMPLER,
+        )
+        model.release("vae")
+        text = parameters_text(
+            request.sample_prompt,
+            negative="",
+            steps=SAMPLE_STEPS,
+            sampler=SAMPLERS[SAMPLE_SAMPLER][1],
+            guidance=SAMPLE_GUIDANCE,
+            seed=request.seed,
+            size=side,
+            model_name=model.name,
+            model_hash=model.content_hash,
+        )
+        drawings.keep(
+            self._store,
+            Drawing(
+                id=jobs.new_id(),
+                job_id=self._job.id,
+                sha256=self._store.blobs.put(png_bytes(pixels, text)),
+                prompt=request.sample_prompt,
+                negative="",
+                model=model.name,
+                model_hash=model.content_hash,
+                adapters=[[request.name, 1.0]] if request.trains_adapter else [],
+                seed=request.seed,
+                steps=SAMPLE_STEPS,
+                guidance=SAMPLE_GUIDANCE,
+                sampler=SAMPLE_SAMPLER,
+                width=side,
+                height=side,
+                drawn_at=self._store.clock(),
+                made_from={"training": self._job.id, "step": done},
+            ),
+        )
+
+
+def _keep(
+    store: Store,
+    job: Job,
+    request: TrainRequest,
+    model: BaseModel,
+    pictures: Pictures,
+    result: TrainResult,
+    begun_at: int,
+    seconds: float,
+) -> None:
+    """Put the result into the library under the job's identifier: done twice, it is there once."""
+    dataset = datasets.one(store, request.dataset)
+    trigger = dataset.trigger if dataset is not None else ""
+    last = result.losses[-min(20, len(result.losses)) :]
+    origin: dict[str, object] = {
+        "how": "trained",
+        "job": job.id,
+        "dataset": dataset.name if dataset is not None else "",
+        "pictures": len(pictures.pictures),
+        "steps": result.steps,
+        "loss": sum(last) / len(last),
+    }
+    shapes = trainings.shapes_here(store, request.model)
+    steps_here = result.steps - max(begun_at - 1, 0)
+    if shapes is not None and seconds > 1.0 and begun_at:
+        origin["flops_s"] = steps_here * shapes.step_flops(request) / seconds
+    place = library.folder(store, job.id)
+    place.mkdir(parents=True, exist_ok=True)
+    if result.adapter is not None:
+        facts = {"modelspec.title": request.name, "modelspec.resolution": f"{pictures.size}x{pictures.size}"}
+        if trigger:
+            facts["modelspec.trigger_phrase"] = trigger
+        for layout in LAYOUTS:
+            write_atomic(place / library.ADAPTER_FILES[layout], adapter_bytes(result.adapter, layout, facts))
+        new = library.New(library.ADAPTER, request.name, model.name, model.content_hash, trigger, origin)
+    else:
+        save_model(model, place)
+        origin["base_hash"] = model.content_hash
+        made = content_hash_of(open_model(str(place)))
+        new = library.New(library.MODEL, request.name, model.name, made, trigger, origin)
+    library.keep(store, job.id, new)
