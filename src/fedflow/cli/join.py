@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fedflow.client.connection import PATIENCE_S, Connection, Unavailable, is_private, printable, server_address
 from fedflow.client.home import Device, Home, default_home, only_home
+from fedflow.client.owner import TerminalOwner
 from fedflow.client.participant import Participant
 from fedflow.client.place import Place
 from fedflow.client.policy import Policy, read_policy
@@ -52,7 +53,8 @@ def join(
         print(
             f"Member '{printable(device.member)}' of '{printable(device.federation)}' at {device.server}.", flush=True
         )
-        participant = Participant(own, device, connection, place, limits, accept_unasked=accept, once=once)
+        owner = TerminalOwner(limits, accept_unasked=accept)
+        participant = Participant(own, device, connection, place, limits, owner, once=once)
         try:
             participant.take_part()
         except KeyboardInterrupt:

@@ -32,6 +32,7 @@ from fedflow.federation.protocol import (
     JoinRequest,
     Message,
     Problem,
+    Rounds,
     RunFacts,
     Token,
     TokenRequest,
@@ -58,6 +59,10 @@ SHUT_OUT = frozenset({401, 403, 404})
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
+Sent = Callable[[str, str, int], None]
+"""Is told each request before it goes: its method, the path of its address, and its bytes, encryption apart."""
+
+
 class Refused(MistakeError):  # noqa: N818 - what the server did
     """The server said no; `status` is HTTP's, the message the server's sentence."""
 
@@ -79,15 +84,18 @@ class Connection:
         patience_s: float = PATIENCE_S,
         sleep: Callable[[float], None] = time.sleep,
         tls: ssl.SSLContext | None = None,
+        sent: Sent | None = None,
     ) -> None:
-        """`tls` is another connection's, as reading the authorities' certificates takes a while."""
+        """`tls` is another connection's, as reading the authorities' certificates takes a while; `sent` is told all."""
         self._home = home
+        self._sent = sent
         self._tls = tls or httpx.create_ssl_context()
         self._patience_s = patience_s
         self._sleep = sleep
         self._random = random.Random()
         headers = {PROTOCOL_HEADER: str(PROTOCOL), "User-Agent": f"fedflow/{__version__}"}
-        self._client = httpx.Client(timeout=TIMEOUTS, headers=headers, verify=self._tls)
+        hooks = {"request": [self._count]}
+        self._client = httpx.Client(timeout=TIMEOUTS, headers=headers, verify=self._tls, event_hooks=hooks)
         device = home.device()
         if device is not None:
             self._speak_as(device)
@@ -136,7 +144,7 @@ class Connection:
 
     def beside(self) -> Connection:
         """Another connection of this device, for another thread; it asks once."""
-        return Connection(self._home, patience_s=0.0, tls=self._tls)
+        return Connection(self._home, patience_s=0.0, tls=self._tls, sent=self._sent)
 
     def leave(self) -> None:
         """Forget the federation that this device had joined, so that it can join anew."""
@@ -151,6 +159,10 @@ class Connection:
     def run(self, run_id: str) -> RunFacts:
         """A run's frozen plan and what belongs to it."""
         return self._call(RunFacts, "GET", self._url(f"runs/{run_id}"))
+
+    def rounds(self, run_id: str) -> Rounds:
+        """A run's rounds so far, as every member sees them."""
+        return self._call(Rounds, "GET", self._url(f"runs/{run_id}/rounds?limit=200"))
 
     def consent(self, run_id: str, accept: bool, num_examples: int, reason: str = "") -> None:
         """Tell the owner's answer to a run."""
@@ -175,6 +187,13 @@ class Connection:
     def abandon(self, path: Path) -> None:
         """Give up an upload that was begun or is complete; the server may drop it."""
         abandon(self._client, path)
+
+    def _count(self, request: httpx.Request) -> None:
+        if self._sent is None:
+            return
+        head = sum(len(name) + len(value) + 4 for name, value in request.headers.raw)
+        body = int(request.headers.get("Content-Length", "0"))
+        self._sent(request.method, request.url.path, len(request.url.raw_path) + head + body)
 
     @property
     def _server(self) -> str:

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from fedflow.client.base import prepare_base
 from fedflow.client.connection import SHUT_OUT, Connection, Refused, Unavailable, printable
-from fedflow.client.consent import Answer, decide, has_agreed, plan_of, remember, size_text
+from fedflow.client.consent import Answer, has_agreed, plan_of, remember, size_text
 from fedflow.client.global_state import have, merged_worth_fetching
 from fedflow.client.home import Device, Home
+from fedflow.client.owner import Owner
 from fedflow.client.place import Place
 from fedflow.client.policy import BYTES_PER_MB, Policy
 from fedflow.client.readiness import Readiness
@@ -32,6 +33,7 @@ from fedflow.federation.workbench import Workbench, settle_torch
 from fedflow.plan import Plan
 from fedflow.storage import write_json
 from fedflow.tensors import open_tensors
+from fedflow.training import Progress
 
 JITTER = 0.2
 SHORTEST_REST_S = 0.1
@@ -68,8 +70,8 @@ class Participant:
         connection: Connection,
         place: Place,
         policy: Policy,
+        owner: Owner,
         *,
-        accept_unasked: bool,
         once: bool,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -78,7 +80,7 @@ class Participant:
         self._connection = connection
         self._place = place
         self._policy = policy
-        self._accept_unasked = accept_unasked
+        self._owner = owner
         self._once = once
         self._sleep = sleep
         self._random = random.Random()
@@ -144,9 +146,11 @@ class Participant:
         note = self._home.run(run) / "consent.json"
         answer = Answer(has_agreed(note, facts))
         if not answer.accept:
-            answer = decide(
-                facts, self._place.num_examples, self._place.data, self._policy, accept_unasked=self._accept_unasked
-            )
+            decided = self._owner.answer(facts, self._place)
+            if decided is None:
+                self._say(f"run '{printable(facts.name)}': waits for your consent")
+                return REST_AFTER_FAULT_S
+            answer = decided
             if answer.accept:
                 remember(note, facts)
         # A no needs no count, and the message wants one: 1 tells nothing.
@@ -162,10 +166,11 @@ class Participant:
             return self._consent(run)
         plan = plan_of(facts)
         self._place.look_again()
-        why_not = self._readiness.hindrance(facts, plan, work.round)
+        held_back = self._owner.holds_back(facts, work.round)
+        why_not = held_back or self._readiness.hindrance(facts, plan, work.round)
         if why_not is not None:
             self._say(f"run '{printable(facts.name)}', round {work.round}: waiting, as {why_not}")
-            return 0.0
+            return REST_AFTER_FAULT_S if held_back else 0.0
         opened = self._opened(facts, plan)
         (self._home.run(run) / AT_HOME).unlink(missing_ok=True)
         job = self._job(work, plan, opened.bench)
@@ -174,7 +179,7 @@ class Participant:
             f"round {job.round} of {plan.rounds}: training {job.steps} steps on {self._place.num_examples} pictures"
         )
         try:
-            trained = self._trained(opened.bench, job, run)
+            trained = self._trained(opened.bench, job, facts)
         except Unwanted as error:
             self._open = None  # a model in the middle of a training is read anew
             self._say(f"round {work.round}: training ended early, as {error}")
@@ -282,11 +287,12 @@ class Participant:
             return False
         if facts.status == "done" and not facts.files:
             return facts.jobs_to_come > 0
+        files = {layout: folder / f"joint.{layout}.safetensors" for layout in facts.files}
         for layout, digest in facts.files.items():
-            path = folder / f"joint.{layout}.safetensors"
-            if not path.is_file():
-                self._connection.fetch(digest, path)
-                self._say(f"the joint model is here: {path}")
+            if not files[layout].is_file():
+                self._connection.fetch(digest, files[layout])
+                self._say(f"the joint model is here: {files[layout]}")
+        self._owner.took_home(facts, files)
         if self._open is not None and self._open.facts.id == run:
             self._open = None
         for name in ("blobs", "fetched"):
@@ -294,7 +300,11 @@ class Participant:
         write_json(folder / AT_HOME, {"status": facts.status})
         return False
 
-    def _trained(self, bench: Workbench, job: TrainJob, run: str) -> Trained:
+    def _trained(self, bench: Workbench, job: TrainJob, facts: RunFacts) -> Trained:
+        with self._owner.training(facts, job.round, job.steps) as told:
+            return self._watched(bench, job, facts.id, told)
+
+    def _watched(self, bench: Workbench, job: TrainJob, run: str, told: Progress) -> Trained:
         server = self._connection.beside()
         with server, Watch(lambda: self._unwanted(server, run, job.round)) as watch:
             began_at: int | None = None
@@ -306,6 +316,7 @@ class Participant:
                     if began_at:
                         self._say(f"round {job.round}: goes on from step {began_at}, where it was stopped")
                 watch.check(step, steps, loss)
+                told(step, steps, loss)
 
             return train(bench, job, progress)
 
@@ -324,7 +335,7 @@ class Participant:
     def _say(self, line: str) -> None:
         """Print a line once, however often the server says the same."""
         if line != self._last_said:
-            print(line, flush=True)
+            self._owner.say(line)
             self._last_said = line
 
     def _rest(self, seconds: float) -> None:

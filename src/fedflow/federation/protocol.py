@@ -222,6 +222,35 @@ class RunFacts(Message):
     message: str
 
 
+class RoundLine(Message):
+    """A round: whom it asked, whose updates were accepted with how many pictures, and what was committed.
+
+    The number of pictures is null where the federation's rules do not show it to viewers.
+
+    `seconds` is what its members' training took, added up; `report` are the aggregation's figures, `version` is what
+    the registry calls it, `files` are its exports by layout.
+    """
+
+    number: int
+    phase: str
+    selected: tuple[str, ...]
+    accepted: dict[str, int | None]
+    deadline_in_s: float
+    adapter: str | None
+    residual: str | None
+    seconds: float
+    report: dict[str, Any] | None
+    version: str | None
+    files: dict[str, str]
+
+
+class Rounds(Message):
+    """A page of rounds."""
+
+    items: tuple[RoundLine, ...]
+    next: int | None
+
+
 class ConsentRequest(Message):
     """The owner's answer to a run, with the number of pictures that would be trained on."""
 

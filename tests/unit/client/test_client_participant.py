@@ -17,6 +17,7 @@ from fedflow import __version__
 from fedflow.client import readiness, watch
 from fedflow.client.connection import Connection, Refused
 from fedflow.client.home import Device, Home
+from fedflow.client.owner import TerminalOwner
 from fedflow.client.participant import Participant
 from fedflow.client.place import Place
 from fedflow.client.policy import Policy
@@ -204,7 +205,7 @@ class Machine:
                 connection,
                 Place(self.pictures, 1),
                 policy or Policy(),
-                accept_unasked=accept,
+                TerminalOwner(policy or Policy(), accept_unasked=accept),
                 once=True,
                 sleep=self.rest,
             ).take_part()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask_babel import LazyString, gettext, lazy_gettext
 
 from fedflow.client.database.tables import Job
-from fedflow.client.services import datasets, drawings, jobs, shelving, trainings
+from fedflow.client.services import datasets, drawings, jobs, memberships, shelving, trainings
 from fedflow.web.reading import sentence
 from fedflow.web.states import State
 
@@ -26,18 +26,25 @@ KINDS: dict[str, LazyString] = {
     shelving.IMPORT: lazy_gettext("Import"),
     shelving.MERGE: lazy_gettext("Join adapters"),
     shelving.EXPORT: lazy_gettext("Write as one file"),
+    memberships.JOIN: lazy_gettext("Join a federation"),
+    jobs.ROUND: lazy_gettext("Train for a federation"),
 }
+
+RESUMABLE = jobs.RESUMABLE
 
 UNITS: dict[str, LazyString] = {
     drawings.KIND: lazy_gettext("steps"),
     datasets.KIND: lazy_gettext("pictures"),
     trainings.KIND: lazy_gettext("steps"),
+    jobs.ROUND: lazy_gettext("steps"),
 }
 """What a job's pieces of work are; of one that is done as a whole there is none."""
 
 
 def reason(job: Job) -> str:
     """Why a job did not end well, in one sentence; empty where it did."""
+    if job.kind == jobs.ROUND and job.status in (jobs.DIED, jobs.STOPPED):
+        return str(gettext("It ended on the way, and goes on from its last checkpoint when the round still wants it."))
     if job.status == jobs.DIED:
         return str(
             gettext("The worker ended while it was at it. What was done is kept; resume it to go on from there.")
@@ -53,7 +60,7 @@ def before_work(job: Job) -> str:
         return ""
     if job.status == jobs.QUEUED:
         return str(gettext("It waits for its turn: one job is done at a time."))
-    if job.kind == trainings.KIND:
+    if job.kind in (trainings.KIND, jobs.ROUND):
         return str(gettext("Pictures and captions are being encoded."))
     return str(gettext("The model is being opened.")) if job.kind == drawings.KIND else ""
 

@@ -9,12 +9,26 @@ from flask import Blueprint, Flask, g, url_for
 from flask_babel import lazy_gettext
 
 from fedflow import web
-from fedflow.client.pages import activity, current, datasets, entry, errors, gallery, generate, job_words, models, train
-from fedflow.client.services import jobs
+from fedflow.client.pages import (
+    activity,
+    consent,
+    current,
+    datasets,
+    entry,
+    errors,
+    federation_words,
+    federations,
+    gallery,
+    generate,
+    job_words,
+    models,
+    train,
+)
+from fedflow.client.services import consents, jobs
 from fedflow.web import guard
 
 HERE = Path(__file__).parent
-MODULES = (entry, generate, gallery, datasets, train, models, activity)
+MODULES = (entry, generate, gallery, datasets, train, models, federations, consent, activity)
 YEAR_S = 365 * 86400.0
 
 
@@ -28,7 +42,13 @@ def set_up(app: Flask) -> None:
     )
     guard.set_up(app, lambda: current.store().key, YEAR_S)
     errors.set_up(app)
-    app.jinja_env.globals.update(job_words=job_words, job_news=lambda: jobs.news(current.store()))
+    app.jinja_env.globals.update(
+        job_words=job_words,
+        job_news=lambda: jobs.news(current.store()),
+        answer_words=federation_words.ANSWERS,
+        sending_words=federation_words.SENT,
+        phase_words=federation_words.PHASES,
+    )
     app.jinja_env.filters["moment"] = lambda seconds: datetime.fromtimestamp(seconds, UTC)
     pages = Blueprint("pages", __name__, template_folder="templates")
     for module in MODULES:
@@ -45,5 +65,10 @@ def _rail() -> list[web.Item]:
         web.Item(lazy_gettext("Datasets"), url_for("pages.datasets.listed")),
         web.Item(lazy_gettext("Train"), url_for("pages.train.listed")),
         web.Item(lazy_gettext("Models"), url_for("pages.models.listed")),
+        web.Item(
+            lazy_gettext("Federations"),
+            url_for("pages.federations.listed"),
+            count=len(consents.waiting(current.store())),
+        ),
         web.Item(lazy_gettext("Activity"), url_for("pages.activity.page"), count=len(jobs.under_way(current.store()))),
     ]

@@ -21,6 +21,8 @@ QUEUED, RUNNING, PAUSED, DONE, FAILED, DIED, STOPPED = STATUS = (
 RESUMABLE = frozenset({PAUSED, FAILED, DIED, STOPPED})
 WENT_WRONG = frozenset({FAILED, DIED})
 PAUSE, STOP = "pause", "stop"
+ROUND = "round"
+"""The kind of job that is no queue's: a round of a federation, which goes on by itself."""
 
 
 def new_id() -> str:
@@ -59,9 +61,10 @@ def under_way(store: Store, kinds: Collection[str] = ()) -> list[Job]:
 
 
 def waiting(store: Store) -> list[str]:
-    """Identifiers of the jobs that nobody is at, oldest first."""
+    """Identifiers of the jobs that nobody is at, oldest first; rounds, which their participant does, left out."""
+    query = select(Job.id).where(Job.status == QUEUED, Job.kind != ROUND).order_by(Job.id)
     with store.read() as session:
-        return list(session.scalars(select(Job.id).where(Job.status == QUEUED).order_by(Job.id)))
+        return list(session.scalars(query))
 
 
 def news(store: Store) -> float:
@@ -124,22 +127,23 @@ def resume(store: Store, job_id: str) -> None:
     """Put a job back into the queue. Raises MistakeError where it runs, waits or is done."""
     with store.begin() as session:
         job = session.get(Job, job_id)
-        if job is None or job.status not in RESUMABLE:
+        if job is None or job.status not in RESUMABLE or job.kind == ROUND:
             raise MistakeError("there is nothing to resume")
         job.status, job.wanted, job.message = QUEUED, None, ""
         job.ended_at, job.changed_at = None, store.clock()
 
 
 def bury(store: Store, is_alive: Callable[[int], bool]) -> None:
-    """Tell jobs as died whose worker is no more."""
+    """Tell jobs as died whose worker is no more; a round that waited for its turn too."""
+    lost = (Job.status == RUNNING) | ((Job.status == QUEUED) & (Job.kind == ROUND))
     with store.read() as session:
-        running = session.execute(select(Job.id, Job.worker).where(Job.status == RUNNING)).all()
+        running = session.execute(select(Job.id, Job.worker).where(lost)).all()
     for job_id, worker in running:
         if worker is None or not is_alive(worker):
             with store.begin() as session:
                 now = store.clock()
                 session.execute(
                     update(Job)
-                    .where(Job.id == job_id, Job.status == RUNNING, Job.worker == worker)
+                    .where(Job.id == job_id, Job.status.in_((RUNNING, QUEUED)), Job.worker.is_not_distinct_from(worker))
                     .values(status=DIED, worker=None, wanted=None, ended_at=now, changed_at=now)
                 )

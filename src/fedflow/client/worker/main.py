@@ -12,7 +12,7 @@ from importlib import import_module
 from huey import SqliteHuey
 
 from fedflow.client.database.tables import Job
-from fedflow.client.services import jobs
+from fedflow.client.services import jobs, memberships
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store, open_store
 from fedflow.errors import FedFlowError
@@ -29,6 +29,7 @@ KINDS = {
     "import": "shelving",
     "merge": "shelving",
     "export": "shelving",
+    "join": "joining",
 }
 """Each kind of job, and the module here whose `do` does it; that of drawing brings torch along with the first job."""
 
@@ -51,18 +52,47 @@ def work(settings: ClientSettings) -> None:
     jobs.bury(store, is_alive)
     queue = SqliteHuey("fedflow", filename=str(settings.folder / "queue.db"), results=False, fsync=True)
 
+    busy = threading.Lock()
+
     def do(job_id: str) -> None:
-        carry_out(store, settings, job_id)
+        with busy:
+            carry_out(store, settings, job_id)
 
     send = queue.task(name="do")(do)
     ended = threading.Event()
     sweeper = threading.Thread(target=_sweep, args=(store, send, ended), daemon=True)
     sweeper.start()
+    federating = _Federating(store, settings, busy)
+    federating.start()
     try:
         queue.create_consumer(workers=1, periodic=False, initial_delay=0.05, max_delay=0.1).run()
     finally:
         ended.set()
+        federating.end()
         sweeper.join()
+
+
+class _Federating(threading.Thread):
+    """Takes part in federations as soon as there is one; only then is torch brought along."""
+
+    def __init__(self, store: Store, settings: ClientSettings, busy: threading.Lock) -> None:
+        super().__init__(daemon=True)
+        self._store = store
+        self._work = (store, settings, busy)
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not memberships.listed(self._store):
+            if self._ended.wait(SWEEP_S):
+                return
+        federating = import_module("fedflow.client.worker.federating").Federating(*self._work)
+        threading.Thread(target=federating.run, daemon=True).start()
+        self._ended.wait()
+        federating.end()
+
+    def end(self) -> None:
+        """Let it end."""
+        self._ended.set()
 
 
 def carry_out(store: Store, settings: ClientSettings, job_id: str) -> None:

@@ -88,35 +88,6 @@ class Scores(Message):
     to_come: int
 
 
-class RoundLine(Message):
-    """A round: whom it asked, whose updates were accepted with how many pictures, and what was committed.
-
-    The number of pictures is null where the federation's rules do not show it to viewers.
-
-    `seconds` is what its members' training took, added up; `report` are the aggregation's figures, `version` is what
-    the registry calls it, `files` are its exports by layout.
-    """
-
-    number: int
-    phase: str
-    selected: tuple[str, ...]
-    accepted: dict[str, int | None]
-    deadline_in_s: float
-    adapter: str | None
-    residual: str | None
-    seconds: float
-    report: dict[str, Any] | None
-    version: str | None
-    files: dict[str, str]
-
-
-class Rounds(Message):
-    """A page of rounds."""
-
-    items: tuple[RoundLine, ...]
-    next: int | None
-
-
 class RoundPage(Message):
     """Which rounds: at most `limit` with numbers above `after`."""
 

@@ -7,7 +7,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import ValidationError
 
-from fedflow.federation.protocol import API, RunFacts
+from fedflow.federation.protocol import API, RoundLine, Rounds, RunFacts
 from fedflow.plan import Plan, describe
 from fedflow.server.api import current
 from fedflow.server.api.current import answer
@@ -19,9 +19,7 @@ from fedflow.server.api.run_messages import (
     MemberNamed,
     RefusalLine,
     Refusals,
-    RoundLine,
     RoundPage,
-    Rounds,
     RoundSeen,
     RunPath,
     RunRequest,

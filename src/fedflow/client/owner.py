@@ -1,0 +1,66 @@
+"""Whose machine a participant runs on: told what happens and asked for consent, at a terminal or in the app."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Protocol
+
+from fedflow.client.consent import Answer, decide
+from fedflow.client.place import Place
+from fedflow.client.policy import Policy
+from fedflow.federation.protocol import Layout, RunFacts
+from fedflow.training import Progress
+
+
+class Owner(Protocol):
+    """What a participant asks of, and tells, the one on whose machine it runs."""
+
+    def say(self, line: str) -> None:
+        """Tell a line of what happens."""
+
+    def answer(self, facts: RunFacts, place: Place) -> Answer | None:
+        """The owner's answer to a run; None where there is none yet, and it is asked for again later."""
+
+    def holds_back(self, facts: RunFacts, number: int) -> str | None:
+        """Why this round of a run that was agreed to shall not be trained for, in a sentence; None where it shall."""
+
+    def training(self, facts: RunFacts, number: int, steps: int) -> AbstractContextManager[Progress]:
+        """A training lasts as long as the context, which may wait before it begins; what it gives is told each step.
+
+        That may raise `watch.Unwanted`, which ends the training.
+        """
+
+    def took_home(self, facts: RunFacts, files: Mapping[Layout, Path]) -> None:
+        """The joint model of a run that is over is here, by layout."""
+
+
+class TerminalOwner:
+    """The owner at a terminal, or one who has said yes to everything within the policy."""
+
+    def __init__(self, policy: Policy, *, accept_unasked: bool) -> None:
+        self._policy = policy
+        self._accept_unasked = accept_unasked
+
+    def say(self, line: str) -> None:
+        """Print it."""
+        print(line, flush=True)
+
+    def answer(self, facts: RunFacts, place: Place) -> Answer:
+        """As `decide`, with its errors."""
+        return decide(facts, place.num_examples, place.data, self._policy, accept_unasked=self._accept_unasked)
+
+    def holds_back(self, facts: RunFacts, number: int) -> None:
+        """Who has agreed has agreed to all rounds."""
+
+    def training(self, facts: RunFacts, number: int, steps: int) -> AbstractContextManager[Progress]:  # noqa: ARG002
+        """At once, and nobody looks."""
+        return nullcontext(_told_to_nobody)
+
+    def took_home(self, facts: RunFacts, files: Mapping[Layout, Path]) -> None:
+        """The participant has said where they are."""
+
+
+def _told_to_nobody(_step: int, _steps: int, _loss: float) -> None:
+    pass

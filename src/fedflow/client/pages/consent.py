@@ -1,0 +1,133 @@
+"""A run's page for the owner: what would leave this machine and what never does, the answer, and how it goes."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+from flask import Blueprint, Response, abort, flash, redirect, request, url_for
+from flask_babel import gettext
+from werkzeug import Response as AnyResponse
+
+from fedflow import web
+from fedflow.client.connection import Connection
+from fedflow.client.consent import plan_of
+from fedflow.client.database.tables import Consent, Membership
+from fedflow.client.pages import current
+from fedflow.client.pages.federations import library_of
+from fedflow.client.policy import refusal
+from fedflow.client.services import consents, datasets, drawings, jobs, memberships
+from fedflow.errors import FedFlowError, MistakeError
+from fedflow.federation.protocol import RunFacts
+from fedflow.web.reading import sentence
+from fedflow.web.states import State
+
+blueprint = Blueprint("consent", __name__)
+
+TIMES = " \N{MULTIPLICATION SIGN} "
+ANSWERS = frozenset({consents.RUN, consents.ROUND, consents.ALWAYS, consents.DECLINED})
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tensors of one part of the model: how many, how many numbers they hold, and their shapes, commonest first."""
+
+    part: str
+    count: int
+    numbers: int
+    shapes: list[tuple[str, int]]
+
+
+@blueprint.get("/federations/<membership_id>/runs/<run_id>")
+def page(membership_id: str, run_id: str) -> Response:
+    """The run as this machine's owner sees it."""
+    store, row, asked = current.store(), *_rows(membership_id, run_id)
+    facts = RunFacts.model_validate(asked.facts)
+    try:
+        plan = plan_of(facts)
+    except MistakeError as error:
+        return web.page("app/unknown_plan.html", row=row, asked=asked, reason=sentence(str(error)))
+    dataset = None if row.dataset_id is None else datasets.one(store, row.dataset_id)
+    rounds = [job for job in jobs.listed(store, 200) if job.asked.get("run") == run_id]
+    return web.page(
+        "app/consent.html",
+        fragment="live",
+        row=row,
+        asked=asked,
+        facts=facts,
+        plan=plan,
+        dataset=dataset,
+        groups=groups_of(facts),
+        steps=plan.training.steps(max(asked.pictures, 1)),
+        refused=refusal(memberships.policy(row), facts, plan, asked.pictures),
+        limits=memberships.policy(row),
+        rounds=sorted((job for job in rounds if job.kind == jobs.ROUND), key=lambda job: job.id),
+        result=library_of(membership_id, run_id),
+        pictures=drawings.listed(store, facts.name, 8),
+        now=store.clock(),
+    )
+
+
+@blueprint.post("/federations/<membership_id>/runs/<run_id>/answer")
+def answers(membership_id: str, run_id: str) -> AnyResponse:
+    """Agree to the run, to one more round, or always within the limits; or decline."""
+    said = request.form.get("answer", "")
+    if said not in ANSWERS:
+        abort(400)
+    store = current.store()
+    row, _ = _rows(membership_id, run_id)
+    consents.answer(store, membership_id, run_id, said)
+    if said == consents.ALWAYS:
+        memberships.limit(store, membership_id, memberships.policy(row), always=True)
+    told = gettext("Declined. The coordinator is told so.") if said == consents.DECLINED else gettext("You take part.")
+    flash(told, State.DONE)
+    return redirect(url_for("pages.consent.page", membership_id=membership_id, run_id=run_id), 303)
+
+
+@blueprint.post("/federations/<membership_id>/runs/<run_id>/withdraw")
+def withdraws(membership_id: str, run_id: str) -> AnyResponse:
+    """Take part no more."""
+    try:
+        consents.withdraw(current.store(), membership_id, run_id)
+        flash(gettext("You take part in this run no more. What was sent before stays with the server."), State.DONE)
+    except MistakeError as error:
+        flash(sentence(str(error)), State.FAILED)
+    return redirect(url_for("pages.consent.page", membership_id=membership_id, run_id=run_id), 303)
+
+
+@blueprint.get("/federations/<membership_id>/runs/<run_id>/elsewhere")
+def elsewhere(membership_id: str, run_id: str) -> Response:
+    """The rounds as the server tells them now; the page asks for this part by itself and waits for nothing."""
+    row, _ = _rows(membership_id, run_id)
+    found, reason = None, ""
+    try:
+        with Connection(memberships.home(current.store(), row.id), patience_s=0.0) as connection:
+            found = connection.rounds(run_id)
+    except FedFlowError as error:
+        reason = sentence(str(error))
+    return web.page("app/elsewhere.html", found=found, reason=reason)
+
+
+def groups_of(facts: RunFacts) -> list[Group]:
+    """What leaves, by the part of the model that it belongs to."""
+    parts: dict[str, list[tuple[int, ...]]] = {}
+    for name, shape in facts.tensors.items():
+        parts.setdefault(name.partition(".")[0], []).append(shape)
+    return [
+        Group(
+            part,
+            len(shapes),
+            sum(math.prod(shape) for shape in shapes),
+            Counter(TIMES.join(map(str, shape)) or "1" for shape in shapes).most_common(),
+        )
+        for part, shapes in sorted(parts.items())
+    ]
+
+
+def _rows(membership_id: str, run_id: str) -> tuple[Membership, Consent]:
+    row = memberships.one(current.store(), membership_id)
+    asked = consents.one(current.store(), membership_id, run_id)
+    if row is None or asked is None:
+        abort(404)
+    return row, asked

@@ -1,0 +1,186 @@
+"""Federations: joining one, what it does now, its runs, the owner's limits, and the log of what left this machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flask import Blueprint, Response, abort, flash, redirect, request, url_for
+from flask_babel import gettext
+from werkzeug import Response as AnyResponse
+
+from fedflow import web
+from fedflow.client.database.tables import Membership
+from fedflow.client.pages import current
+from fedflow.client.policy import Policy
+from fedflow.client.services import consents, datasets, jobs, library, memberships
+from fedflow.client.services.memberships import JoinRequest
+from fedflow.errors import MistakeError
+from fedflow.web.forms import FormField, Kind, describe, texts
+from fedflow.web.reading import Reading, all_values, last_values, read, sentence
+from fedflow.web.states import State
+
+blueprint = Blueprint("federations", __name__)
+
+LINES_OF_LOG = 50
+ALWAYS = "always"
+
+
+@blueprint.get("/federations")
+def listed() -> Response:
+    """All federations, what asks for consent, and what is being joined."""
+    store = current.store()
+    asking = consents.waiting(store)
+    return web.page(
+        "app/federations.html",
+        fragment="live",
+        found=memberships.listed(store),
+        asking=asking,
+        joining=jobs.under_way(store, (memberships.JOIN,)),
+        failed=[job for job in jobs.listed(store, 3) if job.kind == memberships.JOIN and job.status in jobs.WENT_WRONG],
+        now=store.clock(),
+    )
+
+
+@blueprint.get("/federations/join")
+def join_form() -> Response:
+    """Server, code, dataset."""
+    return _join_page(Reading(None, {}))
+
+
+@blueprint.post("/federations/join")
+def joins() -> AnyResponse:
+    """Have it joined, or say what is wrong."""
+    reading = read(JoinRequest, last_values(request.form))
+    if reading.settings is None:
+        return _join_page(reading)
+    try:
+        memberships.join(current.store(), reading.settings)
+    except MistakeError as error:
+        name, colon, words = str(error).partition(": ")
+        fault = {name: [sentence(words)]} if colon and name in reading.values else {"": [sentence(str(error))]}
+        return _join_page(Reading(None, reading.values, fault))
+    return redirect(url_for("pages.federations.listed"), 303)
+
+
+@blueprint.get("/federations/<membership_id>")
+def one(membership_id: str) -> Response:
+    """What is going on there, its runs, and what this machine has sent."""
+    store, row = current.store(), _row(membership_id)
+    rounds = [job for job in jobs.under_way(store, (jobs.ROUND,)) if job.asked["membership"] == membership_id]
+    return web.page(
+        "app/federation.html",
+        fragment="live",
+        row=row,
+        dataset=None if row.dataset_id is None else datasets.one(store, row.dataset_id),
+        sets=[line.dataset for line in datasets.listed(store)],
+        runs=consents.listed(store, membership_id),
+        rounds=rounds,
+        sorts=memberships.sent_by_sort(store, membership_id),
+        now=store.clock(),
+    )
+
+
+@blueprint.get("/federations/<membership_id>/sent")
+def sent(membership_id: str) -> Response:
+    """Every line of the log."""
+    store, row, before = current.store(), _row(membership_id), request.args.get("before", 0, type=int)
+    found = memberships.sent(store, membership_id, LINES_OF_LOG + 1, before)
+    older = None
+    if found[LINES_OF_LOG:]:
+        older = url_for("pages.federations.sent", membership_id=membership_id, before=found[LINES_OF_LOG - 1].id)
+    return web.page(
+        "app/sent.html",
+        row=row,
+        lines=found[:LINES_OF_LOG],
+        older=older,
+        is_first=not before,
+        sorts=memberships.sent_by_sort(store, membership_id),
+    )
+
+
+@blueprint.get("/federations/<membership_id>/limits")
+def limits(membership_id: str) -> Response:
+    """The owner's limits, and whether runs within them need no consent of their own."""
+    row = _row(membership_id)
+    return _limits_page(row, Reading(None, texts(memberships.policy(row))), always=row.always)
+
+
+@blueprint.post("/federations/<membership_id>/limits")
+def sets_limits(membership_id: str) -> AnyResponse:
+    """Keep them, or say what is wrong."""
+    row, always = _row(membership_id), ALWAYS in request.form
+    reading = read(Policy, all_values(Policy, request.form))
+    if reading.settings is None:
+        return _limits_page(row, reading, always=always)
+    memberships.limit(current.store(), membership_id, reading.settings, always=always)
+    flash(gettext("Your limits hold from now on."), State.DONE)
+    return redirect(url_for("pages.federations.one", membership_id=membership_id), 303)
+
+
+@blueprint.post("/federations/<membership_id>/<any(pause, resume):what>")
+def changes(membership_id: str, what: str) -> AnyResponse:
+    """Take no part for now, or go on."""
+    memberships.pause(current.store(), _row(membership_id).id, paused=what == "pause")
+    return redirect(url_for("pages.federations.one", membership_id=membership_id), 303)
+
+
+@blueprint.post("/federations/<membership_id>/dataset")
+def binds(membership_id: str) -> AnyResponse:
+    """Train on another dataset."""
+    try:
+        memberships.bind(current.store(), _row(membership_id).id, request.form.get("dataset", "")[:40])
+        flash(gettext("Rounds are trained on this dataset from now on."), State.DONE)
+    except MistakeError as error:
+        flash(sentence(str(error)), State.FAILED)
+    return redirect(url_for("pages.federations.one", membership_id=membership_id), 303)
+
+
+@blueprint.post("/federations/<membership_id>/leave")
+def leaves(membership_id: str) -> AnyResponse:
+    """Forget it, with this machine's key."""
+    memberships.leave(current.store(), _row(membership_id).id)
+    flash(gettext("This machine takes part there no more. Adapters in your library stay."), State.DONE)
+    return redirect(url_for("pages.federations.listed"), 303)
+
+
+def _join_page(reading: Reading[JoinRequest]) -> Response:
+    sets = tuple((line.dataset.id, line.dataset.name) for line in datasets.listed(current.store()))
+    [group] = describe(JoinRequest)
+    found = {field.name: field for field in group.fields}
+    dataset = replace(found["dataset"], kind=Kind.CHOICE, choices=sets)
+    fields: list[FormField] = [
+        replace(found["server"], label=gettext("Server")),
+        replace(found["code"], label=gettext("Code")),
+        dataset,
+        replace(found["device"], label=gettext("This machine's name")),
+    ]
+    return web.page(
+        "app/join.html",
+        status=422 if reading.faults else 200,
+        fields=fields,
+        values=reading.values,
+        faults=reading.faults,
+        has_datasets=bool(sets),
+    )
+
+
+def _limits_page(row: Membership, reading: Reading[Policy], *, always: bool) -> Response:
+    return web.page(
+        "app/limits.html",
+        status=422 if reading.faults else 200,
+        row=row,
+        described=describe(Policy, ("max_rounds", "max_steps", "max_upload_mb", "hours")),
+        values=reading.values,
+        faults=reading.faults,
+        always=always,
+    )
+
+
+def _row(membership_id: str) -> Membership:
+    return memberships.one(current.store(), membership_id) or abort(404)
+
+
+def library_of(membership_id: str, run_id: str) -> str | None:
+    """The identifier of what a run left in the library; None where there is nothing yet."""
+    row = library.one(current.store(), f"{membership_id}-{run_id}")
+    return None if row is None else row.id

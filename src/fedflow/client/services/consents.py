@@ -1,0 +1,126 @@
+"""The owner's answers to runs: for a run, for single rounds, or always within limits; and withdrawn."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from sqlalchemy import select
+
+from fedflow.client.database.tables import Consent
+from fedflow.client.services import memberships
+from fedflow.client.store import Store
+from fedflow.errors import MistakeError
+from fedflow.federation.protocol import RunFacts
+
+ASKED, RUN, ROUND, ALWAYS, DECLINED, WITHDRAWN, REFUSED = ANSWERS = (
+    "asked", "run", "round", "always", "declined", "withdrawn", "refused",
+)  # fmt: skip
+"""`round` agrees to one round at a time; `always` came of the owner's limits, and `refused` too."""
+
+AGREED = frozenset({RUN, ROUND, ALWAYS})
+NEXT = "next"
+"""Among the rounds of a consent: one more, whichever comes."""
+
+TOLD = "told"
+"""Among them where the answer is a no: the server knows it; where it asks again, the owner is asked again."""
+
+
+def ask(store: Store, membership_id: str, facts: RunFacts, pictures: int) -> Consent:
+    """What the owner says of a run; asked where it is new, or other than what was agreed to."""
+    told = facts.model_dump(mode="json")
+    with store.begin() as session:
+        row = session.get(Consent, (membership_id, facts.id))
+        if row is None:
+            row = Consent(membership_id=membership_id, run_id=facts.id, answer=ASKED, rounds=[], asked_at=store.clock())
+            row.facts, row.pictures, row.answered_at = told, pictures, None
+            session.add(row)
+        elif TOLD in row.rounds or (row.answer in AGREED and _of(row.facts) != _of(told)):
+            row.answer, row.rounds, row.asked_at, row.answered_at = ASKED, [], store.clock(), None
+        row.facts, row.pictures = told, pictures
+        session.flush()
+        session.expunge(row)
+        return row
+
+
+def note_told(store: Store, membership_id: str, run_id: str) -> None:
+    """The server has been told a no."""
+    with store.begin() as session:
+        row = session.get(Consent, (membership_id, run_id))
+        if row is not None and TOLD not in row.rounds:
+            row.rounds = [*row.rounds, TOLD]
+
+
+def see(store: Store, membership_id: str, facts: RunFacts) -> None:
+    """Keep what the server tells of a run by now, where the owner was asked for it."""
+    with store.begin() as session:
+        row = session.get(Consent, (membership_id, facts.id))
+        if row is not None:
+            row.facts = facts.model_dump(mode="json")
+
+
+def answer(store: Store, membership_id: str, run_id: str, said: str) -> None:
+    """Say yes for the run, yes for one more round, yes always within limits, or no. Raises MistakeError for no run."""
+    with store.begin() as session:
+        row = session.get(Consent, (membership_id, run_id))
+        if row is None or said not in (RUN, ROUND, ALWAYS, DECLINED):
+            raise MistakeError("this run does not ask any more")
+        more = [NEXT] if said == ROUND else []
+        row.rounds = [each for each in row.rounds if each not in (NEXT, TOLD)] + more
+        row.answer, row.answered_at = said, store.clock()
+
+
+def settle(store: Store, membership_id: str, run_id: str, said: str) -> None:
+    """Note an answer that the owner's limits gave."""
+    with store.begin() as session:
+        row = session.get_one(Consent, (membership_id, run_id))
+        row.answer, row.answered_at = said, store.clock()
+
+
+def withdraw(store: Store, membership_id: str, run_id: str) -> None:
+    """Take part in a run no more; a training for it ends at its next step. What was sent stays with the server."""
+    with store.begin() as session:
+        row = session.get(Consent, (membership_id, run_id))
+        if row is None or row.answer not in AGREED:
+            raise MistakeError("there is no consent to withdraw")
+        row.answer, row.rounds, row.answered_at = WITHDRAWN, [], store.clock()
+    with suppress(OSError):
+        (memberships.home(store, membership_id).run(run_id) / "consent.json").unlink()
+
+
+def may_train(store: Store, membership_id: str, run_id: str, number: int) -> bool:
+    """Whether the owner's answer covers a round; one of its own is taken up by it."""
+    with store.begin() as session:
+        row = session.get(Consent, (membership_id, run_id))
+        if row is None or row.answer not in AGREED:
+            return False
+        if row.answer != ROUND or number in row.rounds:
+            return True
+        if NEXT not in row.rounds:
+            return False
+        row.rounds = [*(each for each in row.rounds if each != NEXT), number]
+        return True
+
+
+def one(store: Store, membership_id: str, run_id: str) -> Consent | None:
+    """The owner's answer to a run; None where it never asked."""
+    with store.read() as session:
+        return session.get(Consent, (membership_id, run_id))
+
+
+def listed(store: Store, membership_id: str | None = None) -> list[Consent]:
+    """All runs that asked, newest first."""
+    query = select(Consent).order_by(Consent.asked_at.desc())
+    if membership_id is not None:
+        query = query.where(Consent.membership_id == membership_id)
+    with store.read() as session:
+        return list(session.scalars(query))
+
+
+def waiting(store: Store) -> list[Consent]:
+    """Those that ask now."""
+    return [row for row in listed(store) if row.answer == ASKED]
+
+
+def _of(facts: dict[str, object]) -> dict[str, object]:
+    """What is agreed to: the plan, the base model, and what leaves."""
+    return {name: facts.get(name) for name in ("plan", "base_hash", "tensors")}

@@ -1,0 +1,188 @@
+"""Federations that this machine takes part in: joined by a code, with a dataset and its owner's limits."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from sqlalchemy import func, select
+
+from fedflow.client.connection import server_address
+from fedflow.client.database.tables import Job, Membership, Sending
+from fedflow.client.home import Device, Home
+from fedflow.client.policy import Policy
+from fedflow.client.services import datasets, jobs
+from fedflow.client.store import Store
+from fedflow.errors import MistakeError
+from fedflow.plan import Settings
+
+JOIN = "join"
+
+POLL, SIGN_IN, ANSWER, UPDATE, HAND_IN, ASKED_FOR = WHAT = (
+    "poll", "sign-in", "answer", "update", "hand-in", "download",
+)  # fmt: skip
+"""What leaves this machine: questions for work, proofs of who it is, answers to runs, trained weights, the number of
+pictures and losses with them, requests for files."""
+
+MERGE_WITHIN_S = 3600.0
+"""Sendings of one sort that follow one another within so long are one line of the log."""
+
+
+class JoinRequest(Settings):
+    """A federation that is joined with a coordinator's code."""
+
+    server: str = Field(min_length=1, max_length=400, description="Its address, such as https://fedflow.example.org.")
+    code: str = Field(min_length=1, max_length=200, description="The one-time code that the coordinator gave you.")
+    device: str = Field("device", min_length=1, max_length=80, description="What the coordinator sees of this machine.")
+    dataset: str = Field(min_length=1, description="Whose pictures are trained on; it can be changed later.")
+
+
+def home(store: Store, membership_id: str) -> Home:
+    """Where the participant keeps its key, what it fetched, and what it has trained."""
+    return Home(store.folder / "federations" / membership_id)
+
+
+def join(store: Store, request: JoinRequest) -> str:
+    """Have a federation joined; gives the job's identifier. Raises MistakeError, which names the field."""
+    try:
+        server = server_address(request.server)
+    except MistakeError as error:
+        raise MistakeError(f"server: {error}") from None
+    if datasets.one(store, request.dataset) is None:
+        raise MistakeError("dataset: it is no longer here; choose another")
+    asked = request.model_copy(update={"server": server, "code": request.code.strip()}).model_dump(mode="json")
+    with store.begin() as session:
+        return jobs.add(session, JOIN, server, asked, 1, store.clock()).id
+
+
+def keep(store: Store, job: Job, device: Device) -> None:
+    """Note that this machine is a member's device by now; twice changes nothing. The code, which is used, goes."""
+    with store.begin() as session:
+        if session.get(Membership, job.id) is None:
+            session.add(
+                Membership(
+                    id=job.id,
+                    server=device.server,
+                    federation=device.federation,
+                    member=device.member,
+                    dataset_id=job.asked["dataset"],
+                    policy={},
+                    always=False,
+                    is_paused=False,
+                    said="",
+                    said_at=None,
+                    joined_at=store.clock(),
+                )
+            )
+        row = session.get_one(Job, job.id)
+        row.asked = {**row.asked, "code": ""}
+
+
+def listed(store: Store) -> list[Membership]:
+    """All of them, in the order in which they were joined."""
+    with store.read() as session:
+        return list(session.scalars(select(Membership).order_by(Membership.id)))
+
+
+def one(store: Store, membership_id: str) -> Membership | None:
+    """One federation; None where there is none."""
+    with store.read() as session:
+        return session.get(Membership, membership_id)
+
+
+def policy(row: Membership) -> Policy:
+    """The owner's limits there."""
+    return Policy.model_validate(row.policy)
+
+
+def say(store: Store, membership_id: str, line: str) -> None:
+    """Note what the participant said last."""
+    _change(store, membership_id, said=line, said_at=store.clock())
+
+
+def pause(store: Store, membership_id: str, *, paused: bool) -> None:
+    """Take no part for now, or go on; a training that is under way ends at its next step and goes on from there."""
+    _change(store, membership_id, is_paused=paused, **({} if paused else {"said": "", "said_at": None}))
+
+
+def bind(store: Store, membership_id: str, dataset_id: str) -> None:
+    """Train on another dataset from now on. Raises MistakeError where it is not here."""
+    if datasets.one(store, dataset_id) is None:
+        raise MistakeError("the dataset is no longer here; choose another")
+    _change(store, membership_id, dataset_id=dataset_id)
+
+
+def limit(store: Store, membership_id: str, limits: Policy, *, always: bool) -> None:
+    """Set the owner's limits; with `always` a run within them needs no consent of its own."""
+    _change(store, membership_id, policy=limits.model_dump(mode="json"), always=always)
+
+
+def leave(store: Store, membership_id: str) -> None:
+    """Forget a federation: this machine's key for it, and all that was fetched and trained for it.
+
+    What was sent cannot be called back; the coordinator still sees the member until they remove it.
+    """
+    with store.begin() as session:
+        row = session.get(Membership, membership_id)
+        if row is not None:
+            session.delete(row)
+    shutil.rmtree(home(store, membership_id).folder, ignore_errors=True)
+
+
+def note_sent(store: Store, membership_id: str, method: str, path: str, size_bytes: int) -> None:
+    """Write a request into the log of what left this machine."""
+    what, now = _sort_of(method, path), store.clock()
+    with store.begin() as session:
+        if session.get(Membership, membership_id) is None:
+            return
+        newest = select(Sending).where(Sending.membership_id == membership_id).order_by(Sending.id.desc()).limit(1)
+        row = session.scalar(newest)
+        if row is not None and row.what == what and now - row.until < MERGE_WITHIN_S:
+            row.size_bytes, row.times, row.until = row.size_bytes + size_bytes, row.times + 1, now
+            return
+        session.add(Sending(membership_id=membership_id, at=now, what=what, size_bytes=size_bytes, times=1, until=now))
+
+
+def sent(store: Store, membership_id: str, limit: int, before: int = 0) -> list[Sending]:
+    """The log, newest first; lines before the number `before` where it is given."""
+    query = select(Sending).where(Sending.membership_id == membership_id).order_by(Sending.id.desc()).limit(limit)
+    with store.read() as session:
+        return list(session.scalars(query.where(Sending.id < before) if before else query))
+
+
+def sent_by_sort(store: Store, membership_id: str) -> dict[str, tuple[int, int]]:
+    """Requests and bytes in all, by sort."""
+    query = (
+        select(Sending.what, func.sum(Sending.times), func.sum(Sending.size_bytes))
+        .where(Sending.membership_id == membership_id)
+        .group_by(Sending.what)
+    )
+    with store.read() as session:
+        return {what: (int(times), int(size)) for what, times, size in session.execute(query)}
+
+
+def joint_models(store: Store, membership_id: str, run_id: str) -> list[Path]:
+    """The joint model's files of a run that is over, where they are here."""
+    return sorted(home(store, membership_id).run(run_id).glob("joint.*.safetensors"))
+
+
+def _change(store: Store, membership_id: str, **values: Any) -> None:
+    with store.begin() as session:
+        row = session.get(Membership, membership_id)
+        if row is not None:
+            for name, value in values.items():
+                setattr(row, name, value)
+
+
+def _sort_of(method: str, path: str) -> str:
+    if path.endswith("/work"):
+        return POLL
+    if path.endswith(("/join", "/challenge", "/token")):
+        return SIGN_IN
+    if path.endswith("/consent"):
+        return ANSWER
+    if path.endswith("/updates"):
+        return HAND_IN
+    return ASKED_FOR if method in ("GET", "HEAD") and "/uploads" not in path else UPDATE

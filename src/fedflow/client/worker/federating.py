@@ -1,0 +1,269 @@
+"""Federations: a thread for each that this machine takes part in. Training waits for the machine as every job does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from fedflow.client.connection import Connection
+from fedflow.client.consent import BY_POLICY, DECLINED, NOT_KNOWN, OTHER_VERSION, Answer, plan_of
+from fedflow.client.database.tables import Job, Membership
+from fedflow.client.participant import Participant
+from fedflow.client.place import Place
+from fedflow.client.policy import refusal
+from fedflow.client.services import consents, datasets, jobs, library, memberships
+from fedflow.client.settings import ClientSettings
+from fedflow.client.store import Store
+from fedflow.client.training import NoUpdate
+from fedflow.client.watch import Unwanted
+from fedflow.errors import FedFlowError, MistakeError
+from fedflow.federation.protocol import Layout, RunFacts
+from fedflow.models import one_model, open_model, save_model, set_weights
+from fedflow.models.adapter_files import LAYOUTS
+from fedflow.models.base_model import content_hash_of
+from fedflow.plan import Plan
+from fedflow.storage import write_atomic
+from fedflow.tensors import load_tensors
+from fedflow.training import Progress
+
+LOOK_S = 0.5
+NOTE_S = 0.5
+AFTER_FAULT_S = 20.0
+
+log = logging.getLogger("fedflow.client")
+
+
+class Over(BaseException):
+    """The participant of a federation ends for now: its owner paused it, or the worker ends."""
+
+
+class Federating:
+    """Keeps a participant at work for every federation that is not paused.
+
+    `busy` is held by whoever uses the machine: one job at a time, a round's training among them.
+    """
+
+    def __init__(self, store: Store, settings: ClientSettings, busy: threading.Lock) -> None:
+        self._store = store
+        self._settings = settings
+        self._busy = busy
+        self._ended = threading.Event()
+        self._threads: dict[str, threading.Thread] = {}
+
+    def run(self) -> None:
+        """Look after the threads until `end`."""
+        while not self._ended.wait(LOOK_S):
+            try:
+                for row in memberships.listed(self._store):
+                    thread = self._threads.get(row.id)
+                    if not row.is_paused and (thread is None or not thread.is_alive()):
+                        self._threads[row.id] = threading.Thread(target=self._serve, args=(row.id,), daemon=True)
+                        self._threads[row.id].start()
+            except Exception:  # a full disk empties again
+                log.exception("the federations could not be looked after")
+
+    def end(self) -> None:
+        """Let the threads end at their next step."""
+        self._ended.set()
+
+    def _serve(self, membership_id: str) -> None:
+        store = self._store
+        try:
+            self._take_part(membership_id)
+        except Over:
+            return
+        except FedFlowError as error:
+            memberships.say(store, membership_id, str(error))
+        except Exception as error:
+            log.exception("the participant of a federation failed")
+            memberships.say(store, membership_id, f"{type(error).__name__}: {error}")
+        self._ended.wait(AFTER_FAULT_S)
+
+    def _take_part(self, membership_id: str) -> None:
+        store = self._store
+        row = memberships.one(store, membership_id)
+        if row is None:
+            raise Over
+        dataset = None if row.dataset_id is None else datasets.one(store, row.dataset_id)
+        if dataset is None:
+            raise MistakeError("it has no dataset; choose one on its page")
+        place = Place(Path(dataset.folder), self._settings.threads)
+        home = memberships.home(store, membership_id)
+
+        def sent(method: str, path: str, size_bytes: int) -> None:
+            memberships.note_sent(store, membership_id, method, path, size_bytes)
+
+        with home.alone(), Connection(home, sent=sent) as connection:
+            device = home.device()
+            if device is None:
+                raise MistakeError("this machine's key for it is gone; leave it, and join again with a new code")
+            owner = AppOwner(store, row, self._busy, self.is_over)
+            policy = memberships.policy(row)
+            participant = Participant(
+                home, device, connection, place, policy, owner, once=False, sleep=lambda s: self._sleep(s, row)
+            )
+            participant.take_part()
+
+    def _sleep(self, seconds: float, row: Membership) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self.is_over(row):
+                raise Over
+            time.sleep(min(LOOK_S, max(0.0, until - time.monotonic())))
+
+    def is_over(self, began_with: Membership) -> bool:
+        """Whether the participant shall end, or begin anew with other settings."""
+        now = memberships.one(self._store, began_with.id)
+        if self._ended.is_set() or now is None or now.is_paused:
+            return True
+        return (now.policy, now.dataset_id) != (began_with.policy, began_with.dataset_id)
+
+
+class AppOwner:
+    """The owner who answers on the app's pages."""
+
+    def __init__(
+        self, store: Store, row: Membership, busy: threading.Lock, is_over: Callable[[Membership], bool]
+    ) -> None:
+        self._store = store
+        self._row = row
+        self._busy = busy
+        self._is_over = is_over
+
+    def say(self, line: str) -> None:
+        """Keep it for the federation's page."""
+        memberships.say(self._store, self._row.id, line)
+
+    def answer(self, facts: RunFacts, place: Place) -> Answer | None:
+        """By the owner's limits, or as the owner has said on the run's page; None until then."""
+        store, membership_id = self._store, self._row.id
+        row = consents.ask(store, membership_id, facts, place.num_examples)
+        try:
+            plan = plan_of(facts)
+        except MistakeError:
+            return self._no(facts, Answer(False, NOT_KNOWN, OTHER_VERSION), consents.REFUSED)
+        reason = refusal(memberships.policy(self._row), facts, plan, place.num_examples)
+        if reason is not None:
+            return self._no(facts, Answer(False, reason, BY_POLICY), consents.REFUSED)
+        if row.answer == consents.ASKED:
+            now = memberships.one(store, membership_id)
+            if now is None or not now.always:
+                return None
+            consents.settle(store, membership_id, facts.id, consents.ALWAYS)
+        elif row.answer not in consents.AGREED:
+            return self._no(facts, Answer(False, DECLINED, DECLINED), row.answer)
+        return Answer(True)
+
+    def _no(self, facts: RunFacts, answer: Answer, said: str) -> Answer:
+        consents.settle(self._store, self._row.id, facts.id, said)
+        consents.note_told(self._store, self._row.id, facts.id)
+        return answer
+
+    def holds_back(self, facts: RunFacts, number: int) -> str | None:
+        """Where the owner agrees round by round."""
+        consents.see(self._store, self._row.id, facts)
+        if consents.may_train(self._store, self._row.id, facts.id, number):
+            return None
+        return "you agree to its rounds one by one, and not yet to this one"
+
+    @contextmanager
+    def training(self, facts: RunFacts, number: int, steps: int) -> Iterator[Progress]:
+        """As a job of its own on the pages, which waits until no other is done."""
+        store = self._store
+        title = f"{facts.name}, {number} / {facts.rounds}"
+        asked = {"membership": self._row.id, "run": facts.id, "round": number}
+        with store.begin() as session:
+            job = jobs.add(session, jobs.ROUND, title, asked, steps, store.clock())
+        with ExitStack() as held:
+            try:
+                self._wait_for_turn(job)
+                held.callback(self._busy.release)
+                one_model.close()
+                jobs.claim(store, job.id, os.getpid())
+                yield self._noted(job, facts)
+            except Unwanted as ended:
+                jobs.end(store, job.id, jobs.STOPPED, str(ended))
+                raise
+            except NoUpdate as error:
+                jobs.end(store, job.id, jobs.FAILED, str(error))
+                raise
+            except BaseException as error:
+                jobs.end(store, job.id, jobs.STOPPED if isinstance(error, Over) else jobs.FAILED, str(error))
+                raise
+            else:
+                jobs.end(store, job.id, jobs.DONE)
+
+    def _wait_for_turn(self, job: Job) -> None:
+        while not self._busy.acquire(timeout=LOOK_S):
+            self._check(None)
+            jobs.note(self._store, job.id, 0)
+
+    def _noted(self, job: Job, facts: RunFacts) -> Progress:
+        noted_at = 0.0
+
+        def note(step: int, steps: int, _loss: float) -> None:
+            nonlocal noted_at
+            if time.monotonic() - noted_at < NOTE_S and step < steps:
+                return
+            noted_at = time.monotonic()
+            if jobs.note(self._store, job.id, step, steps) is not None:
+                memberships.pause(self._store, self._row.id, paused=True)
+            self._check(facts)
+
+        return note
+
+    def _check(self, facts: RunFacts | None) -> None:
+        """Raise Over where the owner paused, Unwanted where they have withdrawn."""
+        if self._is_over(self._row):
+            raise Over
+        row = None if facts is None else consents.one(self._store, self._row.id, facts.id)
+        if row is not None and row.answer not in consents.AGREED:
+            raise Unwanted("you have withdrawn your consent")
+
+    def took_home(self, facts: RunFacts, files: Mapping[Layout, Path]) -> None:
+        """The joint adapter or model goes into the library, and the run's last state onto its page."""
+        consents.see(self._store, self._row.id, facts)
+        asset_id = f"{self._row.id}-{facts.id}"
+        if not files or library.one(self._store, asset_id) is not None:
+            return
+        plan = plan_of(facts)
+        origin: dict[str, object] = {
+            "how": "federated",
+            "run": facts.name,
+            "federation": self._row.federation,
+            "rounds": facts.rounds,
+            "members": list(facts.members),
+            "base_hash": facts.base_hash,
+        }
+        kind, own_hash = library.ADAPTER, facts.base_hash or ""
+        if "unet" in files:
+            kind, own_hash = library.MODEL, self._whole_model(facts, plan, files["unet"], asset_id)
+        else:
+            folder = library.folder(self._store, asset_id)
+            folder.mkdir(parents=True, exist_ok=True)
+            for layout in LAYOUTS:
+                write_atomic(folder / library.ADAPTER_FILES[layout], files[layout].read_bytes())
+        new = library.New(kind, facts.name, plan.model, own_hash, plan.data.trigger or "", origin)
+        library.keep(self._store, asset_id, new)
+
+    def _whole_model(self, facts: RunFacts, plan: Plan, weights: Path, asset_id: str) -> str:
+        """Write base model and joint weights as one folder; returns its content hash."""
+        while not self._busy.acquire(timeout=LOOK_S):
+            self._check(None)
+        try:
+            one_model.close()
+            home = memberships.home(self._store, self._row.id)
+            base = home.base(facts.base_hash or "")
+            model = open_model(str(base) if base.is_dir() else plan.model)
+            set_weights(model, {f"unet.{name}": tensor for name, tensor in load_tensors(weights).items()})
+            folder = library.folder(self._store, asset_id)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            save_model(model, folder)
+            return content_hash_of(open_model(str(folder)))
+        finally:
+            self._busy.release()

@@ -1,0 +1,25 @@
+"""Join a federation with a code."""
+
+from __future__ import annotations
+
+from fedflow.client.connection import Connection
+from fedflow.client.database.tables import Job
+from fedflow.client.services import jobs, memberships
+from fedflow.client.services.memberships import JoinRequest
+from fedflow.client.settings import ClientSettings
+from fedflow.client.store import Store
+
+PATIENCE_S = 10.0
+
+
+def do(store: Store, settings: ClientSettings, job: Job) -> None:  # noqa: ARG001 - as all tasks
+    """Use the code up; done twice with the same key, it is the same request to the server.
+
+    Raises FedFlowError, one line, where the server refuses it or does not answer.
+    """
+    request = JoinRequest.model_validate(job.asked)
+    home = memberships.home(store, job.id)
+    with home.alone(), Connection(home, patience_s=PATIENCE_S) as connection:
+        device = home.device() or connection.join(request.server, request.code, request.device)
+    memberships.keep(store, job, device)
+    jobs.note(store, job.id, 1, 1)
