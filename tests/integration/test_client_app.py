@@ -4,38 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from app_process import CUT, SLOW_MS, app, worker_of
 from browser import Watched
 from playwright.sync_api import Browser, expect
 
 SHOTS = ".shots li"
-SLOW_MS = 120_000
-CUT = "[object Event]"
-"""What is said of the stream of a page that is left."""
-
-
-@contextmanager
-def app(folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    words = [sys.executable, "-m", "fedflow", "client", "--folder", str(folder), "--port", "0", "--no-browser"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            told = process.stdout.readline()
-            yield told.split()[4].removesuffix(";"), process
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(30)
-
-
-def worker_of(parent: int) -> int:
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=True)
-    [child] = listed.stdout.split()
-    return int(child)
 
 
 def test_from_an_empty_machine_to_a_picture_that_outlives_everything(tmp_path: Path, browser: Browser) -> None:

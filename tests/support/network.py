@@ -134,6 +134,7 @@ class Network:
         via: str | None = None,
         home: Path | None = None,
         settings: dict[str, str] | None = None,
+        once: bool = True,
     ) -> None:
         """Start a participant; the first time with a code of its own.
 
@@ -144,12 +145,13 @@ class Network:
             via: the address by which it joins, where it is not the server's own.
             home: its folder, where it is not the member's in this network's.
             settings: environment variables of its process.
+            once: whether it ends with the first run that is over.
         """
         home = home or self.folder / member
         arguments = ["join"]
         if not (home / "device.json").is_file():
             arguments += [via or self.url, "--code", self.asked("server", "code", member)]
-        arguments += ["--data", str(pictures), "--home", str(home), "--accept", "--once", *words]
+        arguments += ["--data", str(pictures), "--home", str(home), "--accept", *(["--once"] if once else []), *words]
         self.clients[member] = self._start(member, arguments, settings)
 
     def struck(self) -> set[str]:

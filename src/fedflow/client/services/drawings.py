@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 
 from pydantic import Field, field_validator
@@ -14,6 +15,7 @@ from fedflow.plan import STARTER, Settings
 
 KIND = "draw"
 HIGHEST_SEED = 2**32 - 1
+MOST_WEIGHT = 4.0
 
 
 class DrawRequest(Settings):
@@ -32,12 +34,33 @@ class DrawRequest(Settings):
         None, ge=0, le=HIGHEST_SEED,
         description="Seed of the first picture, plus one for each next; a random one if empty.",
     )  # fmt: skip
+    adapters: tuple[str, ...] = Field(
+        (), strict=False, max_length=16, description="Adapters of the library, each as IDENTIFIER:WEIGHT."
+    )
     size_pixels: int | None = Field(None, ge=16, le=2048, description="Width and height; the model's own if empty.")
+
+    @field_validator("adapters")
+    @classmethod
+    def _have_weights(cls, adapters: tuple[str, ...]) -> tuple[str, ...]:
+        for each in adapters:
+            weight = weighted(each)[1]
+            if not math.isfinite(weight) or abs(weight) > MOST_WEIGHT:
+                raise ValueError(f"adapters: a weight lies between -{MOST_WEIGHT:g} and {MOST_WEIGHT:g}")
+        return adapters
 
     @field_validator("prompt", "negative_prompt")
     @classmethod
     def _in_one_line(cls, text: str) -> str:
         return " ".join(text.split())
+
+
+def weighted(adapter: str) -> tuple[str, float]:
+    """IDENTIFIER:WEIGHT as both; a weight that is no number is infinite, which no request takes."""
+    asset_id, _, weight = adapter.rpartition(":")
+    try:
+        return asset_id, float(weight.replace(",", "."))
+    except ValueError:
+        return asset_id, math.inf
 
 
 def ask(store: Store, request: DrawRequest) -> str:

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from fedflow.client.database.tables import Drawing, Job
-from fedflow.client.services import drawings, jobs
+from fedflow.client.services import drawings, jobs, library
 from fedflow.client.services.drawings import DrawRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 from fedflow.client.training import is_want_of_memory
 from fedflow.client.worker.main import Interrupted
-from fedflow.errors import FedFlowError, RunError
+from fedflow.errors import AdapterError, FedFlowError, MistakeError, RunError
 from fedflow.federation.workbench import settle_torch
 from fedflow.generation import generate, parameters_text, png_bytes
-from fedflow.models import SAMPLERS, BaseModel, best_device, open_model
+from fedflow.lora import Adapter
+from fedflow.models import SAMPLERS, BaseModel, best_device, check_fits, open_model, read_adapter
 from fedflow.models.one_model import kept_open
 
 NOTE_S = 0.25
 """How often it is written how far a picture is, and looked whether it is still wanted."""
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """An adapter that acts while pictures are drawn, and how much."""
+
+    name: str
+    adapter: Adapter
+    weight: float
 
 
 def do(store: Store, settings: ClientSettings, job: Job) -> None:
@@ -29,9 +40,10 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
     settle_torch(settings.threads)
     request = drawings.request_of(job)
     try:
-        model = kept_open(request.model, lambda: open_model(request.model).to(best_device()))
+        model = kept_open(request.model, lambda: _opened(store, request.model))
+        adapters = _adapters(store, request, model)
         for number in range(len(drawings.of_job(store, job.id)), request.pictures):
-            drawings.keep(store, _drawn(store, job, request, model, number))
+            drawings.keep(store, _drawn(store, job, request, model, adapters, number))
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, FedFlowError) or not is_want_of_memory(error):
             raise
@@ -41,7 +53,31 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
     jobs.note(store, job.id, job.of)
 
 
-def _drawn(store: Store, job: Job, request: DrawRequest, model: BaseModel, number: int) -> Drawing:
+def _opened(store: Store, name: str) -> BaseModel:
+    model = open_model(library.place(store, name)).to(best_device())
+    model.name = library.called(store, name)
+    return model
+
+
+def _adapters(store: Store, request: DrawRequest, model: BaseModel) -> list[Weighted]:
+    """The adapters that act, read and known to fit. Raises MistakeError, AdapterError."""
+    found = []
+    for asset_id, weight in map(drawings.weighted, request.adapters):
+        row = library.one(store, asset_id)
+        if row is None:
+            raise MistakeError("an adapter is no longer in the library; choose again")
+        adapter, _ = read_adapter(library.adapter_file(store, asset_id))
+        try:
+            check_fits(model, adapter)
+        except AdapterError as error:
+            raise AdapterError(f"adapter '{row.name}' does not fit the model '{model.name}' ({error})") from error
+        found.append(Weighted(row.name, adapter, weight))
+    return found
+
+
+def _drawn(
+    store: Store, job: Job, request: DrawRequest, model: BaseModel, adapters: list[Weighted], number: int
+) -> Drawing:
     noted_at = 0.0
 
     def step(done: int) -> None:
@@ -63,6 +99,7 @@ def _drawn(store: Store, job: Job, request: DrawRequest, model: BaseModel, numbe
         negative=request.negative_prompt,
         size=size,
         sampler=request.sampler,
+        adapters=[(each.adapter, each.weight) for each in adapters],
         step=step,
     )
     text = parameters_text(
@@ -75,6 +112,7 @@ def _drawn(store: Store, job: Job, request: DrawRequest, model: BaseModel, numbe
         size=size,
         model_name=model.name,
         model_hash=model.content_hash,
+        adapters=[(each.name, each.weight) for each in adapters],
     )
     return Drawing(
         id=jobs.new_id(),
@@ -84,7 +122,7 @@ def _drawn(store: Store, job: Job, request: DrawRequest, model: BaseModel, numbe
         negative=request.negative_prompt,
         model=model.name,
         model_hash=model.content_hash,
-        adapters=[],
+        adapters=[[each.name, each.weight] for each in adapters],
         seed=seed,
         steps=request.steps,
         guidance=request.guidance,

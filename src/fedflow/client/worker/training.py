@@ -233,6 +233,8 @@ def _keep(
         "steps": result.steps,
         "loss": sum(last) / len(last),
     }
+    if result.adapter is not None:
+        origin["rank"] = max(factors.rank for factors in result.adapter.values())
     shapes = trainings.shapes_here(store, request.model)
     steps_here = result.steps - max(begun_at - 1, 0)
     if shapes is not None and seconds > 1.0 and begun_at:

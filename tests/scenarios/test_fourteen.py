@@ -1,0 +1,234 @@
+"""The fourteen functional scenarios of the reference system, each through the app's pages, in their order.
+
+They go on from one another as a person would: the dataset of the second is trained on in the sixth.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+
+from app_process import SLOW_MS, worker_of
+from playwright.sync_api import Page, expect
+from tests.scenarios.conftest import Stage
+
+SHOTS = ".shots li"
+
+
+def visit(stage: Stage, path: str) -> Page:
+    stage.watched.page.goto(stage.address + path)
+    return stage.watched.page
+
+
+def submit(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).first.click()
+
+
+def draw(stage: Stage, prompt: str, pictures: int = 1) -> Page:
+    """Generate on the form as it stands, and wait for the pictures."""
+    page = stage.watched.page
+    before = page.locator(SHOTS).count()
+    page.get_by_label("Prompt", exact=True).fill(prompt)
+    page.get_by_label("Pictures", exact=True).fill(str(pictures))
+    submit(page, "Generate")
+    expect(page.locator(SHOTS)).to_have_count(before + pictures, timeout=SLOW_MS)
+    return page
+
+
+def train(stage: Stage, name: str, what: str, epochs: int) -> Page:
+    """Start a training through the form; the page is then that of the training."""
+    page = visit(stage, "/train/new")
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("What is trained").select_option(label=what)
+    page.get_by_label("Epochs").fill(str(epochs))
+    page.get_by_label("Batch size").fill("2")
+    expect(page.locator("#cost")).to_contain_text("about")
+    submit(page, "Start training")
+    expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
+    return page
+
+
+def agree(stage: Stage, run: str, answer: str = "Agree to this run") -> Page:
+    """Read the run's page and answer it."""
+    page = visit(stage, "/federations")
+    notice = page.locator("[id^=asks-]", has_text=run)
+    expect(notice).to_be_visible(timeout=SLOW_MS)
+    notice.get_by_role("link", name="Read what it would do").click()
+    expect(page.get_by_role("heading", name="Never leaves")).to_be_visible()
+    expect(page.get_by_role("heading", name="Leaves this machine")).to_be_visible()
+    submit(page, answer)
+    return page
+
+
+def done(page: Page) -> None:
+    expect(page.get_by_text("what came of it is in your library")).to_be_visible(timeout=SLOW_MS)
+
+
+def test_01_start_without_data(stage: Stage) -> None:
+    page = visit(stage, "/")
+    expect(page.get_by_text("No pictures yet")).to_be_visible()
+    for path, said in (("/datasets", "No datasets yet"), ("/train", "No pictures to learn from yet")):
+        expect(visit(stage, path).get_by_role("heading", name=said)).to_be_visible()
+    expect(visit(stage, "/federations").get_by_role("heading", name="No federation yet")).to_be_visible()
+
+
+def test_02_add_and_check_a_dataset(stage: Stage) -> None:
+    (stage.pictures / "client-1" / "broken.png").write_bytes(b"no picture")
+    page = visit(stage, "/datasets")
+    page.get_by_label("Folder", exact=True).fill(str(stage.pictures / "client-1"))
+    submit(page, "Add folder")
+    expect(page.locator(".grid li")).to_have_count(5, timeout=SLOW_MS)
+    page.get_by_role("link", name="See which and why").click()
+    expect(page.locator(".problems li")).to_contain_text("broken.png")
+    (stage.pictures / "client-1" / "broken.png").unlink()
+    page.get_by_role("button", name="Look again").click()
+    expect(page.locator(".grid li")).to_have_count(4, timeout=SLOW_MS)
+
+
+def test_03_edit_captions(stage: Stage) -> None:
+    page = visit(stage, "/datasets")
+    page.get_by_role("link", name="client-1").click()
+    page.locator(".grid li a").first.click()
+    caption = page.get_by_label("Caption")
+    caption.fill(f"{caption.input_value()}, violet <b>scarf</b>")
+    submit(page, "Write caption")
+    expect(page.get_by_text("The caption is written.")).to_be_visible()
+    written = [path.read_text() for path in (stage.pictures / "client-1").glob("*.txt")]
+    assert sum("violet <b>scarf</b>" in text for text in written) == 1
+
+
+def test_04_generate_from_a_base_model(stage: Stage) -> None:
+    visit(stage, "/")
+    page = draw(stage, "fluent_style, cat, animal", pictures=2)
+    page.locator(f"{SHOTS} a").first.click()
+    expect(page.get_by_text("fluent_style, cat, animal").first).to_be_visible()
+
+
+def test_06_train_a_lora(stage: Stage) -> None:
+    page = train(stage, "Violet", "An adapter (LoRA)", epochs=2)
+    expect(page.get_by_text("Violet is in the library.")).to_be_visible(timeout=SLOW_MS)
+    expect(page.locator(".curve svg")).to_be_visible()
+    stage.adapter = "Violet"
+
+
+def test_05_generate_with_one_adapter_and_with_several(stage: Stage) -> None:
+    """After the sixth, which makes the adapter."""
+    page = visit(stage, "/models")
+    page.get_by_role("link", name="Violet").click()
+    page.get_by_role("link", name="Generate with it").click()
+    expect(page.get_by_label("Weight of Violet as a number")).to_have_value("1")
+    page.get_by_label("Weight of Violet as a number").fill("0.6")
+    draw(stage, "fluent_style, fox")
+    page.locator(f"{SHOTS} a").first.click()
+    expect(page.get_by_text("<lora:Violet:0.6>")).to_be_visible()
+    train(stage, "Second", "An adapter (LoRA)", epochs=1)
+    expect(page.get_by_text("Second is in the library.")).to_be_visible(timeout=SLOW_MS)
+    visit(stage, "/")
+    for name in ("Violet", "Second"):
+        page.get_by_label("Add an adapter").select_option(label=name)
+        expect(page.get_by_label(f"Weight of {name} as a number")).to_be_visible()
+    draw(stage, "fluent_style, owl")
+    page.locator(f"{SHOTS} a").first.click()
+    expect(page.get_by_text("<lora:Violet:1> <lora:Second:1>")).to_be_visible()
+
+
+def test_07_resume_a_stopped_training(stage: Stage) -> None:
+    page = train(stage, "Resumed", "An adapter (LoRA)", epochs=120)
+    expect(page.locator(".curve svg")).to_be_visible(timeout=SLOW_MS)
+    submit(page, "Stop")
+    expect(page.locator(".badge-line")).to_contain_text("Stopped", timeout=SLOW_MS)
+    submit(page, "Resume")
+    expect(page.locator(".badge-line")).to_contain_text("Running", timeout=SLOW_MS)
+    os.kill(worker_of(stage.process.pid), signal.SIGKILL)
+    expect(page.locator(".badge-line")).to_contain_text("Died", timeout=SLOW_MS)
+    submit(page, "Resume")
+    expect(page.get_by_text("Resumed is in the library.")).to_be_visible(timeout=SLOW_MS)
+
+
+def test_08_fine_tune_a_whole_model(stage: Stage) -> None:
+    page = train(stage, "Whole", "The whole model", epochs=1)
+    expect(page.get_by_text("Whole is in the library.")).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("link", name="See the model").click()
+    page.get_by_role("link", name="Generate with it").click()
+    draw(stage, "fluent_style, dog")
+    page.locator(f"{SHOTS} a").first.click()
+    expect(page.get_by_text(re.compile("Model: Whole"))).to_be_visible()
+
+
+def test_10_join_a_federation_and_consent(stage: Stage) -> None:
+    network = stage.network
+    network.start_server()
+    for member in ("client-2", "client-3"):
+        network.join(member, stage.pictures / member, once=False)
+    page = visit(stage, "/federations/join")
+    page.get_by_label("Server").fill(network.url)
+    page.get_by_label("Code").fill(network.asked("server", "code", "client-1").split()[-1])
+    submit(page, "Join")
+    expect(page.get_by_text("Taking part")).to_be_visible(timeout=SLOW_MS)
+    network.wait_members("client-1", "client-2", "client-3")
+    stage.start_run("declined", "fedit", rounds=1)
+    agree(stage, "declined", "Decline")
+    expect(page.get_by_text("You take no part in it.")).to_be_visible(timeout=SLOW_MS)
+
+
+def test_12_complete_rounds_with_fedex_lora(stage: Stage) -> None:
+    run_id = stage.start_run("autumn", "fedex-lora")
+    page = agree(stage, "autumn", "Agree to the next round")
+    again = page.get_by_text("you agree to its rounds one by one, and not yet to this one")
+    expect(again).to_be_visible(timeout=SLOW_MS)
+    submit(page, "Agree to the next round")
+    done(page)
+    stage.network.wait_done(run_id, 60)
+    page.get_by_role("link", name="See it").click()
+    page.get_by_role("link", name="Generate with it").click()
+    expect(page.get_by_label("Weight of autumn as a number")).to_have_value("1")
+    draw(stage, "fluent_style, leaf")
+
+
+def test_11_complete_rounds_with_fedavg(stage: Stage) -> None:
+    stage.start_run("winter", "fedavg")
+    page = agree(stage, "winter", "Always agree within my limits")
+    done(page)
+    page.get_by_role("link", name="See it").click()
+    page.get_by_role("link", name="Generate with it").click()
+    draw(stage, "fluent_style, snow")
+    page.locator(f"{SHOTS} a").first.click()
+    expect(page.get_by_text(re.compile("Model: winter"))).to_be_visible()
+
+
+def test_13_lose_and_regain_the_connection_mid_round(stage: Stage) -> None:
+    network = stage.network
+    run_id = stage.start_run("spring", "fedex-lora", epochs=40)
+    page = visit(stage, "/federations")
+    page.locator(".job a").first.click()
+    expect(page.locator(".job-line")).to_be_visible(timeout=SLOW_MS)
+    network.kill_server()
+    expect(page.get_by_text("trying on")).to_be_visible(timeout=SLOW_MS)
+    time.sleep(1)
+    network.start_server()
+    network.wait_done(run_id, 120)
+    page.get_by_role("link", name="spring").click()
+    done(page)
+
+
+def test_14_refuse_a_plan_against_local_policy(stage: Stage) -> None:
+    page = visit(stage, "/federations")
+    page.locator(".job a").first.click()
+    page.get_by_role("link", name="Change limits").click()
+    page.get_by_label("Max rounds").fill("1")
+    submit(page, "Set limits")
+    expect(page.get_by_text("Your limits hold from now on.")).to_be_visible()
+    stage.start_run("endless", "fedex-lora", rounds=9)
+    link = page.get_by_role("link", name="endless")
+    expect(link).to_be_visible(timeout=SLOW_MS)
+    link.click()
+    expect(page.get_by_text("the run has 9 rounds, and the policy allows 1")).to_be_visible()
+    expect(page.get_by_text("Declined by your limits")).to_be_visible()
+
+
+def test_nothing_complained(stage: Stage) -> None:
+    """No script failed, and the pages' policy stopped nothing."""
+    said = [each for each in stage.watched.complaints if "[object Event]" not in each]
+    assert said == []
