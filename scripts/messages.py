@@ -20,7 +20,11 @@ from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
+from fedflow.client.policy import Policy
 from fedflow.client.services.drawings import DrawRequest
+from fedflow.client.services.memberships import JoinRequest
+from fedflow.client.services.shelving import ImportRequest
+from fedflow.client.services.trainings import TrainRequest
 from fedflow.plan import Plan
 from fedflow.server.services.policies import Policies
 from fedflow.server.services.tryout_request import TryoutRequest
@@ -49,7 +53,8 @@ def of_the_forms() -> Iterator[str]:
 
 def of_the_app() -> Iterator[str]:
     """Labels and help of the forms of the participant's app."""
-    yield from messages(DrawRequest)
+    for model in (DrawRequest, TrainRequest, ImportRequest, JoinRequest, Policy):
+        yield from messages(model)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 
 from app_process import SLOW_MS, worker_of
 from playwright.sync_api import Page, expect
@@ -205,11 +204,10 @@ def test_13_lose_and_regain_the_connection_mid_round(stage: Stage) -> None:
     page.locator(".job a").first.click()
     expect(page.locator(".job-line")).to_be_visible(timeout=SLOW_MS)
     network.kill_server()
-    expect(page.get_by_text("trying on")).to_be_visible(timeout=SLOW_MS)
-    time.sleep(1)
+    page.get_by_role("link", name="spring").click()
+    expect(page.locator("#elsewhere")).to_contain_text("does not answer", timeout=SLOW_MS)
     network.start_server()
     network.wait_done(run_id, 120)
-    page.get_by_role("link", name="spring").click()
     done(page)
 
 
