@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from flask.testing import FlaskClient
 from fedflow.client.app import create_app
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store, open_store
+from fedflow.datasets.demo import demo_folder
 
 
 class Visitor:
@@ -40,3 +42,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def visitor(store: Store) -> Visitor:
     return Visitor(create_app(store, ClientSettings(folder=store.folder)).test_client())
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Four demo pictures with their captions."""
+    made = tmp_path / "pictures"
+    made.mkdir()
+    for picture in sorted((demo_folder() / "client-1").glob("*.png"))[:4]:
+        for path in (picture, picture.with_suffix(".txt")):
+            shutil.copy(path, made / path.name)
+    return made

@@ -24,6 +24,10 @@ blueprint = Blueprint("datasets", __name__)
 ON_A_PAGE = 120
 MOST_TAGS = 60
 DAY_S = 86_400
+UNREADABLE = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 160 160"><path d="M24 24h112v112H24zl112 112m0-112L24 136" '
+    'fill="none" stroke="#888" stroke-width="2"/></svg>'
+)
 
 
 @blueprint.get("/datasets")
@@ -113,12 +117,14 @@ def captions(dataset_id: str, picture_id: int) -> AnyResponse:
 
 @blueprint.get("/datasets/<dataset_id>/pictures/<int:picture_id>/small")
 def small(dataset_id: str, picture_id: int) -> Response:
-    """The picture as a thumbnail, without anything else that its file holds."""
+    """The picture as a thumbnail, without anything else that its file holds; a crossed frame where it cannot be read."""
     dataset, row = _dataset(dataset_id), _row(dataset_id, picture_id)
     try:
         content = thumbnail(Path(dataset.folder) / row.path)
     except PictureError:
-        abort(404)
+        response = Response(UNREADABLE, mimetype="image/svg+xml")
+        response.cache_control.no_store = True
+        return response
     response = Response(content, mimetype=MEDIA_TYPE)
     response.cache_control.private, response.cache_control.max_age = True, DAY_S
     return response

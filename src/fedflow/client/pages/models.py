@@ -5,8 +5,8 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
+from typing import IO, cast
 
 from flask import Blueprint, Response, abort, flash, redirect, request, send_file, url_for
 from flask_babel import gettext
@@ -26,6 +26,7 @@ from fedflow.web.states import State
 blueprint = Blueprint("models", __name__)
 
 EXAMPLES = 8
+CHUNK_BYTES = 4_000_000
 BEGINNING_OF_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -166,20 +167,36 @@ def folder(asset_id: str) -> AnyResponse:
     return answer
 
 
+class _Pipe:
+    """What a zip is written into that is sent as it is made: it goes forward only."""
+
+    def __init__(self) -> None:
+        self._held: list[bytes] = []
+
+    def write(self, content: bytes) -> int:
+        self._held.append(bytes(content))
+        return len(content)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def taken(self) -> bytes:
+        """What was written since the last time."""
+        held, self._held = b"".join(self._held), []
+        return held
+
+
 def _packed(place: Path) -> Iterator[bytes]:
     """The files of a folder as an uncompressed zip, some megabytes at a time."""
-    buffer = BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+    pipe = _Pipe()
+    with zipfile.ZipFile(cast(IO[bytes], pipe), "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(each for each in place.rglob("*") if each.is_file()):
             entry = zipfile.ZipInfo(path.relative_to(place).as_posix(), BEGINNING_OF_TIME)
-            entry.file_size = path.stat().st_size
             with path.open("rb") as file, archive.open(entry, "w", force_zip64=True) as packed:
-                while chunk := file.read(4_000_000):
+                while chunk := file.read(CHUNK_BYTES):
                     packed.write(chunk)
-                    yield buffer.getvalue()
-                    buffer.seek(0)
-                    buffer.truncate()
-    yield buffer.getvalue()
+                    yield pipe.taken()
+    yield pipe.taken()
 
 
 def _import_page(reading: Reading[ImportRequest]) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
@@ -36,7 +37,7 @@ class MergeRequest(Settings):
     """Adapters that become one: exact, its rank is the sum of theirs."""
 
     name: str = Field(min_length=1, max_length=80)
-    parts: tuple[tuple[str, float], ...] = Field(strict=False)
+    parts: tuple[Annotated[tuple[str, float], Field(strict=False)], ...] = Field(strict=False)
 
 
 class ExportRequest(Settings):

@@ -1,0 +1,110 @@
+"""The library: what comes in, what is joined, what is handed out, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from tests.unit.client_app.conftest import Visitor
+from tests.unit.client_app.test_trainings import work
+
+from fedflow.client.services import jobs, library, shelving
+from fedflow.client.services.shelving import ImportRequest, MergeRequest
+from fedflow.client.store import Store
+from fedflow.errors import MistakeError
+from fedflow.models import adapter_bytes, new_adapter, open_model, read_adapter
+
+
+@pytest.fixture
+def kohya(tmp_path: Path, tiny_model_folder: Path) -> Path:
+    adapter = new_adapter(open_model(str(tiny_model_folder)), 2, 2.0, False, torch.Generator().manual_seed(1))
+    file = tmp_path / "foxes.safetensors"
+    file.write_bytes(adapter_bytes(adapter, "kohya", {"modelspec.trigger_phrase": "vulpes"}))
+    return file
+
+
+def brought(store: Store, place: Path, kind: str, base: Path | None = None, name: str = "") -> str:
+    request = ImportRequest.model_validate(
+        {"kind": kind, "place": str(place), "name": name, "base": "starter" if base is None else str(base)}
+    )
+    return shelving.take_in(store, request)
+
+
+def test_an_adapter_comes_in_and_goes_out_in_both_layouts(
+    visitor: Visitor, store: Store, kohya: Path, tiny_model_folder: Path
+) -> None:
+    job_id = brought(store, kohya, "adapter", tiny_model_folder)
+    assert work(store, job_id) == jobs.DONE
+    row = library.one(store, job_id)
+    assert row is not None
+    assert (row.name, row.trigger, row.base_hash) == (
+        "foxes",
+        "vulpes",
+        open_model(str(tiny_model_folder)).content_hash,
+    )
+    for layout in library.ADAPTER_FILES:
+        with visitor.client.get(f"/models/{job_id}/{layout}.safetensors") as answer:
+            (kohya.parent / "back.safetensors").write_bytes(answer.data)
+        _, found = read_adapter(kohya.parent / "back.safetensors")
+        assert found == layout
+    assert visitor.client.get(f"/models/{job_id}/checkpoint.safetensors").status_code == 404
+
+
+def test_an_adapter_of_another_model_is_refused(store: Store, kohya: Path) -> None:
+    assert "failed: " in work(store, brought(store, kohya, "adapter"))
+    assert library.listed(store) == []
+
+
+def test_a_model_comes_in_and_goes_out_whole_and_as_one_file(
+    visitor: Visitor, store: Store, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    job_id = brought(store, tiny_model_folder, "model", name="tiny")
+    assert work(store, job_id) == jobs.DONE
+    with zipfile.ZipFile(io.BytesIO(visitor.client.get(f"/models/{job_id}/diffusers.zip").data)) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    expected = open_model(str(tiny_model_folder)).content_hash
+    assert open_model(str(tmp_path / "unpacked")).content_hash == expected
+
+
+def test_joined_adapters_draw_as_their_weighted_sum(store: Store, kohya: Path, tiny_model_folder: Path) -> None:
+    first, second = (brought(store, kohya, "adapter", tiny_model_folder, name) for name in ("one", "two"))
+    for job_id in (first, second):
+        assert work(store, job_id) == jobs.DONE
+    parts = ((first, 0.5), (second, -2.0))
+    job_id = shelving.merge(store, MergeRequest(name="both", parts=parts))
+    assert work(store, job_id) == jobs.DONE
+    whole, _ = read_adapter(library.adapter_file(store, job_id))
+    single, _ = read_adapter(kohya)
+    for key, factors in whole.items():
+        assert torch.allclose(factors.delta(), (0.5 - 2.0) * single[key].delta(), atol=1e-6)
+    with pytest.raises(MistakeError, match="choose 2 to 16 adapters"):
+        shelving.merge(store, MergeRequest(name="one", parts=((first, 1.0),)))
+    with pytest.raises(MistakeError, match="must lie between"):
+        shelving.merge(store, MergeRequest(name="x", parts=((first, 9.0), (second, 1.0))))
+
+
+def test_names_are_one_of_a_kind_and_what_is_deleted_is_gone(
+    visitor: Visitor, store: Store, kohya: Path, tiny_model_folder: Path
+) -> None:
+    ids = [brought(store, kohya, "adapter", tiny_model_folder) for _ in range(2)]
+    for job_id in ids:
+        assert work(store, job_id) == jobs.DONE
+    assert {row.name for row in library.listed(store)} == {"foxes", "foxes 2"}
+    with pytest.raises(MistakeError, match="'foxes' is taken"):
+        library.rename(store, ids[1], "foxes")
+    library.rename(store, ids[1], "  Red   foxes ")
+    assert library.one(store, ids[1]).name == "Red foxes"  # type: ignore[union-attr]
+    assert visitor.post(f"/models/{ids[0]}/delete").status_code == 303
+    assert not library.folder(store, ids[0]).exists()
+    assert visitor.client.get(f"/models/{ids[0]}").status_code == 404
+
+
+def test_the_pages_of_an_empty_library_and_of_a_wrong_path(visitor: Visitor, store: Store) -> None:
+    assert "No adapters yet" in visitor.client.get("/models").text
+    refused = visitor.post("/models/import", kind="adapter", place="/no/such/file", name="", base="starter")
+    assert refused.status_code == 422
+    assert "is not there" in refused.text
+    assert jobs.waiting(store) == []

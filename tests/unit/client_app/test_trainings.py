@@ -1,0 +1,137 @@
+"""Trainings as the app keeps them: what is asked for, what it will take, what became of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tests.unit.client_app.conftest import Visitor
+
+from fedflow.client.pages.train import curve_of
+from fedflow.client.services import datasets, jobs, library, trainings
+from fedflow.client.services.trainings import TrainRequest
+from fedflow.client.settings import ClientSettings
+from fedflow.client.store import Store
+from fedflow.client.worker.main import carry_out
+from fedflow.errors import MistakeError
+from fedflow.models import open_model, read_adapter
+
+
+@pytest.fixture
+def dataset(store: Store, pictures: Path) -> str:
+    dataset_id = datasets.add(store, str(pictures))
+    for job_id in jobs.waiting(store):
+        carry_out(store, ClientSettings(folder=store.folder), job_id)
+    return dataset_id
+
+
+def asked(dataset: str, model: Path | str, **said: object) -> TrainRequest:
+    training = {"batch_size": 2, "epochs": 2, "checkpoint_every": 1}
+    given = {"name": "Foxes", "dataset": dataset, "model": str(model), "training": training, "lora": {"rank": 2}}
+    return TrainRequest.model_validate({**given, **said})
+
+
+def work(store: Store, job_id: str) -> str:
+    carry_out(store, ClientSettings(folder=store.folder), job_id)
+    job = jobs.one(store, job_id)
+    assert job is not None
+    return job.status if job.status == jobs.DONE else f"{job.status}: {job.message}"
+
+
+def test_a_lora_is_trained_into_the_library_with_its_curve(store: Store, dataset: str, tiny_model_folder: Path) -> None:
+    job_id = trainings.ask(store, asked(dataset, tiny_model_folder))
+    assert work(store, job_id) == jobs.DONE
+    steps = [step for step, _ in trainings.losses(store, job_id)]
+    job = jobs.one(store, job_id)
+    assert job is not None
+    assert steps == list(range(1, job.of + 1))
+    row = library.one(store, job_id)
+    assert row is not None
+    assert (row.kind, row.name, row.base_hash) == ("adapter", "Foxes", open_model(str(tiny_model_folder)).content_hash)
+    for name in library.ADAPTER_FILES.values():
+        adapter, _ = read_adapter(library.folder(store, job_id) / name)
+        assert {factors.rank for factors in adapter.values()} == {2}
+    assert not trainings.folder(store, job_id).exists(), "the checkpoint goes"
+
+
+def test_a_stopped_training_goes_on_where_it_was_and_ends_as_one_that_was_not(
+    store: Store, dataset: str, tiny_model_folder: Path
+) -> None:
+    training = {"batch_size": 2, "epochs": 60, "checkpoint_every": 1}
+    whole, cut = (
+        trainings.ask(store, asked(dataset, tiny_model_folder, name=name, training=training)) for name in ("A", "B")
+    )
+    assert work(store, whole) == jobs.DONE
+    at_work = threading.Thread(target=work, args=(store, cut))
+    at_work.start()
+    while not trainings.losses(store, cut) and at_work.is_alive():
+        time.sleep(0.01)
+    jobs.want(store, cut, jobs.STOP)
+    at_work.join()
+    job = jobs.one(store, cut)
+    assert job is not None
+    assert (job.status, job.done < job.of) == (jobs.STOPPED, True)
+    jobs.resume(store, cut)
+    assert work(store, cut) == jobs.DONE
+    assert trainings.losses(store, cut) == trainings.losses(store, whole)
+    first, second = (read_adapter(library.adapter_file(store, each))[0] for each in (whole, cut))
+    assert all(torch.equal(first[key].B, second[key].B) for key in first)
+
+
+def test_a_whole_model_is_one_of_the_librarys_and_trained_on_again(
+    store: Store, dataset: str, tiny_model_folder: Path
+) -> None:
+    job_id = trainings.ask(store, asked(dataset, tiny_model_folder, trains="model"))
+    assert work(store, job_id) == jobs.DONE
+    row = library.one(store, job_id)
+    assert row is not None
+    assert (row.kind, row.base_hash) == ("model", open_model(str(library.folder(store, job_id))).content_hash)
+    again = trainings.ask(store, asked(dataset, f"library:{job_id}", name="On it"))
+    assert work(store, again) == jobs.DONE
+    assert library.listed(store)[0].base_hash == row.base_hash
+
+
+def test_what_cannot_be_trained_says_why_and_how_to_go_on(
+    store: Store, dataset: str, tiny_model_folder: Path, pictures: Path
+) -> None:
+    with pytest.raises(MistakeError, match="start: a whole model goes on from no adapter"):
+        trainings.ask(store, asked(dataset, tiny_model_folder, trains="model", start="x"))
+    with pytest.raises(MistakeError, match="dataset: it is no longer here"):
+        trainings.ask(store, asked("gone", tiny_model_folder))
+    job_id = trainings.ask(store, asked(dataset, tiny_model_folder))
+    pictures.rename(pictures.with_name("moved"))
+    assert "is not there" in work(store, job_id)
+    pictures.with_name("moved").rename(pictures)
+    jobs.resume(store, job_id)
+    assert work(store, job_id) == jobs.DONE
+
+
+def test_the_cost_is_known_before_the_start(store: Store, dataset: str, tiny_model_folder: Path) -> None:
+    lora = trainings.cost(store, asked(dataset, tiny_model_folder))
+    whole = trainings.cost(store, asked(dataset, tiny_model_folder, trains="model"))
+    assert lora is not None
+    assert whole is not None
+    assert lora.pictures == trainings.usable(store, dataset) > 0
+    assert lora.memory_bytes < whole.memory_bytes
+    assert lora.disk_bytes < whole.disk_bytes
+    assert not lora.lacks_disk
+    assert trainings.cost(store, asked(dataset, Path("no/such"))) is None, "only a folder's headers tell"
+
+
+def test_the_form_tells_the_cost_and_refuses_beside_the_field(visitor: Visitor, store: Store, dataset: str) -> None:
+    page = visitor.client.get("/train/new").text
+    assert "What it will take" in page
+    refused = visitor.post("/train/new", name="", dataset=dataset)
+    assert refused.status_code == 422
+    assert jobs.under_way(store, (trainings.KIND,)) == []
+
+
+def test_a_curve_of_many_steps_has_few_points() -> None:
+    assert curve_of([(1, 0.5)], 10) is None
+    curve = curve_of([(step, 1.0 / step) for step in range(1, 5001)], 5000)
+    assert curve is not None
+    assert curve.path.count("L") <= 320
+    assert curve.first > curve.last
