@@ -117,7 +117,7 @@ def captions(dataset_id: str, picture_id: int) -> AnyResponse:
 
 @blueprint.get("/datasets/<dataset_id>/pictures/<int:picture_id>/small")
 def small(dataset_id: str, picture_id: int) -> Response:
-    """The picture as a thumbnail, without anything else that its file holds; a crossed frame where it cannot be read."""
+    """The picture as a thumbnail, with nothing else of its file; a crossed frame where it cannot be read."""
     dataset, row = _dataset(dataset_id), _row(dataset_id, picture_id)
     try:
         content = thumbnail(Path(dataset.folder) / row.path)

@@ -1,0 +1,165 @@
+"""Federations as the app keeps them: what was answered to a run, what is covered by it, and what has left."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.unit.client_app.conftest import Visitor
+
+from fedflow.client.database.tables import Membership
+from fedflow.client.policy import Policy
+from fedflow.client.services import consents, datasets, jobs, memberships
+from fedflow.client.services.memberships import JoinRequest
+from fedflow.client.store import Store
+from fedflow.errors import MistakeError
+from fedflow.federation.protocol import RunFacts
+from fedflow.plan import Plan
+
+MEMBERSHIP = "01a2"
+
+
+@pytest.fixture
+def member(store: Store) -> str:
+    with store.begin() as session:
+        row = Membership(id=MEMBERSHIP, server="https://x.example", federation="Museums", member="studio", said="")
+        row.policy, row.always, row.is_paused, row.joined_at = {}, False, False, 1.0
+        row.dataset_id = row.said_at = None
+        session.add(row)
+    return MEMBERSHIP
+
+
+def facts(name: str = "autumn", **plan: object) -> RunFacts:
+    planned = Plan.model_validate({"name": name, "data": {"clients": ["studio", "museum"]}, **plan})
+    return RunFacts(
+        id="r1",
+        federation_id="f1",
+        name=name,
+        status="running",
+        round=1,
+        rounds=planned.rounds,
+        plan=planned.model_dump(mode="json"),
+        members=("studio", "museum"),
+        base_hash="0" * 64,
+        base_files=(),
+        tensors={"unet.a.lora_A": (4, 8), "unet.a.lora_B": (8, 4)},
+        upload_bytes=1000,
+        message="",
+    )
+
+
+def test_one_round_is_agreed_to_at_a_time(store: Store, member: str) -> None:
+    assert consents.ask(store, member, facts(), 12).answer == consents.ASKED
+    assert not consents.may_train(store, member, "r1", 1)
+    consents.answer(store, member, "r1", consents.ROUND)
+    assert consents.may_train(store, member, "r1", 1)
+    assert consents.may_train(store, member, "r1", 1), "the same round, after a restart"
+    assert not consents.may_train(store, member, "r1", 2)
+    consents.answer(store, member, "r1", consents.ROUND)
+    assert consents.may_train(store, member, "r1", 3), "whichever comes next"
+    assert not consents.may_train(store, member, "r1", 4)
+    consents.answer(store, member, "r1", consents.RUN)
+    assert consents.may_train(store, member, "r1", 4)
+
+
+def test_another_plan_under_the_same_name_asks_again(store: Store, member: str) -> None:
+    consents.ask(store, member, facts(), 12)
+    consents.answer(store, member, "r1", consents.RUN)
+    assert consents.ask(store, member, facts(), 13).answer == consents.RUN, "more pictures are the owner's own"
+    assert consents.ask(store, member, facts(rounds=9), 13).answer == consents.ASKED
+
+
+def test_a_no_is_asked_about_again_only_where_the_server_asks_again(store: Store, member: str) -> None:
+    consents.ask(store, member, facts(), 12)
+    consents.answer(store, member, "r1", consents.DECLINED)
+    assert consents.ask(store, member, facts(), 12).answer == consents.DECLINED, "the server does not know it yet"
+    consents.note_told(store, member, "r1")
+    assert consents.ask(store, member, facts(), 12).answer == consents.ASKED
+
+
+def test_a_withdrawal_ends_it_and_takes_back_what_the_participant_noted(store: Store, member: str) -> None:
+    with pytest.raises(MistakeError, match="no consent to withdraw"):
+        consents.withdraw(store, member, "r1")
+    consents.ask(store, member, facts(), 12)
+    consents.answer(store, member, "r1", consents.RUN)
+    note = memberships.home(store, member).run("r1") / "consent.json"
+    note.parent.mkdir(parents=True)
+    note.write_text(json.dumps({}))
+    consents.withdraw(store, member, "r1")
+    assert not note.exists()
+    assert not consents.may_train(store, member, "r1", 1)
+
+
+def test_the_consent_page_names_what_leaves_and_offers_four_answers(
+    visitor: Visitor, store: Store, member: str
+) -> None:
+    consents.ask(store, member, facts(name="<i>autumn</i>", method="fedavg"), 12)
+    page = visitor.client.get(f"/federations/{member}/runs/r1").text
+    assert "&lt;i&gt;autumn&lt;/i&gt;" in page
+    assert "<i>autumn</i>" not in page
+    for said in ("2 tensors of unet with 64 numbers", "unet.a.lora_A (4 × 8)", "Never leaves", "FedAvg"):  # noqa: RUF001
+        assert said in page
+    for answer in (consents.RUN, consents.ROUND, consents.ALWAYS, consents.DECLINED):
+        assert f'name="answer" value="{answer}"' in page
+    assert visitor.post(f"/federations/{member}/runs/r1/answer", answer="everything").status_code == 400
+    assert visitor.post(f"/federations/{member}/runs/r1/answer", answer=consents.ALWAYS).status_code == 303
+    row = memberships.one(store, member)
+    assert row is not None
+    assert row.always
+
+
+def test_limits_are_kept_and_a_wrong_one_is_refused_beside_its_field(
+    visitor: Visitor, store: Store, member: str
+) -> None:
+    refused = visitor.post(f"/federations/{member}/limits", hours="25:00-03:00")
+    assert (refused.status_code, "is no span of the day" in refused.text) == (422, True)
+    assert visitor.post(f"/federations/{member}/limits", max_rounds="5", hours="22:00-06:00").status_code == 303
+    row = memberships.one(store, member)
+    assert row is not None
+    assert memberships.policy(row) == Policy(max_rounds=5, hours="22:00-06:00")
+    assert not row.always
+
+
+def test_the_log_adds_up_what_was_sent_by_sort(visitor: Visitor, store: Store, member: str) -> None:
+    sent = [
+        ("GET", "/api/v1/work", 300),
+        ("GET", "/api/v1/work", 300),
+        ("POST", "/api/v1/uploads", 500),
+        ("PATCH", "/api/v1/uploads/1", 100_000),
+        ("POST", "/api/v1/runs/r1/rounds/1/updates", 700),
+        ("GET", "/api/v1/files/ab", 250),
+        ("POST", "/api/v1/devices/challenge", 200),
+    ]
+    for method, path, size_bytes in sent:
+        memberships.note_sent(store, member, method, path, size_bytes)
+    assert [(line.what, line.times) for line in memberships.sent(store, member, 10)][-1] == ("poll", 2)
+    assert memberships.sent_by_sort(store, member) == {
+        "poll": (2, 600),
+        "update": (2, 100_500),
+        "hand-in": (1, 700),
+        "download": (1, 250),
+        "sign-in": (1, 200),
+    }
+    assert "100,500" in visitor.client.get(f"/federations/{member}/sent").text
+
+
+def test_what_cannot_be_joined_is_said_before_anything_is_sent(
+    visitor: Visitor, store: Store, pictures: object
+) -> None:
+    dataset = datasets.add(store, str(pictures))
+    refused = visitor.post("/federations/join", server="ftp://x", code="1", device="d", dataset=dataset)
+    assert (refused.status_code, "is no address of a server" in refused.text) == (422, True)
+    with pytest.raises(MistakeError, match="dataset: it is no longer here"):
+        memberships.join(store, JoinRequest(server="http://localhost:1", code="1", dataset="gone"))
+    assert jobs.under_way(store, (memberships.JOIN,)) == []
+
+
+def test_leaving_forgets_the_key_and_all_that_was_fetched(visitor: Visitor, store: Store, member: str) -> None:
+    home = memberships.home(store, member)
+    home.folder.mkdir(parents=True)
+    (home.folder / "device.key").write_text("secret")
+    consents.ask(store, member, facts(), 12)
+    assert visitor.post(f"/federations/{member}/leave").status_code == 303
+    assert not home.folder.exists()
+    assert memberships.listed(store) == []
+    assert consents.listed(store) == []
