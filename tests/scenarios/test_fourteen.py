@@ -8,7 +8,10 @@ from __future__ import annotations
 import os
 import re
 import signal
+from typing import Literal
 
+import pytest
+from accessibility import faults
 from app_process import SLOW_MS, worker_of
 from playwright.sync_api import Page, expect
 from tests.scenarios.conftest import Stage
@@ -197,6 +200,21 @@ def test_11_complete_rounds_with_fedavg(stage: Stage) -> None:
     expect(page.get_by_text(re.compile("Model: winter"))).to_be_visible()
 
 
+def test_09_list_and_download_the_servers_models_and_adapters(stage: Stage) -> None:
+    """After the rounds, which made them."""
+    page = visit(stage, "/federations")
+    page.locator(".job a").first.click()
+    for name, kind in (("autumn", "adapter"), ("winter", "model")):
+        page.get_by_role("link", name="Models of the server").click()
+        page.get_by_role("button", name=f"Take {name} into the library").first.click()
+        expect(page.get_by_role("link", name=f"{name} 2", exact=True)).to_be_visible(timeout=SLOW_MS)
+        page.get_by_role("link", name=f"{name} 2", exact=True).click()
+        expect(page.get_by_text("from its server")).to_be_visible()
+        page.get_by_role("link", name="Generate with it").click()
+        draw(stage, f"fluent_style, {kind}")
+        visit(stage, "/federations").locator(".job a").first.click()
+
+
 def test_13_lose_and_regain_the_connection_mid_round(stage: Stage) -> None:
     network = stage.network
     run_id = stage.start_run("spring", "fedex-lora", epochs=40)
@@ -224,6 +242,43 @@ def test_14_refuse_a_plan_against_local_policy(stage: Stage) -> None:
     link.click()
     expect(page.get_by_text("the run has 9 rounds, and the policy allows 1")).to_be_visible()
     expect(page.get_by_text("Declined by your limits")).to_be_visible()
+
+
+EVERY_PAGE = (
+    "/", "/gallery", "/datasets", "/train", "/train/new", "/models", "/models/import", "/models/merge", "/federations",
+    "/federations/join", "/activity",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (380, "dark")])
+def test_every_page_is_for_everyone(stage: Stage, width: int, theme: Literal["light", "dark"]) -> None:
+    """axe-core finds nothing, with everything in the pages that the other scenarios have made."""
+    page = stage.watched.page
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=theme)
+    paths = list(EVERY_PAGE)
+    for listing, link in (
+        ("/datasets", "main table a"),
+        ("/datasets", "main table a, .grid li a"),
+        ("/gallery", f"{SHOTS} a"),
+        ("/train", "main .job p a"),
+        ("/models", "main table a"),
+        ("/federations", "main .job a"),
+    ):
+        visit(stage, listing)
+        paths.append(page.locator(link).first.get_attribute("href") or "")
+    federation = paths[-1]
+    visit(stage, federation)
+    paths.append(page.locator("main table a").first.get_attribute("href") or "")
+    paths += [f"{federation}/sent", f"{federation}/limits", f"{federation}/models"]
+    found = {}
+    for path in dict.fromkeys(paths):
+        visit(stage, path)
+        if wrong := faults(page):
+            found[path] = wrong
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path} is wider than {width} px"
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert found == {}
 
 
 def test_nothing_complained(stage: Stage) -> None:

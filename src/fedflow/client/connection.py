@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import httpx
 from pydantic import ValidationError
@@ -25,6 +25,7 @@ from fedflow.federation.protocol import (
     API,
     PROTOCOL,
     PROTOCOL_HEADER,
+    Artifacts,
     Challenged,
     ChallengeRequest,
     ConsentRequest,
@@ -39,6 +40,7 @@ from fedflow.federation.protocol import (
     Told,
     UpdateAnswer,
     UpdateRequest,
+    Versions,
     Work,
     signed_text,
 )
@@ -56,6 +58,9 @@ CHALLENGES = 5
 """How many challenges are signed before a refusal counts: one is used up where the network sends its answer twice."""
 SHUT_OUT = frozenset({401, 403, 404})
 """What a server answers to a device that was revoked, whose key it does not take, or that it does not know."""
+MOST_LISTED = 20
+"""Models or adapters of a server that are told at once."""
+
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -163,6 +168,19 @@ class Connection:
     def rounds(self, run_id: str) -> Rounds:
         """A run's rounds so far, as every member sees them."""
         return self._call(Rounds, "GET", self._url(f"runs/{run_id}/rounds?limit=200"))
+
+    def artifacts(self, kind: Literal["models", "adapters"]) -> Artifacts:
+        """The federation's models or adapters that this device may see, newest first."""
+        return self._call(Artifacts, "GET", self._url(f"{kind}?limit={MOST_LISTED}"))
+
+    def versions(self, artifact_id: str) -> Versions:
+        """Versions of a model or adapter, oldest first."""
+        return self._call(Versions, "GET", self._url(f"artifacts/{artifact_id}/versions?limit=200"))
+
+    def fetch_version(self, version_id: str, layout: str, sha256: str, target: Path) -> None:
+        """Download a version's file in a layout into `target`, as `fetch`."""
+        with _in_our_words():
+            download(self._client, self._url(f"versions/{version_id}/files/{layout}"), sha256, target)
 
     def consent(self, run_id: str, accept: bool, num_examples: int, reason: str = "") -> None:
         """Tell the owner's answer to a run."""

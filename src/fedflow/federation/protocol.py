@@ -251,6 +251,46 @@ class Rounds(Message):
     next: int | None
 
 
+class ArtifactLine(Message):
+    """A model or an adapter, by name."""
+
+    id: str
+    federation_id: str
+    kind: str
+    name: str
+
+
+class Artifacts(Message):
+    """A page of models or adapters."""
+
+    items: tuple[ArtifactLine, ...]
+    next: str | None
+
+
+class VersionLine(Message):
+    """One version. `files` are its exports, blobs by layout; `facts` how it was made; `parent_id` from what."""
+
+    id: str
+    artifact_id: str
+    number: int
+    content: str
+    content_hash: str | None
+    parent_id: str | None
+    base_id: str | None
+    run: str | None
+    round: int | None
+    facts: dict[str, Any]
+    files: dict[str, str]
+    age_s: Seconds
+
+
+class Versions(Message):
+    """A page of versions."""
+
+    items: tuple[VersionLine, ...]
+    next: int | None
+
+
 class ConsentRequest(Message):
     """The owner's answer to a run, with the number of pictures that would be trained on."""
 

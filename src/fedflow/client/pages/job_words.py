@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask_babel import LazyString, gettext, lazy_gettext
 
 from fedflow.client.database.tables import Job
-from fedflow.client.services import datasets, drawings, jobs, memberships, shelving, trainings
+from fedflow.client.services import datasets, drawings, fetching, jobs, memberships, shelving, trainings
 from fedflow.web.reading import sentence
 from fedflow.web.states import State
 
@@ -26,6 +26,7 @@ KINDS: dict[str, LazyString] = {
     shelving.IMPORT: lazy_gettext("Import"),
     shelving.MERGE: lazy_gettext("Join adapters"),
     shelving.EXPORT: lazy_gettext("Write as one file"),
+    fetching.KIND: lazy_gettext("Fetch from a server"),
     memberships.JOIN: lazy_gettext("Join a federation"),
     jobs.ROUND: lazy_gettext("Train for a federation"),
 }

@@ -15,7 +15,7 @@ from werkzeug import Response as AnyResponse
 from fedflow import web
 from fedflow.client.database.tables import Asset
 from fedflow.client.pages import current
-from fedflow.client.services import drawings, jobs, library, shelving
+from fedflow.client.services import drawings, fetching, jobs, library, shelving
 from fedflow.client.services.shelving import ImportRequest, MergeRequest
 from fedflow.errors import MistakeError
 from fedflow.plan import STARTER
@@ -26,6 +26,7 @@ from fedflow.web.states import State
 blueprint = Blueprint("models", __name__)
 
 EXAMPLES = 8
+COMING = (*shelving.KINDS, fetching.KIND)
 CHUNK_BYTES = 4_000_000
 BEGINNING_OF_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -39,8 +40,8 @@ def listed() -> Response:
         fragment="live",
         models=library.listed(store, library.MODEL),
         adapters=library.listed(store, library.ADAPTER),
-        coming=jobs.under_way(store, shelving.KINDS),
-        failed=[job for job in jobs.listed(store, 5) if job.kind in shelving.KINDS and job.status in jobs.WENT_WRONG],
+        coming=jobs.under_way(store, COMING),
+        failed=[job for job in jobs.listed(store, 5) if job.kind in COMING and job.status in jobs.WENT_WRONG],
         now=store.clock(),
     )
 

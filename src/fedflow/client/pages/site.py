@@ -22,13 +22,14 @@ from fedflow.client.pages import (
     generate,
     job_words,
     models,
+    server_models,
     train,
 )
 from fedflow.client.services import consents, jobs
 from fedflow.web import guard
 
 HERE = Path(__file__).parent
-MODULES = (entry, generate, gallery, datasets, train, models, federations, consent, activity)
+MODULES = (entry, generate, gallery, datasets, train, models, federations, consent, server_models, activity)
 YEAR_S = 365 * 86400.0
 
 

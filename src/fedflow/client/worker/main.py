@@ -30,6 +30,7 @@ KINDS = {
     "merge": "shelving",
     "export": "shelving",
     "join": "joining",
+    "fetch": "fetching",
 }
 """Each kind of job, and the module here whose `do` does it; that of drawing brings torch along with the first job."""
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import Field
 
-from fedflow.federation.protocol import API, Message, Seconds
+from fedflow.federation.protocol import API, ArtifactLine, Artifacts, Message, VersionLine, Versions
 from fedflow.server.api import current
 from fedflow.server.api.current import answer
 from fedflow.server.api.idempotency import idempotent
@@ -26,46 +24,6 @@ blueprint = APIBlueprint(
     abp_responses=PROBLEMS,
     abp_security=[{"bearer": []}],
 )
-
-
-class ArtifactLine(Message):
-    """A model or an adapter, by name."""
-
-    id: str
-    federation_id: str
-    kind: str
-    name: str
-
-
-class Artifacts(Message):
-    """A page of models or adapters."""
-
-    items: tuple[ArtifactLine, ...]
-    next: str | None
-
-
-class VersionLine(Message):
-    """One version. `files` are its exports, blobs by layout; `facts` how it was made; `parent_id` from what."""
-
-    id: str
-    artifact_id: str
-    number: int
-    content: str
-    content_hash: str | None
-    parent_id: str | None
-    base_id: str | None
-    run: str | None
-    round: int | None
-    facts: dict[str, Any]
-    files: dict[str, str]
-    age_s: Seconds
-
-
-class Versions(Message):
-    """A page of versions."""
-
-    items: tuple[VersionLine, ...]
-    next: int | None
 
 
 class Ancestor(Message):

@@ -1,0 +1,147 @@
+"""Fetch a version of a server's model or adapter into the library, each file checked by its SHA-256."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path, PurePosixPath
+
+from fedflow.client.connection import Connection
+from fedflow.client.database.tables import Job, Membership
+from fedflow.client.services import jobs, library, memberships
+from fedflow.client.services.fetching import FetchRequest
+from fedflow.client.settings import ClientSettings
+from fedflow.client.store import Store
+from fedflow.errors import MistakeError, ModelError
+from fedflow.federation.protocol import ArtifactLine, VersionLine
+from fedflow.federation.workbench import settle_torch
+from fedflow.models import one_model, open_model, save_model, set_weights
+from fedflow.models.adapter_files import LAYOUTS
+from fedflow.models.adapter_intake import read_adapter_file
+from fedflow.models.model_intake import TAKEN, open_checked
+from fedflow.storage import write_atomic
+from fedflow.tensors import load_tensors
+
+PATIENCE_S = 20.0
+
+
+def do(store: Store, settings: ClientSettings, job: Job) -> None:
+    """Fetch what the job names; done twice, it is in the library once.
+
+    Raises MistakeError where the federation was left or the server has no such version for this machine, ModelError
+    and AdapterError for files that are not what they should be; what a Connection raises.
+    """
+    settle_torch(settings.threads)
+    request = FetchRequest.model_validate(job.asked)
+    row = memberships.one(store, request.membership)
+    if row is None:
+        raise MistakeError("the federation was left meanwhile; join it again to fetch from its server")
+    one_model.close()
+
+    def sent(method: str, path: str, size_bytes: int) -> None:
+        memberships.note_sent(store, row.id, method, path, size_bytes)
+
+    home = memberships.home(store, row.id)
+    with (
+        Connection(home, patience_s=PATIENCE_S, sent=sent) as connection,
+        tempfile.TemporaryDirectory(dir=store.folder, prefix=".fetch-") as scratch,
+    ):
+        found = {each.id: each for each in connection.versions(request.artifact).items}
+        if request.version not in found:
+            raise MistakeError("the server has this version no more; look at its list again")
+        fetch = _Fetch(store, connection, found[request.version], request, row, Path(scratch))
+        new = fetch.adapter(job.id) if "diffusers" in found[request.version].files else fetch.model(job.id)
+    library.keep(store, job.id, new)
+    jobs.note(store, job.id, 1, 1)
+
+
+class _Fetch:
+    """One version on its way."""
+
+    def __init__(
+        self,
+        store: Store,
+        connection: Connection,
+        version: VersionLine,
+        request: FetchRequest,
+        row: Membership,
+        scratch: Path,
+    ) -> None:
+        self._store = store
+        self._connection = connection
+        self._version = version
+        self._request = request
+        self._scratch = scratch
+        self._origin: dict[str, object] = {
+            "how": "fetched",
+            "federation": row.federation,
+            "server": row.server,
+            "version": version.number,
+            "run": version.run,
+            "round": version.round,
+        }
+
+    def adapter(self, asset_id: str) -> library.New:
+        """Both layouts, looked at as every adapter that comes in."""
+        came = self._file("diffusers")
+        found = read_adapter_file(came, self._scratch, None)
+        folder = _emptied(library.folder(self._store, asset_id))
+        for layout in LAYOUTS:
+            write_atomic(folder / library.ADAPTER_FILES[layout], found.layouts[layout])
+        base, version = self._base()
+        known_as, base_hash = ("", "") if base is None or version is None else (base.name, version.content_hash or "")
+        trigger, origin = ", ".join(found.trigger_words), self._origin | {"rank": found.facts["rank"]}
+        return library.New(library.ADAPTER, self._request.name, known_as, base_hash, trigger, origin)
+
+    def model(self, asset_id: str) -> library.New:
+        """A base model's files; of one that a run has made its base's, with the run's weights put in."""
+        version, weights = self._version, None
+        called: ArtifactLine | str | None
+        if version.content_hash is None:
+            weights = self._file("unet")
+        listed = self._scratch / "list.json"
+        called, base = ("", version) if weights is None else self._base()
+        if base is None:
+            raise MistakeError("the server shows this machine no base model of it; ask the coordinator")
+        self._connection.fetch(base.content, listed)
+        folder = self._scratch / "model"
+        for entry in json.loads(listed.read_bytes()):
+            place = str(PurePosixPath(str(entry["path"])))
+            if not TAKEN.fullmatch(place):
+                raise ModelError(f"the server names a file of the model {place[:80]!r}, which no model needs; refused")
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            self._connection.fetch(str(entry["sha256"]), folder / place)
+        content_hash = open_checked(folder, "diffusers").content_hash
+        target = _emptied(library.folder(self._store, asset_id))
+        if weights is None:
+            shutil.copytree(folder, target, dirs_exist_ok=True)
+        else:
+            model = open_model(str(folder))
+            set_weights(model, {f"unet.{name}": tensor for name, tensor in load_tensors(weights).items()})
+            save_model(model, target)
+            self._origin["base_hash"] = content_hash
+            content_hash = open_model(str(target)).content_hash
+        known_as = called.name if isinstance(called, ArtifactLine) else ""
+        return library.New(library.MODEL, self._request.name, known_as, content_hash, "", self._origin)
+
+    def _base(self) -> tuple[ArtifactLine, VersionLine] | tuple[None, None]:
+        """The base model that the version stands on, where the server shows it."""
+        for artifact in self._connection.artifacts("models").items:
+            for version in self._connection.versions(artifact.id).items:
+                if version.id == self._version.base_id:
+                    return artifact, version
+        return None, None
+
+    def _file(self, layout: str) -> Path:
+        if layout not in self._version.files:
+            raise MistakeError("the server has not written its files yet; try again in a while")
+        target = self._scratch / f"{layout}.safetensors"
+        self._connection.fetch_version(self._version.id, layout, self._version.files[layout], target)
+        return target
+
+
+def _emptied(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
