@@ -1,8 +1,9 @@
 """Emphasis in prompts: `(word)` and `(word:1.3)` weigh more, `[word]` less, as in AUTOMATIC1111's web UI.
 
-The grammar and the scaling are those of its `modules/prompt_parser.py` and `modules/sd_emphasis.py` ("Original"): each
-`(` multiplies by 1.1, each `[` divides by it, `\\(` and the like stand for themselves; embeddings of tokens are multiplied
-by their weight, then all together scaled to the mean that they had. The library compel reads another grammar.
+The grammar and the scaling are those of its `modules/prompt_parser.py` and `modules/sd_emphasis.py` ("Original"):
+each `(` multiplies by 1.1, each `[` divides by it, `\\(` and the like stand for themselves; embeddings of tokens are
+multiplied by their weight, then all together scaled to the mean that they had. The library compel reads another
+grammar.
 """
 
 # N prompts, L caption tokens, D width of the text encoder
@@ -64,8 +65,8 @@ def pieces_of(prompt: str) -> list[Piece]:
     for first in open_at["["]:
         weigh(first, 1 / STRONGER)
     joined: list[Piece] = []
-    for text, weight in found:
-        weight = min(max(weight, -GREATEST), GREATEST)
+    for text, asked in found:
+        weight = min(max(asked, -GREATEST), GREATEST)
         if joined and joined[-1].weight == weight:
             joined[-1] = Piece(joined[-1].text + text, weight)
         else:

@@ -44,12 +44,12 @@ def generate(
     `steps` denoising steps of `sampler`, a key of fedflow.models.SAMPLERS; `guidance` is the classifier-free
     guidance scale (1: none) away from `negative`; `adapters` act with their weights while the pictures are drawn.
     `take` is given each batch as soon as it is drawn, with the position of its first picture; `progress` is told
-    pictures done and in all, `step` the denoising steps done of the present batch, `look` is shown its latents; what one
-    of them raises ends the drawing, and the model is as it was before. Noise comes from a CPU generator per picture, so a seed means the same
-    picture on every device, within rounding.
+    pictures done and in all, `step` the denoising steps done of the present batch, `look` is shown its latents; what
+    one of them raises ends the drawing, and the model is as it was before. Noise comes from a CPU generator per
+    picture, so a seed means the same picture on every device, within rounding.
 
-    Raises ModelError where prompts and seeds differ in number, or size, sampler or `start` do not fit; AdapterError where an
-    adapter does not; RunError where a picture comes out as NaN.
+    Raises ModelError where prompts and seeds differ in number, or size, sampler or `start` do not fit; AdapterError
+    where an adapter does not; RunError where a picture comes out as NaN.
     """
     if len(prompts) != len(seeds):
         raise ModelError(f"{len(prompts)} prompts, but {len(seeds)} seeds; give one seed for each prompt")

@@ -1,6 +1,6 @@
-"""Settings out of a PNG's text chunks: `parameters` as AUTOMATIC1111's web UI and FedFlow write it, `prompt` as ComfyUI.
+"""Settings out of a PNG's text chunks: `parameters` as AUTOMATIC1111's web UI and we write it, `prompt` as ComfyUI.
 
-The file comes from anywhere: of its pixels nothing is decoded, its texts are bounded, and what is no number is left out.
+The file comes from anywhere: its pixels are not decoded, its texts are bounded, and what is no number is left out.
 """
 
 from __future__ import annotations

@@ -2,53 +2,57 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
 from typing import Any
 
-from flask import Blueprint, Response, redirect, request, url_for
+from flask import Blueprint, Response, abort, redirect, request, send_file, url_for
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Drawing
-from fedflow.client.pages import current
-from fedflow.client.services import drawings, jobs
+from fedflow.client.pages import current, generate_file, generate_form
+from fedflow.client.pages.generate_form import Wish
+from fedflow.client.services import drawings, drawings_start, jobs, library
 from fedflow.client.services.drawings import DrawRequest
-from fedflow.web.forms import FormField, Kind, describe, texts
-from fedflow.web.reading import Reading, last_values, read
+from fedflow.errors import MistakeError
+from fedflow.web.reading import sentence
 
 blueprint = Blueprint("generate", __name__)
 
 NEWEST = 24
-SAMPLERS = (("unipc", "UniPC"), ("dpm++", "DPM++ 2M"), ("ddim", "DDIM"), ("euler", "Euler"), ("euler-a", "Euler a"))
-"""As `fedflow.models.SAMPLERS`, which would bring torch along."""
-
 IN_SIGHT = ("pictures", "size_pixels", "seed")
-FOLDED = ("model", "negative_prompt", "steps", "guidance", "sampler")
+FOLDED = ("negative_prompt", "steps", "guidance", "sampler")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @blueprint.get("/")
 def page() -> Response:
-    """The form and what came of it. It begins with the settings of the picture `like` or of the job `job`, if named."""
-    like = drawings.one(current.store(), request.args.get("like", "")[:40])
-    job = jobs.one(current.store(), request.args.get("job", "")[:40])
-    values: dict[str, str] = {}
+    """The form and what came of it. It begins with the settings of the picture `like` or of the job `job`, if named,
+    and with the picture `start` to draw over."""
+    store = current.store()
+    like = drawings.one(store, request.args.get("like", "")[:40])
+    job = jobs.one(store, request.args.get("job", "")[:40])
+    wish = Wish()
     if like is not None:
-        values = _values(like)
+        wish = generate_form.of_request(store, drawings.again(store, like) or _told_by(like))
     elif job is not None and job.kind == drawings.KIND:
-        values = texts(drawings.request_of(job))
+        wish = generate_form.of_request(store, drawings.request_of(job))
     if "new" in request.args:
-        values.pop("seed", None)
-    return _page(Reading(None, values))
+        wish.values.pop("seed", None)
+    start = request.args.get("start", "")
+    if SHA256.fullmatch(start) and drawings_start.is_there(store, start):
+        wish.start, wish.mask = start, ""
+    return shown(wish)
 
 
 @blueprint.post("/")
 def asks() -> AnyResponse:
     """Have pictures drawn, or say beside each field what is wrong."""
-    reading: Reading[DrawRequest] = read(DrawRequest, last_values(request.form))
-    if reading.settings is None:
-        return _page(reading)
-    job_id = drawings.ask(current.store(), reading.settings)
-    new = "" if reading.settings.seed is None else None
+    wish = generate_form.of_form(current.store(), request.form)
+    if wish.request is None:
+        return shown(wish)
+    job_id = drawings.ask(current.store(), wish.request)
+    new = "" if wish.request.seed is None else None
     return redirect(url_for("pages.generate.page", job=job_id, new=new) + "#drawn", 303)
 
 
@@ -58,45 +62,130 @@ def drawn() -> Response:
     return web.page("app/drawn.html", **_drawn())
 
 
-def _page(reading: Reading[DrawRequest]) -> Response:
-    return web.page(
-        "app/generate.html",
-        status=422 if reading.faults else 200,
-        fields=_fields(),
-        values=reading.values,
-        faults=reading.faults,
-        in_sight=IN_SIGHT,
-        folded=FOLDED,
-        **_drawn(),
-    )
+@blueprint.post("/from-file")
+def reads() -> Response:
+    """The form filled with the settings that a picture's file carries."""
+    try:
+        wish = generate_file.of_file(current.store(), _sent("settings"))
+    except MistakeError as error:
+        answer = web.page("app/generate_told.html", reason=sentence(str(error)))
+        answer.headers["HX-Retarget"] = "#told"
+        return answer
+    return web.page("app/generate_form.html", is_filled=True, **_form(wish))
+
+
+@blueprint.post("/start")
+def takes_start() -> Response:
+    """The part of the form about the picture to start from, with the one that was sent."""
+    try:
+        start, faults = drawings_start.take_in(current.store(), _sent("picture")), []
+    except MistakeError as error:
+        start, faults = "", [sentence(str(error))]
+    return _start(Wish(start=start, faults={"start": faults}))
+
+
+@blueprint.get("/start")
+def shows_start() -> Response:
+    """The same part, with the picture and mask that are named, or none."""
+    start, mask = request.args.get("start", ""), request.args.get("mask", "")
+    store = current.store()
+    is_kept = bool(SHA256.fullmatch(start)) and drawings_start.is_there(store, start)
+    return _start(Wish(start=start if is_kept else "", mask=mask if is_kept and SHA256.fullmatch(mask) else ""))
+
+
+@blueprint.get("/start/<sha256>.png")
+def start_picture(sha256: str) -> Response:
+    """A picture to start from, or a mask."""
+    store = current.store()
+    if not SHA256.fullmatch(sha256) or not drawings_start.is_there(store, sha256):
+        abort(404)
+    return send_file(store.blobs.local(sha256), "image/png", etag=sha256, max_age=31_536_000)
+
+
+@blueprint.post("/gallery/<drawing_id>/start")
+def starts(drawing_id: str) -> AnyResponse:
+    """The form with a picture of the gallery to draw over."""
+    drawing = drawings.one(current.store(), drawing_id) or abort(404)
+    sha256 = drawings_start.take_in_drawing(current.store(), drawing)
+    return redirect(url_for("pages.generate.page", like=drawing_id, new="", start=sha256), 303)
+
+
+@blueprint.get("/previews/<job_id>.png")
+def preview(job_id: str) -> Response:
+    """What a running job draws, small."""
+    job = jobs.one(current.store(), job_id) or abort(404)
+    path = drawings.preview_file(current.store(), job.id)
+    try:
+        response = Response(path.read_bytes(), mimetype="image/png")
+    except OSError:  # drawn meanwhile
+        abort(404)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def shown(wish: Wish) -> Response:
+    """The page with this form."""
+    return web.page("app/generate.html", status=422 if wish.faults else 200, **_form(wish), **_drawn())
+
+
+def _form(wish: Wish) -> dict[str, Any]:
+    store = current.store()
+    return {
+        "fields": generate_form.fields(),
+        "values": wish.values,
+        "faults": wish.faults,
+        "wish": wish,
+        "in_sight": IN_SIGHT,
+        "folded": FOLDED,
+        "models": generate_form.models(store),
+        "adapters": library.listed(store, library.ADAPTER),
+    }
+
+
+def _start(wish: Wish) -> Response:
+    return web.page("app/generate_start.html", wish=wish, fields=generate_form.fields(), values={}, faults=wish.faults)
+
+
+def _sent(name: str) -> bytes:
+    """The file that was sent. Raises MistakeError where there is none, or it is too large."""
+    if (request.content_length or 0) > drawings_start.MOST_BYTES:
+        raise MistakeError(f"the file has more than {drawings_start.MOST_BYTES // 1_000_000} MB; choose a smaller one")
+    file = request.files.get(name)
+    if file is None:
+        raise MistakeError("no file was sent; choose one")
+    return file.stream.read(drawings_start.MOST_BYTES + 1)
 
 
 def _drawn() -> dict[str, Any]:
     store = current.store()
+    under_way = jobs.under_way(store, (drawings.KIND,))
     return {
-        "under_way": jobs.under_way(store, (drawings.KIND,)),
+        "under_way": under_way,
+        "previews": {job.id: _preview_mark(job.id) for job in under_way},
         "pictures": drawings.listed(store, "", NEWEST),
         "failed": [job for job in jobs.listed(store, 1) if job.status in (jobs.FAILED, jobs.DIED)],
         "now": store.clock(),
     }
 
 
-def _fields() -> dict[str, FormField]:
-    [group] = describe(DrawRequest)
-    found = {each.name: each for each in group.fields}
-    found["sampler"] = replace(found["sampler"], kind=Kind.CHOICE, choices=SAMPLERS)
-    return found
+def _preview_mark(job_id: str) -> str:
+    """When the preview was made, so that a browser asks for a newer one; empty where there is none."""
+    try:
+        return str(drawings.preview_file(current.store(), job_id).stat().st_mtime_ns)
+    except OSError:
+        return ""
 
 
-def _values(drawing: Drawing) -> dict[str, str]:
-    return {
-        "model": drawing.model,
-        "prompt": drawing.prompt,
-        "negative_prompt": drawing.negative,
-        "steps": str(drawing.steps),
-        "guidance": f"{drawing.guidance:g}",
-        "sampler": drawing.sampler,
-        "size_pixels": str(drawing.width),
-        "seed": str(drawing.seed),
-        "pictures": "1",
-    }
+def _told_by(drawing: Drawing) -> DrawRequest:
+    """As much as a picture's row tells."""
+    return DrawRequest(
+        prompt=drawing.prompt,
+        model=drawing.model,
+        negative_prompt=drawing.negative,
+        steps=drawing.steps,
+        guidance=drawing.guidance,
+        sampler=drawing.sampler,
+        size_pixels=drawing.width,
+        seed=drawing.seed,
+        pictures=1,
+    )
