@@ -88,14 +88,13 @@ const restore = (entries) => {
   all("adapter").forEach((id, place) => addAdapter(id, weights[place], active.has(id)));
   markMisfits();
   const start = kept.get("start") ?? "";
-  if (start && start !== form().elements.start.value) {
-    const query = new URLSearchParams({ start });
-    htmx.ajax("GET", `/start?${query}`, { target: "#start", swap: "outerHTML" }).then(() => {
-      const field = document.querySelector("[data-mask]");
-      field.value = kept.get("mask") ?? "";
-      field.dispatchEvent(new Event("mask:kept", { bubbles: true }));
-    });
-  }
+  const paint = () => {
+    const field = document.querySelector("[data-mask]");
+    field.value = kept.get("mask") ?? "";
+    field.dispatchEvent(new Event("mask:kept"));
+  };
+  if (start === form().elements.start.value) paint();
+  else htmx.ajax("GET", `/start?${new URLSearchParams({ start })}`, { target: "#start", swap: "outerHTML" }).then(paint);
 };
 
 const draft = sessionStorage.getItem(DRAFT);

@@ -150,6 +150,7 @@ class MaskEditor {
 
   // A mask of the form: white becomes paint.
   async load(address) {
+    this.pen.clearRect(0, 0, SIDE, SIDE);
     if (!address) { this.say(0); return; }
     const image = new Image();
     image.src = /^[0-9a-f]{64}$/.test(address) ? `/start/${address}.png` : address;
