@@ -21,7 +21,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 from fedflow.client.policy import Policy
-from fedflow.client.services.drawings import DrawRequest
+from fedflow.client.services.drawings import DrawSettings
 from fedflow.client.services.memberships import JoinRequest
 from fedflow.client.services.shelving import ImportRequest
 from fedflow.client.services.trainings import TrainRequest
@@ -53,7 +53,7 @@ def of_the_forms() -> Iterator[str]:
 
 def of_the_app() -> Iterator[str]:
     """Labels and help of the forms of the participant's app."""
-    for model in (DrawRequest, TrainRequest, ImportRequest, JoinRequest, Policy):
+    for model in (DrawSettings, TrainRequest, ImportRequest, JoinRequest, Policy):
         yield from messages(model)
 
 

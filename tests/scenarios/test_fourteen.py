@@ -120,8 +120,8 @@ def test_05_generate_with_one_adapter_and_with_several(stage: Stage) -> None:
     page = visit(stage, "/models")
     page.get_by_role("link", name="Violet").click()
     page.get_by_role("link", name="Generate with it").click()
-    expect(page.get_by_label("Weight of Violet as a number")).to_have_value("1")
-    page.get_by_label("Weight of Violet as a number").fill("0.6")
+    expect(page.get_by_label("Weight of Violet", exact=True)).to_have_value("1")
+    page.get_by_label("Weight of Violet", exact=True).fill("0.6")
     draw(stage, "fluent_style, fox")
     page.locator(f"{SHOTS} a").first.click()
     expect(page.get_by_text("<lora:Violet:0.6>")).to_be_visible()
@@ -130,7 +130,8 @@ def test_05_generate_with_one_adapter_and_with_several(stage: Stage) -> None:
     visit(stage, "/")
     for name in ("Violet", "Second"):
         page.get_by_label("Add an adapter").select_option(label=name)
-        expect(page.get_by_label(f"Weight of {name} as a number")).to_be_visible()
+        submit(page, "Add")
+        expect(page.get_by_label(f"Weight of {name}", exact=True)).to_be_visible()
     draw(stage, "fluent_style, owl")
     page.locator(f"{SHOTS} a").first.click()
     expect(page.get_by_text("<lora:Violet:1> <lora:Second:1>")).to_be_visible()
@@ -185,7 +186,7 @@ def test_12_complete_rounds_with_fedex_lora(stage: Stage) -> None:
     stage.network.wait_done(run_id, 60)
     page.get_by_role("link", name="See it").click()
     page.get_by_role("link", name="Generate with it").click()
-    expect(page.get_by_label("Weight of autumn as a number")).to_have_value("1")
+    expect(page.get_by_label("Weight of autumn", exact=True)).to_have_value("1")
     draw(stage, "fluent_style, leaf")
 
 

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import torch
 
 from fedflow.errors import ModelError, RunError
+from fedflow.generation.emphasis import encode_prompts
 from fedflow.lora import Adapter
-from fedflow.models import BaseModel, draw, merged
+from fedflow.models import BaseModel, Start, draw, merged
 
 PROMPTS_AT_ONCE = 64
 
@@ -33,31 +34,39 @@ def generate(
     progress: Callable[[int, int], None] | None = None,
     take: Callable[[int, npt.NDArray[np.uint8]], None] | None = None,
     step: Callable[[int], None] | None = None,
+    start: Start | None = None,
+    look: Callable[[torch.Tensor], None] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """One picture per prompt and seed, (N, size, size, 3); `size` in pixels, the model's resolution where None.
+
+    Parts of a prompt weigh more or less as `emphasis` reads them. `start` holds N pictures that are drawn over.
 
     `steps` denoising steps of `sampler`, a key of fedflow.models.SAMPLERS; `guidance` is the classifier-free
     guidance scale (1: none) away from `negative`; `adapters` act with their weights while the pictures are drawn.
     `take` is given each batch as soon as it is drawn, with the position of its first picture; `progress` is told
-    pictures done and in all, `step` the denoising steps done of the present batch; what one of them raises ends the
-    drawing, and the model is as it was before. Noise comes from a CPU generator per picture, so a seed means the same
-    picture on every device, within rounding.
+    pictures done and in all, `step` the denoising steps done of the present batch, `look` is shown its latents; what
+    one of them raises ends the drawing, and the model is as it was before. Noise comes from a CPU generator per
+    picture, so a seed means the same picture on every device, within rounding.
 
-    Raises ModelError where prompts and seeds differ in number, or size or sampler do not fit; AdapterError where an
-    adapter does not; RunError where a picture comes out as NaN.
+    Raises ModelError where prompts and seeds differ in number, or size, sampler or `start` do not fit; AdapterError
+    where an adapter does not; RunError where a picture comes out as NaN.
     """
     if len(prompts) != len(seeds):
         raise ModelError(f"{len(prompts)} prompts, but {len(seeds)} seeds; give one seed for each prompt")
     side = size or model.resolution
     model.latent_size(side)
+    if start is not None and start.pictures.shape != (len(prompts), side, side, 3):
+        raise ModelError(
+            f"pictures to start from have shape {start.pictures.shape}; give {len(prompts)} of {side} by {side} pixels"
+        )
     drawn: list[npt.NDArray[np.uint8]] = [np.empty((0, side, side, 3), np.uint8)]
     with torch.inference_mode(), merged(model, adapters):
         texts = list(dict.fromkeys([*prompts, negative]))
         number = {text: position for position, text in enumerate(texts)}
-        chunks = [texts[start : start + PROMPTS_AT_ONCE] for start in range(0, len(texts), PROMPTS_AT_ONCE)]
-        embeddings = torch.cat([model.encode_captions(chunk) for chunk in chunks])
-        for start in range(0, len(prompts), batch_size):
-            batch = range(start, min(start + batch_size, len(prompts)))
+        chunks = [texts[first : first + PROMPTS_AT_ONCE] for first in range(0, len(texts), PROMPTS_AT_ONCE)]
+        embeddings = torch.cat([encode_prompts(model, chunk) for chunk in chunks])
+        for first in range(0, len(prompts), batch_size):
+            batch = range(first, min(first + batch_size, len(prompts)))
             context_NLD = embeddings[[number[prompts[position]] for position in batch]]
             negative_NLD = embeddings[number[negative]].expand_as(context_NLD)
             generators = [torch.Generator().manual_seed(seeds[position]) for position in batch]
@@ -72,13 +81,22 @@ def generate(
                     sampler=sampler,
                     size=side,
                     step=step,
+                    start=_of_batch(start, batch),
+                    look=look,
                 )
             drawn.append(pictures)
             if take is not None:
-                take(start, pictures)
+                take(first, pictures)
             if progress is not None:
                 progress(batch.stop, len(prompts))
     return np.concatenate(drawn)
+
+
+def _of_batch(start: Start | None, batch: range) -> Start | None:
+    if start is None:
+        return None
+    part = slice(batch.start, batch.stop)
+    return Start(start.pictures[part], start.strength, None if start.masks is None else start.masks[part])
 
 
 @contextmanager

@@ -26,11 +26,12 @@ def parameters_text(
     model_name: str,
     model_hash: str,
     adapters: Sequence[tuple[str, float]] = (),
+    strength: float | None = None,
 ) -> str:
     """The settings of one picture as other tools read them.
 
     `sampler` is the name that other tools know (fedflow.models.SAMPLERS has it), `adapters` are names and weights,
-    written as `<lora:name:weight>` behind the prompt.
+    written as `<lora:name:weight>` behind the prompt. `strength` is that of a picture drawn over another one.
     """
     tags = "".join(f" <lora:{name}:{weight:g}>" for name, weight in adapters)
     settings = {
@@ -41,6 +42,7 @@ def parameters_text(
         "Size": f"{size}x{size}",
         "Model hash": model_hash[:10],
         "Model": model_name,
+        **({} if strength is None else {"Denoising strength": f"{strength:g}"}),
     }
     last = ", ".join(f"{key}: {value}" for key, value in settings.items())
     return f"{prompt}{tags}\nNegative prompt: {negative}\n{last}"

@@ -35,13 +35,14 @@ if TYPE_CHECKING:
     from fedflow.models.folding import folded_lora
     from fedflow.models.mixed_precision import bfloat16_convolutions, cpu_multiplies_bfloat16
     from fedflow.models.opening import hub_adapter, hub_files, hub_folder, model_folder, open_model
-    from fedflow.models.sampling import SAMPLERS, draw
+    from fedflow.models.sampling import SAMPLERS, Start, decode_small, draw
     from fedflow.models.saving import save_model
     from fedflow.models.weights import get_weights, set_weights, unfreeze_unet
 
 _MODULE_OF = {
     "SAMPLERS": "sampling",
     "BaseModel": "base_model",
+    "Start": "sampling",
     "adapter_bytes": "adapter_files",
     "add_lora": "adapters",
     "best_device": "base_model",
@@ -55,6 +56,7 @@ _MODULE_OF = {
     "hub_files": "opening",
     "hub_folder": "opening",
     "cpu_multiplies_bfloat16": "mixed_precision",
+    "decode_small": "sampling",
     "draw": "sampling",
     "folded_lora": "folding",
     "get_adapter": "adapters",
@@ -86,6 +88,7 @@ def __getattr__(name: str) -> object:
 __all__ = [
     "SAMPLERS",
     "BaseModel",
+    "Start",
     "adapter_bytes",
     "add_lora",
     "best_device",
@@ -94,6 +97,7 @@ __all__ = [
     "check_fits",
     "checkpoint_tensors",
     "cpu_multiplies_bfloat16",
+    "decode_small",
     "draw",
     "family_of",
     "family_of_adapter",

@@ -1,10 +1,11 @@
 """Drawing pictures from caption embeddings with a diffusers pipeline."""
 
-# N pictures, L caption tokens, D width of the text encoder
+# N pictures, L caption tokens, D width of the text encoder, C latent channels, H W latent size
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,13 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
     UniPCMultistepScheduler,
 )
 from torch import Tensor
+from torch.nn import functional
 
 from fedflow.errors import ModelError
 from fedflow.models.base_model import BaseModel
@@ -35,6 +39,20 @@ SAMPLERS: dict[str, tuple[Any, str]] = {
 FLOW_SAMPLERS = ("dpm++", "unipc")
 
 
+@dataclass(frozen=True)
+class Start:
+    """Pictures to begin from instead of noise alone.
+
+    `pictures` are uint8 (N, size, size, 3), `strength` in (0, 1] is how much of the way back to noise they go first:
+    of `steps`, the last `steps * strength` are done, at least one. `masks`, uint8 (N, size, size), are above 127 where
+    something new is drawn; elsewhere the picture stays as it is, bit for bit. None: all of it is drawn anew.
+    """
+
+    pictures: npt.NDArray[np.uint8]
+    strength: float
+    masks: npt.NDArray[np.uint8] | None = None
+
+
 def draw(
     model: BaseModel,
     context_NLD: Tensor,
@@ -46,14 +64,19 @@ def draw(
     sampler: str,
     size: int,
     step: Callable[[int], None] | None = None,
+    start: Start | None = None,
+    look: Callable[[Tensor], None] | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """Pictures (N, size, size, 3), each from its own embedding and CPU generator.
+    """Pictures (N, size, size, 3), each from its own embedding and CPU generator, and from `start` where it is given.
 
     `guidance` is the classifier-free guidance scale, 1 for none. `step` is told after each denoising step how many are
-    done; what it raises ends the drawing. Raises ModelError for a sampler that is not in
-    SAMPLERS or that cannot sample a flow model.
+    done, `look` is shown the latents (N, C, H, W) of what the pictures become by then; what they raise ends the
+    drawing. Raises ModelError for a sampler that is not in SAMPLERS or that cannot sample a flow model.
     """
-    pipeline = StableDiffusionPipeline(
+    kind = StableDiffusionPipeline
+    if start is not None:
+        kind = StableDiffusionImg2ImgPipeline if start.masks is None else StableDiffusionInpaintPipeline
+    pipeline = kind(
         vae=model.vae,
         text_encoder=model.text_encoder,
         tokenizer=model.tokenizer,
@@ -66,22 +89,58 @@ def draw(
     pipeline.set_progress_bar_config(disable=True)
 
     def after_step(_pipeline: Any, index: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        if look is not None:
+            look(_clean(pipeline.scheduler, tensors["latents"]))
         if step is not None:
             step(index + 1)
         return tensors
 
     pictures: npt.NDArray[np.float32] = pipeline(
+        **_beginning(start, steps, size),
         prompt_embeds=context_NLD,
         negative_prompt_embeds=negative_NLD if guidance > 1.0 else None,
         generator=list(generators),
         num_inference_steps=steps,
         guidance_scale=guidance,
-        height=size,
-        width=size,
         output_type="np",
         callback_on_step_end=after_step,
     ).images
-    return (pictures * 255.0).round().astype(np.uint8)
+    drawn = (pictures * 255.0).round().astype(np.uint8)
+    if start is None or start.masks is None:
+        return drawn
+    return np.where(start.masks[..., None] > 127, drawn, start.pictures)
+
+
+def decode_small(model: BaseModel, latents_CHW: Tensor, most: int = 32) -> npt.NDArray[np.uint8]:
+    """A picture of latents at low cost, uint8 (h, w, 3): decoded from at most `most` by `most` latent cells."""
+    latents_NCHW = latents_CHW[None]
+    height, width = latents_NCHW.shape[-2:]
+    if max(height, width) > most:
+        latents_NCHW = functional.adaptive_avg_pool2d(latents_NCHW, (min(height, most), min(width, most)))
+    config = model.vae.config
+    pixels_NCHW = model.vae.decode(latents_NCHW / config.scaling_factor + (config.get("shift_factor") or 0.0)).sample
+    pixels_HWC = (pixels_NCHW[0].float().clamp(-1, 1) + 1).permute(1, 2, 0) * 127.5
+    small: npt.NDArray[np.uint8] = pixels_HWC.nan_to_num().round().to("cpu", torch.uint8).numpy()
+    return small
+
+
+def _beginning(start: Start | None, steps: int, size: int) -> dict[str, Any]:
+    """What a pipeline is told of where it begins."""
+    if start is None:
+        return {"height": size, "width": size}
+    told: dict[str, Any] = {
+        "image": start.pictures.astype(np.float32) / 255.0,
+        "strength": min(max(start.strength, 1.0 / steps + 1e-6), 1.0),
+    }
+    if start.masks is not None:
+        told |= {"mask_image": (start.masks > 127).astype(np.float32)[..., None], "height": size, "width": size}
+    return told
+
+
+def _clean(scheduler: Any, latents_NCHW: Tensor) -> Tensor:
+    """The scheduler's own guess at the picture without noise, which multistep ones keep; else the present latents."""
+    guesses = [each for each in getattr(scheduler, "model_outputs", None) or () if each is not None]
+    return guesses[-1] if guesses else latents_NCHW
 
 
 def _scheduler(model: BaseModel, sampler: str) -> Any:

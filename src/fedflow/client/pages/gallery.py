@@ -21,13 +21,25 @@ YEAR_S = 31_536_000
 
 @blueprint.get("/gallery")
 def page() -> Response:
-    """The newest pictures whose prompt, model or adapters hold the words that were looked for."""
+    """The newest pictures that hold the words looked for and were drawn with the model and adapter chosen."""
     text, before = request.args.get("text", "").strip()[:200], request.args.get("before", "")[:40]
-    found = drawings.listed(current.store(), text, ON_A_PAGE + 1, before)
-    older = None
-    if found[ON_A_PAGE:]:
-        older = url_for("pages.gallery.page", text=text or None, before=found[ON_A_PAGE - 1].id)
-    return web.page("app/gallery.html", pictures=found[:ON_A_PAGE], text=text, older=older, is_first=not before)
+    model, adapter = request.args.get("model", "")[:500], request.args.get("adapter", "")[:200]
+    store = current.store()
+    found = drawings.listed(store, text, ON_A_PAGE + 1, before, model=model, adapter=adapter)
+    kept = {"text": text or None, "model": model or None, "adapter": adapter or None}
+    older = url_for("pages.gallery.page", **kept, before=found[ON_A_PAGE - 1].id) if found[ON_A_PAGE:] else None  # type: ignore[arg-type]
+    models, adapters = drawings.used(store)
+    return web.page(
+        "app/gallery.html",
+        pictures=found[:ON_A_PAGE],
+        text=text,
+        model=model,
+        adapter=adapter,
+        models=[(name, name) for name in models],
+        adapters=[(name, name) for name in adapters],
+        older=older,
+        is_first=not before,
+    )
 
 
 @blueprint.get("/gallery/<drawing_id>")
@@ -36,7 +48,8 @@ def one(drawing_id: str) -> Response:
     drawing = _drawing(drawing_id)
     with Image.open(current.store().blobs.local(drawing.sha256)) as image:
         settings = str(image.info.get("parameters", ""))
-    return web.page("app/picture.html", drawing=drawing, settings=settings)
+    adapters = ", ".join(f"{name} {weight:g}" for name, weight in drawing.adapters)
+    return web.page("app/picture.html", drawing=drawing, settings=settings, adapters=adapters)
 
 
 @blueprint.get("/pictures/<drawing_id>.png")

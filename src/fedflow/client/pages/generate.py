@@ -2,87 +2,61 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import re
 from typing import Any
 
-from flask import Blueprint, Response, redirect, request, url_for
+from flask import Blueprint, Response, abort, redirect, request, send_file, url_for
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Drawing
-from fedflow.client.pages import current
-from fedflow.client.services import drawings, jobs, library
+from fedflow.client.pages import current, generate_file, generate_form
+from fedflow.client.pages.generate_form import Wish
+from fedflow.client.services import drawings, drawings_start, jobs, library
 from fedflow.client.services.drawings import DrawRequest
-from fedflow.plan import STARTER
-from fedflow.web.forms import FormField, Kind, describe, texts
-from fedflow.web.reading import Reading, last_values, read
+from fedflow.errors import MistakeError
+from fedflow.web.reading import sentence
 
 blueprint = Blueprint("generate", __name__)
 
 NEWEST = 24
-SAMPLERS = (("unipc", "UniPC"), ("dpm++", "DPM++ 2M"), ("ddim", "DDIM"), ("euler", "Euler"), ("euler-a", "Euler a"))
-"""As `fedflow.models.SAMPLERS`, which would bring torch along."""
-
-IN_SIGHT = ("model", "pictures", "size_pixels", "seed")
+IN_SIGHT = ("pictures", "size_pixels", "seed")
 FOLDED = ("negative_prompt", "steps", "guidance", "sampler")
-ADD, WEIGHT, ON = "add-adapter", "weight-", "on-"
-"""Names in the form: the adapter that is added, and by adapter its weight and whether it acts."""
-
-OTHER = "other-model"
-"""The field for a model that is not in the library: a path, or a name on the hub."""
-
-
-@dataclass(frozen=True)
-class AdapterRow:
-    """An adapter in the form. `fits` says whether it was trained on the chosen model, as far as that is known."""
-
-    id: str
-    name: str
-    trigger: str
-    weight: str
-    is_on: bool
-    fits: bool
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @blueprint.get("/")
 def page() -> Response:
-    """The form and what came of it. It begins with the settings of the picture `like` or of the job `job`, if named."""
-    like = drawings.one(current.store(), request.args.get("like", "")[:40])
-    job = jobs.one(current.store(), request.args.get("job", "")[:40])
-    values: dict[str, str] = {}
+    """The form and what came of it. It begins with the settings of the picture `like` or of the job `job`, if named,
+    or with the `model` or `adapter` of the library that is, and with the picture `start` to draw over."""
+    store = current.store()
+    like = drawings.one(store, request.args.get("like", "")[:40])
+    job = jobs.one(store, request.args.get("job", "")[:40])
+    wish = Wish()
     if like is not None:
-        values = _values(like)
+        wish = generate_form.of_request(store, drawings.again(store, like) or _told_by(like))
     elif job is not None and job.kind == drawings.KIND:
-        values = texts(drawings.request_of(job))
-    elif "adapter" in request.args:
-        values = _with_adapter(request.args["adapter"][:80])
-    elif "model" in request.args:
-        values = {"model": request.args["model"][:400]}
+        wish = generate_form.of_request(store, drawings.request_of(job))
+    elif "adapter" in request.args or "model" in request.args:
+        wish = generate_form.of_library(
+            store, request.args.get("model", "")[:500], request.args.get("adapter", "")[:80]
+        )
     if "new" in request.args:
-        values.pop("seed", None)
-    rows = {adapter: (weight, True) for adapter, weight in _pairs(values.get("adapters", ""))}
-    return _page(Reading(None, values), rows)
+        wish.values.pop("seed", None)
+    start = request.args.get("start", "")
+    if SHA256.fullmatch(start) and drawings_start.is_there(store, start):
+        wish.start, wish.mask = start, ""
+    return shown(wish)
 
 
 @blueprint.post("/")
 def asks() -> AnyResponse:
     """Have pictures drawn, or say beside each field what is wrong."""
-    form = last_values(request.form)
-    rows = {
-        name.removeprefix(WEIGHT): (weight, ON + name.removeprefix(WEIGHT) in form)
-        for name, weight in form.items()
-        if name.startswith(WEIGHT)
-    }
-    form["adapters"] = "\n".join(f"{adapter}:{weight}" for adapter, (weight, is_on) in rows.items() if is_on)
-    form["model"] = form.get(OTHER, "").strip() or form.get("model", STARTER)
-    reading: Reading[DrawRequest] = read(DrawRequest, form)
-    if form.get(ADD):
-        rows.setdefault(form[ADD], ("1", True))
-        return _page(Reading(None, reading.values), rows)
-    if reading.settings is None:
-        return _page(reading, rows)
-    job_id = drawings.ask(current.store(), reading.settings)
-    new = "" if reading.settings.seed is None else None
+    wish = generate_form.of_form(current.store(), request.form)
+    if wish.request is None:
+        return shown(wish)
+    job_id = drawings.ask(current.store(), wish.request)
+    new = "" if wish.request.seed is None else None
     return redirect(url_for("pages.generate.page", job=job_id, new=new) + "#drawn", 303)
 
 
@@ -92,90 +66,130 @@ def drawn() -> Response:
     return web.page("app/drawn.html", **_drawn())
 
 
-def _page(reading: Reading[DrawRequest], rows: dict[str, tuple[str, bool]]) -> Response:
+@blueprint.post("/from-file")
+def reads() -> Response:
+    """The form filled with the settings that a picture's file carries."""
+    try:
+        wish = generate_file.of_file(current.store(), _sent("settings"))
+    except MistakeError as error:
+        answer = web.page("app/generate_told.html", reason=sentence(str(error)))
+        answer.headers["HX-Retarget"] = "#told"
+        return answer
+    return web.page("app/generate_form.html", is_filled=True, **_form(wish))
+
+
+@blueprint.post("/start")
+def takes_start() -> Response:
+    """The part of the form about the picture to start from, with the one that was sent."""
+    try:
+        start, faults = drawings_start.take_in(current.store(), _sent("picture")), []
+    except MistakeError as error:
+        start, faults = "", [sentence(str(error))]
+    return _start(Wish(start=start, faults={"start": faults}))
+
+
+@blueprint.get("/start")
+def shows_start() -> Response:
+    """The same part, with the picture and mask that are named, or none."""
+    start, mask = request.args.get("start", ""), request.args.get("mask", "")
     store = current.store()
-    known = {row.id: row for row in library.listed(store, library.ADAPTER)}
-    chosen = _hash_of(reading.values.get("model", STARTER))
-    return web.page(
-        "app/generate.html",
-        status=422 if reading.faults else 200,
-        fields=_fields(),
-        values=reading.values,
-        faults=reading.faults,
-        adapters=[
-            AdapterRow(
-                row.id, row.name, row.trigger, weight, is_on, not (row.base_hash and chosen) or row.base_hash == chosen
-            )
-            for row, (weight, is_on) in ((known[each], rows[each]) for each in rows if each in known)
-        ],
-        addable=[(row.id, row.name) for row in known.values() if row.id not in rows],
-        is_other=_is_other(reading.values.get("model", STARTER)),
-        in_sight=IN_SIGHT,
-        folded=FOLDED,
-        **_drawn(),
-    )
+    is_kept = bool(SHA256.fullmatch(start)) and drawings_start.is_there(store, start)
+    return _start(Wish(start=start if is_kept else "", mask=mask if is_kept and SHA256.fullmatch(mask) else ""))
+
+
+@blueprint.get("/start/<sha256>.png")
+def start_picture(sha256: str) -> Response:
+    """A picture to start from, or a mask."""
+    store = current.store()
+    if not SHA256.fullmatch(sha256) or not drawings_start.is_there(store, sha256):
+        abort(404)
+    return send_file(store.blobs.local(sha256), "image/png", etag=sha256, max_age=31_536_000)
+
+
+@blueprint.post("/gallery/<drawing_id>/start")
+def starts(drawing_id: str) -> AnyResponse:
+    """The form with a picture of the gallery to draw over."""
+    drawing = drawings.one(current.store(), drawing_id) or abort(404)
+    sha256 = drawings_start.take_in_drawing(current.store(), drawing)
+    return redirect(url_for("pages.generate.page", like=drawing_id, new="", start=sha256), 303)
+
+
+@blueprint.get("/previews/<job_id>.png")
+def preview(job_id: str) -> Response:
+    """What a running job draws, small."""
+    job = jobs.one(current.store(), job_id) or abort(404)
+    path = drawings.preview_file(current.store(), job.id)
+    try:
+        response = Response(path.read_bytes(), mimetype="image/png")
+    except OSError:  # drawn meanwhile
+        abort(404)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def shown(wish: Wish) -> Response:
+    """The page with this form."""
+    return web.page("app/generate.html", status=422 if wish.faults else 200, **_form(wish), **_drawn())
+
+
+def _form(wish: Wish) -> dict[str, Any]:
+    store = current.store()
+    return {
+        "fields": generate_form.fields(),
+        "values": wish.values,
+        "faults": wish.faults,
+        "wish": wish,
+        "in_sight": IN_SIGHT,
+        "folded": FOLDED,
+        "models": generate_form.models(store),
+        "adapters": library.listed(store, library.ADAPTER),
+    }
+
+
+def _start(wish: Wish) -> Response:
+    return web.page("app/generate_start.html", wish=wish, fields=generate_form.fields(), values={}, faults=wish.faults)
+
+
+def _sent(name: str) -> bytes:
+    """The file that was sent. Raises MistakeError where there is none, or it is too large."""
+    if (request.content_length or 0) > drawings_start.MOST_BYTES:
+        raise MistakeError(f"the file has more than {drawings_start.MOST_BYTES // 1_000_000} MB; choose a smaller one")
+    file = request.files.get(name)
+    if file is None:
+        raise MistakeError("no file was sent; choose one")
+    return file.stream.read(drawings_start.MOST_BYTES + 1)
 
 
 def _drawn() -> dict[str, Any]:
     store = current.store()
+    under_way = jobs.under_way(store, (drawings.KIND,))
     return {
-        "under_way": jobs.under_way(store, (drawings.KIND,)),
+        "under_way": under_way,
+        "previews": {job.id: _preview_mark(job.id) for job in under_way},
         "pictures": drawings.listed(store, "", NEWEST),
         "failed": [job for job in jobs.listed(store, 1) if job.status in (jobs.FAILED, jobs.DIED)],
         "now": store.clock(),
     }
 
 
-def _fields() -> dict[str, FormField]:
-    [group] = describe(DrawRequest)
-    found = {each.name: each for each in group.fields}
-    found["sampler"] = replace(found["sampler"], kind=Kind.CHOICE, choices=SAMPLERS)
-    models = [(STARTER, STARTER)]
-    models += [(library.PREFIX + row.id, row.name) for row in library.listed(current.store(), library.MODEL)]
-    found["model"] = replace(found["model"], kind=Kind.CHOICE, choices=tuple(models))
-    return found
+def _preview_mark(job_id: str) -> str:
+    """When the preview was made, so that a browser asks for a newer one; empty where there is none."""
+    try:
+        return str(drawings.preview_file(current.store(), job_id).stat().st_mtime_ns)
+    except OSError:
+        return ""
 
 
-def _is_other(model: str) -> bool:
-    """Whether a model is neither the starter nor one of the library."""
-    return model != STARTER and not model.startswith(library.PREFIX)
-
-
-def _hash_of(model: str) -> str:
-    """The content of a model of the library; empty where only opening it tells."""
-    row = library.one(current.store(), model.removeprefix(library.PREFIX)) if model.startswith(library.PREFIX) else None
-    return "" if row is None else row.base_hash
-
-
-def _with_adapter(asset_id: str) -> dict[str, str]:
-    """The form's values for an adapter of the library: with the model that it was trained on, where that is here."""
-    row = library.one(current.store(), asset_id)
-    if row is None:
-        return {}
-    models = library.listed(current.store(), library.MODEL)
-    base = next((library.PREFIX + each.id for each in models if each.base_hash == row.base_hash), STARTER)
-    return {"adapters": f"{asset_id}:1", "model": base, "prompt": row.trigger}
-
-
-def _pairs(text: str) -> list[tuple[str, str]]:
-    """Adapters and weights of a form's lines."""
-    found = (line.rpartition(":") for line in text.split("\n") if line.strip())
-    return [(adapter, weight) for adapter, _, weight in found]
-
-
-def _values(drawing: Drawing) -> dict[str, str]:
-    store = current.store()
-    models = {row.name: library.PREFIX + row.id for row in library.listed(store, library.MODEL)}
-    adapters = {row.name: row.id for row in library.listed(store, library.ADAPTER)}
-    return {
-        "model": models.get(drawing.model, drawing.model),
-        "adapters": "\n".join(f"{adapters[name]}:{weight:g}" for name, weight in drawing.adapters if name in adapters),
-        "prompt": drawing.prompt,
-        "negative_prompt": drawing.negative,
-        "steps": str(drawing.steps),
-        "guidance": f"{drawing.guidance:g}",
-        "sampler": drawing.sampler,
-        "size_pixels": str(drawing.width),
-        "seed": str(drawing.seed),
-        "pictures": "1",
-    }
+def _told_by(drawing: Drawing) -> DrawRequest:
+    """As much as a picture's row tells."""
+    return DrawRequest(
+        prompt=drawing.prompt,
+        model=drawing.model,
+        negative_prompt=drawing.negative,
+        steps=drawing.steps,
+        guidance=drawing.guidance,
+        sampler=drawing.sampler,
+        size_pixels=drawing.width,
+        seed=drawing.seed,
+        pictures=1,
+    )

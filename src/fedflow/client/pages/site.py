@@ -11,6 +11,7 @@ from flask_babel import lazy_gettext
 from fedflow import web
 from fedflow.client.pages import (
     activity,
+    compare,
     consent,
     current,
     datasets,
@@ -29,7 +30,7 @@ from fedflow.client.services import consents, jobs
 from fedflow.web import guard
 
 HERE = Path(__file__).parent
-MODULES = (entry, generate, gallery, datasets, train, models, federations, consent, server_models, activity)
+MODULES = (entry, generate, compare, gallery, datasets, train, models, federations, consent, server_models, activity)
 YEAR_S = 365 * 86400.0
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import json
 import secrets
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
-from sqlalchemy import Text, cast, or_, select
+from sqlalchemy import Text, cast, exists, func, or_, select
 
 from fedflow.client.database.tables import Drawing, Job
 from fedflow.client.services import jobs
@@ -15,13 +17,19 @@ from fedflow.plan import STARTER, Settings
 
 KIND = "draw"
 HIGHEST_SEED = 2**32 - 1
-MOST_WEIGHT = 4.0
+MOST_ADAPTERS = 16
+MOST_VALUES = 10
+
+AxisKind = Literal["seed", "steps", "guidance", "sampler", "adapter", "weight"]
+Weight = Annotated[float, Field(ge=-2.0, le=2.0, strict=False)]
+Weighted = tuple[str, Weight]
+"""An adapter's identifier in the library, and its weight."""
 
 
-class DrawRequest(Settings):
-    """Pictures to be drawn on this machine."""
+class DrawSettings(Settings):
+    """What the form of a drawing asks for field by field."""
 
-    model: str = Field(STARTER, min_length=1, description="The base model that draws.")
+    model: str = Field(STARTER, min_length=1, max_length=500, description="The base model that draws.")
     prompt: str = Field(min_length=1, max_length=2000, description="What the pictures should show.")
     negative_prompt: str = Field("", max_length=2000, description="What they should not show.")
     pictures: int = Field(4, ge=1, le=64, description="Each is drawn from its own seed.")
@@ -34,19 +42,10 @@ class DrawRequest(Settings):
         None, ge=0, le=HIGHEST_SEED,
         description="Seed of the first picture, plus one for each next; a random one if empty.",
     )  # fmt: skip
-    adapters: tuple[str, ...] = Field(
-        (), strict=False, max_length=16, description="Adapters of the library, each as IDENTIFIER:WEIGHT."
-    )
     size_pixels: int | None = Field(None, ge=16, le=2048, description="Width and height; the model's own if empty.")
-
-    @field_validator("adapters")
-    @classmethod
-    def _have_weights(cls, adapters: tuple[str, ...]) -> tuple[str, ...]:
-        for each in adapters:
-            weight = weighted(each)[1]
-            if not math.isfinite(weight) or abs(weight) > MOST_WEIGHT:
-                raise ValueError(f"adapters: a weight lies between -{MOST_WEIGHT:g} and {MOST_WEIGHT:g}")
-        return adapters
+    strength: float = Field(
+        0.6, ge=0.05, le=1.0, strict=False, description="How much of the picture changes; 1 is all of it."
+    )
 
     @field_validator("prompt", "negative_prompt")
     @classmethod
@@ -54,13 +53,61 @@ class DrawRequest(Settings):
         return " ".join(text.split())
 
 
-def weighted(adapter: str) -> tuple[str, float]:
-    """IDENTIFIER:WEIGHT as both; a weight that is no number is infinite, which no request takes."""
-    asset_id, _, weight = adapter.rpartition(":")
-    try:
-        return asset_id, float(weight.replace(",", "."))
-    except ValueError:
-        return asset_id, math.inf
+class Axis(Settings):
+    """One side of a grid: what differs along it, and its values as text; of adapters their identifiers, '' for none."""
+
+    kind: AxisKind
+    values: tuple[str, ...] = Field(min_length=1, max_length=MOST_VALUES, strict=False)
+
+
+class DrawRequest(DrawSettings):
+    """Pictures to be drawn on this machine.
+
+    `adapters` act, `resting` stand in the form and do not. `start` and `mask` are blobs: the picture that is drawn
+    over, and where. With `across`, and `down` where wanted, it is a grid and `pictures` counts for nothing.
+    """
+
+    adapters: tuple[Weighted, ...] = Field((), max_length=MOST_ADAPTERS, strict=False)
+    resting: tuple[Weighted, ...] = Field((), max_length=MOST_ADAPTERS, strict=False)
+    start: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    mask: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    across: Axis | None = None
+    down: Axis | None = None
+
+
+def shots(request: DrawRequest) -> list[DrawRequest]:
+    """The pictures that a request asks for, one request each; those of a grid row by row."""
+    if request.across is None:
+        first = request.seed or 0
+        return [
+            request.model_copy(update={"seed": (first + number) % (HIGHEST_SEED + 1), "pictures": 1})
+            for number in range(request.pictures)
+        ]
+    plain = request.model_copy(update={"across": None, "down": None, "pictures": 1})
+    rows = [plain] if request.down is None else [varied(plain, request.down, value) for value in request.down.values]
+    return [varied(row, request.across, value) for row in rows for value in request.across.values]
+
+
+def varied(request: DrawRequest, axis: Axis, value: str) -> DrawRequest:
+    """The request with one value of an axis; a weight is that of all its adapters.
+
+    Raises ValueError, also as pydantic's, for a value that is none.
+    """
+    change: dict[str, object]
+    if axis.kind == "weight":
+        change = {"adapters": tuple((asset_id, float(value)) for asset_id, _ in request.adapters)}
+    elif axis.kind == "adapter":
+        change = {"adapters": tuple(each for each in request.adapters if each[0] == value)}
+    elif axis.kind == "guidance":
+        change = {"guidance": float(value)}
+    else:
+        change = {axis.kind: value if axis.kind == "sampler" else int(value)}
+    return DrawRequest.model_validate({**request.model_dump(), **change})
+
+
+def steps_of(shot: DrawRequest) -> int:
+    """Denoising steps that a picture takes: a start shortens them."""
+    return max(1, int(shot.steps * shot.strength)) if shot.start else shot.steps
 
 
 def ask(store: Store, request: DrawRequest) -> str:
@@ -68,14 +115,26 @@ def ask(store: Store, request: DrawRequest) -> str:
     seeded = request.model_copy(
         update={"seed": secrets.randbelow(HIGHEST_SEED) if request.seed is None else request.seed}
     )
+    steps = sum(map(steps_of, shots(seeded)))
     with store.begin() as session:
         asked = seeded.model_dump(mode="json")
-        return jobs.add(session, KIND, request.prompt, asked, request.pictures * request.steps, store.clock()).id
+        return jobs.add(session, KIND, request.prompt, asked, steps, store.clock()).id
 
 
 def request_of(job: Job) -> DrawRequest:
     """What was asked for."""
-    return DrawRequest.model_validate(job.asked)
+    return DrawRequest.model_validate_json(json.dumps(job.asked))
+
+
+def again(store: Store, drawing: Drawing) -> DrawRequest | None:
+    """What draws this one picture once more; None where its job is no longer known."""
+    job = jobs.one(store, drawing.job_id)
+    if job is None or job.kind != KIND:
+        return None
+    request = request_of(job)
+    if request.across is not None:
+        return shots(request)[int(drawing.made_from["cell"])]
+    return request.model_copy(update={"seed": drawing.seed, "pictures": 1})
 
 
 def keep(store: Store, drawing: Drawing) -> None:
@@ -90,16 +149,36 @@ def of_job(store: Store, job_id: str) -> list[Drawing]:
         return list(session.scalars(select(Drawing).where(Drawing.job_id == job_id).order_by(Drawing.id)))
 
 
-def listed(store: Store, text: str, limit: int, before: str = "") -> list[Drawing]:
-    """The newest pictures whose prompt, model or adapters hold `text`, newest first; those before `before`."""
+def listed(
+    store: Store, text: str, limit: int, before: str = "", *, model: str = "", adapter: str = ""
+) -> list[Drawing]:
+    """The newest pictures whose prompt, model or adapters hold `text`, newest first; those before `before`.
+
+    `model` and `adapter` are whole names: only pictures drawn with these.
+    """
     query = select(Drawing).order_by(Drawing.id.desc()).limit(limit)
     if before:
         query = query.where(Drawing.id < before)
+    if model:
+        query = query.where(Drawing.model == model)
+    if adapter:
+        each = func.json_each(Drawing.adapters).table_valued("value", joins_implicitly=True)
+        query = query.where(exists().select_from(each).where(func.json_extract(each.c.value, "$[0]") == adapter))
     for word in text.split():
         columns = (Drawing.prompt, Drawing.model, cast(Drawing.adapters, Text))
         query = query.where(or_(*(column.icontains(word, autoescape=True) for column in columns)))
     with store.read() as session:
         return list(session.scalars(query))
+
+
+def used(store: Store) -> tuple[list[str], list[str]]:
+    """Names of the models and of the adapters that pictures of the gallery were drawn with."""
+    each = func.json_each(Drawing.adapters).table_valued("value", joins_implicitly=True)
+    name = func.json_extract(each.c.value, "$[0]")
+    with store.read() as session:
+        models = list(session.scalars(select(Drawing.model).distinct().order_by(Drawing.model)))
+        adapters = list(session.scalars(select(name).select_from(Drawing, each).distinct().order_by(name)))
+    return models, adapters
 
 
 def one(store: Store, drawing_id: str) -> Drawing | None:
@@ -119,3 +198,14 @@ def remove(store: Store, drawing_id: str) -> None:
         is_shown = session.scalar(select(Drawing.id).where(Drawing.sha256 == drawing.sha256).limit(1))
     if is_shown is None:
         store.blobs.remove(drawing.sha256)
+    sheet_file(store, drawing.job_id).unlink(missing_ok=True)  # a grid that shows it
+
+
+def preview_file(store: Store, job_id: str) -> Path:
+    """Where the picture that a running job draws is shown small, as a PNG."""
+    return store.folder / "previews" / f"{job_id}.png"
+
+
+def sheet_file(store: Store, job_id: str) -> Path:
+    """Where the whole grid of a job lies as one PNG, once it is drawn."""
+    return store.folder / "grids" / f"{job_id}.png"

@@ -5,18 +5,23 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import numpy as np
+from PIL import Image
+
 from fedflow.client.database.tables import Drawing, Job
 from fedflow.client.services import drawings, jobs, library
 from fedflow.client.services.drawings import DrawRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 from fedflow.client.training import is_want_of_memory
+from fedflow.client.worker.drawing_preview import Preview
+from fedflow.client.worker.drawing_sheet import write_sheet
 from fedflow.client.worker.main import Interrupted
 from fedflow.errors import AdapterError, FedFlowError, MistakeError, RunError
 from fedflow.federation.workbench import settle_torch
 from fedflow.generation import generate, parameters_text, png_bytes
 from fedflow.lora import Adapter
-from fedflow.models import SAMPLERS, BaseModel, best_device, check_fits, open_model, read_adapter
+from fedflow.models import SAMPLERS, BaseModel, Start, best_device, check_fits, open_model, read_adapter
 from fedflow.models.one_model import kept_open
 
 NOTE_S = 0.25
@@ -24,12 +29,15 @@ NOTE_S = 0.25
 
 
 @dataclass(frozen=True)
-class Weighted:
-    """An adapter that acts while pictures are drawn, and how much."""
+class _Bench:
+    """What the pictures of a job are drawn with; `name` is the model's, `adapters` have their names beside them."""
 
+    store: Store
+    job: Job
+    model: BaseModel
     name: str
-    adapter: Adapter
-    weight: float
+    adapters: dict[str, tuple[str, Adapter]]
+    preview: Preview
 
 
 def do(store: Store, settings: ClientSettings, job: Job) -> None:
@@ -39,11 +47,19 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
     """
     settle_torch(settings.threads)
     request = drawings.request_of(job)
+    shots = drawings.shots(request)
     try:
-        model = kept_open(request.model, lambda: _opened(store, request.model))
-        adapters = _adapters(store, request, model)
-        for number in range(len(drawings.of_job(store, job.id)), request.pictures):
-            drawings.keep(store, _drawn(store, job, request, model, adapters, number))
+        place = library.place(store, request.model)
+        model = kept_open(place, lambda: open_model(place).to(best_device()))
+        name = library.called(store, request.model) if request.model.startswith(library.PREFIX) else model.name
+        preview = Preview(drawings.preview_file(store, job.id), model)
+        bench = _Bench(store, job, model, name, _adapters(store, request, model, name), preview)
+        with preview:
+            for number in range(len(drawings.of_job(store, job.id)), len(shots)):
+                before = sum(map(drawings.steps_of, shots[:number]))
+                drawings.keep(store, _drawn(bench, shots[number], number, before, request.across is not None))
+        if request.across is not None:
+            write_sheet(store, job.id, request)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, FedFlowError) or not is_want_of_memory(error):
             raise
@@ -53,81 +69,95 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
     jobs.note(store, job.id, job.of)
 
 
-def _opened(store: Store, name: str) -> BaseModel:
-    model = open_model(library.place(store, name)).to(best_device())
-    model.name = library.called(store, name)
-    return model
-
-
-def _adapters(store: Store, request: DrawRequest, model: BaseModel) -> list[Weighted]:
-    """The adapters that act, read and known to fit. Raises MistakeError, AdapterError."""
-    found = []
-    for asset_id, weight in map(drawings.weighted, request.adapters):
+def _adapters(store: Store, request: DrawRequest, model: BaseModel, called: str) -> dict[str, tuple[str, Adapter]]:
+    """Those of the request, read and found to fit. Raises MistakeError for one that is gone or does not fit."""
+    found: dict[str, tuple[str, Adapter]] = {}
+    for asset_id, _ in request.adapters:
         row = library.one(store, asset_id)
-        if row is None:
-            raise MistakeError("an adapter is no longer in the library; choose again")
+        if row is None or row.kind != library.ADAPTER:
+            raise MistakeError("an adapter is no longer in the library; take it out of the form and try again")
         adapter, _ = read_adapter(library.adapter_file(store, asset_id))
         try:
             check_fits(model, adapter)
         except AdapterError as error:
-            raise AdapterError(f"adapter '{row.name}' does not fit the model '{model.name}' ({error})") from error
-        found.append(Weighted(row.name, adapter, weight))
+            raise AdapterError(
+                f"adapter '{row.name}' does not fit model '{called}' ({error}); switch it off, or choose its model"
+            ) from None
+        found[asset_id] = (row.name, adapter)
     return found
 
 
-def _drawn(
-    store: Store, job: Job, request: DrawRequest, model: BaseModel, adapters: list[Weighted], number: int
-) -> Drawing:
+def _drawn(bench: _Bench, shot: DrawRequest, number: int, steps_before: int, is_cell: bool) -> Drawing:
     noted_at = 0.0
 
     def step(done: int) -> None:
         nonlocal noted_at
         if time.monotonic() - noted_at >= NOTE_S:
             noted_at = time.monotonic()
-            wanted = jobs.note(store, job.id, request.steps * number + done)
+            wanted = jobs.note(bench.store, bench.job.id, steps_before + done)
             if wanted is not None:
                 raise Interrupted(wanted)
 
     step(0)
-    seed, size = (request.seed or 0) + number, request.size_pixels or model.resolution
+    model, seed, size = bench.model, shot.seed or 0, shot.size_pixels or bench.model.resolution
+    named = [(bench.adapters[asset_id][0], weight) for asset_id, weight in shot.adapters]
+    bench.preview.begin()
     [pixels] = generate(
         model,
-        [request.prompt],
+        [shot.prompt],
         [seed],
-        steps=request.steps,
-        guidance=request.guidance,
-        negative=request.negative_prompt,
+        steps=shot.steps,
+        guidance=shot.guidance,
+        negative=shot.negative_prompt,
         size=size,
-        sampler=request.sampler,
-        adapters=[(each.adapter, each.weight) for each in adapters],
+        sampler=shot.sampler,
+        adapters=[(bench.adapters[asset_id][1], weight) for asset_id, weight in shot.adapters],
         step=step,
+        start=_start(bench.store, shot, size),
+        look=bench.preview.look,
     )
     text = parameters_text(
-        request.prompt,
-        negative=request.negative_prompt,
-        steps=request.steps,
-        sampler=SAMPLERS[request.sampler][1],
-        guidance=request.guidance,
+        shot.prompt,
+        negative=shot.negative_prompt,
+        steps=shot.steps,
+        sampler=SAMPLERS[shot.sampler][1],
+        guidance=shot.guidance,
         seed=seed,
         size=size,
-        model_name=model.name,
+        model_name=bench.name,
         model_hash=model.content_hash,
-        adapters=[(each.name, each.weight) for each in adapters],
+        adapters=named,
+        strength=shot.strength if shot.start else None,
     )
+    over = {"start": shot.start, "mask": shot.mask, "strength": shot.strength} if shot.start else {}
     return Drawing(
         id=jobs.new_id(),
-        job_id=job.id,
-        sha256=store.blobs.put(png_bytes(pixels, text)),
-        prompt=request.prompt,
-        negative=request.negative_prompt,
-        model=model.name,
+        job_id=bench.job.id,
+        sha256=bench.store.blobs.put(png_bytes(pixels, text)),
+        prompt=shot.prompt,
+        negative=shot.negative_prompt,
+        model=bench.name,
         model_hash=model.content_hash,
-        adapters=[[each.name, each.weight] for each in adapters],
+        adapters=[list(each) for each in named],
         seed=seed,
-        steps=request.steps,
-        guidance=request.guidance,
-        sampler=request.sampler,
+        steps=shot.steps,
+        guidance=shot.guidance,
+        sampler=shot.sampler,
         width=size,
         height=size,
-        drawn_at=store.clock(),
+        drawn_at=bench.store.clock(),
+        made_from={**over, **({"cell": number} if is_cell else {})},
     )
+
+
+def _start(store: Store, shot: DrawRequest, size: int) -> Start | None:
+    """The picture to begin from and its mask, at the size that is drawn. Raises StorageError where one is gone."""
+    if not shot.start:
+        return None
+    with Image.open(store.blobs.get(shot.start)) as image:
+        pictures = np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.LANCZOS))[None]
+    if not shot.mask:
+        return Start(pictures, shot.strength)
+    with Image.open(store.blobs.get(shot.mask)) as image:
+        masks = np.asarray(image.convert("L").resize((size, size), Image.Resampling.BOX))[None]
+    return Start(pictures, shot.strength, masks)

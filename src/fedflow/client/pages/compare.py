@@ -1,0 +1,85 @@
+"""Compare: one prompt over seeds, steps, guidance, samplers, adapters or their weights, as a grid."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, abort, redirect, request, send_file, url_for
+from flask_babel import gettext
+from werkzeug import Response as AnyResponse
+
+from fedflow import web
+from fedflow.client.database.tables import Job
+from fedflow.client.pages import current, generate, generate_form
+from fedflow.client.services import drawings, jobs, library
+from fedflow.client.services.drawings import Axis, DrawRequest
+
+blueprint = Blueprint("compare", __name__)
+
+
+@blueprint.post("/compare")
+def asks() -> AnyResponse:
+    """Have a grid drawn, or say beside each field what is wrong."""
+    wish = generate_form.of_form(current.store(), request.form, as_grid=True)
+    if wish.request is None:
+        return generate.shown(wish)
+    return redirect(url_for("pages.compare.one", job_id=drawings.ask(current.store(), wish.request)), 303)
+
+
+@blueprint.get("/compare/<job_id>")
+def one(job_id: str) -> Response:
+    """The grid, as far as it is drawn."""
+    job, wish = _grid(job_id)
+    store = current.store()
+    across, down = wish.across, wish.down
+    assert across is not None  # noqa: S101 - `_grid` has seen to it
+    shown = {each.made_from.get("cell"): each for each in drawings.of_job(store, job_id)}
+    columns = [_heading(across, value) for value in across.values]
+    rows = [_heading(down, value) for value in down.values] if down else [gettext("Picture")]
+    cells = [[shown.get(row * len(columns) + column) for column in range(len(columns))] for row in range(len(rows))]
+    return web.page(
+        "app/compare.html",
+        fragment="live",
+        job=job,
+        wish=wish,
+        columns=columns,
+        rows=list(zip(rows, cells, strict=True)),
+        has_sheet=drawings.sheet_file(store, job_id).is_file(),
+        model=library.called(store, wish.model),
+        now=store.clock(),
+    )
+
+
+@blueprint.get("/compare/<job_id>.png")
+def sheet(job_id: str) -> Response:
+    """The whole grid as one picture."""
+    _grid(job_id)
+    path = drawings.sheet_file(current.store(), job_id)
+    if not path.is_file():
+        abort(404)
+    return send_file(path, "image/png", as_attachment=True, download_name=f"grid-{job_id[:8]}.png")
+
+
+def _grid(job_id: str) -> tuple[Job, DrawRequest]:
+    job = jobs.one(current.store(), job_id)
+    if job is None or job.kind != drawings.KIND:
+        abort(404)
+    wish = drawings.request_of(job)
+    if wish.across is None:
+        abort(404)
+    return job, wish
+
+
+def _heading(axis: Axis, value: str) -> str:
+    if axis.kind == "adapter":
+        row = library.one(current.store(), value)
+        if row is not None:
+            return row.name
+        return str(gettext("An adapter that is gone") if value else gettext("No adapter"))
+    if axis.kind == "sampler":
+        return dict(generate_form.SAMPLERS)[value]
+    words = {
+        "seed": gettext("Seed %(value)s", value=value),
+        "steps": gettext("%(value)s steps", value=value),
+        "guidance": gettext("Guidance %(value)s", value=value),
+        "weight": gettext("Weight %(value)s", value=value),
+    }
+    return str(words[axis.kind])

@@ -1,0 +1,105 @@
+"""The form filled from a picture that FedFlow, AUTOMATIC1111's web UI or ComfyUI has drawn."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from flask_babel import gettext
+
+from fedflow.client.pages import generate_form
+from fedflow.client.pages.generate_form import Wish
+from fedflow.client.services import drawings, library
+from fedflow.client.services.drawings import DrawRequest
+from fedflow.client.store import Store
+from fedflow.generation import Found, read_settings
+from fedflow.plan import STARTER
+
+LONGEST_PROMPT = 2000
+HASH_CHARACTERS = 10
+
+
+def of_file(store: Store, content: bytes) -> Wish:
+    """The form with a file's settings, and a note for each that could not be taken over.
+
+    Raises MistakeError, one line, for a file without settings.
+    """
+    found = read_settings(content)
+    notes: list[str] = []
+    known: dict[str, object] = {"prompt": found.prompt[:LONGEST_PROMPT] or " ", "pictures": 1}
+    known["negative_prompt"] = found.negative[:LONGEST_PROMPT]
+    if max(len(found.prompt), len(found.negative)) > LONGEST_PROMPT:
+        notes.append(gettext("The prompt was cut to %(num)s characters.", num=LONGEST_PROMPT))
+    _numbers(found, known, notes)
+    if found.sampler:
+        known["sampler"] = found.sampler
+    elif found.other_sampler:
+        notes.append(gettext("Sampler “%(name)s” is not known here; UniPC is chosen.", name=found.other_sampler))
+    known["model"] = _model(store, found, notes)
+    known["adapters"] = _adapters(store, found, notes)
+    wish = generate_form.of_request(store, DrawRequest.model_construct(**{**_defaults(), **known}))  # type: ignore[arg-type]
+    wish.values["prompt"] = found.prompt[:LONGEST_PROMPT]
+    wish.notes = [*notes, *wish.notes]
+    return wish
+
+
+def _defaults() -> dict[str, object]:
+    return DrawRequest(prompt=" ").model_dump()
+
+
+def _numbers(found: Found, known: dict[str, object], notes: list[str]) -> None:
+    """Steps, guidance, seed and size, where they lie within what can be drawn here."""
+    size = None
+    if found.width and found.height:
+        size = min(found.width, found.height)
+        if found.width != found.height:
+            notes.append(
+                gettext(
+                    "Its size is %(width)s by %(height)s px; pictures here are square.",
+                    width=found.width,
+                    height=found.height,
+                )
+            )
+    limits = (
+        ("steps", gettext("Steps"), found.steps, 1, 200),
+        ("guidance", gettext("Guidance"), found.guidance, 1.0, 30.0),
+        ("seed", gettext("Seed"), found.seed, 0, drawings.HIGHEST_SEED),
+        ("size_pixels", gettext("Size"), size, 16, 2048),
+    )
+    for name, label, value, least, most in limits:
+        if value is None:
+            continue
+        if least <= value <= most:
+            known[name] = value
+        else:
+            notes.append(
+                gettext(
+                    "%(label)s %(value)s was left out; it must lie between %(least)s and %(most)s.",
+                    label=label, value=value, least=least, most=most,
+                )
+            )  # fmt: skip
+
+
+def _model(store: Store, found: Found, notes: list[str]) -> str:
+    """The model of the same hash or name; the starter where none is."""
+    if not found.model or found.model == STARTER:
+        return STARTER
+    name, short = PurePosixPath(found.model.replace("\\", "/")).stem, found.model_hash[:HASH_CHARACTERS]
+    for row in library.listed(store, library.MODEL):
+        if (short and row.base_hash.startswith(short)) or row.name in (found.model, name):
+            return f"{library.PREFIX}{row.id}"
+    notes.append(gettext("Model “%(name)s” is not in the library; the starter is chosen.", name=found.model[:100]))
+    return STARTER
+
+
+def _adapters(store: Store, found: Found, notes: list[str]) -> tuple[tuple[str, float], ...]:
+    known = {row.name: row.id for row in library.listed(store, library.ADAPTER)}
+    taken: dict[str, float] = {}
+    for called, weight in found.adapters[: drawings.MOST_ADAPTERS]:
+        asset_id = known.get(called) or known.get(PurePosixPath(called.replace("\\", "/")).stem)
+        if asset_id is None:
+            notes.append(gettext("Adapter “%(name)s” is not in the library and was left out.", name=called))
+            continue
+        taken[asset_id] = min(max(weight, -2.0), 2.0)
+        if taken[asset_id] != weight:
+            notes.append(gettext("The weight of adapter “%(name)s” was brought within -2 and 2.", name=called))
+    return tuple(taken.items())

@@ -1,0 +1,254 @@
+"""The form of a drawing: what stands in it, from a job, a picture, a file or what was sent, and what it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from flask_babel import gettext
+from pydantic import ValidationError
+from werkzeug.datastructures import MultiDict
+
+from fedflow.client.database.tables import Asset
+from fedflow.client.services import drawings, drawings_start, library
+from fedflow.client.services.drawings import Axis, AxisKind, DrawRequest, DrawSettings
+from fedflow.client.store import Store
+from fedflow.errors import MistakeError
+from fedflow.plan import STARTER
+from fedflow.web.forms import FormField, Kind, describe, texts
+from fedflow.web.reading import last_values, read, sentence
+
+SAMPLERS = (("unipc", "UniPC"), ("dpm++", "DPM++ 2M"), ("ddim", "DDIM"), ("euler", "Euler"), ("euler-a", "Euler a"))
+"""As `fedflow.models.SAMPLERS`, which would bring torch along."""
+
+OTHER = "other"
+"""In the choice of models: one that is typed as a path or a name on the hub."""
+
+AXES = ("across", "down")
+NUMBER = 24
+
+
+@dataclass(frozen=True)
+class Row:
+    """An adapter in the form. `is_misfit`: it was trained on another model than the chosen one."""
+
+    id: str
+    name: str
+    weight: str
+    is_on: bool
+    base: str
+    base_hash: str
+    is_misfit: bool
+
+
+@dataclass
+class Wish:
+    """What stands in the form; `request` is what it asks for, None where something is wrong or nothing was sent.
+
+    `notes` are sentences about what was not taken over from a file or picture.
+    """
+
+    values: dict[str, str] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    start: str = ""
+    mask: str = ""
+    faults: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    request: DrawRequest | None = None
+
+
+def of_request(store: Store, request: DrawRequest) -> Wish:
+    """The form of what was once asked for; what is gone since then is left out, with a note."""
+    settings = DrawSettings.model_validate(request.model_dump(include=set(DrawSettings.model_fields)))
+    wish = Wish(_with_model(store, texts(settings)))
+    chosen = [(*each, True) for each in request.adapters] + [(*each, False) for each in request.resting]
+    wish.rows = _rows(store, request.model, chosen)
+    if len(wish.rows) < len(chosen):
+        wish.notes.append(gettext("An adapter is no longer in the library and was left out."))
+    if request.start and drawings_start.is_there(store, request.start):
+        wish.start = request.start
+        wish.mask = request.mask if drawings_start.is_there(store, request.mask) else ""
+    elif request.start:
+        wish.notes.append(gettext("The picture to start from is no longer kept."))
+    for name in AXES:
+        axis: Axis | None = getattr(request, name)
+        if axis is not None:
+            wish.values[f"{name}_kind"] = axis.kind
+            wish.values[f"{name}_values"] = "" if axis.kind == "adapter" else ", ".join(axis.values)
+    return wish
+
+
+def of_library(store: Store, model: str, adapter: str) -> Wish:
+    """The form with a model of the library, or with an adapter and the model that it was trained on."""
+    row = library.one(store, adapter)
+    if row is not None and not model:
+        known = library.listed(store, library.MODEL)
+        model = next((library.PREFIX + each.id for each in known if each.base_hash == row.base_hash), STARTER)
+    wish = Wish(_with_model(store, {"model": model or STARTER, "prompt": "" if row is None else row.trigger}))
+    if row is not None and row.kind == library.ADAPTER:
+        wish.rows = _rows(store, model, [(row.id, 1.0, True)])
+    return wish
+
+
+def of_form(store: Store, form: MultiDict[str, str], *, as_grid: bool = False) -> Wish:
+    """What was sent. With `as_grid` the sides of the grid are read, too."""
+    sent = last_values(form)
+    values = {
+        **sent,
+        "model": sent.get("model_other", "") if sent.get("model") == OTHER else sent.get("model", STARTER),
+    }
+    reading = read(DrawSettings, values)
+    wish = Wish({**sent, **reading.values}, faults=dict(reading.faults))
+    if sent.get("model") == OTHER and "model" in wish.faults:
+        wish.faults["model_other"] = wish.faults.pop("model")
+    active, weights = set(form.getlist("active")), []
+    for asset_id, text in zip(form.getlist("adapter"), form.getlist("weight"), strict=False):
+        try:
+            weights.append((asset_id[:40], min(max(float(text), -2.0), 2.0), asset_id in active))
+        except ValueError:
+            wish.faults["adapters"] = [gettext("An adapter's weight is a number from -2 to 2.")]
+            weights.append((asset_id[:40], 1.0, asset_id in active))
+    weights = list({each[0]: each for each in weights if each[1] == each[1]}.values())
+    wish.rows = _rows(store, values["model"], weights)
+    wish.values = _with_model(store, {**wish.values, "model": values["model"]})
+    _read_start(store, wish, sent)
+    known = {row.id for row in wish.rows}
+    on = tuple((asset_id, weight) for asset_id, weight, is_on in weights if is_on and asset_id in known)
+    off = tuple((asset_id, weight) for asset_id, weight, is_on in weights if not is_on and asset_id in known)
+    if max(len(on), len(off)) > drawings.MOST_ADAPTERS:
+        wish.faults["adapters"] = [gettext("At most %(num)s adapters act together.", num=drawings.MOST_ADAPTERS)]
+    if reading.settings is None or wish.faults:
+        return wish
+    request = DrawRequest(**reading.settings.model_dump(), adapters=on, resting=off, start=wish.start, mask=wish.mask)
+    wish.request = _with_axes(wish, request, sent) if as_grid else request
+    return wish
+
+
+def fields() -> dict[str, FormField]:
+    """The form's fields in the reader's language."""
+    [group] = describe(DrawSettings)
+    found = {each.name: each for each in group.fields}
+    found["sampler"] = replace(found["sampler"], kind=Kind.CHOICE, choices=SAMPLERS)
+    return found
+
+
+def models(store: Store) -> list[tuple[str, str, str]]:
+    """Models to choose from: value, name and content hash, that of the starter empty."""
+    rows = library.listed(store, library.MODEL)
+    return [(STARTER, STARTER, ""), *((f"{library.PREFIX}{row.id}", row.name, row.base_hash) for row in rows)]
+
+
+def row_of(asset: Asset, model: str, model_hash: str, weight: float = 1.0, is_on: bool = True) -> Row:
+    """An adapter of the library as the form shows it beside the chosen model."""
+    if model == STARTER:
+        is_misfit = asset.base not in ("", STARTER)
+    else:
+        is_misfit = bool(asset.base_hash and model_hash and asset.base_hash != model_hash)
+    return Row(asset.id, asset.name, f"{weight:g}", is_on, asset.base, asset.base_hash, is_misfit)
+
+
+def _rows(store: Store, model: str, chosen: Sequence[tuple[str, float, bool]]) -> list[Row]:
+    """Those of the chosen adapters that are in the library."""
+    known = {row.id: row for row in library.listed(store, library.ADAPTER)}
+    asset = library.one(store, model.removeprefix(library.PREFIX)) if model.startswith(library.PREFIX) else None
+    model_hash = asset.base_hash if asset else ""
+    return [
+        row_of(known[asset_id], model, model_hash, weight, is_on)
+        for asset_id, weight, is_on in chosen
+        if asset_id in known
+    ]
+
+
+def _with_model(store: Store, values: dict[str, str]) -> dict[str, str]:
+    """The values with a model that is not in the choice as the one that was typed."""
+    model = values.get("model", STARTER)
+    if any(model == value for value, _, _ in models(store)):
+        return {**values, "model": model, "model_other": values.get("model_other", "")}
+    return {**values, "model": OTHER, "model_other": "" if model.startswith(library.PREFIX) else model}
+
+
+def _read_start(store: Store, wish: Wish, sent: dict[str, str]) -> None:
+    start, mask = sent.get("start", ""), sent.get("mask", "")
+    if not start:
+        return
+    if not drawings_start.is_there(store, start):
+        wish.faults["start"] = [gettext("The picture to start from is no longer kept. Choose it again.")]
+        return
+    wish.start = start
+    try:
+        painted = mask.startswith(drawings_start.DATA_URL)
+        wish.mask = drawings_start.take_in_mask(store, mask) if painted else mask
+        if wish.mask and not drawings_start.is_there(store, wish.mask):
+            raise MistakeError("the mask is no longer kept; paint it again")
+    except MistakeError as error:
+        wish.mask, wish.faults["start"] = "", [sentence(str(error))]
+
+
+def _with_axes(wish: Wish, request: DrawRequest, sent: dict[str, str]) -> DrawRequest | None:
+    """The request as a grid, or None with what is wrong beside the axes."""
+    sides: dict[str, Axis] = {}
+    for name in AXES:
+        kind, text = sent.get(f"{name}_kind", ""), sent.get(f"{name}_values", "")[:1000]
+        place = f"{name}_values"
+        if not kind:
+            if name == "across":
+                wish.faults["across_kind"] = [gettext("Choose what differs from column to column.")]
+            continue
+        try:
+            axis = Axis(kind=_kind(kind), values=_values(kind, text, request))
+            for value in axis.values:
+                drawings.varied(request, axis, value)
+        except ValidationError as error:
+            wish.faults[place] = [_say(error, gettext("Give one to ten values, with commas between them."))]
+        except ValueError:
+            wish.faults[place] = [gettext("Write numbers with commas between them, as in 10, 20, 30.")]
+        except MistakeError as error:
+            wish.faults[place] = [str(error)]
+        else:
+            sides[name] = axis
+    if wish.faults:
+        return None
+    if len({axis.kind for axis in sides.values()}) < len(sides):
+        wish.faults["down_kind"] = [gettext("Rows and columns cannot differ in the same.")]
+        return None
+    return request.model_copy(update=dict(sides))
+
+
+def _kind(text: str) -> AxisKind:
+    for known in AXIS_KINDS:
+        if text == known:
+            return known
+    raise MistakeError(gettext("Choose one from the list."))
+
+
+AXIS_KINDS: tuple[AxisKind, ...] = ("seed", "steps", "guidance", "sampler", "adapter", "weight")
+
+
+def _values(kind: str, text: str, request: DrawRequest) -> tuple[str, ...]:
+    if kind == "adapter":
+        if not request.adapters:
+            raise MistakeError(gettext("Add the adapters to compare to the form first."))
+        return ("", *(asset_id for asset_id, _ in request.adapters))
+    if kind == "weight" and not request.adapters:
+        raise MistakeError(gettext("Add an adapter to the form first."))
+    parts = [part.strip()[:NUMBER] for part in text.split(",") if part.strip()]
+    if kind == "sampler":
+        known = {spelled.lower(): value for value, word in SAMPLERS for spelled in (value, word)}
+        if unknown := next((part for part in parts if part.lower() not in known), None):
+            raise MistakeError(gettext("There is no sampler “%(name)s”.", name=unknown))
+        return tuple(known[part.lower()] for part in parts)
+    return tuple(dict.fromkeys(parts))
+
+
+def _say(error: ValidationError, many: str) -> str:
+    fault: Any = error.errors()[0]
+    if fault["loc"][-1] == "values":
+        return many
+    given = fault["input"]
+    limits = fault.get("ctx", {})
+    if "le" in limits:
+        return str(gettext("%(value)s is too much; at most %(limit)s.", value=given, limit=limits["le"]))
+    if "ge" in limits:
+        return str(gettext("%(value)s is too little; at least %(limit)s.", value=given, limit=limits["ge"]))
+    return many

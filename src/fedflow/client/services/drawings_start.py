@@ -1,0 +1,80 @@
+"""Pictures to begin from, and the masks painted over them: taken in as bare pixels, whatever the file held besides."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+
+from PIL import Image, ImageOps
+
+from fedflow.client.database.tables import Drawing
+from fedflow.client.store import Store
+from fedflow.errors import MistakeError, StorageError
+
+MOST_BYTES = 30_000_000
+MOST_PIXELS = 50_000_000
+SIDE_PIXELS = 1024
+MASK_SIDE_PIXELS = 512
+FORMATS = ("PNG", "JPEG", "WEBP")
+DATA_URL = "data:image/png;base64,"
+PAINTED = 127
+"""A mask is painted where it is lighter than this."""
+
+
+def take_in(store: Store, content: bytes) -> str:
+    """Keep the middle square of a picture, at most 1024 pixels wide; gives its SHA-256.
+
+    Raises MistakeError, one line, for what is no picture, or too large.
+    """
+    if len(content) > MOST_BYTES:
+        raise MistakeError(f"the file has more than {MOST_BYTES // 1_000_000} MB; choose a smaller one")
+    with _opened(content, FORMATS) as image:
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+        side = min(*upright.size, SIDE_PIXELS)
+        return store.blobs.put(_png(ImageOps.fit(upright, (side, side), Image.Resampling.LANCZOS)))
+
+
+def take_in_drawing(store: Store, drawing: Drawing) -> str:
+    """As `take_in`, of a picture of the gallery: it stays when that is deleted."""
+    return take_in(store, store.blobs.local(drawing.sha256).read_bytes())
+
+
+def take_in_mask(store: Store, painted: str) -> str:
+    """Keep a mask that a page sends as `data:image/png;base64,`; gives its SHA-256, '' where nothing is painted.
+
+    Raises MistakeError for what is no mask.
+    """
+    try:
+        content = base64.b64decode(painted.removeprefix(DATA_URL), validate=True)
+    except (binascii.Error, ValueError):
+        raise MistakeError("the mask cannot be read; paint it again") from None
+    with _opened(content, ("PNG",)) as image:
+        grey = image.convert("L").resize((MASK_SIDE_PIXELS, MASK_SIDE_PIXELS), Image.Resampling.NEAREST)
+        mask = grey.point(lambda value: 255 if value > PAINTED else 0)
+    return store.blobs.put(_png(mask)) if mask.getbbox() else ""
+
+
+def is_there(store: Store, sha256: str) -> bool:
+    """Whether a start or mask that a form names is still kept."""
+    try:
+        return store.blobs.local(sha256).is_file()
+    except StorageError:
+        return False
+
+
+def _opened(content: bytes, formats: tuple[str, ...]) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(content), formats=formats)
+        if image.width * image.height > MOST_PIXELS:
+            raise MistakeError(f"the picture has more than {MOST_PIXELS // 1_000_000} million pixels; make it smaller")
+        image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # Pillow's, for damaged files
+        raise MistakeError(f"the file is no picture, or is damaged; choose one of {', '.join(FORMATS)}") from None
+    return image
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    Image.frombytes(image.mode, image.size, image.tobytes()).save(buffer, "PNG")
+    return buffer.getvalue()

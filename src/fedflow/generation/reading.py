@@ -1,0 +1,190 @@
+"""Settings out of a PNG's text chunks: `parameters` as AUTOMATIC1111's web UI and we write it, `prompt` as ComfyUI.
+
+The file comes from anywhere: its pixels are not decoded, its texts are bounded, and what is no number is left out.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image
+
+from fedflow.errors import MistakeError
+
+MOST_CHARACTERS = 1_000_000
+MOST_NODES = 2000
+DEEPEST = 64
+
+SAMPLER_NAMES = {
+    "unipc": "unipc", "uni_pc": "unipc", "uni_pc_bh2": "unipc",
+    "dpm++ 2m": "dpm++", "dpmpp_2m": "dpm++",
+    "ddim": "ddim",
+    "euler": "euler",
+    "euler a": "euler-a", "euler_ancestral": "euler-a",
+}  # fmt: skip
+"""Names of other tools, in small letters, and the key of fedflow.models.SAMPLERS that draws alike."""
+
+_LORA = re.compile(r"<lora:([^:<>]{1,200}):([+-]?[\d.]+)(?::[^<>]*)?>")
+_PAIR = re.compile(r'\s*([\w /+-]+):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
+_SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
+
+
+@dataclass
+class Found:
+    """What a file told. None and empty: it did not say. `model_hash` begins the model's hash as the tool wrote it.
+
+    `adapters` are names and weights. `sampler` is a key of SAMPLERS; `other_sampler` a name that has none.
+    """
+
+    tool: str
+    prompt: str = ""
+    negative: str = ""
+    steps: int | None = None
+    guidance: float | None = None
+    seed: int | None = None
+    width: int | None = None
+    height: int | None = None
+    sampler: str = ""
+    other_sampler: str = ""
+    model: str = ""
+    model_hash: str = ""
+    adapters: list[tuple[str, float]] = field(default_factory=list)
+
+
+def read_settings(content: bytes) -> Found:
+    """The settings in a PNG. Raises MistakeError, one line, for what is no PNG or tells no settings."""
+    texts = _texts(content)
+    if "parameters" in texts:
+        return _of_parameters(texts["parameters"])
+    if "prompt" in texts:
+        return _of_workflow(texts["prompt"])
+    raise MistakeError("the picture carries no settings; many web sites remove them from what they show")
+
+
+def _texts(content: bytes) -> dict[str, str]:
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            texts = {key: value for key, value in image.info.items() if isinstance(key, str) and isinstance(value, str)}
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises for damaged files
+        raise MistakeError("the file is no PNG picture, or is damaged; choose a PNG") from None
+    if any(len(text) > MOST_CHARACTERS for text in texts.values()):
+        raise MistakeError("the picture's settings are longer than a million characters; they are not read")
+    return texts
+
+
+def _of_parameters(text: str) -> Found:
+    """Prompt, `Negative prompt: ` and a last line of `Key: value` pairs."""
+    lines = text.strip().split("\n")
+    last = lines.pop() if lines[-1].lstrip().startswith("Steps: ") else ""
+    prompt, _, negative = "\n".join(lines).partition("Negative prompt:")
+    pairs = {key.strip(): value.strip().strip('"') for key, value in _PAIR.findall(last)}
+    found = Found("AUTOMATIC1111")
+    found.prompt, found.adapters = _without_lora(prompt)
+    found.negative = " ".join(negative.split())
+    found.steps, found.seed = _whole(pairs.get("Steps")), _whole(pairs.get("Seed"))
+    found.guidance = _number(pairs.get("CFG scale"))
+    if size := _SIZE.fullmatch(pairs.get("Size", "")):
+        found.width, found.height = int(size[1]), int(size[2])
+    found.model, found.model_hash = pairs.get("Model", ""), pairs.get("Model hash", "")
+    _name_sampler(found, pairs.get("Sampler", "").removesuffix(" Karras"))
+    return found
+
+
+def _of_workflow(text: str) -> Found:
+    """ComfyUI's graph: nodes by number, each with its `class_type` and `inputs`; a link is [node, output]."""
+    try:
+        nodes = json.loads(text)
+    except (ValueError, RecursionError):
+        nodes = None
+    if not isinstance(nodes, dict) or len(nodes) > MOST_NODES:
+        raise MistakeError("the picture's workflow cannot be read; it is no graph of nodes")
+    sampler = next((node for node in nodes.values() if "KSampler" in _class_of(node)), None)
+    if sampler is None:
+        raise MistakeError("the picture's workflow has no KSampler node that tells steps and seed")
+    inputs = _inputs(sampler)
+    found = Found("ComfyUI")
+    found.prompt = " ".join(_text_at(nodes, inputs.get("positive")).split())
+    found.negative = " ".join(_text_at(nodes, inputs.get("negative")).split())
+    found.steps, found.guidance = _whole(_value(nodes, inputs.get("steps"))), _number(_value(nodes, inputs.get("cfg")))
+    found.seed = _whole(_value(nodes, inputs.get("seed", inputs.get("noise_seed"))))
+    _name_sampler(found, str(inputs.get("sampler_name", "")))
+    latents = _inputs(_node(nodes, inputs.get("latent_image")))
+    found.width, found.height = _whole(latents.get("width")), _whole(latents.get("height"))
+    link = inputs.get("model")
+    for _ in range(DEEPEST):
+        node = _node(nodes, link)
+        own = _inputs(node)
+        if "ckpt_name" in own:
+            found.model = str(own["ckpt_name"])[:200]
+            break
+        weight = _number(own.get("strength_model"))
+        if "lora_name" in own and weight is not None:
+            found.adapters.insert(0, (str(own["lora_name"])[:200], weight))
+        link = own.get("model")
+    return found
+
+
+def _without_lora(prompt: str) -> tuple[str, list[tuple[str, float]]]:
+    """The prompt without its `<lora:name:weight>`, and those."""
+    named = [(name, _number(weight)) for name, weight in _LORA.findall(prompt)]
+    adapters = [(name, weight) for name, weight in named if weight is not None]
+    return " ".join(_LORA.sub("", prompt).split()), adapters
+
+
+def _name_sampler(found: Found, name: str) -> None:
+    found.sampler = SAMPLER_NAMES.get(name.strip().lower(), "")
+    found.other_sampler = "" if found.sampler else name.strip()[:80]
+
+
+def _text_at(nodes: dict[str, Any], link: Any) -> str:
+    """The text that a link to a conditioning leads to, through nodes that pass it on."""
+    for _ in range(DEEPEST):
+        inputs = _inputs(_node(nodes, link))
+        for key in ("text", "string", "value"):
+            if isinstance(inputs.get(key), str):
+                return str(inputs[key])
+        link = next(
+            (inputs[key] for key in ("text", "string", "conditioning", "conditioning_1") if key in inputs), None
+        )
+    return ""
+
+
+def _value(nodes: dict[str, Any], value: Any) -> Any:
+    """A number that stands in the node itself or in one of its own that it is linked to."""
+    inputs = _inputs(_node(nodes, value))
+    return next((inputs[key] for key in ("seed", "noise_seed", "value", "int", "float") if key in inputs), value)
+
+
+def _node(nodes: dict[str, Any], link: Any) -> Any:
+    return nodes.get(link[0]) if isinstance(link, list) and link and isinstance(link[0], str) else None
+
+
+def _inputs(node: Any) -> dict[str, Any]:
+    inputs = node.get("inputs") if isinstance(node, dict) else None
+    return inputs if isinstance(inputs, dict) else {}
+
+
+def _class_of(node: Any) -> str:
+    return str(node.get("class_type", "")) if isinstance(node, dict) else ""
+
+
+def _whole(value: Any) -> int | None:
+    number = _number(value)
+    if number is None or not number.is_integer():
+        return None
+    return int(value) if isinstance(value, int) or str(value).isdigit() else int(number)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

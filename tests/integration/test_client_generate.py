@@ -1,0 +1,261 @@
+"""Generate as a person has it: adapters, a preview, the brush, a dropped PNG and a grid, in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import accessibility
+import numpy as np
+import pytest
+from adapters import add_adapter
+from browser import Watched
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+from tests.integration.test_client_app import CUT, SHOTS, SLOW_MS, app
+
+from fedflow.client.store import open_store
+from fedflow.generation import parameters_text, png_bytes
+from fedflow.models import open_model
+
+REFUSED = "status of 422"
+"""What Chromium says of the answer to a form that is refused."""
+
+DROP = """
+([target, text]) => {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const data = new DataTransfer();
+  data.items.add(new File([bytes], "picture.png", { type: "image/png" }));
+  document.querySelector(target).dispatchEvent(
+    new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An app whose library holds two adapters of the starter and one of another model."""
+    place = tmp_path_factory.mktemp("generate") / "app"
+    store, starter = open_store(place), open_model("starter")
+    for name in ("Watercolour", "Bold outline"):
+        add_adapter(store, starter, name, spread=0.05)
+    starter.name = "other"
+    add_adapter(store, starter, "From elsewhere", base_hash="f" * 64, spread=0.05)
+    store.engine.dispose()
+    return place
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    with app(folder) as (found, _):
+        yield found
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Watched]:
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        made = Watched(context)
+        yield made
+        made.complaints = [each for each in made.complaints if each != CUT and REFUSED not in each]
+        made.check_quiet()
+
+
+def add(page: Page, name: str) -> None:
+    page.get_by_label("Add an adapter").select_option(label=name)
+    page.get_by_role("button", name="Add", exact=True).click()
+
+
+def wish(page: Page, address: str, prompt: str = "fluent_style, red_apple, fruit", pictures: int = 1) -> None:
+    page.goto(address)
+    page.get_by_label("Prompt", exact=True).fill(prompt)
+    page.get_by_label("Pictures").fill(str(pictures))
+
+
+def drawn(page: Page) -> None:
+    """Have it drawn, and wait until it is."""
+    page.get_by_role("button", name="Generate", exact=True).click()
+    page.wait_for_url(re.compile(r"job="))
+    expect(page.locator(".under-way")).to_have_count(0, timeout=SLOW_MS)
+    expect(page.locator(".notice.failed")).to_have_count(0)
+
+
+def pixels_of(page: Page, address: str) -> np.ndarray:
+    with Image.open(io.BytesIO(page.request.get(address).body())) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def test_adapters_have_sliders_and_outlive_a_reload_and_use_again(address: str, watched: Watched) -> None:
+    page = watched.page
+    wish(page, address)
+    add(page, "Watercolour")
+    expect(page.get_by_label("Weight of Watercolour, slider")).to_be_focused()
+    for _ in range(4):
+        page.keyboard.press("ArrowLeft")
+    number = page.get_by_label("Weight of Watercolour", exact=True)
+    expect(number).to_have_value("0.8")
+    number.fill("-0.35")
+    expect(page.get_by_label("Weight of Watercolour, slider")).to_have_value("-0.35")
+    add(page, "From elsewhere")
+    marked = page.get_by_text("It was trained on another model and may not fit the chosen one.")
+    expect(marked.filter(visible=True)).to_have_count(1)
+    page.get_by_label("Model", exact=True).select_option("other")
+    expect(page.get_by_label("Path or hub name")).to_be_visible()
+    expect(marked.filter(visible=True)).to_have_count(0)
+    page.get_by_label("Model", exact=True).select_option("starter")
+    page.get_by_role("switch", name="From elsewhere").uncheck()
+    add(page, "Bold outline")
+    page.get_by_role("button", name="Take out Bold outline").click()
+
+    def is_kept() -> None:
+        expect(page.locator("#adapter-rows .adapter")).to_have_count(2)
+        expect(number).to_have_value("-0.35")
+        expect(page.get_by_role("switch", name="Watercolour")).to_be_checked()
+        expect(page.get_by_role("switch", name="From elsewhere")).not_to_be_checked()
+
+    page.reload()
+    is_kept()
+    drawn(page)
+    is_kept()
+    page.locator(f"{SHOTS} a").first.click()
+    expect(page.get_by_text("<lora:Watercolour:-0.35>")).to_be_visible()
+    page.get_by_role("link", name="Use again").click()
+    is_kept()
+    page.goto(f"{address}/gallery")
+    page.get_by_label("Adapter", exact=True).select_option("Watercolour")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator(SHOTS)).to_have_count(1)
+
+
+def test_a_preview_is_seen_while_it_is_drawn(address: str, watched: Watched) -> None:
+    page = watched.page
+    wish(page, address)
+    page.get_by_label("Size").fill("256")
+    page.locator("summary", has_text=re.compile("^More$")).click()
+    page.get_by_label("Steps", exact=True).fill("200")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    seen = page.get_by_alt_text("What the picture looks like by now")
+    expect(seen).to_be_visible(timeout=SLOW_MS)
+    page.wait_for_function("document.querySelector('.preview img')?.naturalWidth > 0")
+    first = seen.get_attribute("src")
+    expect(seen).not_to_have_attribute("src", first or "", timeout=SLOW_MS)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".under-way")).to_have_count(0, timeout=SLOW_MS)
+
+
+def test_the_brush_says_what_is_drawn_anew_by_pointer_and_by_keys(address: str, watched: Watched) -> None:
+    page = watched.page
+    wish(page, address)
+    drawn(page)
+    page.locator(f"{SHOTS} a").first.click()
+    source = pixels_of(page, page.locator(".one-picture img").first.evaluate("(image) => image.src"))
+    page.get_by_role("button", name="Use as start").click()
+    told = page.locator("[data-mask-told]")
+    expect(told).to_have_text("Nothing is painted: the whole picture changes.")
+    canvas = page.get_by_role("application", name="Mask over the picture")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 20, box["y"] + box["height"] - 20, steps=10)
+    page.mouse.up()
+    expect(told).to_contain_text("Only what is painted changes")
+    by_pointer = told.text_content()
+    canvas.focus()
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("]")
+    page.keyboard.press("Space")
+    expect(told).not_to_have_text(by_pointer or "")
+    page.keyboard.press("Control+z")
+    expect(told).to_have_text(by_pointer or "")
+    page.keyboard.press("e")
+    expect(page.get_by_role("button", name="Erase")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Clear").click()
+    expect(told).to_have_text("Nothing is painted: the whole picture changes.")
+    page.get_by_role("button", name="Undo").click()
+    expect(told).to_have_text(by_pointer or "")
+    page.reload()
+    expect(told).to_have_text(by_pointer or "")
+    page.get_by_label("Prompt", exact=True).fill("fluent_style, blue_circle, symbol")
+    page.get_by_label("Strength").fill("1")
+    drawn(page)
+    expect(told).to_have_text(by_pointer or "")
+    page.locator(f"{SHOTS} a").first.click()
+    expect(page.get_by_text("Drawn over this picture, strength 1")).to_be_visible()
+    changed = pixels_of(page, page.locator(".one-picture img").first.evaluate("(image) => image.src"))
+    assert np.array_equal(changed[:, 16:], source[:, 16:]), "what was not painted stays bit for bit"
+    assert not np.array_equal(changed[:, :8], source[:, :8])
+
+
+def test_a_dropped_png_fills_the_form(address: str, watched: Watched) -> None:
+    page = watched.page
+    text = parameters_text(
+        "a (cat:1.2)", negative="dog", steps=33, sampler="Euler a", guidance=4.5, seed=11, size=64,
+        model_name="starter", model_hash="", adapters=[("Watercolour", 0.5), ("Lost", 1.0)],
+    )  # fmt: skip
+    png = base64.b64encode(png_bytes(np.zeros((8, 8, 3), np.uint8), text)).decode()
+    page.goto(address)
+    page.evaluate(DROP, ["main", png])
+    expect(page.get_by_text("Adapter “Lost” is not in the library and was left out.")).to_be_visible()
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a (cat:1.2)")
+    expect(page.get_by_label("Weight of Watercolour", exact=True)).to_have_value("0.5")
+    expect(page.get_by_label("Seed", exact=False).first).to_have_value("11")
+    expect(page.locator("#f-sampler")).to_have_value("euler-a")
+    empty = base64.b64encode(b"no picture").decode()
+    page.evaluate(DROP, ["main", empty])
+    expect(page.get_by_text("The file is no PNG picture, or is damaged; choose a PNG.")).to_be_visible()
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a (cat:1.2)")
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 30), "red").save(buffer, "PNG")
+    page.locator("summary", has_text="Start from a picture").click()
+    page.evaluate(DROP, ["#f-picture", base64.b64encode(buffer.getvalue()).decode()])
+    expect(page.get_by_role("application", name="Mask over the picture")).to_be_visible()
+    page.get_by_role("button", name="Without a picture").click()
+    expect(page.locator("#f-picture")).to_have_count(1)
+
+
+def test_a_grid_is_compared_and_downloaded(address: str, watched: Watched) -> None:
+    page = watched.page
+    wish(page, address)
+    add(page, "Watercolour")
+    page.locator("summary", has_text="Compare in a grid").click()
+    page.get_by_label("Columns differ in").select_option("weight")
+    page.get_by_label("Values of the columns").fill("0, 3")
+    page.get_by_role("button", name="Draw the grid").click()
+    expect(page.locator("#wrong")).to_contain_text("3.0 is too much; at most 2.0.")
+    page.get_by_label("Values of the columns").fill("0, 1.5")
+    page.get_by_label("Rows differ in").select_option(label="Steps")
+    page.get_by_label("Values of the rows").fill("4, 8")
+    page.get_by_role("button", name="Draw the grid").click()
+    expect(page.get_by_role("link", name="Download as one PNG")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_role("columnheader")).to_have_text(["Weight 0", "Weight 1.5"])
+    expect(page.get_by_role("rowheader")).to_have_text(["4 steps", "8 steps"])
+    expect(page.get_by_role("img", name="Weight 1.5, 8 steps")).to_be_visible()
+    with page.expect_download() as begun:
+        page.get_by_role("link", name="Download as one PNG").click()
+    with Image.open(begun.value.path()) as sheet:
+        assert sheet.width >= 2 * 128
+    assert accessibility.faults(page) == []
+
+
+@pytest.mark.parametrize("width", [1280, 380])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_and_nothing_is_cut_off(browser: Browser, address: str, width: int, scheme: str) -> None:
+    options = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+    with browser.new_context(**options) as context:  # type: ignore[arg-type]
+        page = context.new_page()
+        wish(page, address)
+        add(page, "From elsewhere")
+        page.locator("summary", has_text="Start from a picture").click()
+        buffer = io.BytesIO()
+        Image.new("RGB", (64, 64), "grey").save(buffer, "PNG")
+        file = {"name": "a.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+        page.locator("#f-picture").set_input_files(file)  # type: ignore[arg-type]
+        expect(page.get_by_role("application")).to_be_visible()
+        assert accessibility.faults(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.goto(f"{address}/gallery")
+        assert accessibility.faults(page) == []

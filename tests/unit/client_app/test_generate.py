@@ -1,0 +1,293 @@
+"""The form of a drawing, grids, starts and masks, and files that fill the form."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from adapters import add_adapter
+from PIL import Image
+from tests.unit.client_app.conftest import Visitor
+
+from fedflow.client.services import drawings, drawings_start, jobs, library
+from fedflow.client.services.drawings import Axis, DrawRequest
+from fedflow.client.settings import ClientSettings
+from fedflow.client.store import Store
+from fedflow.client.worker import drawing_preview
+from fedflow.client.worker.main import carry_out
+from fedflow.errors import MistakeError
+from fedflow.generation import parameters_text, png_bytes
+from fedflow.models import BaseModel, open_model
+
+
+@pytest.fixture
+def model(tiny_model_folder: Path) -> BaseModel:
+    return open_model(str(tiny_model_folder))
+
+
+@pytest.fixture
+def asked(store: Store, visitor: Visitor, tiny_model_folder: Path):  # type: ignore[no-untyped-def]
+    """Sends the form as a browser would; gives what is drawn."""
+
+    def ask(address: str = "/", **form: str | list[str]) -> list[drawings.Drawing]:
+        plain = {
+            "model": "other",
+            "model_other": str(tiny_model_folder),
+            "prompt": "cat",
+            "pictures": "1",
+            "steps": "2",
+        }
+        answer = visitor.post(address, **{**plain, "seed": "7", **form})
+        assert answer.status_code == 303, re.findall(r'class="error".*', answer.text)
+        [job] = jobs.listed(store, 1)
+        carry_out(store, ClientSettings(folder=store.folder, threads=1), job.id)
+        [done] = jobs.listed(store, 1)
+        assert done.status == jobs.DONE, done.message
+        return drawings.of_job(store, job.id)
+
+    return ask
+
+
+def picture_bytes(side: int = 20, colour: str = "red", kind: str = "PNG", **more: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (side, side + 10), colour).save(buffer, kind, **more)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def mask_url(box: tuple[int, int, int, int] | None) -> str:
+    mask, buffer = Image.new("L", (512, 512)), io.BytesIO()
+    if box:
+        mask.paste(255, box)
+    mask.save(buffer, "PNG")
+    return drawings_start.DATA_URL + base64.b64encode(buffer.getvalue()).decode()
+
+
+def pixels(store: Store, drawing: drawings.Drawing) -> np.ndarray:
+    with Image.open(store.blobs.get(drawing.sha256)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def test_adapters_act_with_their_weights_and_are_told_everywhere(
+    store: Store, visitor: Visitor, model: BaseModel, asked
+) -> None:
+    first, second = add_adapter(store, model, "Fur"), add_adapter(store, model, "Bold ink")
+    [plain] = asked()
+    [drawn] = asked(adapter=[first, second], weight=["0.65", "1.5"], active=[first])
+    assert drawn.adapters == [["Fur", 0.65]]
+    assert not np.array_equal(pixels(store, plain), pixels(store, drawn))
+    with Image.open(store.blobs.get(drawn.sha256)) as image:
+        assert image.info["parameters"].startswith("cat <lora:Fur:0.65>\n")
+    for address in (f"/?like={drawn.id}", f"/?job={drawn.job_id}"):
+        page = visitor.client.get(address).text
+        rows = re.findall(r'name="active" value="([^"]+)"[^>]*?( checked)?>', page)
+        assert rows[:2] == [(first, " checked"), (second, "")]
+        assert re.findall(r'name="weight"[^>]*value="([^"]+)"', page)[:2] == ["0.65", "1.5"]
+    library.rename(store, first, "Fur 2")
+    [again] = asked(adapter=first, weight="0.65", active=first)
+    assert (again.adapters, again.sha256 == drawn.sha256) == ([["Fur 2", 0.65]], False)
+    assert np.array_equal(pixels(store, again), pixels(store, drawn))
+    assert "Fur 0.65" in visitor.client.get(f"/gallery/{drawn.id}").text
+
+
+def test_one_of_another_model_is_marked_and_a_misfit_fails_in_one_line(
+    store: Store, visitor: Visitor, model: BaseModel, tiny_model_folder: Path
+) -> None:
+    own_id = library.begin(store)
+    shutil.copytree(tiny_model_folder, library.folder(store, own_id), dirs_exist_ok=True)
+    library.keep(store, own_id, library.New("model", "Own", base_hash=model.content_hash))
+    foreign = add_adapter(store, model, "Foreign", base_hash="f" * 64)
+    request = DrawRequest(model=f"library:{own_id}", prompt="cat", adapters=((foreign, 1.0),), steps=1, pictures=1)
+    job_id = drawings.ask(store, request)
+    assert re.search(r"data-misfit>It was trained on another model", visitor.client.get(f"/?job={job_id}").text)
+    path = library.adapter_file(store, foreign)
+    starter = open_model("starter")
+    path.write_bytes(library.adapter_file(store, add_adapter(store, starter, "Starter's")).read_bytes())
+    carry_out(store, ClientSettings(folder=store.folder, threads=1), job_id)
+    job = jobs.one(store, job_id)
+    assert job is not None
+    assert job.status == jobs.FAILED
+    assert job.message.startswith("adapter 'Foreign' does not fit model 'Own' (")
+    assert "\n" not in job.message
+    library.remove(store, foreign)
+    jobs.resume(store, job_id)
+    carry_out(store, ClientSettings(folder=store.folder, threads=1), job_id)
+    assert "no longer in the library" in visitor.client.get("/").text
+    assert "An adapter is no longer in the library and was left out." in visitor.client.get(f"/?job={job_id}").text
+
+
+def test_a_grid_has_a_picture_for_each_pair_of_values_and_one_sheet(
+    store: Store, visitor: Visitor, model: BaseModel, asked
+) -> None:
+    adapter = add_adapter(store, model, "Fur")
+    form = {"adapter": adapter, "weight": "1", "active": adapter, "prompt": "cat"}
+    drawn = asked("/compare", across_kind="adapter", down_kind="steps", down_values="1, 3", **form)
+    assert [(each.adapters, each.steps, each.seed) for each in drawn] == [
+        ([], 1, 7), ([["Fur", 1.0]], 1, 7), ([], 3, 7), ([["Fur", 1.0]], 3, 7),
+    ]  # fmt: skip
+    job_id = drawn[0].job_id
+    page = visitor.client.get(f"/compare/{job_id}").text
+    assert re.findall(r'<th scope="(\w+)">([^<]+)', page) == [
+        ("col", "No adapter"), ("col", "Fur"), ("row", "1 steps"), ("row", "3 steps"),
+    ]  # fmt: skip
+    sheet = visitor.client.get(f"/compare/{job_id}.png", buffered=True)
+    with Image.open(io.BytesIO(sheet.data)) as image:
+        assert image.width > 2 * 128
+    again = visitor.client.get(f"/?like={drawn[3].id}").text
+    assert re.search(r'name="steps"[^>]*value="3"|value="3"[^>]*name="steps"', again)
+    [whole] = asked(**{**form, "steps": "3"})
+    assert whole.sha256 == drawn[3].sha256, "a cell is the picture that its settings draw alone"
+    drawings.remove(store, drawn[0].id)
+    assert visitor.client.get(f"/compare/{job_id}.png").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        ({}, "Choose what differs from column to column."),
+        ({"across_kind": "steps", "across_values": ""}, "Give one to ten values"),
+        ({"across_kind": "steps", "across_values": "1,2,3,4,5,6,7,8,9,10,11"}, "Give one to ten values"),
+        ({"across_kind": "steps", "across_values": "a"}, "Write numbers with commas between them"),
+        ({"across_kind": "guidance", "across_values": "2, 99"}, "99.0 is too much; at most 30.0."),
+        ({"across_kind": "sampler", "across_values": "plms"}, "There is no sampler “plms”."),
+        ({"across_kind": "weight", "across_values": "1"}, "Add an adapter to the form first."),
+        ({"across_kind": "adapter"}, "Add the adapters to compare to the form first."),
+        (
+            {"across_kind": "seed", "across_values": "1", "down_kind": "seed", "down_values": "2"},
+            "Rows and columns cannot differ in the same.",
+        ),
+    ],
+)
+def test_a_grid_that_is_none_is_told_beside_the_field(
+    store: Store, visitor: Visitor, form: dict[str, str], told: str
+) -> None:
+    answer = visitor.post("/compare", prompt="cat", **form)
+    assert (answer.status_code, told in answer.text, jobs.waiting(store)) == (422, True, [])
+
+
+def test_axes_and_cells_by_hand() -> None:
+    adapters = (("a", 1.0), ("b", 0.5))
+    request = DrawRequest(
+        prompt="cat", seed=1, adapters=adapters,
+        across=Axis(kind="weight", values=("0", "2")), down=Axis(kind="adapter", values=("", "b")),
+    )  # fmt: skip
+    assert [cell.adapters for cell in drawings.shots(request)] == [(), (), (("b", 0.0),), (("b", 2.0),)]
+    last = DrawRequest(prompt="cat", seed=drawings.HIGHEST_SEED, pictures=2)
+    assert [shot.seed for shot in drawings.shots(last)] == [drawings.HIGHEST_SEED, 0]
+
+
+def test_a_picture_is_drawn_over_within_the_mask_alone(store: Store, visitor: Visitor, asked) -> None:
+    sent = {"csrf_token": visitor.token(), "picture": (io.BytesIO(picture_bytes(40)), "a.png")}
+    part = visitor.client.post("/start", data=sent).text
+    found = re.search(r'name="start" value="([0-9a-f]{64})"', part)
+    assert found is not None
+    [drawn] = asked(start=found[1], mask=mask_url((0, 0, 256, 512)), strength="0.9", size_pixels="16")
+    assert {"start": found[1], "strength": 0.9}.items() <= drawn.made_from.items()
+    assert (pixels(store, drawn)[:, 8:] == (255, 0, 0)).all()
+    assert not (pixels(store, drawn)[:, :8] == (255, 0, 0)).all()
+    assert "strength 0.9" in visitor.client.get(f"/gallery/{drawn.id}").text
+    again = visitor.client.get(f"/?like={drawn.id}").text
+    assert f'name="mask" value="{drawn.made_from["mask"]}"' in again
+    [unpainted] = asked(start=found[1], mask=mask_url(None), strength="0.5", size_pixels="16")
+    assert unpainted.made_from["mask"] == ""
+    to_form = visitor.post(f"/gallery/{drawn.id}/start")
+    drawings.remove(store, drawn.id)
+    assert re.search(r'name="start" value="[0-9a-f]{64}"', visitor.client.get(to_form.location).text)
+
+
+def test_what_an_upload_holds_besides_its_pixels_is_left_behind(store: Store) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "secret words"
+    sha256 = drawings_start.take_in(store, picture_bytes(1500, kind="JPEG", exif=exif, comment=b"secret words"))
+    kept = store.blobs.get(sha256).read_bytes()
+    assert b"secret" not in kept
+    with Image.open(io.BytesIO(kept)) as image:
+        assert (image.size, set(image.info)) == ((1024, 1024), set())
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "is no picture"),
+        (picture_bytes(kind="GIF"), "choose one of PNG, JPEG, WEBP"),
+        (picture_bytes(kind="JPEG")[:300], "is damaged"),
+        (b"\0" * (drawings_start.MOST_BYTES + 1), "more than 30 MB"),
+        (picture_bytes(7100), "more than 50 million pixels"),
+    ],
+    ids=["nothing", "kind", "half", "bytes", "pixels"],
+)
+def test_an_upload_that_cannot_be_taken_says_why(store: Store, visitor: Visitor, content: bytes, told: str) -> None:
+    with pytest.raises(MistakeError, match=told):
+        drawings_start.take_in(store, content)
+    sent = {"csrf_token": visitor.token(), "picture": (io.BytesIO(content[:100_000]), "a.png")}
+    assert 'class="error"' in visitor.client.post("/start", data=sent).text
+
+
+def test_a_start_or_mask_that_is_none_is_refused(store: Store, visitor: Visitor) -> None:
+    start = drawings_start.take_in(store, picture_bytes())
+    for form in ({"start": "a" * 64}, {"start": "../x"}, {"start": start, "mask": "data:image/png;base64,AAAA"}):
+        assert visitor.post("/", prompt="cat", **form).status_code == 422
+    for address in ("/start/../../client.key.png", f"/start/{'a' * 64}.png", "/previews/none.png", "/compare/none"):
+        assert visitor.client.get(address).status_code == 404
+
+
+def test_a_file_fills_the_form_and_what_is_not_known_is_told(store: Store, visitor: Visitor, model: BaseModel) -> None:
+    fur = add_adapter(store, model, "Fur")
+    text = parameters_text(
+        "a cat", negative="dog", steps=500, sampler="LMS", guidance=4.5, seed=11, size=64, model_name="gone",
+        model_hash="abc", adapters=[("Fur", 0.5), ("Lost", 1.0)],
+    )  # fmt: skip
+    content = png_bytes(np.zeros((8, 8, 3), np.uint8), text)
+    sent = {"csrf_token": visitor.token(), "settings": (io.BytesIO(content), "a.png")}
+    form = visitor.client.post("/from-file", data=sent).text
+    for value in ('value="a cat"', 'value="dog"', 'value="4.5"', 'value="11"', f'name="adapter" value="{fur}"'):
+        assert value in form
+    assert re.findall(r"<li>([^<]+)</li>", form) == [
+        "Steps 500 was left out; it must lie between 1 and 200.",
+        "Sampler “LMS” is not known here; UniPC is chosen.",
+        "Model “gone” is not in the library; the starter is chosen.",
+        "Adapter “Lost” is not in the library and was left out.",
+    ]
+    sent = {"csrf_token": visitor.token(), "settings": (io.BytesIO(picture_bytes()), "a.png")}
+    answer = visitor.client.post("/from-file", data=sent)
+    assert "carries no settings" in answer.text
+    assert answer.headers["HX-Retarget"] == "#told", "the form stays as it is"
+
+
+def test_the_gallery_shows_those_of_one_model_or_adapter(
+    store: Store, visitor: Visitor, model: BaseModel, asked
+) -> None:
+    fur, ink = add_adapter(store, model, "Fur"), add_adapter(store, model, "Ink 100%")
+    [plain], [one] = asked(), asked(adapter=fur, weight="1", active=fur)
+    [both] = asked(adapter=[fur, ink], weight=["1", "1"], active=[fur, ink])
+    shown = {
+        query: {each for each in (plain.id, one.id, both.id) if each in visitor.client.get(f"/gallery?{query}").text}
+        for query in ("adapter=Fur", "adapter=Ink+100%25", "adapter=Fu", f"model={plain.model}", "model=x")
+    }
+    assert list(shown.values()) == [{one.id, both.id}, {both.id}, set(), {plain.id, one.id, both.id}, set()]
+
+
+def test_a_preview_is_there_while_it_draws_and_costs_little(
+    store: Store, model: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing_preview, "EVERY_S", 0.0)
+
+    path = tmp_path / "previews" / "a.png"
+    with drawing_preview.Preview(path, model) as preview, torch.inference_mode():
+        latents = torch.zeros(1, 4, 8, 8)
+        began = drawing_preview.time.monotonic()
+        while not path.is_file():
+            preview.look(latents)
+            assert drawing_preview.time.monotonic() < began + 30
+        with Image.open(path) as image:
+            assert image.size == (16, 16)
+        path.unlink()
+        preview.look(latents)
+        assert not path.is_file(), "the next one only when it takes at most its share of the time"
+        path.touch()
+    assert not path.is_file()
