@@ -270,6 +270,7 @@ class Workbench:
             batch_size=settings.batch_size,
             sampler=settings.sampler,
             adapters=adapters,
+            emphasis=False,
         )
         folder = self.folder.gallery(job.seed, job.round, job.who)
         for number, prompt in enumerate(prompts):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -35,11 +36,13 @@ def generate(
     take: Callable[[int, npt.NDArray[np.uint8]], None] | None = None,
     step: Callable[[int], None] | None = None,
     start: Start | None = None,
+    emphasis: bool = True,
     look: Callable[[torch.Tensor], None] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """One picture per prompt and seed, (N, size, size, 3); `size` in pixels, the model's resolution where None.
 
-    Parts of a prompt weigh more or less as `emphasis` reads them. `start` holds N pictures that are drawn over.
+    With `emphasis` parts of a prompt weigh more or less as the module of that name reads them; without it a prompt is
+    taken letter by letter, as captions are, whose tags may hold brackets. `start` holds N pictures that are drawn over.
 
     `steps` denoising steps of `sampler`, a key of fedflow.models.SAMPLERS; `guidance` is the classifier-free
     guidance scale (1: none) away from `negative`; `adapters` act with their weights while the pictures are drawn.
@@ -61,10 +64,11 @@ def generate(
         )
     drawn: list[npt.NDArray[np.uint8]] = [np.empty((0, side, side, 3), np.uint8)]
     with torch.inference_mode(), merged(model, adapters):
+        encode = partial(encode_prompts, model) if emphasis else model.encode_captions
         texts = list(dict.fromkeys([*prompts, negative]))
         number = {text: position for position, text in enumerate(texts)}
         chunks = [texts[first : first + PROMPTS_AT_ONCE] for first in range(0, len(texts), PROMPTS_AT_ONCE)]
-        embeddings = torch.cat([encode_prompts(model, chunk) for chunk in chunks])
+        embeddings = torch.cat([encode(chunk) for chunk in chunks])
         for first in range(0, len(prompts), batch_size):
             batch = range(first, min(first + batch_size, len(prompts)))
             context_NLD = embeddings[[number[prompts[position]] for position in batch]]

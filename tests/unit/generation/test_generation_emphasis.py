@@ -65,3 +65,11 @@ def test_emphasis_changes_the_picture_and_words_in_brackets_are_no_brackets(mode
     assert not np.array_equal(plain, heavy)
     assert np.array_equal(plain, escaped)
     assert Piece("a", 1.0) == pieces_of("a")[0]
+
+
+def test_a_caption_is_taken_letter_by_letter(model: BaseModel) -> None:
+    """Tags hold brackets, such as `fox_(animal)`: what is scored is drawn from the caption as it was trained on."""
+    weighed, literal = (generate(model, ["ab (cd)"], [1], steps=2, emphasis=each) for each in (True, False))
+    assert not np.array_equal(weighed, literal)
+    escaped = generate(model, [r"ab \(cd\)"], [1], steps=2)
+    assert np.array_equal(escaped, literal)
