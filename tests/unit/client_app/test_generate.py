@@ -133,7 +133,7 @@ def test_a_grid_has_a_picture_for_each_pair_of_values_and_one_sheet(
     job_id = drawn[0].job_id
     page = visitor.client.get(f"/compare/{job_id}").text
     assert re.findall(r'<th scope="(\w+)">([^<]+)', page) == [
-        ("col", "No adapter"), ("col", "Fur"), ("row", "1 steps"), ("row", "3 steps"),
+        ("col", "No adapter"), ("col", "Fur"), ("row", "1 step"), ("row", "3 steps"),
     ]  # fmt: skip
     sheet = visitor.client.get(f"/compare/{job_id}.png", buffered=True)
     with Image.open(io.BytesIO(sheet.data)) as image:

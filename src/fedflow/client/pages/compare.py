@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response, abort, redirect, request, send_file, url_for
-from flask_babel import gettext
+from flask_babel import gettext, ngettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
@@ -76,9 +76,10 @@ def _heading(axis: Axis, value: str) -> str:
         return str(gettext("An adapter that is gone") if value else gettext("No adapter"))
     if axis.kind == "sampler":
         return dict(generate_form.SAMPLERS)[value]
+    if axis.kind == "steps":
+        return str(ngettext("%(num)s step", "%(num)s steps", int(value)))
     words = {
         "seed": gettext("Seed %(value)s", value=value),
-        "steps": gettext("%(value)s steps", value=value),
         "guidance": gettext("Guidance %(value)s", value=value),
         "weight": gettext("Weight %(value)s", value=value),
     }

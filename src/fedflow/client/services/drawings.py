@@ -144,7 +144,7 @@ def keep(store: Store, drawing: Drawing) -> None:
 
 
 def of_job(store: Store, job_id: str) -> list[Drawing]:
-    """The pictures of one job, in their order."""
+    """The pictures of one job, in the order in which they were drawn."""
     with store.read() as session:
         return list(session.scalars(select(Drawing).where(Drawing.job_id == job_id).order_by(Drawing.id)))
 

@@ -55,7 +55,7 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
         preview = Preview(drawings.preview_file(store, job.id), model)
         bench = _Bench(store, job, model, name, _adapters(store, request, model, name), preview)
         with preview:
-            for number in range(len(drawings.of_job(store, job.id)), len(shots)):
+            for number in _lacking(store, job, request, len(shots)):
                 before = sum(map(drawings.steps_of, shots[:number]))
                 drawings.keep(store, _drawn(bench, shots[number], number, before, request.across is not None))
         if request.across is not None:
@@ -67,6 +67,15 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
             "the machine's memory does not suffice; ask for smaller pictures, or close other programs, then resume"
         ) from error
     jobs.note(store, job.id, job.of)
+
+
+def _lacking(store: Store, job: Job, request: DrawRequest, count: int) -> list[int]:
+    """Numbers of the pictures that are not there yet; one of a grid that was deleted meanwhile is drawn again."""
+    there = drawings.of_job(store, job.id)
+    if request.across is None:
+        return list(range(len(there), count))
+    cells = {each.made_from["cell"] for each in there}
+    return [number for number in range(count) if number not in cells]
 
 
 def _adapters(store: Store, request: DrawRequest, model: BaseModel, called: str) -> dict[str, tuple[str, Adapter]]:
