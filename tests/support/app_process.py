@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SLOW_MS = 120_000
+SLOW_MS = 240_000
 CUT = "[object Event]"
 """What is said of the stream of a page that is left."""
 
