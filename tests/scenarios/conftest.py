@@ -15,8 +15,8 @@ from network import Network
 
 from fedflow.datasets import demo_folder
 
-COUNTS = {"client-1": 4, "client-2": 3, "client-3": 3}
-"""Members with their numbers of pictures; the first one uses the app."""
+COUNTS = {"client-1": 4, "client-2": 3, "client-3": 3, "heldout": 4}
+"""Members with their numbers of pictures, of which the first uses the app; and what the server measures against."""
 
 PLAN = """name = "{name}"
 method = "{method}"
@@ -32,6 +32,9 @@ epochs = {epochs}
 checkpoint_every = 1
 [evaluation]
 clients = false
+sampler_steps = 2
+[gallery]
+count = 1
 """
 
 
@@ -62,7 +65,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         for picture in sorted((demo_folder() / name).glob("*.png"))[:count]:
             for path in (picture, picture.with_suffix(".txt")):
                 (folder / "pictures" / name / path.name).write_bytes(path.read_bytes())
-    network = Network(folder, start=warm.start)
+    network = Network(folder, ("--pictures", str(folder / "pictures")), start=warm.start)
     try:
         with app(folder / "app") as (address, process), chromium() as browser, browser.new_context() as context:
             watched = Watched(context)

@@ -184,6 +184,11 @@ def test_12_complete_rounds_with_fedex_lora(stage: Stage) -> None:
     submit(page, "Agree to the next round")
     done(page)
     stage.network.wait_done(run_id, 60)
+    drawn = page.locator("#elsewhere .shots img")
+    expect(drawn).to_have_count(3, timeout=SLOW_MS)  # the base model's, and each round's
+    for picture in drawn.all():
+        picture.scroll_into_view_if_needed()
+        expect(picture).to_have_js_property("naturalWidth", 64)  # the starter's own size
     page.get_by_role("link", name="See it").click()
     page.get_by_role("link", name="Generate with it").click()
     expect(page.get_by_label("Weight of autumn", exact=True)).to_have_value("1")

@@ -35,6 +35,7 @@ from fedflow.federation.protocol import (
     Problem,
     Rounds,
     RunFacts,
+    Scores,
     Token,
     TokenRequest,
     Told,
@@ -168,6 +169,10 @@ class Connection:
     def rounds(self, run_id: str) -> Rounds:
         """A run's rounds so far, as every member sees them."""
         return self._call(Rounds, "GET", self._url(f"runs/{run_id}/rounds?limit=200"))
+
+    def scores(self, run_id: str) -> Scores:
+        """Figures and galleries of a run's models, as far as they are taken and its members may see them."""
+        return self._call(Scores, "GET", self._url(f"runs/{run_id}/scores"))
 
     def artifacts(self, kind: Literal["models", "adapters"]) -> Artifacts:
         """The federation's models or adapters that this device may see, newest first."""

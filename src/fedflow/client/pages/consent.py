@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass
 
-from flask import Blueprint, Response, abort, flash, redirect, request, url_for
+from flask import Blueprint, Response, abort, flash, redirect, request, send_file, url_for
 from flask_babel import gettext
 from werkzeug import Response as AnyResponse
 
@@ -20,11 +21,14 @@ from fedflow.client.policy import refusal
 from fedflow.client.services import consents, datasets, drawings, jobs, memberships
 from fedflow.errors import FedFlowError, MistakeError
 from fedflow.federation.protocol import RunFacts
+from fedflow.plan import AGGREGATED, BASE
 from fedflow.web.reading import sentence
 from fedflow.web.states import State
 
 blueprint = Blueprint("consent", __name__)
 
+SHA256 = re.compile(r"[0-9a-f]{64}")
+YEAR_S = 31_536_000
 TIMES = " \N{MULTIPLICATION SIGN} "
 ANSWERS = frozenset({consents.RUN, consents.ROUND, consents.ALWAYS, consents.DECLINED})
 
@@ -100,13 +104,40 @@ def withdraws(membership_id: str, run_id: str) -> AnyResponse:
 def elsewhere(membership_id: str, run_id: str) -> Response:
     """The rounds as the server tells them now; the page asks for this part by itself and waits for nothing."""
     row, _ = _rows(membership_id, run_id)
-    found, reason = None, ""
+    found, scores, reason = None, None, ""
     try:
         with Connection(memberships.home(current.store(), row.id), patience_s=0.0) as connection:
-            found = connection.rounds(run_id)
+            found, scores = connection.rounds(run_id), connection.scores(run_id)
     except FedFlowError as error:
         reason = sentence(str(error))
-    return web.page("app/elsewhere.html", found=found, reason=reason)
+    joint = [] if scores is None else [each for each in scores.items if each.who in (BASE, AGGREGATED)]
+    return web.page(
+        "app/elsewhere.html",
+        row=row,
+        found=found,
+        reason=reason,
+        joint=joint,
+        prompts=next((each.prompts for each in joint if each.gallery), ()),
+    )
+
+
+@blueprint.get("/federations/<membership_id>/pictures/<sha256>.png")
+def picture(membership_id: str, sha256: str) -> Response:
+    """A picture of a run's gallery: fetched from the server once, and kept."""
+    store = current.store()
+    row = memberships.one(store, membership_id)
+    if row is None or not SHA256.fullmatch(sha256):
+        abort(404)
+    if sha256 not in store.blobs:
+        arriving = store.folder / "arriving" / sha256
+        arriving.parent.mkdir(exist_ok=True)
+        try:
+            with Connection(memberships.home(store, row.id), patience_s=0.0) as connection:
+                connection.fetch(sha256, arriving)
+        except FedFlowError:
+            abort(404)
+        store.blobs.adopt(arriving, sha256)
+    return send_file(store.blobs.local(sha256), "image/png", etag=sha256, max_age=YEAR_S)
 
 
 def groups_of(facts: RunFacts) -> list[Group]:

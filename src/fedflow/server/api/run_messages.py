@@ -49,45 +49,6 @@ class RunStatus(Message):
     status: str
 
 
-class ScoreLine(Message):
-    """Figures of one model of a run, and blobs of the pictures that it drew of `prompts`.
-
-    `who` is 'base', 'aggregated', or the member whose update it is; `num_examples` and `steps` are the pictures and
-    optimiser steps behind it, 0 where a viewer is not told them, as there is no gallery where the rules want none. KID
-    is unscaled; both have their 95% intervals. `kid_floor` is the KID of one half of the held-out pictures against the
-    other, with its interval: what real pictures reach. FID's interval and the floor are None where they were not
-    measured (scores of before 0018, fewer than four held-out pictures). `features` may be read by people alone.
-    """
-
-    round: int
-    who: str
-    num_examples: int
-    steps: int
-    fid: float
-    kid: float
-    fid_low: float | None
-    fid_high: float | None
-    kid_low: float
-    kid_high: float
-    kid_floor: float | None
-    kid_floor_low: float | None
-    kid_floor_high: float | None
-    extractor: str
-    resize: str
-    num_heldout: int
-    features: str
-    prompts: tuple[str, ...]
-    gallery: tuple[str, ...]
-    seconds: Seconds
-
-
-class Scores(Message):
-    """All figures of a run so far; `to_come` are those that a worker still takes."""
-
-    items: tuple[ScoreLine, ...]
-    to_come: int
-
-
 class RoundPage(Message):
     """Which rounds: at most `limit` with numbers above `after`."""
 

@@ -7,7 +7,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import ValidationError
 
-from fedflow.federation.protocol import API, RoundLine, Rounds, RunFacts
+from fedflow.federation.protocol import API, RoundLine, Rounds, RunFacts, ScoreLine, Scores
 from fedflow.plan import Plan, describe
 from fedflow.server.api import current
 from fedflow.server.api.current import answer
@@ -26,8 +26,6 @@ from fedflow.server.api.run_messages import (
     Runs,
     RunStarted,
     RunStatus,
-    ScoreLine,
-    Scores,
 )
 from fedflow.server.errors import Unprocessable
 from fedflow.server.services import explain, refusals, run_facts, runs, scores
