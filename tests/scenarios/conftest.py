@@ -47,7 +47,6 @@ class Stage:
     process: subprocess.Popen[str]
     watched: Watched
     pictures: Path
-    adapter: str = ""
 
     def start_run(self, name: str, method: str, rounds: int = 2, epochs: int = 1) -> str:
         """Have the coordinator start a run of all three; gives its identifier."""

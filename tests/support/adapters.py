@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 
 from fedflow.client.services import library
+from fedflow.client.services.jobs import new_id
 from fedflow.client.store import Store
 from fedflow.lora import Factors
 from fedflow.models import BaseModel, adapter_bytes, new_adapter
+from fedflow.models.adapter_files import LAYOUTS
 
 
 def add_adapter(store: Store, model: BaseModel, name: str, *, base_hash: str | None = None, spread: float = 0.5) -> str:
@@ -17,8 +19,9 @@ def add_adapter(store: Store, model: BaseModel, name: str, *, base_hash: str | N
         key: Factors(factors.A, torch.randn(factors.B.shape, generator=generator) * spread, factors.alpha)
         for key, factors in new_adapter(model, 2, 2.0, False, generator).items()
     }
-    asset_id = library.begin(store)
-    library.adapter_file(store, asset_id).write_bytes(adapter_bytes(adapter, "diffusers", {}))
+    asset_id = new_id()
+    diffusers, kohya = (adapter_bytes(adapter, layout, {}) for layout in LAYOUTS)
+    library.write_adapter(store, asset_id, diffusers=diffusers, kohya=kohya)
     known = model.content_hash if base_hash is None else base_hash
     new = library.New(library.ADAPTER, name, model.name, known, origin={"how": "trained"})
     return library.keep(store, asset_id, new).id

@@ -51,9 +51,9 @@ from fedflow.training import (
     CaptionCache,
     LatentCache,
     Progress,
-    Recipe,
     cache_captions,
     cache_latents,
+    recipe_of,
     train_lora,
     train_unet,
 )
@@ -188,19 +188,7 @@ class Workbench:
     def _train(self, job: TrainJob, adapter: str | None, round_number: int, progress: Progress | None) -> Trained:
         settings = self.plan.training
         latents, captions = self._cached(job.clients)
-        recipe = Recipe(
-            steps=job.steps,
-            batch_size=settings.batch_size,
-            accumulation=settings.gradient_accumulation,
-            learning_rate=settings.learning_rate,
-            schedule=settings.schedule,
-            warmup_steps=settings.warmup_steps,
-            min_snr_gamma=settings.min_snr_gamma,
-            weight_floor=settings.weight_floor,
-            caption_dropout=settings.caption_dropout,
-            seed=derived_seed(job.seed, f"{job.who} round {round_number}"),
-            checkpoint_every=settings.checkpoint_every,
-        )
+        recipe = recipe_of(settings, job.steps, derived_seed(job.seed, f"{job.who} round {round_number}"))
         checkpoints = self.folder.checkpoints(job.name)
         if self.plan.trains_adapter:
             assert adapter is not None, "adapter runs start from an initial adapter"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fedflow.training.caches import CaptionCache, LatentCache, cache_captions, cache_latents
 from fedflow.training.checkpoint import CHECKPOINT_NAME
 from fedflow.training.loop import Progress, TrainResult, train_lora, train_unet
-from fedflow.training.recipe import Recipe
+from fedflow.training.recipe import Recipe, recipe_of
 
 __all__ = [
     "CHECKPOINT_NAME",
@@ -16,6 +16,7 @@ __all__ = [
     "TrainResult",
     "cache_captions",
     "cache_latents",
+    "recipe_of",
     "train_lora",
     "train_unet",
 ]

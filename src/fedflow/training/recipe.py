@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from fedflow.plan import Training
+
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -63,3 +65,20 @@ class Recipe:
             share = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
             rate *= 0.5 * (1.0 + math.cos(math.pi * share))
         return rate
+
+
+def recipe_of(chosen: Training, steps: int, seed: int) -> Recipe:
+    """The recipe of a plan's, or a form's, settings of training."""
+    return Recipe(
+        steps=steps,
+        batch_size=chosen.batch_size,
+        accumulation=chosen.gradient_accumulation,
+        learning_rate=chosen.learning_rate,
+        schedule=chosen.schedule,
+        warmup_steps=chosen.warmup_steps,
+        min_snr_gamma=chosen.min_snr_gamma,
+        weight_floor=chosen.weight_floor,
+        caption_dropout=chosen.caption_dropout,
+        seed=seed,
+        checkpoint_every=chosen.checkpoint_every,
+    )

@@ -85,6 +85,13 @@ def read(model: type[Model], form: Mapping[str, str], base: Model | None = None)
     return Reading(settings, values)
 
 
+def refused(reading: Reading[Model], message: str) -> Reading[Model]:
+    """The same where a service refused the settings with 'FIELD: why', or with a sentence about the whole form."""
+    name, colon, words = message.partition(": ")
+    fault = {name: [sentence(words)]} if colon and name in reading.values else {"": [sentence(message)]}
+    return Reading(None, reading.values, fault)
+
+
 def last_values(form: Any) -> dict[str, str]:
     """The last text of each name in werkzeug's `request.form`: a switch sends 'off' always and 'on' after it."""
     return {name: sent[-1] for name, sent in form.lists()}

@@ -98,7 +98,7 @@ def test_adapters_act_with_their_weights_and_are_told_everywhere(
 def test_one_of_another_model_is_marked_and_a_misfit_fails_in_one_line(
     store: Store, visitor: Visitor, model: BaseModel, tiny_model_folder: Path
 ) -> None:
-    own_id = library.begin(store)
+    own_id = jobs.new_id()
     shutil.copytree(tiny_model_folder, library.folder(store, own_id), dirs_exist_ok=True)
     library.keep(store, own_id, library.New("model", "Own", base_hash=model.content_hash))
     foreign = add_adapter(store, model, "Foreign", base_hash="f" * 64)

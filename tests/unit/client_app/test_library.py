@@ -67,6 +67,21 @@ def test_a_model_comes_in_and_goes_out_whole_and_as_one_file(
         archive.extractall(tmp_path / "unpacked")
     expected = open_model(str(tiny_model_folder)).content_hash
     assert open_model(str(tmp_path / "unpacked")).content_hash == expected
+    assert visitor.client.get(f"/models/{job_id}/checkpoint.safetensors").status_code == 404, "not written yet"
+    assert visitor.post(f"/models/{job_id}/export").status_code == 303
+    [writing] = jobs.waiting(store)
+    assert work(store, writing) == jobs.DONE
+    with visitor.client.get(f"/models/{job_id}/checkpoint.safetensors") as answer:
+        (tmp_path / "one.safetensors").write_bytes(answer.data)
+    (tmp_path / "unpacked").rename(tmp_path / "one")  # the settings, beside the file
+    assert open_model(str(tmp_path / "one.safetensors")).content_hash == expected
+
+
+def test_what_is_no_model_leaves_nothing_behind(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    job_id = brought(store, tmp_path / "empty", "model", name="none")
+    assert "is no diffusers folder" in work(store, job_id)
+    assert not library.folder(store, job_id).exists()
 
 
 def test_joined_adapters_draw_as_their_weighted_sum(store: Store, kohya: Path, tiny_model_folder: Path) -> None:

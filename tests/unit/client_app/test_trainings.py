@@ -11,7 +11,7 @@ import torch
 from tests.unit.client_app.conftest import Visitor
 
 from fedflow.client.pages.train import curve_of
-from fedflow.client.services import datasets, jobs, library, trainings
+from fedflow.client.services import datasets, drawings, jobs, library, trainings
 from fedflow.client.services.trainings import TrainRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
@@ -78,6 +78,20 @@ def test_a_stopped_training_goes_on_where_it_was_and_ends_as_one_that_was_not(
     assert work(store, cut) == jobs.DONE
     assert trainings.losses(store, cut) == trainings.losses(store, whole)
     first, second = (read_adapter(library.adapter_file(store, each))[0] for each in (whole, cut))
+    assert all(torch.equal(first[key].B, second[key].B) for key in first)
+
+
+def test_pictures_on_the_way_change_nothing_of_what_is_learnt(
+    store: Store, dataset: str, tiny_model_folder: Path
+) -> None:
+    plain = trainings.ask(store, asked(dataset, tiny_model_folder))
+    shown = trainings.ask(store, asked(dataset, tiny_model_folder, sample_prompt="a cat", sample_every=2))
+    assert work(store, plain) == work(store, shown) == jobs.DONE
+    drawn = drawings.of_job(store, shown)
+    assert [each.made_from["step"] for each in drawn] == [2, 4]
+    assert len({each.sha256 for each in drawn}) == 2, "it learns from one to the next"
+    assert trainings.losses(store, plain) == trainings.losses(store, shown)
+    first, second = (read_adapter(library.adapter_file(store, each))[0] for each in (plain, shown))
     assert all(torch.equal(first[key].B, second[key].B) for key in first)
 
 

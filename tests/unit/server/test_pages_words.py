@@ -93,6 +93,7 @@ ON_NO_PAGE = {
     "the adapter mixes ranks or alphas 7; merge it into the base instead": "of a training, on a member's machine",
     "metadata '7' tells of the training pictures and must not leave; leave it out": "the server writes none",
     "weighting '7' is unknown; choose one of 7": "a plan has been checked",
+    "pictures to start from have shape 7; give 7 of 7 by 7 pixels": "the server starts from noise",
     "7 prompts, but 7 seeds; give one seed for each prompt": "workers give one for each",
     "the mean of nothing: add a tensor first": "a round of no updates is not closed",
     "there are no updates to aggregate; give at least one": "a round of no updates is not closed",

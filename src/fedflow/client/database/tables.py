@@ -176,7 +176,7 @@ class Membership(Table):
 class Consent(Table):
     """A run that asks for its owner's consent: `facts` as the server told them, `pictures` would be trained on.
 
-    `answer` is one of `services.consents.ANSWERS`; where it is for single rounds, `rounds` are those.
+    `answer` is one of those in `services.consents`; where it is for single rounds, `rounds` are those.
     """
 
     __tablename__ = "consent"

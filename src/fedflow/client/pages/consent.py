@@ -12,13 +12,12 @@ from flask_babel import gettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
-from fedflow.client.connection import Connection
 from fedflow.client.consent import plan_of
 from fedflow.client.database.tables import Consent, Membership
 from fedflow.client.pages import current
 from fedflow.client.pages.federations import library_of
 from fedflow.client.policy import refusal
-from fedflow.client.services import consents, datasets, drawings, jobs, memberships
+from fedflow.client.services import consents, datasets, jobs, memberships
 from fedflow.errors import FedFlowError, MistakeError
 from fedflow.federation.protocol import RunFacts
 from fedflow.plan import AGGREGATED, BASE
@@ -65,10 +64,8 @@ def page(membership_id: str, run_id: str) -> Response:
         groups=groups_of(facts),
         steps=plan.training.steps(max(asked.pictures, 1)),
         refused=refusal(memberships.policy(row), facts, plan, asked.pictures),
-        limits=memberships.policy(row),
         rounds=sorted((job for job in rounds if job.kind == jobs.ROUND), key=lambda job: job.id),
         result=library_of(membership_id, run_id),
-        pictures=drawings.listed(store, facts.name, 8),
         now=store.clock(),
     )
 
@@ -106,7 +103,7 @@ def elsewhere(membership_id: str, run_id: str) -> Response:
     row, _ = _rows(membership_id, run_id)
     found, scores, reason = None, None, ""
     try:
-        with Connection(memberships.home(current.store(), row.id), patience_s=0.0) as connection:
+        with memberships.connected(current.store(), row.id, patience_s=0.0) as connection:
             found, scores = connection.rounds(run_id), connection.scores(run_id)
     except FedFlowError as error:
         reason = sentence(str(error))
@@ -132,7 +129,7 @@ def picture(membership_id: str, sha256: str) -> Response:
         arriving = store.folder / "arriving" / sha256
         arriving.parent.mkdir(exist_ok=True)
         try:
-            with Connection(memberships.home(store, row.id), patience_s=0.0) as connection:
+            with memberships.connected(store, row.id, patience_s=0.0) as connection:
                 connection.fetch(sha256, arriving)
         except FedFlowError:
             abort(404)

@@ -16,7 +16,7 @@ from fedflow.client.services import consents, datasets, jobs, library, membershi
 from fedflow.client.services.memberships import JoinRequest
 from fedflow.errors import MistakeError
 from fedflow.web.forms import FormField, Kind, describe, texts
-from fedflow.web.reading import Reading, all_values, last_values, read, sentence
+from fedflow.web.reading import Reading, all_values, last_values, read, refused, sentence
 from fedflow.web.states import State
 
 blueprint = Blueprint("federations", __name__)
@@ -56,9 +56,7 @@ def joins() -> AnyResponse:
     try:
         memberships.join(current.store(), reading.settings)
     except MistakeError as error:
-        name, colon, words = str(error).partition(": ")
-        fault = {name: [sentence(words)]} if colon and name in reading.values else {"": [sentence(str(error))]}
-        return _join_page(Reading(None, reading.values, fault))
+        return _join_page(refused(reading, str(error)))
     return redirect(url_for("pages.federations.listed"), 303)
 
 

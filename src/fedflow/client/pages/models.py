@@ -18,9 +18,8 @@ from fedflow.client.pages import current
 from fedflow.client.services import drawings, fetching, jobs, library, shelving
 from fedflow.client.services.shelving import ImportRequest, MergeRequest
 from fedflow.errors import MistakeError
-from fedflow.plan import STARTER
-from fedflow.web.forms import FormField, Kind, describe
-from fedflow.web.reading import Reading, last_values, read, sentence
+from fedflow.web.forms import Kind, describe
+from fedflow.web.reading import Reading, last_values, read, refused, sentence
 from fedflow.web.states import State
 
 blueprint = Blueprint("models", __name__)
@@ -61,9 +60,7 @@ def imports() -> AnyResponse:
     try:
         shelving.take_in(current.store(), reading.settings)
     except MistakeError as error:
-        name, colon, words = str(error).partition(": ")
-        fault = {name: [sentence(words)]} if colon and name in reading.values else {"": [sentence(str(error))]}
-        return _import_page(Reading(None, reading.values, fault))
+        return _import_page(refused(reading, str(error)))
     return redirect(url_for("pages.models.listed"), 303)
 
 
@@ -104,11 +101,10 @@ def one(asset_id: str) -> Response:
         origin=row.origin,
         base=_base_of(row),
         descendants=made_from if row.kind == library.MODEL else [],
-        pictures=drawings.listed(store, row.name, EXAMPLES),
+        pictures=drawings.listed(store, "", EXAMPLES, **{row.kind: row.name}),
         is_written=row.kind == library.MODEL and library.checkpoint(store, asset_id).is_file(),
         writing=shelving.of(store, asset_id),
         trained=jobs.one(store, asset_id) if row.origin.get("how") == "trained" else None,
-        faults={},
         now=store.clock(),
     )
 
@@ -201,16 +197,14 @@ def _packed(place: Path) -> Iterator[bytes]:
 
 
 def _import_page(reading: Reading[ImportRequest]) -> Response:
-    models = [(STARTER, STARTER)]
-    models += [(library.PREFIX + row.id, row.name) for row in library.listed(current.store(), library.MODEL)]
     kinds = (("adapter", gettext("An adapter (LoRA)")), ("model", gettext("A model")))
     [group] = describe(ImportRequest)
     found = {field.name: field for field in group.fields}
     fields = [
-        _as_choice(found["kind"], kinds, gettext("What it is")),
-        _labelled(found["place"], gettext("Where it is")),
+        replace(found["kind"], choices=kinds, label=gettext("What it is")),
+        replace(found["place"], label=gettext("Where it is")),
         found["name"],
-        _as_choice(found["base"], tuple(models), gettext("Base model")),
+        replace(found["base"], kind=Kind.CHOICE, choices=library.models(current.store()), label=gettext("Base model")),
     ]
     return web.page(
         "app/import.html",
@@ -231,14 +225,6 @@ def _merge_page(weights: dict[str, str], fault: str, chosen: list[str] | None = 
         name=name,
         fault=fault,
     )
-
-
-def _as_choice(field: FormField, choices: tuple[tuple[str, str], ...], label: str) -> FormField:
-    return replace(field, kind=Kind.CHOICE, choices=choices, label=label)
-
-
-def _labelled(field: FormField, label: str) -> FormField:
-    return replace(field, label=label)
 
 
 def _base_of(row: Asset) -> Asset | None:

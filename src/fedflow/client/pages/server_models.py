@@ -41,7 +41,7 @@ def listed(membership_id: str) -> Response:
     """The part that asks the server."""
     row, adapters, models, reason = _row(membership_id), [], [], ""
     try:
-        with Connection(memberships.home(current.store(), row.id), patience_s=0.0) as connection:
+        with memberships.connected(current.store(), row.id, patience_s=0.0) as connection:
             adapters = [_line(connection, each) for each in connection.artifacts("adapters").items]
             models = [_line(connection, each) for each in connection.artifacts("models").items]
     except FedFlowError as error:

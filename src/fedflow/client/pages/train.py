@@ -13,9 +13,8 @@ from fedflow.client.pages import current
 from fedflow.client.services import datasets, drawings, jobs, library, trainings
 from fedflow.client.services.trainings import TrainRequest
 from fedflow.errors import MistakeError
-from fedflow.plan import STARTER
 from fedflow.web.forms import FormField, FormGroup, Kind, describe, texts
-from fedflow.web.reading import Reading, last_values, read, sentence
+from fedflow.web.reading import Reading, last_values, read, refused
 
 blueprint = Blueprint("train", __name__)
 
@@ -46,7 +45,6 @@ def listed() -> Response:
         fragment="live",
         found=trainings.listed(store, ON_A_PAGE),
         has_datasets=bool(datasets.listed(store)),
-        made={row.id for row in library.listed(store)},
         now=store.clock(),
     )
 
@@ -75,9 +73,7 @@ def asks() -> AnyResponse:
     try:
         job_id = trainings.ask(current.store(), reading.settings)
     except MistakeError as error:
-        name, colon, words = str(error).partition(": ")
-        fault = {name: [sentence(words)]} if colon and name in reading.values else {"": [sentence(str(error))]}
-        return _page(Reading(None, reading.values, fault), is_refused=True)
+        return _page(refused(reading, str(error)), is_refused=True)
     return redirect(url_for("pages.train.one", job_id=job_id), 303)
 
 
@@ -149,10 +145,7 @@ def _described() -> list[FormGroup]:
     """The form with the datasets, models and adapters that there are."""
     store = current.store()
     sets = tuple((line.dataset.id, line.dataset.name) for line in datasets.listed(store))
-    models = (
-        (STARTER, STARTER),
-        *((library.PREFIX + row.id, row.name) for row in library.listed(store, library.MODEL)),
-    )
+    models = library.models(store)
     adapters = (
         ("", gettext("a fresh adapter")),
         *((row.id, row.name) for row in library.listed(store, library.ADAPTER)),

@@ -12,7 +12,7 @@ from fedflow.client.store import Store
 from fedflow.errors import MistakeError
 from fedflow.federation.protocol import RunFacts
 
-ASKED, RUN, ROUND, ALWAYS, DECLINED, WITHDRAWN, REFUSED = ANSWERS = (
+ASKED, RUN, ROUND, ALWAYS, DECLINED, WITHDRAWN, REFUSED = (
     "asked", "run", "round", "always", "declined", "withdrawn", "refused",
 )  # fmt: skip
 """`round` agrees to one round at a time; `always` came of the owner's limits, and `refused` too."""
@@ -51,11 +51,12 @@ def note_told(store: Store, membership_id: str, run_id: str) -> None:
 
 
 def see(store: Store, membership_id: str, facts: RunFacts) -> None:
-    """Keep what the server tells of a run by now, where the owner was asked for it."""
+    """Keep how far the server says a run is, where the owner was asked for it, and it is still what they were told."""
+    told = facts.model_dump(mode="json")
     with store.begin() as session:
         row = session.get(Consent, (membership_id, facts.id))
-        if row is not None:
-            row.facts = facts.model_dump(mode="json")
+        if row is not None and _of(row.facts) == _of(told):
+            row.facts = told
 
 
 def answer(store: Store, membership_id: str, run_id: str, said: str) -> None:

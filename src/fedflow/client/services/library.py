@@ -15,10 +15,10 @@ from typing import Any, Literal
 from sqlalchemy import select
 
 from fedflow.client.database.tables import Asset
-from fedflow.client.services.jobs import new_id
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
 from fedflow.plan import STARTER
+from fedflow.storage import write_atomic
 
 Kind = Literal["model", "adapter"]
 
@@ -76,11 +76,17 @@ def called(store: Store, model: str) -> str:
     return model if row is None else row.name
 
 
-def begin(store: Store) -> str:
-    """The identifier of what is to come; its files are written into its folder, which is made, before `keep`."""
-    asset_id = new_id()
-    folder(store, asset_id).mkdir(parents=True)
-    return asset_id
+def write_adapter(store: Store, asset_id: str, *, diffusers: bytes, kohya: bytes) -> None:
+    """Write an adapter's file in each layout into its folder; before `keep`, and as often as one likes."""
+    here = folder(store, asset_id)
+    here.mkdir(parents=True, exist_ok=True)
+    write_atomic(here / ADAPTER_FILES["diffusers"], diffusers)
+    write_atomic(here / ADAPTER_FILES["kohya"], kohya)
+
+
+def models(store: Store) -> tuple[tuple[str, str], ...]:
+    """Models to choose from, as a job or form names them, with what people call them; the starter first."""
+    return ((STARTER, STARTER), *((PREFIX + row.id, row.name) for row in listed(store, MODEL)))
 
 
 def keep(store: Store, asset_id: str, new: New) -> Asset:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 from sqlalchemy import func, select
 
-from fedflow.client.connection import server_address
+from fedflow.client.connection import PATIENCE_S, Connection, server_address
 from fedflow.client.database.tables import Job, Membership, Sending
 from fedflow.client.home import Device, Home
 from fedflow.client.policy import Policy
@@ -20,11 +19,9 @@ from fedflow.plan import Settings
 
 JOIN = "join"
 
-POLL, SIGN_IN, ANSWER, UPDATE, HAND_IN, ASKED_FOR = WHAT = (
-    "poll", "sign-in", "answer", "update", "hand-in", "download",
-)  # fmt: skip
+POLL, SIGN_IN, ANSWER, UPDATE, HAND_IN, ASKED_FOR = "poll", "sign-in", "answer", "update", "hand-in", "download"
 """What leaves this machine: questions for work, proofs of who it is, answers to runs, trained weights, the number of
-pictures and losses with them, requests for files."""
+pictures and losses with them, requests for files and for what the server knows."""
 
 MERGE_WITHIN_S = 3600.0
 """Sendings of one sort that follow one another within so long are one line of the log."""
@@ -42,6 +39,15 @@ class JoinRequest(Settings):
 def home(store: Store, membership_id: str) -> Home:
     """Where the participant keeps its key, what it fetched, and what it has trained."""
     return Home(store.folder / "federations" / membership_id)
+
+
+def connected(store: Store, membership_id: str, patience_s: float = PATIENCE_S) -> Connection:
+    """A connection to a federation's server, of which every request is written into the log."""
+
+    def sent(method: str, path: str, size_bytes: int) -> None:
+        note_sent(store, membership_id, method, path, size_bytes)
+
+    return Connection(home(store, membership_id), patience_s=patience_s, sent=sent)
 
 
 def join(store: Store, request: JoinRequest) -> str:
@@ -161,11 +167,6 @@ def sent_by_sort(store: Store, membership_id: str) -> dict[str, tuple[int, int]]
     )
     with store.read() as session:
         return {what: (int(times), int(size)) for what, times, size in session.execute(query)}
-
-
-def joint_models(store: Store, membership_id: str, run_id: str) -> list[Path]:
-    """The joint model's files of a run that is over, where they are here."""
-    return sorted(home(store, membership_id).run(run_id).glob("joint.*.safetensors"))
 
 
 def _change(store: Store, membership_id: str, **values: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from fedflow.client.database.tables import Job, Loss, Picture
@@ -188,12 +188,6 @@ def losses(store: Store, job_id: str) -> list[tuple[int, float]]:
     query = select(Loss.step, Loss.loss).where(Loss.job_id == job_id).order_by(Loss.step)
     with store.read() as session:
         return [(step, loss) for step, loss in session.execute(query)]
-
-
-def forget_losses(store: Store, job_id: str) -> None:
-    """Begin the curve anew."""
-    with store.begin() as session:
-        session.execute(delete(Loss).where(Loss.job_id == job_id))
 
 
 def listed(store: Store, limit: int) -> list[Job]:

@@ -7,10 +7,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-from fedflow.client.connection import Connection
 from fedflow.client.consent import BY_POLICY, DECLINED, NOT_KNOWN, OTHER_VERSION, Answer, plan_of
 from fedflow.client.database.tables import Job, Membership
 from fedflow.client.participant import Participant
@@ -19,16 +18,12 @@ from fedflow.client.policy import refusal
 from fedflow.client.services import consents, datasets, jobs, library, memberships
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
-from fedflow.client.training import NoUpdate
 from fedflow.client.watch import Unwanted
+from fedflow.client.worker.whole_models import write_whole_model
 from fedflow.errors import FedFlowError, MistakeError
 from fedflow.federation.protocol import Layout, RunFacts
-from fedflow.models import one_model, open_model, save_model, set_weights
-from fedflow.models.adapter_files import LAYOUTS
-from fedflow.models.base_model import content_hash_of
+from fedflow.models import one_model
 from fedflow.plan import Plan
-from fedflow.storage import write_atomic
-from fedflow.tensors import load_tensors
 from fedflow.training import Progress
 
 LOOK_S = 0.5
@@ -45,18 +40,19 @@ class Over(BaseException):
 class Federating:
     """Keeps a participant at work for every federation that is not paused.
 
-    `busy` is held by whoever uses the machine: one job at a time, a round's training among them.
+    `busy` is held by whoever uses the machine: one job at a time, a round's training among them. `ended` is set where
+    the worker ends.
     """
 
-    def __init__(self, store: Store, settings: ClientSettings, busy: threading.Lock) -> None:
+    def __init__(self, store: Store, settings: ClientSettings, busy: threading.Lock, ended: threading.Event) -> None:
         self._store = store
         self._settings = settings
         self._busy = busy
-        self._ended = threading.Event()
+        self._ended = ended
         self._threads: dict[str, threading.Thread] = {}
 
     def run(self) -> None:
-        """Look after the threads until `end`."""
+        """Look after the threads until the worker ends."""
         while not self._ended.wait(LOOK_S):
             try:
                 for row in memberships.listed(self._store):
@@ -66,10 +62,6 @@ class Federating:
                         self._threads[row.id].start()
             except Exception:  # a full disk empties again
                 log.exception("the federations could not be looked after")
-
-    def end(self) -> None:
-        """Let the threads end at their next step."""
-        self._ended.set()
 
     def _serve(self, membership_id: str) -> None:
         store = self._store
@@ -94,11 +86,7 @@ class Federating:
             raise MistakeError("it has no dataset; choose one on its page")
         place = Place(Path(dataset.folder), self._settings.threads)
         home = memberships.home(store, membership_id)
-
-        def sent(method: str, path: str, size_bytes: int) -> None:
-            memberships.note_sent(store, membership_id, method, path, size_bytes)
-
-        with home.alone(), Connection(home, sent=sent) as connection:
+        with home.alone(), memberships.connected(store, membership_id) as connection:
             device = home.device()
             if device is None:
                 raise MistakeError("this machine's key for it is gone; leave it, and join again with a new code")
@@ -179,29 +167,28 @@ class AppOwner:
         asked = {"membership": self._row.id, "run": facts.id, "round": number}
         with store.begin() as session:
             job = jobs.add(session, jobs.ROUND, title, asked, steps, store.clock())
-        with ExitStack() as held:
-            try:
-                self._wait_for_turn(job)
-                held.callback(self._busy.release)
-                one_model.close()
-                jobs.claim(store, job.id, os.getpid())
+        try:
+            with self._turn(job):
                 yield self._noted(job, facts)
-            except Unwanted as ended:
-                jobs.end(store, job.id, jobs.STOPPED, str(ended))
-                raise
-            except NoUpdate as error:
-                jobs.end(store, job.id, jobs.FAILED, str(error))
-                raise
-            except BaseException as error:
-                jobs.end(store, job.id, jobs.STOPPED if isinstance(error, Over) else jobs.FAILED, str(error))
-                raise
-            else:
-                jobs.end(store, job.id, jobs.DONE)
+        except BaseException as error:
+            is_meant = isinstance(error, Over | Unwanted)
+            jobs.end(store, job.id, jobs.STOPPED if is_meant else jobs.FAILED, str(error))
+            raise
+        jobs.end(store, job.id, jobs.DONE)
 
-    def _wait_for_turn(self, job: Job) -> None:
+    @contextmanager
+    def _turn(self, job: Job | None = None) -> Iterator[None]:
+        """The machine is this thread's within the context, and `job` runs from then on, unless it was paused before."""
         while not self._busy.acquire(timeout=LOOK_S):
             self._check(None)
-            jobs.note(self._store, job.id, 0)
+        try:
+            one_model.close()
+            if job is not None and jobs.claim(self._store, job.id, os.getpid()) is None:
+                memberships.pause(self._store, self._row.id, paused=True)
+                raise Over
+            yield
+        finally:
+            self._busy.release()
 
     def _noted(self, job: Job, facts: RunFacts) -> Progress:
         noted_at = 0.0
@@ -244,26 +231,14 @@ class AppOwner:
         if "unet" in files:
             kind, own_hash = library.MODEL, self._whole_model(facts, plan, files["unet"], asset_id)
         else:
-            folder = library.folder(self._store, asset_id)
-            folder.mkdir(parents=True, exist_ok=True)
-            for layout in LAYOUTS:
-                write_atomic(folder / library.ADAPTER_FILES[layout], files[layout].read_bytes())
+            kohya, diffusers = files["kohya"].read_bytes(), files["diffusers"].read_bytes()
+            library.write_adapter(self._store, asset_id, diffusers=diffusers, kohya=kohya)
         new = library.New(kind, facts.name, plan.model, own_hash, plan.data.trigger or "", origin)
         library.keep(self._store, asset_id, new)
 
     def _whole_model(self, facts: RunFacts, plan: Plan, weights: Path, asset_id: str) -> str:
-        """Write base model and joint weights as one folder; returns its content hash."""
-        while not self._busy.acquire(timeout=LOOK_S):
-            self._check(None)
-        try:
-            one_model.close()
-            home = memberships.home(self._store, self._row.id)
-            base = home.base(facts.base_hash or "")
-            model = open_model(str(base) if base.is_dir() else plan.model)
-            set_weights(model, {f"unet.{name}": tensor for name, tensor in load_tensors(weights).items()})
+        """Base model and joint weights as one; returns its content hash."""
+        base = memberships.home(self._store, self._row.id).base(facts.base_hash or "")
+        with self._turn():
             folder = library.folder(self._store, asset_id)
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            save_model(model, folder)
-            return content_hash_of(open_model(str(folder)))
-        finally:
-            self._busy.release()
+            return write_whole_model(str(base) if base.is_dir() else plan.model, weights, folder)

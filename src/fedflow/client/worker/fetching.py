@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from fedflow.client.connection import Connection
@@ -13,15 +14,13 @@ from fedflow.client.services import jobs, library, memberships
 from fedflow.client.services.fetching import FetchRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
+from fedflow.client.worker.whole_models import write_whole_model
 from fedflow.errors import MistakeError, ModelError
-from fedflow.federation.protocol import ArtifactLine, VersionLine
+from fedflow.federation.protocol import VersionLine
 from fedflow.federation.workbench import settle_torch
-from fedflow.models import one_model, open_model, save_model, set_weights
-from fedflow.models.adapter_files import LAYOUTS
+from fedflow.models import one_model
 from fedflow.models.adapter_intake import read_adapter_file
 from fedflow.models.model_intake import TAKEN, open_checked
-from fedflow.storage import write_atomic
-from fedflow.tensors import load_tensors
 
 PATIENCE_S = 20.0
 
@@ -38,13 +37,8 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
     if row is None:
         raise MistakeError("the federation was left meanwhile; join it again to fetch from its server")
     one_model.close()
-
-    def sent(method: str, path: str, size_bytes: int) -> None:
-        memberships.note_sent(store, row.id, method, path, size_bytes)
-
-    home = memberships.home(store, row.id)
     with (
-        Connection(home, patience_s=PATIENCE_S, sent=sent) as connection,
+        memberships.connected(store, row.id, PATIENCE_S) as connection,
         tempfile.TemporaryDirectory(dir=store.folder, prefix=".fetch-") as scratch,
     ):
         found = {each.id: each for each in connection.versions(request.artifact).items}
@@ -54,6 +48,14 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
         new = fetch.adapter(job.id) if "diffusers" in found[request.version].files else fetch.model(job.id)
     library.keep(store, job.id, new)
     jobs.note(store, job.id, 1, 1)
+
+
+@dataclass(frozen=True)
+class _Base:
+    """A base model of the server, and what it is called there."""
+
+    name: str
+    version: VersionLine
 
 
 class _Fetch:
@@ -86,52 +88,46 @@ class _Fetch:
         """Both layouts, looked at as every adapter that comes in."""
         came = self._file("diffusers")
         found = read_adapter_file(came, self._scratch, None)
-        folder = _emptied(library.folder(self._store, asset_id))
-        for layout in LAYOUTS:
-            write_atomic(folder / library.ADAPTER_FILES[layout], found.layouts[layout])
-        base, version = self._base()
-        known_as, base_hash = ("", "") if base is None or version is None else (base.name, version.content_hash or "")
+        library.write_adapter(self._store, asset_id, diffusers=found.content, kohya=found.layouts["kohya"])
+        base = self._base()
+        known_as, base_hash = ("", "") if base is None else (base.name, base.version.content_hash or "")
         trigger, origin = ", ".join(found.trigger_words), self._origin | {"rank": found.facts["rank"]}
         return library.New(library.ADAPTER, self._request.name, known_as, base_hash, trigger, origin)
 
     def model(self, asset_id: str) -> library.New:
         """A base model's files; of one that a run has made its base's, with the run's weights put in."""
-        version, weights = self._version, None
-        called: ArtifactLine | str | None
-        if version.content_hash is None:
-            weights = self._file("unet")
-        listed = self._scratch / "list.json"
-        called, base = ("", version) if weights is None else self._base()
+        target = library.folder(self._store, asset_id)
+        if self._version.content_hash is not None:
+            content_hash = self._base_files(self._version, target)
+            return library.New(library.MODEL, self._request.name, "", content_hash, "", self._origin)
+        base = self._base()
         if base is None:
             raise MistakeError("the server shows this machine no base model of it; ask the coordinator")
+        place, weights = self._scratch / "model", self._file("unet")
+        self._origin["base_hash"] = self._base_files(base.version, place)
+        content_hash = write_whole_model(str(place), weights, target)
+        return library.New(library.MODEL, self._request.name, base.name, content_hash, "", self._origin)
+
+    def _base_files(self, base: VersionLine, folder: Path) -> str:
+        """Fetch a base model into `folder`, which is emptied first; gives its content hash."""
+        listed = self._scratch / "list.json"
         self._connection.fetch(base.content, listed)
-        folder = self._scratch / "model"
+        shutil.rmtree(folder, ignore_errors=True)
         for entry in json.loads(listed.read_bytes()):
             place = str(PurePosixPath(str(entry["path"])))
             if not TAKEN.fullmatch(place):
                 raise ModelError(f"the server names a file of the model {place[:80]!r}, which no model needs; refused")
             (folder / place).parent.mkdir(parents=True, exist_ok=True)
             self._connection.fetch(str(entry["sha256"]), folder / place)
-        content_hash = open_checked(folder, "diffusers").content_hash
-        target = _emptied(library.folder(self._store, asset_id))
-        if weights is None:
-            shutil.copytree(folder, target, dirs_exist_ok=True)
-        else:
-            model = open_model(str(folder))
-            set_weights(model, {f"unet.{name}": tensor for name, tensor in load_tensors(weights).items()})
-            save_model(model, target)
-            self._origin["base_hash"] = content_hash
-            content_hash = open_model(str(target)).content_hash
-        known_as = called.name if isinstance(called, ArtifactLine) else ""
-        return library.New(library.MODEL, self._request.name, known_as, content_hash, "", self._origin)
+        return open_checked(folder, "diffusers").content_hash
 
-    def _base(self) -> tuple[ArtifactLine, VersionLine] | tuple[None, None]:
+    def _base(self) -> _Base | None:
         """The base model that the version stands on, where the server shows it."""
         for artifact in self._connection.artifacts("models").items:
             for version in self._connection.versions(artifact.id).items:
                 if version.id == self._version.base_id:
-                    return artifact, version
-        return None, None
+                    return _Base(artifact.name, version)
+        return None
 
     def _file(self, layout: str) -> Path:
         if layout not in self._version.files:
@@ -139,9 +135,3 @@ class _Fetch:
         target = self._scratch / f"{layout}.safetensors"
         self._connection.fetch_version(self._version.id, layout, self._version.files[layout], target)
         return target
-
-
-def _emptied(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder

@@ -18,8 +18,10 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:  # noqa: ARG00
     Raises FedFlowError, one line, where the server refuses it or does not answer.
     """
     request = JoinRequest.model_validate(job.asked)
-    home = memberships.home(store, job.id)
-    with home.alone(), Connection(home, patience_s=PATIENCE_S) as connection:
+    home, sent = memberships.home(store, job.id), []
+    with home.alone(), Connection(home, patience_s=PATIENCE_S, sent=lambda *one: sent.append(one)) as connection:
         device = home.device() or connection.join(request.server, request.code, request.device)
     memberships.keep(store, job, device)
+    for method, path, size_bytes in sent:  # the log is the membership's, which is there only now
+        memberships.note_sent(store, job.id, method, path, size_bytes)
     jobs.note(store, job.id, 1, 1)

@@ -63,37 +63,20 @@ def work(settings: ClientSettings) -> None:
     ended = threading.Event()
     sweeper = threading.Thread(target=_sweep, args=(store, send, ended), daemon=True)
     sweeper.start()
-    federating = _Federating(store, settings, busy)
-    federating.start()
+    threading.Thread(target=_federate, args=(store, settings, busy, ended), daemon=True).start()
     try:
         queue.create_consumer(workers=1, periodic=False, initial_delay=0.05, max_delay=0.1).run()
     finally:
         ended.set()
-        federating.end()
         sweeper.join()
 
 
-class _Federating(threading.Thread):
-    """Takes part in federations as soon as there is one; only then is torch brought along."""
-
-    def __init__(self, store: Store, settings: ClientSettings, busy: threading.Lock) -> None:
-        super().__init__(daemon=True)
-        self._store = store
-        self._work = (store, settings, busy)
-        self._ended = threading.Event()
-
-    def run(self) -> None:
-        while not memberships.listed(self._store):
-            if self._ended.wait(SWEEP_S):
-                return
-        federating = import_module("fedflow.client.worker.federating").Federating(*self._work)
-        threading.Thread(target=federating.run, daemon=True).start()
-        self._ended.wait()
-        federating.end()
-
-    def end(self) -> None:
-        """Let it end."""
-        self._ended.set()
+def _federate(store: Store, settings: ClientSettings, busy: threading.Lock, ended: threading.Event) -> None:
+    """Take part in federations as soon as there is one; only then is torch brought along."""
+    while not memberships.listed(store):
+        if ended.wait(SWEEP_S):
+            return
+    import_module("fedflow.client.worker.federating").Federating(store, settings, busy, ended).run()
 
 
 def carry_out(store: Store, settings: ClientSettings, job_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 from fedflow.client.database.tables import Job
@@ -10,7 +11,7 @@ from fedflow.client.services import jobs, library, shelving
 from fedflow.client.services.shelving import ImportRequest, MergeRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
-from fedflow.errors import AdapterError, MistakeError
+from fedflow.errors import AdapterError, FedFlowError, MistakeError
 from fedflow.federation.workbench import settle_torch
 from fedflow.lora import joined
 from fedflow.models import (
@@ -51,36 +52,40 @@ def _take_in(store: Store, job: Job, request: ImportRequest) -> None:
         source = hub_folder(request.place) if request.kind == library.MODEL else hub_adapter(request.place)
     if not source.exists():
         raise MistakeError(f"{source}: is not there any more; check the path")
-    folder = library.folder(store, job.id)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     origin: dict[str, object] = {"how": "imported", "from": request.place}
     if request.kind == library.ADAPTER:
-        new = _adapter(store, request, source, folder, origin)
+        new = _adapter(store, job.id, request, source, origin)
     else:
-        new = _model(request, source, folder, origin)
+        new = _model(store, job.id, request, source, origin)
     library.keep(store, job.id, new)
 
 
 def _adapter(
-    store: Store, request: ImportRequest, source: Path, folder: Path, origin: dict[str, object]
+    store: Store, asset_id: str, request: ImportRequest, source: Path, origin: dict[str, object]
 ) -> library.New:
     base = open_model(library.place(store, request.base))
-    found = read_adapter_file(source, folder, base)
-    (folder / "peft.safetensors").unlink(missing_ok=True)
-    write_atomic(folder / library.ADAPTER_FILES["diffusers"], found.content)
-    write_atomic(folder / library.ADAPTER_FILES["kohya"], found.layouts["kohya"])
+    with tempfile.TemporaryDirectory(dir=store.folder, prefix=".import-") as scratch:
+        found = read_adapter_file(source, Path(scratch), base)
+    library.write_adapter(store, asset_id, diffusers=found.content, kohya=found.layouts["kohya"])
     trigger = ", ".join(found.trigger_words)
     called = library.called(store, request.base)
     return library.New(library.ADAPTER, request.name, called, base.content_hash, trigger, origin | found.facts)
 
 
-def _model(request: ImportRequest, source: Path, folder: Path, origin: dict[str, object]) -> library.New:
-    if source.is_dir():
-        copy_model(source, folder, MOST_BYTES, links=True)
-        found = open_checked(folder, "diffusers")
-    else:
-        found = open_checkpoint(source, folder)
+def _model(store: Store, asset_id: str, request: ImportRequest, source: Path, origin: dict[str, object]) -> library.New:
+    folder = library.folder(store, asset_id)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if source.is_dir():
+            folder.mkdir()
+            copy_model(source, folder, MOST_BYTES, links=True)
+            found = open_checked(folder, "diffusers")
+        else:
+            found = open_checkpoint(source, folder)
+    except FedFlowError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return library.New(library.MODEL, request.name, "", found.content_hash, "", origin | found.facts)
 
 
@@ -93,11 +98,9 @@ def _merge(store: Store, job: Job, request: MergeRequest) -> None:
         raise AdapterError("the adapters were trained on different base models; choose ones of the same")
     parts = [(read_adapter(library.adapter_file(store, asset_id))[0], weight) for asset_id, weight in request.parts]
     adapter = joined(parts)
-    folder = library.folder(store, job.id)
-    folder.mkdir(parents=True, exist_ok=True)
-    for layout in LAYOUTS:
-        content = adapter_bytes(adapter, layout, {"modelspec.title": request.name})
-        write_atomic(folder / library.ADAPTER_FILES[layout], content)
+    title = {"modelspec.title": request.name}
+    diffusers, kohya = (adapter_bytes(adapter, layout, title) for layout in LAYOUTS)
+    library.write_adapter(store, job.id, diffusers=diffusers, kohya=kohya)
     told = [[row.name, weight] for row, (_, weight) in zip(known, request.parts, strict=True)]
     trigger = ", ".join(dict.fromkeys(row.trigger for row in known if row.trigger))
     base = next((row for row in known if row.base_hash), known[0])

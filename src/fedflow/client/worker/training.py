@@ -33,9 +33,7 @@ from fedflow.models import (
     set_adapter,
 )
 from fedflow.models.adapter_files import LAYOUTS
-from fedflow.models.base_model import content_hash_of
-from fedflow.storage import write_atomic
-from fedflow.training import Recipe, TrainResult, cache_captions, cache_latents, train_lora, train_unet
+from fedflow.training import TrainResult, cache_captions, cache_latents, recipe_of, train_lora, train_unet
 
 NOTE_S = 0.5
 SAMPLE_STEPS, SAMPLE_GUIDANCE, SAMPLE_SAMPLER = 12, 3.0, "unipc"
@@ -77,7 +75,7 @@ def _train(store: Store, job: Job, request: TrainRequest, dataset: Dataset) -> N
     side = request.size_pixels or model.resolution
     model.latent_size(side)
     pictures = read_folder(Path(dataset.folder), side, dataset.trigger or None)
-    recipe = _recipe(request, len(pictures.pictures))
+    recipe = recipe_of(request.training, request.training.steps(len(pictures.pictures)), request.seed)
     if request.trains_adapter:
         _add_adapter(store, request, model)
     place = trainings.folder(store, job.id)
@@ -93,23 +91,6 @@ def _train(store: Store, job: Job, request: TrainRequest, dataset: Dataset) -> N
     _keep(store, job, request, model, pictures, result, watch.begun_at, seconds)
     jobs.note(store, job.id, recipe.steps, recipe.steps)
     shutil.rmtree(place, ignore_errors=True)
-
-
-def _recipe(request: TrainRequest, num_pictures: int) -> Recipe:
-    chosen = request.training
-    return Recipe(
-        steps=chosen.steps(num_pictures),
-        batch_size=chosen.batch_size,
-        accumulation=chosen.gradient_accumulation,
-        learning_rate=chosen.learning_rate,
-        schedule=chosen.schedule,
-        warmup_steps=chosen.warmup_steps,
-        min_snr_gamma=chosen.min_snr_gamma,
-        weight_floor=chosen.weight_floor,
-        caption_dropout=chosen.caption_dropout,
-        seed=request.seed,
-        checkpoint_every=chosen.checkpoint_every,
-    )
 
 
 def _add_adapter(store: Store, request: TrainRequest, model: BaseModel) -> None:
@@ -239,18 +220,18 @@ def _keep(
     steps_here = result.steps - max(begun_at - 1, 0)
     if shapes is not None and seconds > 1.0 and begun_at:
         origin["flops_s"] = steps_here * shapes.step_flops(request) / seconds
-    place = library.folder(store, job.id)
-    place.mkdir(parents=True, exist_ok=True)
     if result.adapter is not None:
         facts = {"modelspec.title": request.name, "modelspec.resolution": f"{pictures.size}x{pictures.size}"}
         if trigger:
             facts["modelspec.trigger_phrase"] = trigger
-        for layout in LAYOUTS:
-            write_atomic(place / library.ADAPTER_FILES[layout], adapter_bytes(result.adapter, layout, facts))
+        diffusers, kohya = (adapter_bytes(result.adapter, layout, facts) for layout in LAYOUTS)
+        library.write_adapter(store, job.id, diffusers=diffusers, kohya=kohya)
         new = library.New(library.ADAPTER, request.name, model.name, model.content_hash, trigger, origin)
     else:
+        place = library.folder(store, job.id)
+        place.parent.mkdir(parents=True, exist_ok=True)
         save_model(model, place)
         origin["base_hash"] = model.content_hash
-        made = content_hash_of(open_model(str(place)))
+        made = open_model(str(place)).content_hash
         new = library.New(library.MODEL, request.name, model.name, made, trigger, origin)
     library.keep(store, job.id, new)

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -29,6 +30,7 @@ def make_engine(url: str) -> Engine:
     engine = create_engine(
         url, pool_size=CONNECTIONS, max_overflow=0, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}
     )
+    event.listen(engine, "connect", _set_up_postgresql)
     event.listen(engine, "checkin", _rest)
     event.listen(engine, "checkout", lambda connection, entry, _: _try_if_rested(engine, connection, entry))
     return engine
@@ -54,6 +56,13 @@ def _set_up_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) 
         "foreign_keys = ON",
     ):
         connection.execute(f"PRAGMA {setting}")
+
+
+def _set_up_postgresql(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute("SET jit = off")  # to compile a statement takes it 200 ms and more; no statement here runs so long
+    cursor.close()
+    connection.commit()
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -149,6 +149,9 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "this is another's account": lazy_gettext("This is another person's account."),
     "take some of {scopes}": lazy_gettext("Choose at least one."),
+    "'account' reaches beyond one federation; leave it out, or set no limit": lazy_gettext(
+        "A token of one federation cannot act on your account. Leave that out, or choose no federation."
+    ),
     "at most {days} days": lazy_gettext("Choose 1 to %(days)s days."),
     "a token can make none that may do more than itself": lazy_gettext(
         "A token cannot make another that may do more than itself."

@@ -179,6 +179,9 @@ SENTENCES: dict[str, str | LazyString] = {
         "“%(file)s” is neither a .safetensors file nor a zip. Nothing else is accepted."
     ),
     "{file}: has {bytes} bytes, {most} are allowed": TOO_LARGE,
+    "{file}: has {bytes} bytes on the hub, {most} are allowed; take a smaller one": lazy_gettext(
+        "“%(file)s” is larger than this server accepts. Take a smaller model, or ask whoever runs the server."
+    ),
     "{file}: has more than {most} bytes, which is what is allowed": TOO_LARGE,
     "the archive unpacks to {bytes} bytes, {most} are allowed": TOO_LARGE,
     "the archive unpacks to {bytes} bytes from {packed}, which no weights do; refused": lazy_gettext(
