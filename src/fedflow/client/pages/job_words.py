@@ -22,9 +22,20 @@ STATUS: dict[str, tuple[State, LazyString]] = {
 KINDS: dict[str, LazyString] = {
     drawings.KIND: lazy_gettext("Generate"),
     datasets.KIND: lazy_gettext("Look at a dataset"),
+    "captions": lazy_gettext("Change captions"),
+    "tag": lazy_gettext("Tag pictures"),
+    "check": lazy_gettext("Check a dataset"),
+    "unpack": lazy_gettext("Unpack a zip"),
 }
 
-UNITS: dict[str, LazyString] = {drawings.KIND: lazy_gettext("steps"), datasets.KIND: lazy_gettext("pictures")}
+UNITS: dict[str, LazyString] = {
+    drawings.KIND: lazy_gettext("steps"),
+    datasets.KIND: lazy_gettext("pictures"),
+    "captions": lazy_gettext("captions"),
+    "tag": lazy_gettext("pictures"),
+    "check": lazy_gettext("parts"),
+    "unpack": lazy_gettext("pictures"),
+}
 """What a job's pieces of work are."""
 
 

@@ -9,12 +9,22 @@ from flask import Blueprint, Flask, g, url_for
 from flask_babel import lazy_gettext
 
 from fedflow import web
-from fedflow.client.pages import activity, current, datasets, entry, errors, gallery, generate, job_words
+from fedflow.client.pages import (
+    activity,
+    current,
+    datasets,
+    datasets_captions,
+    entry,
+    errors,
+    gallery,
+    generate,
+    job_words,
+)
 from fedflow.client.services import jobs
 from fedflow.web import guard
 
 HERE = Path(__file__).parent
-MODULES = (entry, generate, gallery, datasets, activity)
+MODULES = (entry, generate, gallery, activity, datasets, datasets_captions)
 YEAR_S = 365 * 86400.0
 
 

@@ -22,7 +22,14 @@ SWEEP_S = 0.2
 SENT_AGAIN_S = 2.0
 """A job that still waits after this long is sent again: its message may have died with a worker."""
 
-KINDS = {"draw": "drawing", "index": "indexing"}
+KINDS = {
+    "draw": "drawing",
+    "index": "indexing",
+    "captions": "captions",
+    "tag": "tagging",
+    "check": "checking",
+    "unpack": "unpacking",
+}
 """Each kind of job, and the module here whose `do` does it; that of drawing brings torch along with the first job."""
 
 Task = Callable[[Store, ClientSettings, Job], None]
