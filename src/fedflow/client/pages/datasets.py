@@ -82,7 +82,8 @@ def triggers(dataset_id: str) -> AnyResponse:
     try:
         datasets.set_trigger(current.store(), dataset_of(dataset_id).id, request.form.get("trigger", "")[:200])
     except DatasetError as error:
-        flash(gettext("The trigger tag is as it was: %(reason)s", reason=datasets_words.refusal(error)), State.FAILED)
+        why = datasets_words.reason(str(error))
+        flash(gettext("The trigger tag is as it was: %(reason)s.", reason=why), State.FAILED)
     else:
         flash(gettext("The trigger tag is kept. Training puts it before every caption."), State.DONE)
     return redirect(url_for("pages.datasets.one", dataset_id=dataset_id), 303)

@@ -102,7 +102,7 @@ def _told(done: Done | FedFlowError | None) -> tuple[str, State]:
     if done is None:
         return gettext("So many captions take a while; how far they are stands above."), State.RUNNING
     if isinstance(done, FedFlowError):
-        return gettext("Nothing was changed: %(reason)s", reason=datasets_words.refusal(done)), State.FAILED
+        return gettext("Nothing was changed: %(reason)s.", reason=datasets_words.reason(str(done))), State.FAILED
     told = ngettext("%(num)s caption written.", "%(num)s captions written.", len(done.captions))
     if done.left:
         left = ngettext(

@@ -16,7 +16,7 @@ export class Changes {
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       const { first, second } = this.form.elements;
-      this.send(this.form.action, {
+      this.send(this.form.getAttribute("action"), { // a field is called so too
         action: action.value, first: first.value, second: second.value, pictures: [...this.selection.ids].join(","),
       });
     });
@@ -37,7 +37,7 @@ export class Changes {
 
   async turn(way) {
     const form = document.getElementById(way);
-    if (!form.hidden) await this.send(form.action, { edit: form.elements.edit.value }, true);
+    if (!form.hidden) await this.send(form.getAttribute("action"), { edit: form.elements.edit.value }, true);
   }
 
   // Gives why it was refused, in words; nothing where it was done.

@@ -31,12 +31,14 @@ async function start() {
     image.alt = picture[PATH];
     image.width = image.height = 160;
     image.draggable = false;
-    image.src = `${address(picture[ID])}/small?v=${words.version}`;
     const caption = document.createElement("p");
     caption.dir = "auto";
     caption.textContent = picture[CAPTION] || words.noCaption;
     cell.append(image, caption);
     return cell;
+  };
+  const fill = (cell) => {
+    cell.querySelector("img").src = `${address(pictures[Number(cell.dataset.place)][ID])}/small?v=${words.version}`;
   };
   const drop = (cell) => {
     const image = cell.querySelector("img");
@@ -88,7 +90,7 @@ async function start() {
   element("show-keys").addEventListener("click", () => element("keys").showModal());
   element("clear").addEventListener("click", () => { selection.none(); focus(); });
 
-  const rows = new Rows(root, { draw, drop });
+  const rows = new Rows(root, { draw, fill, drop });
   rows.measure();
   show(found);
 

@@ -4,15 +4,20 @@ const GAP = 12;
 const NARROWEST = 144;
 const FEWEST = 2;
 const CAPTION = 24;
+const FAST = 4; // pixels in a millisecond: nobody sees pictures that pass so, and they are asked for when it is over
+const CALM_MS = 80;
 
 export class Rows {
-  constructor(root, { draw, drop }) {
+  constructor(root, { draw, fill, drop }) {
     this.root = root;
     this.draw = draw;
+    this.fill = fill;
     this.drop = drop;
     this.count = 0;
     this.kept = -1;
     this.rows = new Map();
+    this.top = 0;
+    this.at = 0;
     this.isAsked = false;
     const ask = () => {
       if (this.isAsked) return;
@@ -62,6 +67,21 @@ export class Rows {
     for (let number = first; number <= last; number += 1) if (!this.rows.has(number)) added.push(number);
     if (this.kept >= 0 && this.kept * this.columns < this.count && !this.rows.has(this.kept)) added.push(this.kept);
     for (const number of added) this.add(number);
+    const now = performance.now();
+    const isFast = Math.abs(top - this.top) / Math.max(now - this.at, 1) > FAST;
+    this.top = top;
+    this.at = now;
+    clearTimeout(this.calm);
+    if (isFast) this.calm = setTimeout(() => this.fillAll(), CALM_MS);
+    else this.fillAll();
+  }
+
+  fillAll() {
+    for (const row of this.rows.values()) {
+      if (row.dataset.isFull) continue;
+      row.dataset.isFull = "true";
+      for (const cell of row.children) this.fill(cell);
+    }
   }
 
   add(number) {
@@ -89,9 +109,9 @@ export class Rows {
   // Brings a picture into sight, and gives its cell.
   reveal(place) {
     const top = this.root.getBoundingClientRect().top + Math.floor(place / this.columns) * this.height;
-    const head = document.getElementById("bulk")?.offsetHeight ?? 0;
-    const foot = innerWidth < 640 ? 72 : 0; // the rail is below there
-    if (top < head + 8) scrollBy(0, top - head - 8);
+    const bar = document.getElementById("bulk")?.offsetHeight ?? 0;
+    const foot = (innerWidth < 640 ? 72 : 16) + bar; // the rail is below there
+    if (top < 8) scrollBy(0, top - 8);
     else if (top + this.height > innerHeight - foot) scrollBy(0, top + this.height - innerHeight + foot);
     this.show();
     return this.element(place);
