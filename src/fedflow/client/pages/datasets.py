@@ -13,7 +13,7 @@ from fedflow.client.database.tables import Dataset
 from fedflow.client.pages import current, datasets_words
 from fedflow.client.pages.datasets_asked import KINDS, dataset_of, picture_of, tabs, under_way
 from fedflow.client.pages.datasets_captions import MOST_TAGS, step
-from fedflow.client.services import datasets, datasets_edits, jobs, thumbnails
+from fedflow.client.services import datasets, datasets_check, datasets_edits, datasets_uploads, jobs, thumbnails
 from fedflow.datasets.pixels import PictureError
 from fedflow.datasets.thumbnails import MEDIA_TYPE
 from fedflow.errors import DatasetError, FedFlowError, MistakeError
@@ -30,7 +30,7 @@ DAY_S = 86_400
 @blueprint.get("/datasets")
 def listed() -> Response:
     """All datasets, and the form for one more."""
-    return _listed("", {})
+    return listed_page("", {})
 
 
 @blueprint.post("/datasets")
@@ -40,7 +40,7 @@ def adds() -> AnyResponse:
     try:
         dataset_id = datasets.add(current.store(), folder)
     except MistakeError as error:
-        return _listed(folder, {"folder": [sentence(str(error))]})
+        return listed_page(folder, {"folder": [sentence(str(error))]})
     return redirect(url_for("pages.datasets.one", dataset_id=dataset_id), 303)
 
 
@@ -71,6 +71,7 @@ def one(dataset_id: str) -> Response:
         reasons=datasets_words.reasons,
         failed=failed,
         why=datasets_words.refusal_text(failed.message) if failed else "",
+        is_own=datasets.is_own(store, dataset),
         looking=under_way(dataset_id),
         now=store.clock(),
     )
@@ -99,8 +100,13 @@ def looks(dataset_id: str) -> AnyResponse:
 @blueprint.post("/datasets/<dataset_id>/remove")
 def removes(dataset_id: str) -> AnyResponse:
     """Forget the dataset; the folder stays."""
-    datasets.remove(current.store(), dataset_id)
-    flash(gettext("The dataset is taken out. Its folder is as it was."), State.DONE)
+    dataset, store = dataset_of(dataset_id), current.store()
+    datasets.remove(store, dataset_id)
+    datasets_check.forget(store, dataset_id)
+    if datasets.is_own(store, dataset):
+        flash(gettext("The dataset is taken out, and the app's copy of it deleted."), State.DONE)
+    else:
+        flash(gettext("The dataset is taken out. Its folder is as it was."), State.DONE)
     return redirect(url_for("pages.datasets.listed"), 303)
 
 
@@ -138,13 +144,14 @@ def small(dataset_id: str, picture_id: int) -> Response:
     return response
 
 
-def _listed(folder: str, faults: dict[str, list[str]]) -> Response:
+def listed_page(folder: str, faults: dict[str, list[str]]) -> Response:
     return web.page(
         "app/datasets.html",
         status=422 if faults else 200,
         lines=datasets.listed(current.store()),
         folder=folder,
         faults=faults,
+        most_bytes=datasets_uploads.MOST_BYTES,
     )
 
 

@@ -14,6 +14,7 @@ from fedflow.client.pages.datasets_asked import dataset_of
 from fedflow.client.services import datasets, datasets_edits, datasets_undo
 from fedflow.client.services.datasets_edits import MOST_AT_ONCE, Done, Step
 from fedflow.errors import FedFlowError
+from fedflow.web.kit import is_own_path
 from fedflow.web.states import State
 
 blueprint = Blueprint("datasets_captions", __name__)
@@ -77,7 +78,7 @@ def turns(dataset_id: str, way: str) -> AnyResponse:
         done = (datasets_undo.undo if way == "undo" else datasets_undo.redo)(store, dataset, edit_id)
     except FedFlowError as error:
         return _answer(dataset, error)
-    return _answer(dataset, done)
+    return _answer(dataset, done, gettext("Undone.") if way == "undo" else gettext("Redone."))
 
 
 def step(found: Step | None) -> dict[str, Any] | None:
@@ -85,9 +86,13 @@ def step(found: Step | None) -> dict[str, Any] | None:
     return None if found is None else {"edit": found.id, "what": datasets_words.made(found)}
 
 
-def _answer(dataset: Dataset, done: Done | FedFlowError | None) -> AnyResponse:
-    """What was done, why it was not, or (None) that the worker does it: as data for the grid, else as a page."""
+def _answer(dataset: Dataset, done: Done | FedFlowError | None, said: str = "") -> AnyResponse:
+    """What was done, why it was not, or (None) that the worker does it: as data for the grid, else as a page.
+
+    `said` says it where it was done; else its captions are counted.
+    """
     told, state = _told(done)
+    told = said if said and isinstance(done, Done) else told
     if request.accept_mimetypes.best_match(("text/html", "application/json")) == "application/json":
         if isinstance(done, FedFlowError):
             return jsonify({"told": told}), 422  # type: ignore[return-value]  # Flask makes an answer of the pair
@@ -95,7 +100,8 @@ def _answer(dataset: Dataset, done: Done | FedFlowError | None) -> AnyResponse:
         captions = {} if done is None else done.captions
         return jsonify({"told": told, "captions": captions, "waits": done is None, **_around(dataset.id, every)})
     flash(told, state)
-    return redirect(url_for("pages.datasets.one", dataset_id=dataset.id), 303)
+    back = request.form.get("next", "")
+    return redirect(back if is_own_path(back) else url_for("pages.datasets.one", dataset_id=dataset.id), 303)
 
 
 def _told(done: Done | FedFlowError | None) -> tuple[str, State]:

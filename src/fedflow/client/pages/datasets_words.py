@@ -171,6 +171,20 @@ REASONS: tuple[tuple[str, LazyString], ...] = (
         ),
     ),
     (
+        r"the tagger has found nothing to write; .*",
+        lazy_gettext(
+            "the tagger has found nothing to write; try a lower threshold, another tagger, or to add to captions"
+        ),
+    ),
+    (
+        r"a zip comes alone; .*",
+        lazy_gettext("a zip comes alone; bring either one zip, or pictures and captions"),
+    ),
+    (
+        r"the zip was refused and is not kept; .*",
+        lazy_gettext("the zip was refused and is not kept; take the dataset out and bring another one"),
+    ),
+    (
         r"(?P<path>.+): no such file; give a tagger's .*",
         lazy_gettext("%(path)s: no such file; give a tagger's .onnx file or the folder with model.onnx"),
     ),

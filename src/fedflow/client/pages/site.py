@@ -14,6 +14,9 @@ from fedflow.client.pages import (
     current,
     datasets,
     datasets_captions,
+    datasets_check,
+    datasets_tagging,
+    datasets_uploads,
     entry,
     errors,
     gallery,
@@ -24,7 +27,17 @@ from fedflow.client.services import jobs
 from fedflow.web import guard
 
 HERE = Path(__file__).parent
-MODULES = (entry, generate, gallery, activity, datasets, datasets_captions)
+MODULES = (
+    entry,
+    generate,
+    gallery,
+    activity,
+    datasets,
+    datasets_captions,
+    datasets_check,
+    datasets_tagging,
+    datasets_uploads,
+)
 YEAR_S = 365 * 86400.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from fedflow.datasets.tags import Change, one_tag
 from fedflow.errors import DatasetError, MistakeError
 
 KIND = "index"
+OWN = "datasets"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,28 @@ def add(store: Store, folder: str) -> str:
             _ask(session, store, row)
     except IntegrityError:
         raise MistakeError(f"{path}: is here already") from None
+    return dataset_id
+
+
+def own_folders(store: Store) -> Path:
+    """Where the folders lie that are the app's own."""
+    return store.folder / OWN
+
+
+def is_own(store: Store, dataset: Dataset) -> bool:
+    """Whether the dataset's folder is the app's own, made of pictures that were brought through the browser."""
+    return Path(dataset.folder).parent == own_folders(store).resolve()
+
+
+def add_own(store: Store, folder: Path, kind: str = KIND, more: dict[str, str] | None = None) -> str:
+    """Take a folder of the app's own in, with a job of this kind that brings its pictures; the dataset's identifier."""
+    dataset_id = jobs.new_id()
+    path = own_folders(store).resolve() / folder.name
+    with store.begin() as session:
+        row = Dataset(id=dataset_id, name=path.name, folder=str(path), added_at=store.clock(), other_problems=[])
+        session.add(row)
+        session.flush()
+        jobs.add(session, kind, row.name, {"dataset": row.id, **(more or {})}, 0, store.clock())
     return dataset_id
 
 
@@ -190,6 +214,9 @@ def set_people(store: Store, dataset_id: str, names: Iterable[str]) -> None:
 
 
 def remove(store: Store, dataset_id: str) -> None:
-    """Forget a dataset; its folder stays as it is."""
+    """Forget a dataset; its folder stays as it is, but for one of the app's own."""
+    dataset = one(store, dataset_id)
     with store.begin() as session:
         session.execute(delete(Dataset).where(Dataset.id == dataset_id))
+    if dataset is not None and is_own(store, dataset):
+        shutil.rmtree(dataset.folder, ignore_errors=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session, undefer
 
 from fedflow.client.database.tables import Dataset, Edit, Picture
@@ -217,3 +217,10 @@ def _rewrite(session: Session, dataset_id: str, folder: Path, changes: Mapping[s
         row.entry, row.problem = entries.recaptioned(row.entry, folder, path, row.caption)
         captions[row.id] = row.caption
     return captions
+
+
+def changed_at(store: Store, dataset: Dataset) -> float:
+    """When a dataset's pictures were looked at, or a caption of it changed last; 0 where neither was."""
+    with store.read() as session:
+        newest = session.scalar(select(func.max(Edit.at)).where(Edit.dataset_id == dataset.id))
+    return max(newest or 0.0, dataset.looked_at or 0.0)
