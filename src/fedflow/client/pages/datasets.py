@@ -149,6 +149,7 @@ def listed_page(folder: str, faults: dict[str, list[str]]) -> Response:
         "app/datasets.html",
         status=422 if faults else 200,
         lines=datasets.listed(current.store()),
+        busy={job.asked["dataset"] for job in jobs.under_way(current.store(), KINDS)},
         folder=folder,
         faults=faults,
         most_bytes=datasets_uploads.MOST_BYTES,

@@ -32,7 +32,11 @@ def under_way(dataset_id: str) -> list[Job]:
 
 def tabs(dataset: Dataset, here: str) -> list[dict[str, Any]]:
     """The parts of a dataset's pages, for `web/components/data.html`."""
-    places = (("pages.datasets.one", gettext("Pictures")),)
+    places = (
+        ("pages.datasets.one", gettext("Pictures")),
+        ("pages.datasets_check.page", gettext("Check")),
+        ("pages.datasets_tagging.page", gettext("Automatic tags")),
+    )
     return [
         {"label": label, "href": url_for(endpoint, dataset_id=dataset.id), "here": endpoint == here}
         for endpoint, label in places

@@ -116,6 +116,7 @@ def record(
 
 def keep(session: Session, row: Edit) -> None:
     """Add a change; what was undone before it cannot be redone any more, and the oldest ones are forgotten."""
+    row.id = (session.scalar(select(func.max(Edit.id))) or 0) + 1  # never that of one that goes here: pages know it
     session.execute(delete(Edit).where(Edit.dataset_id == row.dataset_id, Edit.is_undone))
     session.add(row)
     session.flush()
@@ -137,6 +138,9 @@ def write(
     Where anything fails, all captions are as they were. Raises as `change`.
     """
     folder = Path(dataset.folder)
+    known = select(Picture.path, Picture.caption).where(Picture.dataset_id == dataset.id)
+    with store.read() as session:
+        tags.applied(dict(session.execute(known).tuples().all()), changes)
     for path, each in changes.items():
         _check(folder, path, each)
     written: list[str] = []
