@@ -140,7 +140,7 @@ def write(
     folder = Path(dataset.folder)
     known = select(Picture.path, Picture.caption).where(Picture.dataset_id == dataset.id)
     with store.read() as session:
-        tags.applied(dict(session.execute(known).tuples().all()), changes)
+        tags.applied({row.path: row.caption for row in session.execute(known)}, changes)
     for path, each in changes.items():
         _check(folder, path, each)
     written: list[str] = []

@@ -109,9 +109,10 @@ export class Rows {
   // Brings a picture into sight, and gives its cell.
   reveal(place) {
     const top = this.root.getBoundingClientRect().top + Math.floor(place / this.columns) * this.height;
+    const head = document.getElementById("turns")?.offsetHeight ?? 0; // both float over the grid
     const bar = document.getElementById("bulk")?.offsetHeight ?? 0;
     const foot = (innerWidth < 640 ? 72 : 16) + bar; // the rail is below there
-    if (top < 8) scrollBy(0, top - 8);
+    if (top < head + 8) scrollBy(0, top - head - 8);
     else if (top + this.height > innerHeight - foot) scrollBy(0, top + this.height - innerHeight + foot);
     this.show();
     return this.element(place);
