@@ -75,7 +75,7 @@ def test_a_page_that_asks_by_itself_is_left_when_the_session_ends(server: Server
     expect(page.locator("#chain form")).to_be_visible(timeout=60_000)
     page.context.clear_cookies(name=re.compile("sign_in"))
     page.locator("#chain").get_by_role("button", name="Check again").click()
-    expect(page.locator("#flashes")).to_contain_text("The server could not do this. (401)")
+    expect(page.locator("#flashes")).to_contain_text("FedFlow could not do this. (401)")
     page.evaluate("htmx.ajax('GET', '/audit/chain', '#chain')")
     heading(page, "Sign in")
     assert page.url == f"{address}/sign-in?next=/audit"

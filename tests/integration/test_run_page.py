@@ -161,7 +161,7 @@ def test_who_acts_while_the_server_is_gone_is_told_and_keeps_the_page(site: Site
     page.context.set_offline(True)
     page.locator("#stop").get_by_role("button", name="Stop run").click()
     told = page.locator("#flashes .notice[data-from-script]")
-    expect(told).to_have_text("The server does not answer; nothing was changed. Try again.")
+    expect(told).to_have_text("FedFlow does not answer; nothing was changed. Try again.")
     expect(page.locator("dialog[open]")).to_have_count(0)
     page.get_by_role("button", name="Resume run").click()
     expect(told).to_have_count(1)
@@ -179,7 +179,7 @@ def test_a_stream_that_ends_with_its_server_is_told_of_at_once(site: Site, watch
     page.route(gone, lambda route: route.abort() if route.request.resource_type != "script" else route.continue_())
     page.goto(f"/runs/{site.run(Status.RUNNING)}")
     told = page.locator("#flashes .notice[data-from-script]")
-    expect(told).to_contain_text("The server does not answer. This page goes on by itself", timeout=3000)
+    expect(told).to_contain_text("FedFlow does not answer. This page goes on by itself", timeout=3000)
     page.unroute(gone)
     expect(told).to_have_count(0)
 

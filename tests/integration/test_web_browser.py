@@ -112,7 +112,7 @@ def test_a_refused_request_is_told_in_the_live_region(visit: Open) -> None:
     page = visit().page
     page.click("#refuse")
     flash = page.locator("#flashes[role=status] .notice")
-    expect(flash).to_have_text("The server could not do this. (409)")
+    expect(flash).to_have_text("FedFlow could not do this. (409)")
     page.click("#refuse")
     expect(flash).to_have_count(1)
     flash.get_by_role("button", name="Dismiss").click()

@@ -52,7 +52,7 @@ def test_a_folder_is_shown_with_its_tags_and_what_cannot_be_used(visitor: Visito
     page = visitor.client.get(f"/datasets/{dataset_id}").text
     assert page.count('id="p-') == 6
     assert "3 files cannot be used as they are." in page
-    assert re.search(r"fluent_style <span class=\"count\">5<", page)
+    assert re.search(r"fluent_style</bdi> <span class=\"count\">5<", page)
     faulty = visitor.client.get(f"/datasets/{dataset_id}?problems").text
     for reason in ("has no caption", "is broken", "is not a picture"):
         assert reason in faulty

@@ -5,7 +5,19 @@ from __future__ import annotations
 from flask_babel import LazyString, gettext, lazy_gettext
 
 from fedflow.client.database.tables import Job
-from fedflow.client.services import datasets, drawings, fetching, jobs, memberships, shelving, trainings
+from fedflow.client.services import (
+    datasets,
+    datasets_check,
+    datasets_edits,
+    datasets_tagging,
+    datasets_uploads,
+    drawings,
+    fetching,
+    jobs,
+    memberships,
+    shelving,
+    trainings,
+)
 from fedflow.web.reading import sentence
 from fedflow.web.states import State
 
@@ -29,6 +41,10 @@ KINDS: dict[str, LazyString] = {
     fetching.KIND: lazy_gettext("Fetch from a server"),
     memberships.JOIN: lazy_gettext("Join a federation"),
     jobs.ROUND: lazy_gettext("Train for a federation"),
+    datasets_edits.KIND: lazy_gettext("Change captions"),
+    datasets_tagging.KIND: lazy_gettext("Tag pictures"),
+    datasets_check.KIND: lazy_gettext("Check a dataset"),
+    datasets_uploads.KIND: lazy_gettext("Unpack a zip"),
 }
 
 RESUMABLE = jobs.RESUMABLE
@@ -38,6 +54,10 @@ UNITS: dict[str, LazyString] = {
     datasets.KIND: lazy_gettext("pictures"),
     trainings.KIND: lazy_gettext("steps"),
     jobs.ROUND: lazy_gettext("steps"),
+    datasets_edits.KIND: lazy_gettext("captions"),
+    datasets_tagging.KIND: lazy_gettext("pictures"),
+    datasets_check.KIND: lazy_gettext("parts"),
+    datasets_uploads.KIND: lazy_gettext("pictures"),
 }
 """What a job's pieces of work are; of one that is done as a whole there is none."""
 

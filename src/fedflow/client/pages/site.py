@@ -15,6 +15,10 @@ from fedflow.client.pages import (
     consent,
     current,
     datasets,
+    datasets_captions,
+    datasets_check,
+    datasets_tagging,
+    datasets_uploads,
     entry,
     errors,
     federation_words,
@@ -30,7 +34,23 @@ from fedflow.client.services import consents, jobs
 from fedflow.web import guard
 
 HERE = Path(__file__).parent
-MODULES = (entry, generate, compare, gallery, datasets, train, models, federations, consent, server_models, activity)
+MODULES = (
+    entry,
+    generate,
+    compare,
+    gallery,
+    datasets,
+    datasets_captions,
+    datasets_check,
+    datasets_tagging,
+    datasets_uploads,
+    train,
+    models,
+    federations,
+    consent,
+    server_models,
+    activity,
+)
 YEAR_S = 365 * 86400.0
 
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, undefer
 
 from fedflow.client.database.tables import Dataset, Picture
 from fedflow.client.services import entries, jobs
+from fedflow.client.services.datasets_edits import CAPTION, Done, record
 from fedflow.client.store import Store
-from fedflow.datasets.caption_writing import write_caption
+from fedflow.datasets import tags
 from fedflow.datasets.captions import caption_tags
 from fedflow.datasets.index import Entry, Index
+from fedflow.datasets.tags import Change, one_tag
 from fedflow.errors import DatasetError, MistakeError
 
 KIND = "index"
+OWN = "datasets"
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,28 @@ def add(store: Store, folder: str) -> str:
     return dataset_id
 
 
+def own_folders(store: Store) -> Path:
+    """Where the folders lie that are the app's own."""
+    return store.folder / OWN
+
+
+def is_own(store: Store, dataset: Dataset) -> bool:
+    """Whether the dataset's folder is the app's own, made of pictures that were brought through the browser."""
+    return Path(dataset.folder).parent == own_folders(store).resolve()
+
+
+def add_own(store: Store, folder: Path, kind: str = KIND, more: dict[str, str] | None = None) -> str:
+    """Take a folder of the app's own in, with a job of this kind that brings its pictures; the dataset's identifier."""
+    dataset_id = jobs.new_id()
+    path = own_folders(store).resolve() / folder.name
+    with store.begin() as session:
+        row = Dataset(id=dataset_id, name=path.name, folder=str(path), added_at=store.clock(), other_problems=[])
+        session.add(row)
+        session.flush()
+        jobs.add(session, kind, row.name, {"dataset": row.id, **(more or {})}, 0, store.clock())
+    return dataset_id
+
+
 def look_again(store: Store, dataset_id: str) -> None:
     """Have the pictures looked at once more; files that did not change are not opened."""
     with store.begin() as session:
@@ -85,6 +111,29 @@ def one(store: Store, dataset_id: str) -> Dataset | None:
         return session.get(Dataset, dataset_id)
 
 
+@dataclass(frozen=True)
+class PictureLine:
+    """What a list tells of a picture."""
+
+    id: int
+    path: str
+    caption: str
+    problem: str
+
+    def has(self, tag: str, text: str) -> bool:
+        """Whether its caption has the tag, and caption or path hold the text; what is empty is not asked for."""
+        if tag and tag not in caption_tags(self.caption):
+            return False
+        return text.casefold() in f"{self.caption}\n{self.path}".casefold()
+
+
+def lines(store: Store, dataset_id: str) -> list[PictureLine]:
+    """All pictures of a dataset, by path: ten thousand take a tenth of a second less than as rows."""
+    query = select(Picture.id, Picture.path, Picture.caption, Picture.problem).where(Picture.dataset_id == dataset_id)
+    with store.read() as session:
+        return [PictureLine(*row) for row in session.execute(query.order_by(Picture.path))]
+
+
 def pictures(store: Store, dataset_id: str) -> list[Picture]:
     """All pictures of a dataset, by path."""
     with store.read() as session:
@@ -98,10 +147,9 @@ def picture(store: Store, dataset_id: str, picture_id: int) -> Picture | None:
     return found if found is not None and found.dataset_id == dataset_id else None
 
 
-def tag_counts(found: list[Picture]) -> list[tuple[str, int]]:
-    """How many of the pictures have each tag, the most frequent first."""
-    counts = Counter(tag for each in found for tag in caption_tags(each.caption))
-    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+def tag_counts(captions: Iterable[str]) -> list[tuple[str, int]]:
+    """In how many captions each tag is, the most frequent first."""
+    return list(tags.tag_counts(captions).items())
 
 
 def known(store: Store, dataset_id: str) -> list[Entry]:
@@ -131,7 +179,7 @@ def keep(store: Store, dataset_id: str, index: Index) -> None:
         dataset.other_problems = [[str(each.path), each.reason] for each in index.other_problems]
 
 
-def caption(store: Store, dataset: Dataset, picture_id: int, text: str, seen: str) -> None:
+def caption(store: Store, dataset: Dataset, picture_id: int, text: str, seen: str) -> Done:
     """Write a picture's caption beside it, where it still is what the owner has `seen`.
 
     Raises MistakeError where it is not, or is blank; DatasetError where the picture is gone; StorageError where it
@@ -145,18 +193,30 @@ def caption(store: Store, dataset: Dataset, picture_id: int, text: str, seen: st
     line = " ".join(text.split())
     if not caption_tags(line):
         raise MistakeError("the caption is empty; write the picture's tags")
-    path = Path(dataset.folder) / row.path
-    if not path.is_file():
-        raise DatasetError(f"{row.path}: is not there any more; look at the folder again")
-    write_caption(path, line)
+    if line == seen:
+        return Done(None, {})
+    changes = {row.path: Change(row.caption, line)}
+    return record(store, dataset, CAPTION, {"first": row.path, "pictures": 1}, changes)
+
+
+def set_trigger(store: Store, dataset_id: str, trigger: str) -> None:
+    """Have training put a tag before every caption; none where it is blank. Raises DatasetError where it is no tag."""
+    tag = one_tag(trigger) if trigger.strip() else ""
     with store.begin() as session:
-        kept = session.get_one(Picture, picture_id)
-        if kept.caption == "" and kept.problem:
-            kept.problem = str(kept.entry["picture_problem"] or "")
-        kept.caption = line
+        session.execute(update(Dataset).where(Dataset.id == dataset_id).values(trigger=tag))
+
+
+def set_people(store: Store, dataset_id: str, names: Iterable[str]) -> None:
+    """Keep the names that captions shall not hold, each once."""
+    people = list(dict.fromkeys(name for name in (" ".join(each.split()) for each in names) if name))
+    with store.begin() as session:
+        session.execute(update(Dataset).where(Dataset.id == dataset_id).values(people=people))
 
 
 def remove(store: Store, dataset_id: str) -> None:
-    """Forget a dataset; its folder stays as it is."""
+    """Forget a dataset; its folder stays as it is, but for one of the app's own."""
+    dataset = one(store, dataset_id)
     with store.begin() as session:
         session.execute(delete(Dataset).where(Dataset.id == dataset_id))
+    if dataset is not None and is_own(store, dataset):
+        shutil.rmtree(dataset.folder, ignore_errors=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fedflow.datasets.caption_writing import caption_target
+from fedflow.datasets.captions import CaptionError, caption_of
 from fedflow.datasets.duplicates import Look
 from fedflow.datasets.index import Entry, Seen, Stamp
 from fedflow.datasets.records import Problem
@@ -50,3 +53,24 @@ def from_json(path: str, caption: str, kept: dict[str, Any]) -> Entry:
         caption_file=None if kept["caption_file"] is None else Path(kept["caption_file"]),
         caption_stamp=None if kept["caption_stamp"] is None else Stamp(*kept["caption_stamp"]),
     )
+
+
+def recaptioned(kept: dict[str, Any], folder: Path, path: str, caption: str) -> tuple[dict[str, Any], str]:
+    """What is known of a picture whose caption was written or, where `caption` is empty, removed.
+
+    Gives the entry's JSON, and why the picture cannot be used; empty where it can.
+    """
+    entry = from_json(path, caption, kept)
+    target = caption_target(folder / path)
+    problem, stamp = None, None
+    if target.is_file():
+        status = target.stat()
+        stamp = Stamp(status.st_size, status.st_mtime_ns)
+    if not caption:
+        try:
+            caption_of(Path(path), {}, {})
+        except CaptionError as error:
+            problem = error.problem
+    beside = None if stamp is None else target.relative_to(folder)
+    entry = replace(entry, caption_problem=problem, caption_file=beside, caption_stamp=stamp)
+    return as_json(entry), "; ".join(each.reason for each in entry.problems)

@@ -60,6 +60,14 @@ def under_way(store: Store, kinds: Collection[str] = ()) -> list[Job]:
         return list(session.scalars(query.where(Job.kind.in_(kinds)) if kinds else query))
 
 
+def last_failed(store: Store, kinds: Collection[str], dataset_id: str) -> Job | None:
+    """The newest job of these kinds about a dataset, where it has failed; None where it has not."""
+    query = select(Job).where(Job.kind.in_(kinds), Job.asked["dataset"].as_string() == dataset_id)
+    with store.read() as session:
+        job = session.scalar(query.order_by(Job.id.desc()).limit(1))
+        return job if job is not None and job.status == FAILED else None
+
+
 def waiting(store: Store) -> list[str]:
     """Identifiers of the jobs that nobody is at, oldest first; rounds, which their participant does, left out."""
     query = select(Job.id).where(Job.status == QUEUED, Job.kind != ROUND).order_by(Job.id)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
-from fedflow.client.database.tables import Job
+from fedflow.client.database.tables import Dataset, Job
 from fedflow.client.services import datasets, jobs
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
-from fedflow.client.worker.main import Interrupted
+from fedflow.client.worker.progress import noted
 from fedflow.datasets.index import make_index
 from fedflow.errors import MistakeError
-
-NOTE_S = 0.25
 
 
 def do(store: Store, settings: ClientSettings, job: Job) -> None:  # noqa: ARG001 - as all tasks
@@ -22,19 +19,15 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:  # noqa: ARG00
     Raises MistakeError where it was taken out, DatasetError where its folder is away; Interrupted where the owner
     wants no more for now.
     """
+    dataset = dataset_of(store, job)
+    index = make_index(Path(dataset.folder), datasets.known(store, dataset.id), noted(store, job.id))
+    datasets.keep(store, dataset.id, index)
+    jobs.note(store, job.id, len(index.entries), len(index.entries))
+
+
+def dataset_of(store: Store, job: Job) -> Dataset:
+    """The dataset that a job names. Raises MistakeError where it was taken out."""
     dataset = datasets.one(store, job.asked["dataset"])
     if dataset is None:
         raise MistakeError("the dataset was taken out meanwhile")
-    noted_at = 0.0
-
-    def progress(done: int, of: int) -> None:
-        nonlocal noted_at
-        if time.monotonic() - noted_at >= NOTE_S:
-            noted_at = time.monotonic()
-            wanted = jobs.note(store, job.id, done, of)
-            if wanted is not None:
-                raise Interrupted(wanted)
-
-    index = make_index(Path(dataset.folder), datasets.known(store, dataset.id), progress)
-    datasets.keep(store, dataset.id, index)
-    jobs.note(store, job.id, len(index.entries), len(index.entries))
+    return dataset

@@ -31,6 +31,10 @@ KINDS = {
     "export": "shelving",
     "join": "joining",
     "fetch": "fetching",
+    "captions": "captions",
+    "tag": "tagging",
+    "check": "checking",
+    "unpack": "unpacking",
 }
 """Each kind of job, and the module here whose `do` does it; that of drawing brings torch along with the first job."""
 

@@ -1,0 +1,155 @@
+"""A dataset's check: what cannot be used and why, what is there twice, personal data, figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, flash, redirect, request, url_for
+from flask_babel import LazyString, gettext, lazy_gettext
+from markupsafe import Markup, escape
+from werkzeug import Response as AnyResponse
+
+from fedflow import web
+from fedflow.client.pages import current, datasets_words
+from fedflow.client.pages.datasets_asked import dataset_of, tabs, under_way
+from fedflow.client.pages.datasets_captions import step
+from fedflow.client.services import datasets, datasets_asides, datasets_check, datasets_edits
+from fedflow.datasets.personal import Kind
+from fedflow.errors import FedFlowError
+from fedflow.web.states import State
+
+blueprint = Blueprint("datasets_check", __name__)
+
+ON_A_PAGE = 100
+"""Lines and groups that one part of the page shows."""
+MOST_PEOPLE = 5000
+
+KINDS: dict[str, LazyString] = {
+    Kind.EMAIL: lazy_gettext("e-mail address"),
+    Kind.TELEPHONE: lazy_gettext("telephone number"),
+    Kind.NAME: lazy_gettext("name"),
+}
+
+CHARTS: dict[str, LazyString] = {
+    "tags": lazy_gettext("Captions with each tag"),
+    "lengths": lazy_gettext("Pictures by number of tags"),
+    "sides": lazy_gettext("Pictures by shorter side, pixels"),
+}
+
+PARTS: dict[str, LazyString] = {
+    "problems": lazy_gettext("Cannot be used"),
+    "same": lazy_gettext("The same picture"),
+    "near": lazy_gettext("Nearly the same"),
+    "personal": lazy_gettext("Personal data"),
+    "remarks": lazy_gettext("Worth a look"),
+    "figures": lazy_gettext("Figures"),
+}
+
+
+@blueprint.get("/datasets/<dataset_id>/check")
+def page(dataset_id: str) -> Response:
+    """One part of what was found; the first that has anything where none is named."""
+    dataset, store = dataset_of(dataset_id), current.store()
+    kept = datasets_check.found(store, dataset_id)
+    rows = {each.path: each for each in datasets.lines(store, dataset_id)}
+    parts = _parts(kept or {}, rows)
+    parts["problems"] = [[each.path, each.problem] for each in rows.values() if each.problem]
+    parts["problems"] += dataset.other_problems
+    named = request.args.get("part", "")
+    here = named if named in PARTS else next((name for name in PARTS if parts.get(name)), "figures")
+    looking = under_way(dataset_id)
+    edit = datasets_edits.undoable(store, dataset_id)
+    return web.page(
+        "app/dataset_check.html",
+        fragment="live",
+        dataset=dataset,
+        tabs=tabs(dataset, "pages.datasets_check.page"),
+        here=here,
+        filters=_filters(dataset_id, here, parts),
+        kept=kept,
+        is_old=kept is not None and kept["at"] < datasets_edits.changed_at(store, dataset),
+        rows=rows,
+        found=parts.get(here, [])[:ON_A_PAGE],
+        more=max(0, len(parts.get(here, [])) - ON_A_PAGE),
+        charts=_charts(kept or {}),
+        kinds=KINDS,
+        reasons=datasets_words.reasons,
+        undo=step(edit),
+        looking=looking,
+        now=store.clock(),
+    )
+
+
+@blueprint.post("/datasets/<dataset_id>/check")
+def checks(dataset_id: str) -> AnyResponse:
+    """Have it checked."""
+    datasets_check.ask(current.store(), dataset_of(dataset_id))
+    return _back(dataset_id)
+
+
+@blueprint.post("/datasets/<dataset_id>/people")
+def people(dataset_id: str) -> AnyResponse:
+    """Keep the names that captions shall not hold, and look for them."""
+    dataset, store = dataset_of(dataset_id), current.store()
+    names = request.form.get("people", "")[:200_000].splitlines()[:MOST_PEOPLE]
+    datasets.set_people(store, dataset_id, (name[:200] for name in names))
+    datasets_check.ask(store, dataset)
+    flash(gettext("The names are kept on this machine. Captions are looked through for them."), State.DONE)
+    return _back(dataset_id, "personal")
+
+
+@blueprint.post("/datasets/<dataset_id>/leave-out")
+def leaves_out(dataset_id: str) -> AnyResponse:
+    """Move a picture aside."""
+    dataset = dataset_of(dataset_id)
+    try:
+        datasets_asides.leave_out(current.store(), dataset, [request.form.get("picture", 0, type=int)])
+    except FedFlowError as error:
+        why = datasets_words.reason(str(error))
+        flash(gettext("Nothing was changed: %(reason)s.", reason=why), State.FAILED)
+    else:
+        flash(
+            gettext("It lies in the folder %(name)s now, where nothing reads it.", name=datasets_asides.ASIDE),
+            State.DONE,
+        )
+    return _back(dataset_id, request.form.get("part", ""))
+
+
+def _back(dataset_id: str, part: str = "") -> AnyResponse:
+    return redirect(url_for("pages.datasets_check.page", dataset_id=dataset_id, part=part or None), 303)
+
+
+def _parts(kept: dict[str, Any], rows: dict[str, Any]) -> dict[str, list[Any]]:
+    """What was found of pictures that are still there; groups of which one is left are none."""
+    same = [[[path, 0] for path in group if path in rows] for group in kept.get("same", [])]
+    near = [[each for each in group if each[0] in rows] for group in kept.get("near", [])]
+    return {
+        "same": [group for group in same if len(group) > 1],
+        "near": [group for group in near if len(group) > 1],
+        "personal": [each for each in kept.get("personal", []) if each[0] in rows],
+        "remarks": [each for each in kept.get("remarks", []) if each[0] in rows],
+    }
+
+
+def _filters(dataset_id: str, here: str, parts: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    found = []
+    for name, label in PARTS.items():
+        each = {
+            "label": label,
+            "href": url_for("pages.datasets_check.page", dataset_id=dataset_id, part=name),
+            "here": name == here,
+        }
+        if name in parts:
+            each["count"] = len(parts[name])
+        found.append(each)
+    return found
+
+
+def _charts(kept: dict[str, Any]) -> list[Markup]:
+    """The drawings, which our own worker has made of escaped texts, with their titles in the reader's language."""
+    drawn = kept.get("charts", {})
+    return [
+        Markup(drawn[name].replace(datasets_check.TITLE, str(escape(title))))  # noqa: S704
+        for name, title in CHARTS.items()
+        if name in drawn
+    ]

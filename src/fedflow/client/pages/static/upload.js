@@ -1,0 +1,86 @@
+// Pictures, folders or one zip, dropped anywhere on the page or chosen: sent at once, with how far that is.
+
+const form = document.getElementById("bring");
+if (form) start();
+
+function start() {
+  const words = form.dataset;
+  const told = document.getElementById("bring-told");
+  const box = document.getElementById("bring-progress");
+  const bar = box.querySelector("progress");
+  const far = box.querySelector("[data-far]");
+  const most = Number(words.most);
+  const number = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 1 });
+  const megabytes = (bytes) => number.format(bytes / 1e6);
+
+  const refuse = (text) => { told.textContent = text; box.hidden = true; form.removeAttribute("aria-busy"); };
+
+  const send = (files) => {
+    if (form.hasAttribute("aria-busy")) return;
+    told.textContent = "";
+    const total = files.reduce((sum, [file]) => sum + file.size, 0);
+    if (!files.length) { refuse(words.nothing); return; }
+    if (total > most) { refuse(words.large.replace("{size}", megabytes(total))); return; }
+    const body = new FormData();
+    body.append("name", form.elements.name.value);
+    for (const [file, path] of files) body.append("files", file, path);
+    const request = new XMLHttpRequest();
+    const tell = (done) => {
+      bar.value = done / Math.max(total, 1);
+      far.textContent = done >= total ? words.taking : words.far.replace("{done}", megabytes(done)).replace("{all}", megabytes(total));
+    };
+    request.upload.addEventListener("progress", (event) => tell(Math.min(event.loaded, total)));
+    request.addEventListener("load", () => {
+      let answer = {};
+      try { answer = JSON.parse(request.responseText); } catch { /* told below */ }
+      if (answer.place) location.href = answer.place;
+      else refuse(answer.told ?? words.failed);
+    });
+    request.addEventListener("error", () => refuse(words.failed));
+    request.open("POST", form.getAttribute("action"));
+    request.setRequestHeader("Accept", "application/json");
+    request.setRequestHeader("X-CSRFToken", document.querySelector('meta[name="csrf-token"]').content);
+    form.setAttribute("aria-busy", "true");
+    box.hidden = false;
+    tell(0);
+    request.send(body);
+  };
+
+  const chosen = () => [...form.elements.files.files].map((file) => [file, file.webkitRelativePath || file.name]);
+  form.addEventListener("submit", (event) => { event.preventDefault(); send(chosen()); });
+
+  // Folders that are dropped come as trees.
+  const walk = async (entry, found) => {
+    if (entry.isFile) {
+      const file = await new Promise((resolve, reject) => { entry.file(resolve, reject); });
+      found.push([file, entry.fullPath.replace(/^\//, "")]);
+      return;
+    }
+    const reader = entry.createReader();
+    for (;;) {
+      const some = await new Promise((resolve, reject) => { reader.readEntries(resolve, reject); });
+      if (!some.length) return;
+      for (const each of some) await walk(each, found);
+    }
+  };
+  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+  let depth = 0;
+  addEventListener("dragenter", (event) => { if (hasFiles(event)) { depth += 1; form.classList.add("over"); } });
+  addEventListener("dragleave", () => { depth = Math.max(0, depth - 1); if (!depth) form.classList.remove("over"); });
+  addEventListener("dragover", (event) => { if (hasFiles(event)) event.preventDefault(); });
+  addEventListener("drop", async (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    depth = 0;
+    form.classList.remove("over");
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+    const found = [];
+    try {
+      for (const entry of entries) await walk(entry, found);
+    } catch {
+      refuse(words.failed);
+      return;
+    }
+    send(found.length ? found : [...event.dataTransfer.files].map((file) => [file, file.name]));
+  });
+}

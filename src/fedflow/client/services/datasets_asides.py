@@ -1,0 +1,93 @@
+"""Pictures that are left out: moved into a hidden folder of their dataset, where nothing reads them, and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session, undefer
+
+from fedflow.client.database.tables import Dataset, Edit, Picture
+from fedflow.client.services.datasets_edits import LEAVE_OUT, keep
+from fedflow.client.store import Store
+from fedflow.datasets.caption_writing import caption_target
+from fedflow.errors import DatasetError, StorageError
+
+ASIDE = ".left-out"
+
+
+def leave_out(store: Store, dataset: Dataset, picture_ids: Collection[int]) -> int:
+    """Move pictures and their captions aside; the change's number. A caption that others share stays.
+
+    Raises DatasetError where one is gone, or one of that name was left out before; StorageError where it cannot be
+    moved. All are then where they were.
+    """
+    query = select(Picture).where(Picture.dataset_id == dataset.id).options(undefer(Picture.entry))
+    with store.begin() as session:
+        every = list(session.scalars(query))
+        chosen = [row for row in every if row.id in set(picture_ids)]
+        if not chosen:
+            raise DatasetError("the picture is no longer in the dataset; look at the folder again")
+        stay = {Path(row.path).with_suffix("") for row in every if row not in chosen}
+        files = _files(Path(dataset.folder), chosen, stay)
+        edit = Edit(
+            dataset_id=dataset.id, at=store.clock(), action=LEAVE_OUT, before={}, after={}, is_undone=False,
+            facts={
+                "pictures": len(chosen), "first": chosen[0].path, "files": files,
+                "rows": [[row.id, row.path, row.caption, row.problem, row.entry] for row in chosen],
+            },
+        )  # fmt: skip
+        keep(session, edit)
+        _forget(session, edit)
+        _move(Path(dataset.folder), Path(dataset.folder) / ASIDE, files)
+        return edit.id
+
+
+def bring_back(session: Session, dataset: Dataset, edit: Edit) -> None:
+    """Undo it, in the caller's transaction. Raises as `leave_out`."""
+    for number, path, caption, problem, entry in edit.facts["rows"]:
+        session.add(Picture(id=number, dataset_id=dataset.id, path=path, caption=caption, problem=problem, entry=entry))
+    session.flush()
+    _move(Path(dataset.folder) / ASIDE, Path(dataset.folder), edit.facts["files"])
+
+
+def leave_out_again(session: Session, dataset: Dataset, edit: Edit) -> None:
+    """Redo it, in the caller's transaction. Raises as `leave_out`."""
+    _forget(session, edit)
+    _move(Path(dataset.folder), Path(dataset.folder) / ASIDE, edit.facts["files"])
+
+
+def _forget(session: Session, edit: Edit) -> None:
+    session.execute(delete(Picture).where(Picture.id.in_([row[0] for row in edit.facts["rows"]])))
+
+
+def _files(folder: Path, rows: Iterable[Picture], stay: set[Path]) -> list[str]:
+    files: dict[str, None] = {}
+    for row in rows:
+        files[row.path] = None
+        target = caption_target(folder / row.path)
+        if target.is_file() and Path(row.path).with_suffix("") not in stay:
+            files[str(target.relative_to(folder))] = None
+    return list(files)
+
+
+def _move(source: Path, target: Path, files: Iterable[str]) -> None:
+    """Move files from one folder into the other, all or none."""
+    moved: list[str] = []
+    try:
+        for name in files:
+            if not (source / name).is_file():
+                raise DatasetError(f"{name}: is not there any more; look at the folder again")
+            if os.path.lexists(target / name):
+                raise DatasetError(f"{name}: a file of that name lies there already; rename one of the two")
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            os.rename(source / name, target / name)
+            moved.append(name)
+    except BaseException as error:
+        for name in moved:
+            os.rename(target / name, source / name)
+        if isinstance(error, OSError):
+            raise StorageError(f"{target}: cannot be written ({error.strerror}); check its permission") from error
+        raise

@@ -1,0 +1,75 @@
+"""Pictures that are brought through the browser: they go into a folder of the app's own, and are a dataset there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+from fedflow.client.database.tables import Dataset, Job
+from fedflow.client.services import datasets, jobs
+from fedflow.client.store import Store
+from fedflow.datasets.archives import take_zip
+from fedflow.datasets.intake import take_files
+from fedflow.errors import DatasetError, MistakeError, StorageError
+
+KIND = "unpack"
+INCOMING = "incoming"
+MOST_BYTES = 1_000_000_000
+"""What a browser sends at once; larger sets are added as the folders that they are."""
+MOST_FILES = 50_000
+LONGEST_NAME = 80
+OTHERWISE = "Pictures"
+
+
+def take(store: Store, name: str, files: Iterable[tuple[str, IO[bytes]]]) -> tuple[str, int]:
+    """Take pictures and captions, each a name and an open stream, into a new dataset.
+
+    Gives its identifier, and how many files were left out since they are neither.
+
+    Raises DatasetError, one line, for what is not taken; StorageError where the disk is full. Nothing is then kept.
+    """
+    folder = _own_folder(store, name)
+    taken = take_files(files, folder)
+    return datasets.add_own(store, folder), len(taken.left_out)
+
+
+def take_archive(store: Store, name: str, archive: IO[bytes]) -> str:
+    """Keep a zip and have the worker unpack it into a new dataset; its identifier. Raises StorageError."""
+    place = store.folder / INCOMING / f"{jobs.new_id()}.zip"
+    try:
+        place.parent.mkdir(exist_ok=True)
+        with open(place, "xb") as file:
+            shutil.copyfileobj(archive, file, 1 << 20)
+    except OSError as error:
+        place.unlink(missing_ok=True)
+        raise StorageError(f"{place.parent}: cannot be written ({error.strerror}); free space") from error
+    return datasets.add_own(store, _own_folder(store, name), KIND, {"archive": place.name})
+
+
+def unpack(store: Store, job: Job, dataset: Dataset) -> None:
+    """Put what is in the job's zip into the dataset's folder, where that is not done yet.
+
+    Raises DatasetError for a zip that is refused, and then forgets it; StorageError where the disk is full.
+    """
+    place, folder = store.folder / INCOMING / Path(job.asked["archive"]).name, Path(dataset.folder)
+    if not folder.exists():
+        if not place.is_file():
+            raise MistakeError("the zip was refused and is not kept; take the dataset out and bring another one")
+        try:
+            take_zip(place, folder)
+        except DatasetError:
+            place.unlink()
+            raise
+    place.unlink(missing_ok=True)
+
+
+def _own_folder(store: Store, name: str) -> Path:
+    """A folder of that name, or nearly so, that is not there yet."""
+    plain = re.sub(r"[^\w .-]+", " ", name).strip(" .")[:LONGEST_NAME].strip(" .") or OTHERWISE
+    own = datasets.own_folders(store).resolve()
+    taken = {each.dataset.folder for each in datasets.listed(store)}
+    numbered = (own / (plain if number == 1 else f"{plain} {number}") for number in range(1, MOST_FILES))
+    return next(each for each in numbered if not each.exists() and str(each) not in taken)

@@ -1,0 +1,198 @@
+"""Datasets in the participant's app as a person works with them: its two processes and a real browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accessibility import faults
+from browser import Watched
+from playwright.sync_api import Browser, Locator, Page, expect
+from tests.integration.test_client_app import SLOW_MS, app
+
+from fedflow.datasets.demo import demo_folder
+
+HOSTILE = '<img src=x onerror="window.hurt=1">, \N{RIGHT-TO-LEFT OVERRIDE}evil, \u05e2\u05d1\u05e8\u05d9\u05ea'
+NARROW: dict[str, Any] = {"viewport": {"width": 380, "height": 800}, "color_scheme": "dark"}
+REFUSED = "the server responded with a status of 422"
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[tuple[str, Path]]:
+    """The app's address, and a folder of twenty pictures, one with a hostile caption, which is a dataset there."""
+    place = tmp_path_factory.mktemp("datasets")
+    folder = place / "icons"
+    folder.mkdir()
+    for picture in sorted((demo_folder() / "client-1").glob("*.png")):
+        for path in (picture, picture.with_suffix(".txt")):
+            shutil.copy(path, folder / path.name)
+    sorted(folder.glob("*.txt"))[3].write_text(HOSTILE, encoding="utf-8")
+    with app(place / "app") as (address, _):
+        with browser.new_context() as context:
+            page = context.new_page()
+            page.goto(f"{address}/datasets")
+            page.get_by_label("Folder", exact=True).fill(str(folder))
+            page.get_by_role("button", name="Add folder").click()
+            expect(page.locator("#grid .cell")).not_to_have_count(0, timeout=SLOW_MS)
+        yield address, folder
+
+
+@pytest.fixture
+def watched(here: tuple[str, Path], browser: Browser) -> Iterator[Watched]:
+    """A browser at the dataset's grid, which has complained of nothing when it leaves."""
+    with browser.new_context(viewport={"width": 1280, "height": 800}) as context:
+        found = Watched(context)
+        found.page.goto(f"{here[0]}/datasets")
+        found.page.get_by_role("link", name="icons", exact=True).click()
+        grid_of(found.page)
+        yield found
+        found.complaints = [each for each in found.complaints if REFUSED not in each]
+        found.check_quiet()
+
+
+def grid_of(page: Page) -> Locator:
+    expect(page.locator("html[data-grid=ready]")).to_have_count(1)
+    return page.locator("#grid .cell")
+
+
+def caption(folder: Path, place: int) -> str:
+    return sorted(folder.glob("*.txt"))[place].read_text(encoding="utf-8").strip()
+
+
+def test_pictures_are_selected_by_mouse_and_keys(watched: Watched) -> None:
+    page, cells = watched.page, grid_of(watched.page)
+    # By click, with Shift, with Ctrl, by keys, by a rectangle.
+    cells.nth(0).locator("img").click()
+    cells.nth(4).locator("img").click(modifiers=["Shift"])
+    expect(page.locator("#chosen")).to_have_text("Selected: 5 of 20")
+    cells.nth(2).locator("img").click(modifiers=["ControlOrMeta"])
+    expect(page.locator("#chosen")).to_have_text("Selected: 4 of 20")
+    page.keyboard.press("Escape")
+    expect(page.locator("#bulk")).to_be_hidden()
+    cells.nth(0).focus()
+    page.keyboard.press(" ")
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Shift+ArrowRight")
+    expect(page.locator("#chosen")).to_have_text("Selected: 3 of 20")
+    page.keyboard.press("ControlOrMeta+a")
+    expect(page.locator("#chosen")).to_have_text("Selected: 20 of 20")
+    box = cells.nth(1).bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] + 60, box["y"] + 60, steps=5)
+    page.mouse.up()
+    expect(page.locator("#chosen")).to_have_text("Selected: 2 of 20")
+
+
+def test_a_change_of_many_captions_is_undone(watched: Watched, here: tuple[str, Path]) -> None:
+    page, cells, folder = watched.page, grid_of(watched.page), here[1]
+    before = [caption(folder, place) for place in range(4)]
+    expect(cells.nth(3)).to_contain_text("<img src=x")
+    assert page.evaluate("window.hurt") is None
+    # A change of many, and its undo.
+    cells.nth(0).locator("img").click()
+    cells.nth(3).locator("img").click(modifiers=["Shift"])
+    page.locator("#bulk-first").fill("zebra")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator("#undo")).to_contain_text("add tag 'zebra' to 4 pictures")
+    assert [caption(folder, place) for place in range(4)] == [f"{each}, zebra" for each in before[:4]]
+    expect(page.locator("#tags")).to_contain_text("zebra 4")
+    cells.nth(0).focus()
+    page.keyboard.press("ControlOrMeta+z")
+    expect(page.locator("#redo")).to_contain_text("add tag 'zebra' to 4 pictures")
+    assert [caption(folder, place) for place in range(4)] == before[:4]
+
+
+def test_a_caption_is_changed_where_it_stands(watched: Watched, here: tuple[str, Path]) -> None:
+    page, cells, folder = watched.page, grid_of(watched.page), here[1]
+    before = [caption(folder, place) for place in range(4)]
+    # One caption where it stands: given up, then written.
+    cells.nth(1).focus()
+    page.keyboard.press("Enter")
+    page.keyboard.type(", horse")
+    page.keyboard.press("Escape")
+    expect(page.locator(".editor")).to_have_count(0)
+    assert caption(folder, 1) == before[1]
+    page.keyboard.press("Enter")
+    page.keyboard.type(", horse")
+    page.keyboard.press("Enter")
+    expect(cells.nth(1)).to_contain_text("horse")
+    expect(page.locator("#undo")).to_contain_text("change the caption of")
+    assert caption(folder, 1) == f"{before[1]}, horse"
+
+    # One that another program has changed is not overwritten, and what was typed stays.
+    sorted(folder.glob("*.txt"))[2].write_text("mine", encoding="utf-8")
+    cells.nth(2).focus()
+    page.keyboard.press("Enter")
+    page.keyboard.type(", horse")
+    page.keyboard.press("Enter")
+    expect(page.locator(".editor .error")).to_contain_text("changed by another program")
+    expect(page.locator(".editor textarea")).to_have_value(f"{before[2]}, horse")
+    assert caption(folder, 2) == "mine"
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    page.keyboard.press("Escape")
+
+
+def test_a_zip_becomes_a_dataset_that_is_tagged_and_checked(
+    here: tuple[str, Path], browser: Browser, tmp_path: Path
+) -> None:
+    address, _ = here
+    archive = tmp_path / "Brought.zip"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        for picture in sorted((demo_folder() / "client-2").glob("*.png"))[:6]:
+            zipped.write(picture, picture.name)
+    with browser.new_context(viewport={"width": 1280, "height": 800}) as context:
+        watched = Watched(context)
+        page = watched.page
+        page.goto(f"{address}/datasets")
+        page.set_input_files("#f-files", str(archive))
+        page.get_by_role("button", name="Bring them").click()
+        page.wait_for_url(re.compile("/datasets/0"))
+        expect(page.get_by_role("heading", name="Brought")).to_be_visible()
+        expect(page.locator("#grid .cell")).to_have_count(6, timeout=SLOW_MS)
+        expect(page.get_by_text("6 files cannot be used as they are.")).to_be_visible()
+
+        page.get_by_role("link", name="Automatic tags").click()
+        page.get_by_role("button", name="Tag pictures").click()
+        expect(page.get_by_text("Done: tag")).to_be_visible(timeout=SLOW_MS)
+        page.get_by_role("link", name="See the pictures").click()
+        expect(grid_of(page).filter(has_text="no caption")).to_have_count(0)
+        page.locator("#undo button").click()
+        expect(page.locator("#told")).to_have_text("Undone.")
+        expect(page.locator("#grid .cell", has_text="no caption")).to_have_count(6)
+
+        page.get_by_role("link", name="Check").click()
+        page.get_by_role("button", name="Check now").click()
+        expect(page.get_by_role("button", name="Check again")).to_be_visible(timeout=SLOW_MS)
+        watched.check_quiet()
+
+
+@pytest.mark.parametrize("screen", [{"viewport": {"width": 1280, "height": 800}}, NARROW], ids=["wide", "narrow"])
+def test_no_page_has_a_fault(here: tuple[str, Path], browser: Browser, screen: dict[str, Any]) -> None:
+    address, _ = here
+    told = {}
+    with browser.new_context(base_url=address, **screen) as context:
+        page = context.new_page()
+        page.goto("/datasets")
+        told["list"] = faults(page)
+        page.get_by_role("link", name="icons", exact=True).click()
+        place = page.url
+        grid_of(page).first.locator("img").click()
+        told["grid"] = faults(page)
+        page.keyboard.press("Enter")
+        told["caption"] = faults(page)
+        page.keyboard.press("Escape")
+        for part in ("?problems", "/check", "/check?part=personal", "/check?part=figures", "/tags"):
+            page.goto(f"{place}{part}")
+            told[part] = faults(page)
+            width = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert width <= 0, f"{part} is wider than the screen"
+    assert told == {page: [] for page in told}

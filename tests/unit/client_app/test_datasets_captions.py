@@ -1,0 +1,227 @@
+"""Captions changed many at once, each change undone and redone, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.client_app.conftest import Visitor
+from tests.unit.client_app.datasets_support import captions, demo_pictures, taken_in, work
+
+from fedflow.client.services import datasets, datasets_edits, jobs
+from fedflow.client.store import Store
+
+JSON = {"Accept": "application/json"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "icons"
+    for number, picture in enumerate(demo_pictures(made, 4)):
+        picture.with_suffix(".txt").write_text(f"icon, thing {number}\n", encoding="utf-8")
+    return made
+
+
+@pytest.fixture
+def dataset_id(store: Store, folder: Path) -> str:
+    return taken_in(store, folder)
+
+
+def ids(store: Store, dataset_id: str) -> list[int]:
+    return [each.id for each in datasets.lines(store, dataset_id)]
+
+
+def send(visitor: Visitor, address: str, **form: Any) -> tuple[int, dict[str, Any]]:
+    data = {"csrf_token": visitor.token(), **form}
+    answer = visitor.client.post(address, data=data, headers=JSON)
+    assert answer.json is not None
+    return answer.status_code, answer.json
+
+
+def change(visitor: Visitor, dataset_id: str, chosen: list[int], action: str, first: str, second: str = ""):  # type: ignore[no-untyped-def]
+    return send(
+        visitor,
+        f"/datasets/{dataset_id}/captions",
+        action=action, first=first, second=second, pictures=",".join(map(str, chosen)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("action", "first", "second", "after", "what"),
+    [
+        ("add", " cat ", "", ["icon, thing 0, cat", "icon, thing 1, cat"], "add tag 'cat' to 2 pictures"),
+        ("remove", "icon", "", ["thing 0", "thing 1"], "remove tag 'icon' from 2 pictures"),
+        ("rename", "icon", "sign", ["sign, thing 0", "sign, thing 1"], "rename tag 'icon' to 'sign' in 2 pictures"),
+        ("replace", "thing", "it", ["icon, it 0", "icon, it 1"], "replace 'thing' by 'it' in 2 captions"),
+    ],
+)
+def test_a_change_is_written_and_undone_and_redone(
+    store: Store,
+    visitor: Visitor,
+    folder: Path,
+    dataset_id: str,
+    action: str,
+    first: str,
+    second: str,
+    after: list[str],
+    what: str,
+) -> None:
+    before = captions(folder)
+    chosen = ids(store, dataset_id)[:2]
+    status, answer = change(visitor, dataset_id, chosen, action, first, second)
+    assert status == 200
+    assert answer["told"] == "2 captions written."
+    assert list(answer["captions"].values()) == after
+    assert list(captions(folder).values()) == [*after, "icon, thing 2", "icon, thing 3"]
+    assert answer["undo"]["what"] == what
+    assert what in visitor.client.get(f"/datasets/{dataset_id}").text.replace("&#39;", "'")
+    status, undone = send(visitor, f"/datasets/{dataset_id}/undo", edit=answer["undo"]["edit"])
+    assert (status, undone["undo"], undone["redo"]["what"]) == (200, None, what)
+    assert captions(folder) == before
+    status, again = send(visitor, f"/datasets/{dataset_id}/redo", edit=undone["redo"]["edit"])
+    assert (status, again["undo"]["what"], again["redo"]) == (200, what, None)
+    assert list(captions(folder).values())[:2] == after
+    rows = [each.caption for each in datasets.lines(store, dataset_id)]
+    assert rows == list(captions(folder).values())
+
+
+def test_a_new_change_ends_what_could_be_redone(store: Store, visitor: Visitor, dataset_id: str) -> None:
+    chosen = ids(store, dataset_id)
+    _, first = change(visitor, dataset_id, chosen, "add", "one")
+    send(visitor, f"/datasets/{dataset_id}/undo", edit=first["undo"]["edit"])
+    _, second = change(visitor, dataset_id, chosen, "add", "two")
+    assert second["redo"] is None
+    status, answer = send(visitor, f"/datasets/{dataset_id}/undo", edit=first["undo"]["edit"])
+    assert status == 422
+    assert "something else was changed meanwhile" in answer["told"]
+
+
+def test_an_undo_refuses_captions_that_another_program_has_changed(
+    store: Store, visitor: Visitor, folder: Path, dataset_id: str
+) -> None:
+    chosen = ids(store, dataset_id)
+    _, answer = change(visitor, dataset_id, chosen, "add", "cat")
+    edit = answer["undo"]["edit"]
+    third = sorted(folder.glob("*.txt"))[2]
+    third.write_text("mine", encoding="utf-8")
+    before = captions(folder)
+    status, refused = send(visitor, f"/datasets/{dataset_id}/undo", edit=edit)
+    assert status == 422
+    assert f"{third.stem}.png: its caption was changed by another program" in refused["told"]
+    assert captions(folder) == before, "nothing of it is undone"
+    datasets.look_again(store, dataset_id)
+    work(store)
+    status, refused = send(visitor, f"/datasets/{dataset_id}/undo", edit=edit)
+    assert status == 422
+    assert "was changed meanwhile" in refused["told"]
+    assert captions(folder) == before
+
+
+def test_a_caption_is_never_left_without_a_tag(store: Store, visitor: Visitor, folder: Path, dataset_id: str) -> None:
+    chosen = ids(store, dataset_id)
+    number = chosen[0]
+    send(visitor, f"/datasets/{dataset_id}/pictures/{number}/caption", caption="icon", seen="icon, thing 0")
+    status, answer = change(visitor, dataset_id, chosen, "remove", "icon")
+    assert status == 200
+    assert answer["told"] == "3 captions written. 1 stays as it is: it has no other tag."
+    assert captions(folder)[sorted(folder.glob("*.png"))[0].stem] == "icon"
+    status, answer = change(visitor, dataset_id, [number], "remove", "icon")
+    assert status == 422
+    assert "a picture without a tag cannot be trained on" in answer["told"]
+
+
+def test_what_is_no_tag_or_changes_nothing_is_said(store: Store, visitor: Visitor, dataset_id: str) -> None:
+    chosen = ids(store, dataset_id)
+    for action, first, said in (
+        ("add", "  ", "the tag is empty"),
+        ("add", "a, b", "a tag holds no comma"),
+        ("replace", "", "the text to find is empty"),
+        ("remove", "zebra", "none of the captions would be changed"),
+        ("burn", "icon", "'burn': is none of"),
+    ):
+        status, answer = change(visitor, dataset_id, chosen, action, first)
+        assert status == 422, action
+        assert said in answer["told"]
+    assert datasets_edits.undoable(store, dataset_id) is None
+
+
+def test_a_picture_without_a_caption_gets_one_and_loses_it_by_undo(
+    store: Store, visitor: Visitor, folder: Path, dataset_id: str
+) -> None:
+    bare = sorted(folder.glob("*.png"))[1]
+    bare.with_suffix(".txt").unlink()
+    datasets.look_again(store, dataset_id)
+    work(store)
+    assert datasets.lines(store, dataset_id)[1].problem != ""
+    number = ids(store, dataset_id)[1]
+    _, answer = change(visitor, dataset_id, [number], "add", "cat")
+    assert captions(folder)[bare.stem] == "cat"
+    assert datasets.lines(store, dataset_id)[1].problem == ""
+    send(visitor, f"/datasets/{dataset_id}/undo", edit=answer["undo"]["edit"])
+    assert bare.stem not in captions(folder)
+    assert "has no caption" in datasets.lines(store, dataset_id)[1].problem
+
+
+def test_one_caption_where_it_stands_is_a_change_too(
+    store: Store, visitor: Visitor, folder: Path, dataset_id: str
+) -> None:
+    number = ids(store, dataset_id)[0]
+    address = f"/datasets/{dataset_id}/pictures/{number}/caption"
+    status, answer = send(visitor, address, caption=" a,  b ", seen="icon, thing 0")
+    assert (status, answer["captions"]) == (200, {str(number): "a, b"})
+    assert answer["undo"]["what"].startswith("change the caption of ")
+    status, answer = send(visitor, address, caption="c", seen="icon, thing 0")
+    assert status == 422
+    assert "the caption was changed meanwhile" in answer["told"]
+    assert next(iter(captions(folder).values())) == "a, b"
+
+
+def test_many_captions_are_the_workers(
+    store: Store, visitor: Visitor, folder: Path, dataset_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedflow.client.pages.datasets_captions.MOST_AT_ONCE", 2)
+    before = captions(folder)
+    status, answer = change(visitor, dataset_id, ids(store, dataset_id), "add", "cat")
+    assert (status, answer["waits"]) == (200, True)
+    assert captions(folder) == before
+    assert work(store) == [(jobs.DONE, "")]
+    assert all(each.endswith(", cat") for each in captions(folder).values())
+    step = datasets_edits.undoable(store, dataset_id)
+    assert step is not None
+    status, answer = send(visitor, f"/datasets/{dataset_id}/undo", edit=step.id)
+    assert answer["waits"] is True
+    assert work(store) == [(jobs.DONE, "")]
+    assert captions(folder) == before
+
+
+def test_a_change_that_is_stopped_has_changed_nothing(store: Store, folder: Path, dataset_id: str) -> None:
+    before = captions(folder)
+    dataset = datasets.one(store, dataset_id)
+    assert dataset is not None
+
+    def stop(done: int, _of: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        datasets_edits.change(store, dataset, "add", ("cat", ""), ids(store, dataset_id), stop)
+    assert captions(folder) == before
+    assert [each.caption for each in datasets.lines(store, dataset_id)] == list(before.values())
+
+
+def test_the_list_holds_what_is_looked_for(store: Store, visitor: Visitor, dataset_id: str) -> None:
+    found = visitor.client.get(f"/datasets/{dataset_id}/list?tag=thing+2").json
+    assert found is not None
+    [[number, _, caption, faulty]] = found["pictures"]
+    assert (number, caption, faulty) == (ids(store, dataset_id)[2], "icon, thing 2", 0)
+    assert found["tags"][0] == ["icon", 4]
+
+
+def test_the_trigger_tag_is_kept(store: Store, visitor: Visitor, dataset_id: str) -> None:
+    assert visitor.post(f"/datasets/{dataset_id}/trigger", trigger=" my  style ").status_code == 303
+    dataset = datasets.one(store, dataset_id)
+    assert dataset is not None
+    assert dataset.trigger == "my style"
+    visitor.post(f"/datasets/{dataset_id}/trigger", trigger="a, b")
+    assert "a tag holds no comma" in visitor.client.get(f"/datasets/{dataset_id}").text

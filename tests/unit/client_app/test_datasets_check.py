@@ -1,0 +1,132 @@
+"""The check of a dataset: what it finds, how it is told, and duplicates left out; thumbnails that are kept."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tests.unit.client_app.conftest import Visitor
+from tests.unit.client_app.datasets_support import demo_pictures, taken_in, work
+
+from fedflow.client.pages.datasets_words import reason, reasons
+from fedflow.client.services import datasets, jobs, thumbnails
+from fedflow.client.store import Store
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four pictures; one is there twice, one again a little smaller, one very wide with somebody's address."""
+    made = tmp_path / "icons"
+    pictures = demo_pictures(made, 4)
+    shutil.copy(pictures[1], made / "twice.png")
+    (made / "twice.txt").write_text("again", encoding="utf-8")
+    Image.open(pictures[2]).convert("RGB").resize((128, 128)).save(made / "near.png")
+    (made / "near.txt").write_text("near", encoding="utf-8")
+    Image.new("RGB", (900, 200), "red").save(made / "wide.png")
+    (made / "wide.txt").write_text("by Olena Bondar, write to olena@example.org", encoding="utf-8")
+    return made
+
+
+@pytest.fixture
+def checked(store: Store, visitor: Visitor, folder: Path) -> str:
+    dataset_id = taken_in(store, folder)
+    address = f"/datasets/{dataset_id}/check"
+    assert "Not checked yet" in visitor.client.get(address).text
+    assert visitor.post(address).status_code == 303
+    assert work(store) == [(jobs.DONE, "")]
+    return address
+
+
+def test_each_part_shows_what_was_found(visitor: Visitor, checked: str) -> None:
+    def part(name: str) -> str:
+        return visitor.client.get(f"{checked}?part={name}").text
+
+    assert "twice.png" in part("same")
+    assert "near.png" in part("near")
+    assert "of 64 bits differ" in part("near")
+    assert "is very wide (900x200); its middle square is seen" in part("remarks")
+    personal = part("personal")
+    assert "olena@example.org" in personal
+    assert "e-mail address" in personal
+    assert "Every file in the folder can be used." in part("problems")
+    figures = part("figures")
+    assert figures.count('<div class="chart"><svg') == 3
+    assert "Captions with each tag" in figures
+    assert "{title}" not in figures
+    assert "style=" not in figures
+    assert "768x320" in figures
+
+
+def test_names_are_looked_for_once_they_are_listed(store: Store, visitor: Visitor, checked: str) -> None:
+    assert "Olena Bondar" not in visitor.client.get(f"{checked}?part=personal").text
+    dataset_id = checked.split("/")[2]
+    visitor.post(f"/datasets/{dataset_id}/people", people="olena bondar\n\n olena  bondar \n")
+    assert work(store) == [(jobs.DONE, "")]
+    assert "<bdi>Olena Bondar</bdi>" in visitor.client.get(f"{checked}?part=personal").text
+    dataset = datasets.one(store, dataset_id)
+    assert dataset is not None
+    assert dataset.people == ["olena bondar"]
+
+
+def test_a_duplicate_is_left_out_and_brought_back(store: Store, visitor: Visitor, folder: Path, checked: str) -> None:
+    dataset_id = checked.split("/")[2]
+    before = datasets.lines(store, dataset_id)
+    [number] = [each.id for each in before if each.path == "twice.png"]
+    visitor.post(f"/datasets/{dataset_id}/leave-out", picture=str(number), part="same")
+    assert not (folder / "twice.png").exists()
+    assert (folder / ".left-out" / "twice.png").is_file()
+    assert (folder / ".left-out" / "twice.txt").read_text() == "again"
+    page = visitor.client.get(f"{checked}?part=same").text
+    assert "No picture is in the folder twice." in page
+    assert "leave out twice.png" in page
+    datasets.look_again(store, dataset_id)
+    work(store)
+    assert len(datasets.lines(store, dataset_id)) == len(before) - 1, "nothing reads it there"
+    edit = page.split('name="edit" value="')[1].split('"')[0]
+    visitor.post(f"/datasets/{dataset_id}/undo", edit=edit, next=checked)
+    assert datasets.lines(store, dataset_id) == before
+    assert (folder / "twice.txt").read_text() == "again"
+    (folder / "twice.png").unlink()
+    visitor.post(f"/datasets/{dataset_id}/redo", edit=edit, next=checked)
+    assert "twice.png: is not there any more" in visitor.client.get(checked).text
+    assert (folder / "twice.txt").read_text() == "again", "all or none"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("is broken (truncated); replace it or remove it", "is broken (truncated); replace it or remove it"),
+        ("has no caption; write its tags into a.txt in the same folder",) * 2,
+        ("of another kind", "of another kind"),
+    ],
+)
+def test_reasons_are_known_or_stay_as_they_are(visitor: Visitor, said: str, told: str) -> None:
+    with visitor.client.application.test_request_context():
+        assert reason(said) == told
+
+
+def test_two_reasons_of_one_picture_are_both_told(visitor: Visitor) -> None:
+    both = "is an empty file; replace it or remove it; has no caption; write its tags into a.txt in the same folder"
+    with visitor.client.application.test_request_context(headers={"Accept-Language": "en"}):
+        assert reasons(both) == both
+
+
+def test_thumbnails_are_kept_up_to_a_size(store: Store, folder: Path) -> None:
+    pictures = sorted(folder.glob("*.png"))
+    first = [thumbnails.small(store, picture) for picture in pictures]
+    place = store.folder / thumbnails.FOLDER
+    kept = sorted(place.glob("*/*.webp"))
+    assert len(kept) == len(pictures)
+    kept[0].write_bytes(b"kept")
+    assert b"kept" in [thumbnails.small(store, picture) for picture in pictures]
+    Image.new("RGB", (64, 64), "blue").save(pictures[0])
+    assert thumbnails.small(store, pictures[0]) != first[0], "a picture that has changed is another"
+    total = sum(path.stat().st_size for path in place.glob("*/*.webp"))
+    thumbnails.prune(place, total)
+    assert len(list(place.glob("*/*.webp"))) == len(pictures) + 1
+    thumbnails.prune(place, total - 1)
+    left = list(place.glob("*/*.webp"))
+    assert sum(path.stat().st_size for path in left) <= total * 4 // 5
+    assert left

@@ -1,0 +1,154 @@
+"""Pictures brought through the browser, as files and as a zip, and automatic tags."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.client_app.conftest import Visitor
+from tests.unit.client_app.datasets_support import captions, demo_pictures, taken_in, work
+
+from fedflow.client.services import datasets, datasets_edits, jobs
+from fedflow.client.store import Store
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    return demo_pictures(tmp_path / "icons", 3)
+
+
+def bring(visitor: Visitor, files: list[tuple[str, bytes]], name: str = ""):  # type: ignore[no-untyped-def]
+    data: dict[str, Any] = {
+        "csrf_token": visitor.token(),
+        "name": name,
+        "files": [(io.BytesIO(content), called) for called, content in files],
+    }
+    return visitor.client.post("/datasets/upload", data=data, headers={"Accept": "application/json"})
+
+
+def zip_of(files: list[tuple[str, bytes]]) -> bytes:
+    place = io.BytesIO()
+    with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for name, content in files:
+            zipped.writestr(name, content)
+    return place.getvalue()
+
+
+def contents(pictures: list[Path]) -> list[tuple[str, bytes]]:
+    return [(path.name, path.read_bytes()) for each in pictures for path in (each, each.with_suffix(".txt"))]
+
+
+def test_pictures_are_taken_into_a_folder_of_the_apps_own(store: Store, visitor: Visitor, pictures: list[Path]) -> None:
+    answer = bring(visitor, [*contents(pictures), ("notes.docx", b"none")], "My icons")
+    assert answer.json is not None
+    assert work(store) == [(jobs.DONE, "")]
+    page = visitor.client.get(answer.json["place"]).text
+    assert "1 file was left out" in page
+    [line] = datasets.listed(store)
+    folder = Path(line.dataset.folder)
+    assert folder == store.folder.resolve() / "datasets" / "My icons"
+    assert (line.pictures, line.problems) == (3, 0)
+    bring(visitor, contents(pictures), "My icons")
+    assert sorted(each.dataset.name for each in datasets.listed(store)) == ["My icons", "My icons 2"]
+    visitor.post(f"/datasets/{line.dataset.id}/remove")
+    assert not folder.exists(), "what is the app's own goes with the dataset"
+
+
+def test_a_zip_is_unpacked_by_the_worker(store: Store, visitor: Visitor, pictures: list[Path]) -> None:
+    answer = bring(visitor, [("Nice set.zip", zip_of(contents(pictures)))])
+    assert answer.json is not None
+    [line] = datasets.listed(store)
+    assert (line.dataset.name, line.pictures) == ("Nice set", 0)
+    assert work(store) == [(jobs.DONE, "")]
+    assert len(datasets.lines(store, line.dataset.id)) == 3
+    assert list((store.folder / "incoming").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"nonsense", "The zip is no zip, or broken"),
+        (zip_of([("../a.png", b"x")]), "leads out of the folder"),
+        (zip_of([("a.png", bytes(150_000_000))]), "which pictures do not"),
+        (zip_of([("a.doc", b"x")]), "no picture and no caption is in it"),
+    ],
+    ids=["no zip", "leads out", "a bomb", "nothing in it"],
+)
+def test_a_zip_that_means_harm_is_refused_in_words(store: Store, visitor: Visitor, content: bytes, said: str) -> None:
+    answer = bring(visitor, [("a.zip", content)])
+    assert answer.json is not None
+    [(status, _)] = work(store)
+    assert status == jobs.FAILED
+    assert said.lower() in visitor.client.get(answer.json["place"]).text.lower()
+    assert list((store.folder / "incoming").iterdir()) == []
+    assert not (store.folder / "datasets").exists() or list((store.folder / "datasets").iterdir()) == []
+
+
+def test_what_cannot_be_taken_is_said_at_once(store: Store, visitor: Visitor, pictures: list[Path]) -> None:
+    for files, said in (
+        ([], "no picture and no caption is in it"),
+        ([("a.doc", b"x")], "no picture and no caption is in it"),
+        ([("a.zip", b"x"), *contents(pictures)], "zip comes alone"),
+        ([("../../a.png", b"x")], "leads out of the folder"),
+    ):
+        answer = bring(visitor, files)
+        assert answer.status_code == 422
+        assert answer.json is not None
+        assert said.lower() in answer.json["told"].lower()
+    assert datasets.listed(store) == []
+
+
+def test_tags_are_written_as_one_change(store: Store, visitor: Visitor, pictures: list[Path]) -> None:
+    folder = pictures[0].parent
+    pictures[0].with_suffix(".txt").unlink()
+    before = captions(folder)
+    dataset_id = taken_in(store, folder)
+    address = f"/datasets/{dataset_id}/tags"
+    assert "1 of 3 pictures have no caption" in visitor.client.get(address).text
+    visitor.post(address, tagger="icons-v1", threshold="0.2", write="add")
+    assert work(store) == [(jobs.DONE, "")]
+    after = captions(folder)
+    assert len(after) == 3
+    assert all(after[name].startswith(caption) for name, caption in before.items())
+    assert after != before
+    page = visitor.client.get(address).text
+    assert "with icons-v1" in page
+    step = datasets_edits.undoable(store, dataset_id)
+    assert step is not None
+    visitor.post(f"/datasets/{dataset_id}/undo", edit=str(step.id))
+    assert captions(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("tagger", "threshold", "said"),
+    [
+        ("zebra", "", "is no tagger; give the path"),
+        ("/none/model.onnx", "", "no such file; give a tagger"),
+        ("icons-v1", "1", "the tagger has found nothing to write; try a lower threshold"),
+    ],
+)
+def test_a_tagging_that_fails_says_what_to_do(
+    store: Store, visitor: Visitor, pictures: list[Path], tagger: str, threshold: str, said: str
+) -> None:
+    dataset_id = taken_in(store, pictures[0].parent)
+    address = f"/datasets/{dataset_id}/tags"
+    visitor.post(address, tagger=tagger, threshold=threshold, write="replace")
+    [(status, _)] = work(store)
+    assert status == jobs.FAILED
+    page = visitor.client.get(address).text
+    assert "Nothing was written" in page
+    assert said in page.lower()
+    assert f'value="{tagger}"' in page, "what was asked for is there to be mended"
+
+
+def test_a_threshold_that_is_none_is_said_beside_its_field(
+    store: Store, visitor: Visitor, pictures: list[Path]
+) -> None:
+    dataset_id = taken_in(store, pictures[0].parent)
+    answer = visitor.post(f"/datasets/{dataset_id}/tags", tagger="icons-v1", threshold="7", write="add")
+    assert answer.status_code == 422
+    assert "Must be at most 1" in answer.text
+    assert jobs.waiting(store) == []
