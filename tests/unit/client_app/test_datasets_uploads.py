@@ -20,13 +20,13 @@ def pictures(tmp_path: Path) -> list[Path]:
     return demo_pictures(tmp_path / "icons", 3)
 
 
-def bring(visitor: Visitor, files: list[tuple[str, bytes]], name: str = ""):  # type: ignore[no-untyped-def]
+def bring(visitor: Visitor, files: list[tuple[str, bytes]], name: str = "", where: str = "upload"):  # type: ignore[no-untyped-def]
     data: dict[str, Any] = {
         "csrf_token": visitor.token(),
         "name": name,
         "files": [(io.BytesIO(content), called) for called, content in files],
     }
-    return visitor.client.post("/datasets/upload", data=data, headers={"Accept": "application/json"})
+    return visitor.client.post(f"/datasets/{where}", data=data, headers={"Accept": "application/json"})
 
 
 def zip_of(files: list[tuple[str, bytes]]) -> bytes:
@@ -55,6 +55,27 @@ def test_pictures_are_taken_into_a_folder_of_the_apps_own(store: Store, visitor:
     assert sorted(each.dataset.name for each in datasets.listed(store)) == ["My icons", "My icons 2"]
     visitor.post(f"/datasets/{line.dataset.id}/remove")
     assert not folder.exists(), "what is the app's own goes with the dataset"
+
+
+def test_more_pictures_go_into_a_dataset_of_the_apps_own_alone(
+    store: Store, visitor: Visitor, pictures: list[Path], tmp_path: Path
+) -> None:
+    bring(visitor, contents(pictures[:1]), "Mine")
+    [line] = datasets.listed(store)
+    where = f"{line.dataset.id}/upload"
+    assert bring(visitor, contents(pictures[1:2]), where=where).json == {"place": f"/datasets/{line.dataset.id}"}
+    again = bring(visitor, contents(pictures[1:2]), where=where)
+    assert again.status_code == 422
+    assert "is in the dataset already" in str(again.json)
+    bring(visitor, [("rest.zip", zip_of(contents(pictures[2:])))], where=where)
+    assert {status for status, _ in work(store)} == {jobs.DONE}
+    assert [each.path for each in datasets.lines(store, line.dataset.id)] == sorted(each.name for each in pictures)
+    bring(visitor, [("rest.zip", zip_of(contents(pictures[2:])))], where=where)
+    assert work(store)[-1][0] == jobs.FAILED
+    assert "is in the dataset already" in visitor.client.get(f"/datasets/{line.dataset.id}").text
+    assert len(datasets.lines(store, line.dataset.id)) == 3
+    others = taken_in(store, tmp_path / "icons")
+    assert bring(visitor, contents(pictures), where=f"{others}/upload").status_code == 404
 
 
 def test_a_zip_is_unpacked_by_the_worker(store: Store, visitor: Visitor, pictures: list[Path]) -> None:

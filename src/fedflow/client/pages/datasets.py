@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from flask import Blueprint, Response, flash, redirect, request, url_for
@@ -51,6 +52,11 @@ def adds() -> AnyResponse:
 @blueprint.get("/datasets/<dataset_id>")
 def one(dataset_id: str) -> Response:
     """The grid: all pictures, those with a tag or a text in the caption, or those that cannot be used."""
+    return one_page(dataset_id, ())
+
+
+def one_page(dataset_id: str, faults: Sequence[str]) -> Response:
+    """The grid's page; `faults` are of pictures that were brought and not taken."""
     dataset, store = dataset_of(dataset_id), current.store()
     tag, text = request.args.get("tag", "")[:200], request.args.get("text", "").strip()[:200]
     faulty = "problems" in request.args
@@ -59,6 +65,7 @@ def one(dataset_id: str) -> Response:
     failed = jobs.last_failed(store, KINDS, dataset_id)
     return web.page(
         "app/dataset.html",
+        status=422 if faults else 200,
         fragment="live",
         dataset=dataset,
         tabs=tabs(dataset, "pages.datasets.one"),
@@ -76,6 +83,8 @@ def one(dataset_id: str) -> Response:
         failed=failed,
         why=datasets_words.refusal_text(failed.message) if failed else "",
         is_own=datasets.is_own(store, dataset),
+        most_bytes=datasets_uploads.MOST_BYTES,
+        faults=faults,
         looking=under_way(dataset_id),
         now=store.clock(),
     )

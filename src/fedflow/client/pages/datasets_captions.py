@@ -30,7 +30,8 @@ def listed(dataset_id: str) -> Response:
     tag, text = request.args.get("tag", "")[:200], request.args.get("text", "").strip()[:200]
     every = datasets.lines(current.store(), dataset_id)
     shown = [[each.id, each.path, each.caption, int(each.problem != "")] for each in every if each.has(tag, text)]
-    answer = jsonify({"pictures": shown, **_around(dataset_id, [each.caption for each in every])})
+    told = ngettext("%(num)s picture", "%(num)s pictures", len(shown))
+    answer = jsonify({"pictures": shown, "told": told, **_around(dataset_id, [each.caption for each in every])})
     answer.headers["Cache-Control"] = "no-store"
     return answer
 

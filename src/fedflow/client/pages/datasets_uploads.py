@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import PurePath
+from typing import IO
 
-from flask import Blueprint, flash, jsonify, redirect, request, url_for
-from flask_babel import gettext, ngettext
+from flask import Blueprint, abort, flash, jsonify, redirect, request, url_for
+from flask_babel import ngettext
 from werkzeug import Response as AnyResponse
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from fedflow.client.pages import current, datasets_words
-from fedflow.client.pages.datasets import listed_page
-from fedflow.client.services import datasets_uploads
+from fedflow.client.pages.datasets import listed_page, one_page
+from fedflow.client.pages.datasets_asked import dataset_of
+from fedflow.client.services import datasets, datasets_uploads
 from fedflow.client.services.datasets_uploads import MOST_BYTES, MOST_FILES
 from fedflow.errors import FedFlowError, MistakeError
 from fedflow.web.states import State
@@ -23,36 +25,64 @@ blueprint = Blueprint("datasets_uploads", __name__)
 @blueprint.post("/datasets/upload")
 def takes() -> AnyResponse:
     """Take what was sent in as a new dataset, or say why not."""
+    try:
+        dataset_id = _new(_files())
+    except FedFlowError as error:
+        return _refused(error, None)
+    return _taken(dataset_id)
+
+
+@blueprint.post("/datasets/<dataset_id>/upload")
+def takes_more(dataset_id: str) -> AnyResponse:
+    """Take what was sent into this dataset, which is the app's own, or say why not."""
+    dataset, store = dataset_of(dataset_id), current.store()
+    if not datasets.is_own(store, dataset):
+        abort(404)
+    try:
+        files = _files()
+        if (archive := _archive(files)) is not None:
+            datasets_uploads.take_more_of_archive(store, dataset, archive.stream)
+        else:
+            _tell_left_out(datasets_uploads.take_more(store, dataset, _streams(files)))
+    except FedFlowError as error:
+        return _refused(error, dataset_id)
+    return _taken(dataset_id)
+
+
+def _files() -> list[FileStorage]:
+    """What was sent. Raises MistakeError where that is more than is taken at once."""
     request.max_form_parts, request.max_content_length = 2 * MOST_FILES, MOST_BYTES + 10_000_000
     try:
-        files = [each for each in request.files.getlist("files") if each.filename]
-        dataset_id = _taken(request.form.get("name", "")[:200], files)
+        return [each for each in request.files.getlist("files") if each.filename]
     except RequestEntityTooLarge:
-        most = MOST_BYTES // 1_000_000
-        return _refused(
-            gettext(
-                "More than %(most)s MB at once. Put the pictures into a folder on this machine, then add that.",
-                most=most,
-            )
-        )
-    except FedFlowError as error:
-        return _refused(datasets_words.refusal(error))
-    place = url_for("pages.datasets.one", dataset_id=dataset_id)
-    return jsonify({"place": place}) if _is_script() else redirect(place, 303)
+        raise MistakeError(f"more than {MOST_BYTES // 1_000_000} MB at once; add the folder that they lie in") from None
 
 
-def _taken(name: str, files: list[FileStorage]) -> str:
-    store = current.store()
-    zips = [each for each in files if str(each.filename).lower().endswith(".zip")]
-    if len(files) == 1 and zips:
-        called = PurePath(str(zips[0].filename)).stem
-        return datasets_uploads.take_archive(store, name.strip() or called, zips[0].stream)
-    if zips:
-        raise MistakeError("a zip comes alone; bring either one zip, or pictures and captions")
-    streams = [(str(each.filename), each.stream) for each in files]
-    if not name.strip() and streams:
-        name = PurePath(streams[0][0]).parts[0] if "/" in streams[0][0] else ""
+def _new(files: list[FileStorage]) -> str:
+    store, name = current.store(), request.form.get("name", "")[:200].strip()
+    if (archive := _archive(files)) is not None:
+        return datasets_uploads.take_archive(store, name or PurePath(str(archive.filename)).stem, archive.stream)
+    streams = _streams(files)
+    if not name and streams and "/" in streams[0][0]:
+        name = PurePath(streams[0][0]).parts[0]
     dataset_id, left_out = datasets_uploads.take(store, name, streams)
+    _tell_left_out(left_out)
+    return dataset_id
+
+
+def _archive(files: list[FileStorage]) -> FileStorage | None:
+    """The zip, where one was sent. Raises MistakeError where it does not come alone."""
+    zips = [each for each in files if str(each.filename).lower().endswith(".zip")]
+    if zips and len(files) > 1:
+        raise MistakeError("a zip comes alone; bring either one zip, or pictures and captions")
+    return zips[0] if zips else None
+
+
+def _streams(files: list[FileStorage]) -> list[tuple[str, IO[bytes]]]:
+    return [(str(each.filename), each.stream) for each in files]
+
+
+def _tell_left_out(left_out: int) -> None:
     if left_out:
         told = ngettext(
             "%(num)s file was left out: it is neither picture nor caption.",
@@ -60,16 +90,21 @@ def _taken(name: str, files: list[FileStorage]) -> str:
             left_out,
         )
         flash(told, State.REFUSED)
-    return dataset_id
+
+
+def _taken(dataset_id: str) -> AnyResponse:
+    place = url_for("pages.datasets.one", dataset_id=dataset_id)
+    return jsonify({"place": place}) if _is_script() else redirect(place, 303)
 
 
 def _is_script() -> bool:
     return request.accept_mimetypes.best_match(("text/html", "application/json")) == "application/json"
 
 
-def _refused(why: str) -> AnyResponse:
+def _refused(error: FedFlowError, dataset_id: str | None) -> AnyResponse:
+    why = datasets_words.refusal(error)
     if _is_script():
         answer = jsonify({"told": why})
         answer.status_code = 422
         return answer
-    return listed_page("", {"files": [why]})
+    return listed_page("", {"files": [why]}) if dataset_id is None else one_page(dataset_id, [why])

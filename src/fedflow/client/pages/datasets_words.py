@@ -177,6 +177,14 @@ REASONS: tuple[tuple[str, LazyString], ...] = (
         ),
     ),
     (
+        r"more than (?P<most>\d+) MB at once; .*",
+        lazy_gettext("more than %(most)s MB at once; put the pictures into a folder on this machine, then add that"),
+    ),
+    (
+        r"(?P<path>.+): such a file is in the folder already; .*",
+        lazy_gettext("%(path)s: a file of that name is in the dataset already; rename one of the two"),
+    ),
+    (
         r"a zip comes alone; .*",
         lazy_gettext("a zip comes alone; bring either one zip, or pictures and captions"),
     ),

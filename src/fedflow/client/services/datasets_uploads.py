@@ -36,8 +36,29 @@ def take(store: Store, name: str, files: Iterable[tuple[str, IO[bytes]]]) -> tup
     return datasets.add_own(store, folder), len(taken.left_out)
 
 
+def take_more(store: Store, dataset: Dataset, files: Iterable[tuple[str, IO[bytes]]]) -> int:
+    """Take more pictures and captions into a dataset of the app's own; how many files were left out.
+
+    Raises as `take`, and where one of a name is there already.
+    """
+    taken = take_files(files, Path(dataset.folder))
+    datasets.look_again(store, dataset.id)
+    return len(taken.left_out)
+
+
 def take_archive(store: Store, name: str, archive: IO[bytes]) -> str:
     """Keep a zip and have the worker unpack it into a new dataset; its identifier. Raises StorageError."""
+    return datasets.add_own(store, _own_folder(store, name), KIND, {"archive": _kept(store, archive)})
+
+
+def take_more_of_archive(store: Store, dataset: Dataset, archive: IO[bytes]) -> None:
+    """Keep a zip and have the worker unpack it into a dataset of the app's own. Raises StorageError."""
+    asked = {"dataset": dataset.id, "archive": _kept(store, archive), "more": True}
+    with store.begin() as session:
+        jobs.add(session, KIND, dataset.name, asked, 0, store.clock())
+
+
+def _kept(store: Store, archive: IO[bytes]) -> str:
     place = store.folder / INCOMING / f"{jobs.new_id()}.zip"
     try:
         place.parent.mkdir(exist_ok=True)
@@ -46,7 +67,7 @@ def take_archive(store: Store, name: str, archive: IO[bytes]) -> str:
     except OSError as error:
         place.unlink(missing_ok=True)
         raise StorageError(f"{place.parent}: cannot be written ({error.strerror}); free space") from error
-    return datasets.add_own(store, _own_folder(store, name), KIND, {"archive": place.name})
+    return place.name
 
 
 def unpack(store: Store, job: Job, dataset: Dataset) -> None:
@@ -55,9 +76,10 @@ def unpack(store: Store, job: Job, dataset: Dataset) -> None:
     Raises DatasetError for a zip that is refused, and then forgets it; StorageError where the disk is full.
     """
     place, folder = store.folder / INCOMING / Path(job.asked["archive"]).name, Path(dataset.folder)
-    if not folder.exists():
-        if not place.is_file():
-            raise MistakeError("the zip was refused and is not kept; take the dataset out and bring another one")
+    is_more = "more" in job.asked
+    if not place.is_file() and not folder.exists():
+        raise MistakeError("the zip was refused and is not kept; take the dataset out and bring another one")
+    if place.is_file() and (is_more or not folder.exists()):
         try:
             take_zip(place, folder)
         except DatasetError:

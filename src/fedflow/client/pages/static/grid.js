@@ -75,6 +75,8 @@ async function start() {
     selection.take(pictures);
     element("pictures").hidden = pictures.length === 0 && !location.search;
     root.hidden = pictures.length === 0;
+    element("nothing").hidden = pictures.length > 0 || !location.search;
+    element("total").textContent = found.told;
     rows.fresh(pictures.length);
     say();
   };

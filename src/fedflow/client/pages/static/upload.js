@@ -22,7 +22,7 @@ function start() {
     if (!files.length) { refuse(words.nothing); return; }
     if (total > most) { refuse(words.large.replace("{size}", megabytes(total))); return; }
     const body = new FormData();
-    body.append("name", form.elements.name.value);
+    body.append("name", form.elements.name?.value ?? "");
     for (const [file, path] of files) body.append("files", file, path);
     const request = new XMLHttpRequest();
     const tell = (done) => {
