@@ -144,6 +144,7 @@ def test_a_grid_has_a_picture_for_each_pair_of_values_and_one_sheet(
     assert whole.sha256 == drawn[3].sha256, "a cell is the picture that its settings draw alone"
     drawings.remove(store, drawn[0].id)
     assert visitor.client.get(f"/compare/{job_id}.png").status_code == 404
+    assert re.findall(r'href="/compare/([^"?]+)', visitor.client.get("/compare").text) == [job_id]
 
 
 @pytest.mark.parametrize(
@@ -198,6 +199,10 @@ def test_a_picture_is_drawn_over_within_the_mask_alone(store: Store, visitor: Vi
     to_form = visitor.post(f"/gallery/{drawn.id}/start")
     drawings.remove(store, drawn.id)
     assert re.search(r'name="start" value="[0-9a-f]{64}"', visitor.client.get(to_form.location).text)
+    assert not drawings_start.is_there(store, drawn.made_from["mask"]), "nothing needs it any more"
+    assert drawings_start.is_there(store, found[1]), "another picture was drawn over it too"
+    drawings.remove(store, unpainted.id)
+    assert not drawings_start.is_there(store, found[1])
 
 
 def test_what_an_upload_holds_besides_its_pixels_is_left_behind(store: Store) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Blueprint, Response, abort, redirect, request, send_file, url_for
 from flask_babel import gettext, ngettext
 from werkzeug import Response as AnyResponse
@@ -14,6 +16,8 @@ from fedflow.client.services.drawings import Axis, DrawRequest
 
 blueprint = Blueprint("compare", __name__)
 
+ON_A_PAGE = 50
+
 
 @blueprint.post("/compare")
 def asks() -> AnyResponse:
@@ -22,6 +26,16 @@ def asks() -> AnyResponse:
     if wish.request is None:
         return generate.shown(wish)
     return redirect(url_for("pages.compare.one", job_id=drawings.ask(current.store(), wish.request)), 303)
+
+
+@blueprint.get("/compare")
+def listed() -> Response:
+    """All grids, newest first."""
+    before = request.args.get("before", "")[:40]
+    found = drawings.grids(current.store(), ON_A_PAGE + 1, before)
+    older = url_for("pages.compare.listed", before=found[ON_A_PAGE - 1].id) if found[ON_A_PAGE:] else None
+    lines = [_line(job) for job in found[:ON_A_PAGE]]
+    return web.page("app/grids.html", lines=lines, older=older, is_first=not before)
 
 
 @blueprint.get("/compare/<job_id>")
@@ -66,6 +80,12 @@ def _grid(job_id: str) -> tuple[Job, DrawRequest]:
     if wish.across is None:
         abort(404)
     return job, wish
+
+
+def _line(job: Job) -> dict[str, Any]:
+    wish = drawings.request_of(job)
+    axes = [str(generate_form.AXIS_KINDS[axis.kind]) for axis in (wish.across, wish.down) if axis is not None]
+    return {"job": job, "axes": ", ".join(axes), "pictures": len(drawings.shots(wish))}
 
 
 def _heading(axis: Axis, value: str) -> str:

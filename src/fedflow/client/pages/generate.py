@@ -142,6 +142,7 @@ def _form(wish: Wish) -> dict[str, Any]:
         "in_sight": IN_SIGHT,
         "folded": FOLDED,
         "models": generate_form.models(store),
+        "axis_kinds": list(generate_form.AXIS_KINDS.items()),
         "adapters": library.listed(store, library.ADAPTER),
     }
 

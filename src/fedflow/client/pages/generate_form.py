@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flask_babel import gettext
+from flask_babel import LazyString, gettext, lazy_gettext
 from pydantic import ValidationError
 from werkzeug.datastructures import MultiDict
 
@@ -26,6 +26,16 @@ OTHER = "other"
 """In the choice of models: one that is typed as a path or a name on the hub."""
 
 AXES = ("across", "down")
+AXIS_KINDS: dict[AxisKind, LazyString] = {
+    "seed": lazy_gettext("Seed"),
+    "steps": lazy_gettext("Steps"),
+    "guidance": lazy_gettext("Guidance"),
+    "sampler": lazy_gettext("Sampler"),
+    "adapter": lazy_gettext("Adapter"),
+    "weight": lazy_gettext("Adapters' weight"),
+}
+"""What can differ along one side of a grid."""
+
 NUMBER = 24
 
 
@@ -220,9 +230,6 @@ def _kind(text: str) -> AxisKind:
         if text == known:
             return known
     raise MistakeError(gettext("Choose one from the list."))
-
-
-AXIS_KINDS: tuple[AxisKind, ...] = ("seed", "steps", "guidance", "sampler", "adapter", "weight")
 
 
 def _values(kind: str, text: str, request: DrawRequest) -> tuple[str, ...]:

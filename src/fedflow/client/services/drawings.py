@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 from sqlalchemy import Text, cast, exists, func, or_, select
+from sqlalchemy.orm import Session
 
 from fedflow.client.database.tables import Drawing, Job
 from fedflow.client.services import jobs
@@ -171,6 +172,14 @@ def listed(
         return list(session.scalars(query))
 
 
+def grids(store: Store, limit: int, before: str = "") -> list[Job]:
+    """The newest jobs that draw a grid, newest first; those before `before`."""
+    is_grid = func.json_type(Job.asked, "$.across") == "object"
+    query = select(Job).where(Job.kind == KIND, is_grid).order_by(Job.id.desc()).limit(limit)
+    with store.read() as session:
+        return list(session.scalars(query.where(Job.id < before) if before else query))
+
+
 def used(store: Store) -> tuple[list[str], list[str]]:
     """Names of the models and of the adapters that pictures of the gallery were drawn with."""
     each = func.json_each(Drawing.adapters).table_valued("value", joins_implicitly=True)
@@ -188,17 +197,29 @@ def one(store: Store, drawing_id: str) -> Drawing | None:
 
 
 def remove(store: Store, drawing_id: str) -> None:
-    """Take a picture out of the gallery; its file goes when nothing shows it any more."""
+    """Take a picture out of the gallery; its file, and what it was drawn over, go when nothing needs them any more."""
     with store.begin() as session:
         drawing = session.get(Drawing, drawing_id)
         if drawing is None:
             return
         session.delete(drawing)
         session.flush()
-        is_shown = session.scalar(select(Drawing.id).where(Drawing.sha256 == drawing.sha256).limit(1))
-    if is_shown is None:
-        store.blobs.remove(drawing.sha256)
+        files = {drawing.sha256, drawing.made_from.get("start"), drawing.made_from.get("mask")}
+        gone = [sha256 for sha256 in files if sha256 and not _is_needed(session, sha256)]
+    for sha256 in gone:
+        store.blobs.remove(sha256)
     sheet_file(store, drawing.job_id).unlink(missing_ok=True)  # a grid that shows it
+
+
+def _is_needed(session: Session, sha256: str) -> bool:
+    """Whether a picture shows the file or was drawn over it, or a job that is not done yet will be."""
+    shows = [Drawing.sha256, *(func.json_extract(Drawing.made_from, f"$.{name}") for name in ("start", "mask"))]
+    wants = [func.json_extract(Job.asked, f"$.{name}") for name in ("start", "mask")]
+    is_shown = select(Drawing.id).where(or_(*(column == sha256 for column in shows)))
+    is_wanted = select(Job.id).where(
+        Job.kind == KIND, Job.status != jobs.DONE, or_(*(each == sha256 for each in wants))
+    )
+    return any(session.scalar(query.limit(1)) is not None for query in (is_shown, is_wanted))
 
 
 def preview_file(store: Store, job_id: str) -> Path:
