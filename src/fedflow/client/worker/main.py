@@ -10,6 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from huey import SqliteHuey
+from sqlalchemy.exc import OperationalError
 
 from fedflow.client.database.tables import Job
 from fedflow.client.services import jobs, memberships
@@ -19,6 +20,7 @@ from fedflow.errors import FedFlowError
 from fedflow.processes import is_alive
 
 SWEEP_S = 0.2
+RETRY_S = 1.0
 SENT_AGAIN_S = 2.0
 """A job that still waits after this long is sent again: its message may have died with a worker."""
 
@@ -84,22 +86,38 @@ def _federate(store: Store, settings: ClientSettings, busy: threading.Lock, ende
 
 
 def carry_out(store: Store, settings: ClientSettings, job_id: str) -> None:
-    """Do one job, unless it waits no longer; what became of it stands in its row."""
+    """Do one job, unless it waits no longer; what became of it stands in its row.
+
+    On a full disk that cannot be written either; it then is as soon as there is room.
+    """
     job = jobs.claim(store, job_id, os.getpid())
     if job is None:
-        return
+        return None
+    status, message = _done(store, settings, job)
+    while True:
+        try:
+            return jobs.end(store, job_id, status, message)
+        except OperationalError as error:
+            log.error("the end of job %s cannot be written yet: %s", job_id, error.orig)
+            time.sleep(RETRY_S)
+
+
+def _done(store: Store, settings: ClientSettings, job: Job) -> tuple[str, str]:
+    """Do a job; what became of it, and why where it did not end well."""
     try:
         task: Task = import_module(f"fedflow.client.worker.{KINDS[job.kind]}").do
         task(store, settings, job)
     except Interrupted as interruption:
-        jobs.end(store, job_id, jobs.PAUSED if interruption.wanted == jobs.PAUSE else jobs.STOPPED)
+        return (jobs.PAUSED if interruption.wanted == jobs.PAUSE else jobs.STOPPED), ""
     except FedFlowError as error:
-        jobs.end(store, job_id, jobs.FAILED, str(error))
+        return jobs.FAILED, str(error)
+    except OperationalError as error:
+        log.exception("job %s failed", job.id)
+        return jobs.FAILED, f"{store.folder}: cannot be written ({error.orig}); free space on its disk, then resume"
     except Exception as error:
-        log.exception("job %s failed", job_id)
-        jobs.end(store, job_id, jobs.FAILED, f"{type(error).__name__}: {error}")
-    else:
-        jobs.end(store, job_id, jobs.DONE)
+        log.exception("job %s failed", job.id)
+        return jobs.FAILED, f"{type(error).__name__}: {error}"
+    return jobs.DONE, ""
 
 
 def _sweep(store: Store, send: Callable[[str], object], ended: threading.Event) -> None:
