@@ -88,6 +88,11 @@ def test_a_duplicate_is_left_out_and_brought_back(store: Store, visitor: Visitor
     visitor.post(f"/datasets/{dataset_id}/undo", edit=edit, next=checked)
     assert datasets.lines(store, dataset_id) == before
     assert (folder / "twice.txt").read_text() == "again"
+    visitor.post(f"/datasets/{dataset_id}/leave-out", part="same")
+    assert [each.path for each in before if each not in datasets.lines(store, dataset_id)] == ["twice.png"]
+    visitor.post(f"/datasets/{dataset_id}/undo", edit=str(int(edit) + 1), next=checked)
+    assert datasets.lines(store, dataset_id) == before
+    edit = str(int(edit) + 1)
     (folder / "twice.png").unlink()
     visitor.post(f"/datasets/{dataset_id}/redo", edit=edit, next=checked)
     assert "twice.png: is not there any more" in visitor.client.get(checked).text

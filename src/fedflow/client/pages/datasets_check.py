@@ -100,19 +100,30 @@ def people(dataset_id: str) -> AnyResponse:
 
 @blueprint.post("/datasets/<dataset_id>/leave-out")
 def leaves_out(dataset_id: str) -> AnyResponse:
-    """Move a picture aside."""
-    dataset = dataset_of(dataset_id)
+    """Move a picture aside, or, without one named, all of the same pixels but the first of each."""
+    dataset, store = dataset_of(dataset_id), current.store()
+    named = request.form.get("picture", type=int)
     try:
-        datasets_asides.leave_out(current.store(), dataset, [request.form.get("picture", 0, type=int)])
+        datasets_asides.leave_out(store, dataset, _doubles(dataset_id) if named is None else [named])
     except FedFlowError as error:
         why = datasets_words.reason(str(error))
         flash(gettext("Nothing was changed: %(reason)s.", reason=why), State.FAILED)
     else:
         flash(
-            gettext("It lies in the folder %(name)s now, where nothing reads it.", name=datasets_asides.ASIDE),
+            gettext(
+                "What is left out lies in the folder %(name)s now, where nothing reads it.", name=datasets_asides.ASIDE
+            ),
             State.DONE,
         )
     return _back(dataset_id, request.form.get("part", ""))
+
+
+def _doubles(dataset_id: str) -> list[int]:
+    """Pictures whose pixels another has that stands before them."""
+    store = current.store()
+    rows = {each.path: each for each in datasets.lines(store, dataset_id)}
+    groups = _parts(datasets_check.found(store, dataset_id) or {}, rows)["same"]
+    return [rows[path].id for group in groups for path, _ in group[1:]]
 
 
 def _back(dataset_id: str, part: str = "") -> AnyResponse:
