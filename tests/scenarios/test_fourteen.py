@@ -17,6 +17,7 @@ from playwright.sync_api import Page, expect
 from tests.scenarios.conftest import Stage
 
 SHOTS = ".shots li"
+CELLS = "#grid .cell"
 
 
 def visit(stage: Stage, path: str) -> Page:
@@ -81,24 +82,40 @@ def test_02_add_and_check_a_dataset(stage: Stage) -> None:
     page = visit(stage, "/datasets")
     page.get_by_label("Folder", exact=True).fill(str(stage.pictures / "client-1"))
     submit(page, "Add folder")
-    expect(page.locator(".grid li")).to_have_count(5, timeout=SLOW_MS)
+    expect(page.locator(CELLS)).to_have_count(5, timeout=SLOW_MS)
     page.get_by_role("link", name="See which and why").click()
     expect(page.locator(".problems li")).to_contain_text("broken.png")
     (stage.pictures / "client-1" / "broken.png").unlink()
     page.get_by_role("button", name="Look again").click()
-    expect(page.locator(".grid li")).to_have_count(4, timeout=SLOW_MS)
+    expect(page.locator(CELLS)).to_have_count(4, timeout=SLOW_MS)
+    page.get_by_role("link", name="Check", exact=True).click()
+    page.get_by_role("button", name="Check now").click()
+    expect(page.get_by_role("button", name="Check again")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_role("heading", name="Aspect-ratio buckets")).to_be_visible()
 
 
 def test_03_edit_captions(stage: Stage) -> None:
     page = visit(stage, "/datasets")
     page.get_by_role("link", name="client-1").click()
-    page.locator(".grid li a").first.click()
-    caption = page.get_by_label("Caption")
-    caption.fill(f"{caption.input_value()}, violet <b>scarf</b>")
-    submit(page, "Write caption")
-    expect(page.get_by_text("The caption is written.")).to_be_visible()
-    written = [path.read_text() for path in (stage.pictures / "client-1").glob("*.txt")]
-    assert sum("violet <b>scarf</b>" in text for text in written) == 1
+    expect(page.locator(CELLS)).to_have_count(4)
+
+    def captions() -> list[str]:
+        return [path.read_text() for path in (stage.pictures / "client-1").glob("*.txt")]
+
+    page.locator(CELLS).first.click()
+    page.keyboard.press("Enter")
+    page.get_by_role("textbox", name="Caption").fill("fluent_style, cat, violet <b>scarf</b>")
+    page.keyboard.press("Enter")
+    expect(page.locator(CELLS).first).to_contain_text("violet <b>scarf</b>")
+    assert sum("violet <b>scarf</b>" in text for text in captions()) == 1
+    page.keyboard.press("Control+a")
+    page.get_by_label("Tag", exact=True).first.fill("of_the_studio")
+    submit(page, "Apply")
+    expect(page.locator("#told")).to_have_text("4 captions written.")
+    assert sum("of_the_studio" in text for text in captions()) == 4
+    page.get_by_role("button", name="Undo: add tag 'of_the_studio' to 4 pictures").click()
+    expect(page.locator("#told")).to_have_text("Undone.")
+    assert sum("of_the_studio" in text for text in captions()) == 0
 
 
 def test_04_generate_from_a_base_model(stage: Stage) -> None:
