@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from fedflow.web.forms import Kind, kind_of, may_be_none, places, texts
+from fedflow.web.phrases import sentence
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -159,8 +160,3 @@ def _say(fault: ErrorDetails) -> str:
     if kind in WORDS:
         return str(WORDS[kind])
     return sentence(str(context["error"]) if kind == "value_error" else fault["msg"])
-
-
-def sentence(text: str) -> str:
-    """An error's words as a sentence of a page."""
-    return f"{text[0].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
