@@ -12,6 +12,7 @@ from fedflow.server.pages.job_faults import SENTENCES as OF_JOBS
 from fedflow.server.pages.registry_faults import SENTENCES as OF_THE_REGISTRY
 from fedflow.server.pages.words import ROLES
 from fedflow.server.services.tryout_request import TryoutRequest
+from fedflow.web.model_faults import SENTENCES as OF_MODELS
 from fedflow.web.phrases import Phrases
 
 PAGES = ("pages.", "web.")
@@ -323,7 +324,9 @@ SENTENCES: dict[str, str | LazyString] = {
 }
 """What a service says, and what the page says of it. The service's words are the API's, and English."""
 
-PHRASES = Phrases(SENTENCES | OF_THE_REGISTRY | OF_JOBS | OF_FILES, value=lambda _, text: str(ROLES.get(text, text)))
+PHRASES = Phrases(
+    SENTENCES | OF_THE_REGISTRY | OF_JOBS | OF_FILES | OF_MODELS, value=lambda _, text: str(ROLES.get(text, text))
+)
 
 
 def said(sentence: str) -> str:
