@@ -43,7 +43,7 @@ SENTENCES: dict[str, str | LazyString] = {
     # A safetensors file.
     "{file}: is not a safetensors file, or is cut off; copy or export it again": NO_SAFETENSORS,
     "{file}: is not a safetensors file (its header is not JSON); copy or export it again": NO_SAFETENSORS,
-    "{file}: damaged safetensors header ({problem}); copy or export it again": NO_SAFETENSORS,
+    "{file}: damaged safetensors header ({why}); copy or export it again": NO_SAFETENSORS,
     "{file}: its header claims {bytes} bytes, {most} are allowed; refused": NO_SAFETENSORS,
     "{file}: ended while '{name}' was read; it was changed meanwhile: copy it again": NO_SAFETENSORS,
     "{file}: tensor '{name}' holds NaN or Inf ({bad} of {all} values); the training diverged: lower its learning rate "

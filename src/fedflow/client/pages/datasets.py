@@ -10,14 +10,13 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Dataset
-from fedflow.client.pages import current, datasets_words
+from fedflow.client.pages import current, datasets_words, faults
 from fedflow.client.pages.datasets_asked import KINDS, dataset_of, picture_of, tabs, under_way
 from fedflow.client.pages.datasets_captions import MOST_TAGS, step
 from fedflow.client.services import datasets, datasets_check, datasets_edits, datasets_uploads, jobs, thumbnails
 from fedflow.datasets.pixels import PictureError
 from fedflow.datasets.thumbnails import MEDIA_TYPE
 from fedflow.errors import DatasetError, FedFlowError, MistakeError
-from fedflow.web.reading import sentence
 from fedflow.web.states import State
 
 blueprint = Blueprint("datasets", __name__)
@@ -44,7 +43,7 @@ def adds() -> AnyResponse:
     try:
         dataset_id = datasets.add(current.store(), folder)
     except MistakeError as error:
-        return listed_page(folder, {"folder": [sentence(str(error))]})
+        return listed_page(folder, {"folder": [faults.said(str(error))]})
     return redirect(url_for("pages.datasets.one", dataset_id=dataset_id), 303)
 
 
@@ -74,7 +73,7 @@ def one(dataset_id: str) -> Response:
         redo=step(datasets_edits.redoable(store, dataset_id)),
         reasons=datasets_words.reasons,
         failed=failed,
-        why=datasets_words.refusal_text(failed.message) if failed else "",
+        why=faults.said(failed.message) if failed else "",
         is_own=datasets.is_own(store, dataset),
         looking=under_way(dataset_id),
         now=store.clock(),
@@ -87,7 +86,7 @@ def triggers(dataset_id: str) -> AnyResponse:
     try:
         datasets.set_trigger(current.store(), dataset_of(dataset_id).id, request.form.get("trigger", "")[:200])
     except DatasetError as error:
-        why = datasets_words.reason(str(error))
+        why = faults.reason(str(error))
         flash(gettext("The trigger tag is as it was: %(reason)s.", reason=why), State.FAILED)
     else:
         flash(gettext("The trigger tag is kept. Training puts it before every caption."), State.DONE)
@@ -128,9 +127,7 @@ def captions(dataset_id: str, picture_id: int) -> AnyResponse:
         text, seen = request.form.get("caption", "")[:10_000], request.form.get("seen", "")
         datasets.caption(current.store(), dataset, picture_id, text, seen)
     except FedFlowError as error:
-        return _picture(
-            dataset, picture_id, {"caption": [datasets_words.refusal(error)]}, request.form.get("caption", "")
-        )
+        return _picture(dataset, picture_id, {"caption": [faults.said(str(error))]}, request.form.get("caption", ""))
     flash(gettext("The caption is written."), State.DONE)
     return redirect(url_for("pages.datasets.picture", dataset_id=dataset_id, picture_id=picture_id), 303)
 

@@ -10,7 +10,7 @@ from werkzeug import Response as AnyResponse
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from fedflow.client.pages import current, datasets_words
+from fedflow.client.pages import current, faults
 from fedflow.client.pages.datasets import listed_page
 from fedflow.client.services import datasets_uploads
 from fedflow.client.services.datasets_uploads import MOST_BYTES, MOST_FILES
@@ -36,7 +36,7 @@ def takes() -> AnyResponse:
             )
         )
     except FedFlowError as error:
-        return _refused(datasets_words.refusal(error))
+        return _refused(faults.said(str(error)))
     place = url_for("pages.datasets.one", dataset_id=dataset_id)
     return jsonify({"place": place}) if _is_script() else redirect(place, 303)
 

@@ -325,7 +325,7 @@ SENTENCES: dict[str, str | LazyString] = {
 """What a service says, and what the page says of it. The service's words are the API's, and English."""
 
 PHRASES = Phrases(
-    SENTENCES | OF_THE_REGISTRY | OF_JOBS | OF_FILES | OF_MODELS, value=lambda _, text: str(ROLES.get(text, text))
+    SENTENCES | OF_THE_REGISTRY | OF_JOBS | OF_FILES | OF_MODELS, value=lambda text: str(ROLES.get(text, text))
 )
 
 

@@ -94,7 +94,7 @@ SENTENCES: dict[str, str | LazyString] = {
     # An update.
     "the update: is not a safetensors file, or is cut off; copy or export it again": DAMAGED_UPDATE,
     "the update: is not a safetensors file (its header is not JSON); copy or export it again": DAMAGED_UPDATE,
-    "the update: damaged safetensors header ({problem}); copy or export it again": DAMAGED_UPDATE,
+    "the update: damaged safetensors header ({why}); copy or export it again": DAMAGED_UPDATE,
     "the update: its header claims {bytes} bytes, {most} are allowed; refused": DAMAGED_UPDATE,
     "the update: cannot be opened ({why}); check the path": DAMAGED_UPDATE,
     "the update: cannot be read ({why}); send it again": DAMAGED_UPDATE,
