@@ -206,7 +206,7 @@ def test_a_dropped_png_fills_the_form(address: str, watched: Watched) -> None:
     expect(page.locator("#f-sampler")).to_have_value("euler-a")
     empty = base64.b64encode(b"no picture").decode()
     page.evaluate(DROP, ["main", empty])
-    expect(page.get_by_text("The file is no PNG picture, or is damaged; choose a PNG.")).to_be_visible()
+    expect(page.get_by_text("The file is no PNG, or is damaged. Choose a PNG.")).to_be_visible()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a (cat:1.2)")
     buffer = io.BytesIO()
     Image.new("RGB", (40, 30), "red").save(buffer, "PNG")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -11,7 +11,9 @@ from flask_babel import gettext, lazy_gettext, ngettext
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from fedflow.web import setting_faults
 from fedflow.web.forms import Kind, kind_of, may_be_none, places, texts
+from fedflow.web.phrases import sentence
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -85,10 +87,13 @@ def read(model: type[Model], form: Mapping[str, str], base: Model | None = None)
     return Reading(settings, values)
 
 
-def refused(reading: Reading[Model], message: str) -> Reading[Model]:
-    """The same where a service refused the settings with 'FIELD: why', or with a sentence about the whole form."""
+def refused(reading: Reading[Model], message: str, said: Callable[[str], str] = sentence) -> Reading[Model]:
+    """The same where a service refused the settings with 'FIELD: why', or with a sentence about the whole form.
+
+    `said` makes of a reason what the page says of it.
+    """
     name, colon, words = message.partition(": ")
-    fault = {name: [sentence(words)]} if colon and name in reading.values else {"": [sentence(message)]}
+    fault = {name: [said(words)]} if colon and name in reading.values else {"": [said(message)]}
     return Reading(None, reading.values, fault)
 
 
@@ -139,7 +144,7 @@ def _beside(fault: ErrorDetails, known: Mapping[str, Any]) -> tuple[str, str]:
         key, colon, rest = str(fault["ctx"]["error"]).partition(": ")
         for named in (f"{place}.{key}".strip("."), key):
             if colon and named in known:
-                return named, sentence(rest)
+                return named, setting_faults.PHRASES.said(rest)
     return place, _say(fault)
 
 
@@ -158,9 +163,11 @@ def _say(fault: ErrorDetails) -> str:
         return str(ngettext("Longer than %(num)s character.", "Longer than %(num)s characters.", count))
     if kind in WORDS:
         return str(WORDS[kind])
-    return sentence(str(context["error"]) if kind == "value_error" else fault["msg"])
+    return _said(fault) if kind == "value_error" else sentence(fault["msg"])
 
 
-def sentence(text: str) -> str:
-    """An error's words as a sentence of a page."""
-    return f"{text[0].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
+def _said(fault: ErrorDetails) -> str:
+    """A sentence of the settings' own, without the name of the setting that it is told beside."""
+    text = str(fault["ctx"]["error"])
+    name, _, rest = text.partition(": ")
+    return setting_faults.PHRASES.said(rest if fault["loc"][-1:] == (name,) else text)

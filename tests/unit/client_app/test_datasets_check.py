@@ -10,7 +10,8 @@ from PIL import Image
 from tests.unit.client_app.conftest import Visitor
 from tests.unit.client_app.datasets_support import demo_pictures, taken_in, work
 
-from fedflow.client.pages.datasets_words import reason, reasons
+from fedflow.client.pages.datasets_words import reasons
+from fedflow.client.pages.faults import reason
 from fedflow.client.services import datasets, jobs, thumbnails
 from fedflow.client.store import Store
 

@@ -10,7 +10,7 @@ from flask_babel import gettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
-from fedflow.client.pages import current
+from fedflow.client.pages import current, faults
 from fedflow.client.services import jobs
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
@@ -61,7 +61,7 @@ def changes(job_id: str, what: str) -> AnyResponse:
         elif what in (jobs.PAUSE, jobs.STOP):
             jobs.want(current.store(), job_id, what)
     except MistakeError as error:
-        flash(gettext("Nothing was changed: %(reason)s.", reason=str(error)), State.FAILED)
+        flash(gettext("Nothing was changed: %(reason)s.", reason=faults.reason(str(error))), State.FAILED)
     return redirect(back if is_own_path(back) else url_for("pages.activity.page"), 303)
 
 

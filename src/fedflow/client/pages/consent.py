@@ -14,14 +14,13 @@ from werkzeug import Response as AnyResponse
 from fedflow import web
 from fedflow.client.consent import plan_of
 from fedflow.client.database.tables import Consent, Membership
-from fedflow.client.pages import current
+from fedflow.client.pages import current, faults
 from fedflow.client.pages.federations import library_of
 from fedflow.client.policy import refusal
 from fedflow.client.services import consents, datasets, jobs, memberships
 from fedflow.errors import FedFlowError, MistakeError
 from fedflow.federation.protocol import RunFacts
 from fedflow.plan import AGGREGATED, BASE
-from fedflow.web.reading import sentence
 from fedflow.web.states import State
 
 blueprint = Blueprint("consent", __name__)
@@ -50,7 +49,7 @@ def page(membership_id: str, run_id: str) -> Response:
     try:
         plan = plan_of(facts)
     except MistakeError as error:
-        return web.page("app/unknown_plan.html", row=row, asked=asked, reason=sentence(str(error)))
+        return web.page("app/unknown_plan.html", row=row, asked=asked, reason=faults.said(str(error)))
     dataset = None if row.dataset_id is None else datasets.one(store, row.dataset_id)
     rounds = [job for job in jobs.listed(store, 200) if job.asked.get("run") == run_id]
     return web.page(
@@ -63,7 +62,7 @@ def page(membership_id: str, run_id: str) -> Response:
         dataset=dataset,
         groups=groups_of(facts),
         steps=plan.training.steps(max(asked.pictures, 1)),
-        refused=refusal(memberships.policy(row), facts, plan, asked.pictures),
+        refused=faults.reason(refusal(memberships.policy(row), facts, plan, asked.pictures) or ""),
         rounds=sorted((job for job in rounds if job.kind == jobs.ROUND), key=lambda job: job.id),
         result=library_of(membership_id, run_id),
         now=store.clock(),
@@ -93,7 +92,7 @@ def withdraws(membership_id: str, run_id: str) -> AnyResponse:
         consents.withdraw(current.store(), membership_id, run_id)
         flash(gettext("You take part in this run no more. What was sent before stays with the server."), State.DONE)
     except MistakeError as error:
-        flash(sentence(str(error)), State.FAILED)
+        flash(faults.said(str(error)), State.FAILED)
     return redirect(url_for("pages.consent.page", membership_id=membership_id, run_id=run_id), 303)
 
 
@@ -106,7 +105,7 @@ def elsewhere(membership_id: str, run_id: str) -> Response:
         with memberships.connected(current.store(), row.id, patience_s=0.0) as connection:
             found, scores = connection.rounds(run_id), connection.scores(run_id)
     except FedFlowError as error:
-        reason = sentence(str(error))
+        reason = faults.said(str(error))
     joint = [] if scores is None else [each for each in scores.items if each.who in (BASE, AGGREGATED)]
     return web.page(
         "app/elsewhere.html",

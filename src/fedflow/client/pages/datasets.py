@@ -11,14 +11,13 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Dataset
-from fedflow.client.pages import current, datasets_words
+from fedflow.client.pages import current, datasets_words, faults
 from fedflow.client.pages.datasets_asked import KINDS, dataset_of, picture_of, tabs, under_way
 from fedflow.client.pages.datasets_captions import MOST_TAGS, step
 from fedflow.client.services import datasets, datasets_check, datasets_edits, datasets_uploads, jobs, thumbnails
 from fedflow.datasets.pixels import PictureError
 from fedflow.datasets.thumbnails import MEDIA_TYPE
 from fedflow.errors import DatasetError, FedFlowError, MistakeError
-from fedflow.web.reading import sentence
 from fedflow.web.states import State
 
 blueprint = Blueprint("datasets", __name__)
@@ -45,7 +44,7 @@ def adds() -> AnyResponse:
     try:
         dataset_id = datasets.add(current.store(), folder)
     except MistakeError as error:
-        return listed_page(folder, {"folder": [sentence(str(error))]})
+        return listed_page(folder, {"folder": [faults.said(str(error))]})
     return redirect(url_for("pages.datasets.one", dataset_id=dataset_id), 303)
 
 
@@ -55,8 +54,8 @@ def one(dataset_id: str) -> Response:
     return one_page(dataset_id, ())
 
 
-def one_page(dataset_id: str, faults: Sequence[str]) -> Response:
-    """The grid's page; `faults` are of pictures that were brought and not taken."""
+def one_page(dataset_id: str, not_taken: Sequence[str]) -> Response:
+    """The grid's page; `not_taken` says why, of pictures that were brought and are not taken."""
     dataset, store = dataset_of(dataset_id), current.store()
     tag, text = request.args.get("tag", "")[:200], request.args.get("text", "").strip()[:200]
     faulty = "problems" in request.args
@@ -65,7 +64,7 @@ def one_page(dataset_id: str, faults: Sequence[str]) -> Response:
     failed = jobs.last_failed(store, KINDS, dataset_id)
     return web.page(
         "app/dataset.html",
-        status=422 if faults else 200,
+        status=422 if not_taken else 200,
         fragment="live",
         dataset=dataset,
         tabs=tabs(dataset, "pages.datasets.one"),
@@ -81,10 +80,10 @@ def one_page(dataset_id: str, faults: Sequence[str]) -> Response:
         redo=step(datasets_edits.redoable(store, dataset_id)),
         reasons=datasets_words.reasons,
         failed=failed,
-        why=datasets_words.refusal_text(failed.message) if failed else "",
+        why=faults.said(failed.message) if failed else "",
         is_own=datasets.is_own(store, dataset),
         most_bytes=datasets_uploads.MOST_BYTES,
-        faults=faults,
+        not_taken=not_taken,
         looking=under_way(dataset_id),
         now=store.clock(),
     )
@@ -96,7 +95,7 @@ def triggers(dataset_id: str) -> AnyResponse:
     try:
         datasets.set_trigger(current.store(), dataset_of(dataset_id).id, request.form.get("trigger", "")[:200])
     except DatasetError as error:
-        why = datasets_words.reason(str(error))
+        why = faults.reason(str(error))
         flash(gettext("The trigger tag is as it was: %(reason)s.", reason=why), State.FAILED)
     else:
         flash(gettext("The trigger tag is kept. Training puts it before every caption."), State.DONE)
@@ -137,9 +136,7 @@ def captions(dataset_id: str, picture_id: int) -> AnyResponse:
         text, seen = request.form.get("caption", "")[:10_000], request.form.get("seen", "")
         datasets.caption(current.store(), dataset, picture_id, text, seen)
     except FedFlowError as error:
-        return _picture(
-            dataset, picture_id, {"caption": [datasets_words.refusal(error)]}, request.form.get("caption", "")
-        )
+        return _picture(dataset, picture_id, {"caption": [faults.said(str(error))]}, request.form.get("caption", ""))
     flash(gettext("The caption is written."), State.DONE)
     return redirect(url_for("pages.datasets.picture", dataset_id=dataset_id, picture_id=picture_id), 303)
 

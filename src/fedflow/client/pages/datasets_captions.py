@@ -9,7 +9,7 @@ from flask_babel import gettext, ngettext
 from werkzeug import Response as AnyResponse
 
 from fedflow.client.database.tables import Dataset
-from fedflow.client.pages import current, datasets_words
+from fedflow.client.pages import current, datasets_words, faults
 from fedflow.client.pages.datasets_asked import dataset_of
 from fedflow.client.services import datasets, datasets_edits, datasets_undo
 from fedflow.client.services.datasets_edits import MOST_AT_ONCE, Done, Step
@@ -109,7 +109,7 @@ def _told(done: Done | FedFlowError | None) -> tuple[str, State]:
     if done is None:
         return gettext("So many captions take a while; how far they are stands above."), State.RUNNING
     if isinstance(done, FedFlowError):
-        return gettext("Nothing was changed: %(reason)s.", reason=datasets_words.reason(str(done))), State.FAILED
+        return gettext("Nothing was changed: %(reason)s.", reason=faults.reason(str(done))), State.FAILED
     told = ngettext("%(num)s caption written.", "%(num)s captions written.", len(done.captions))
     if done.left:
         left = ngettext(

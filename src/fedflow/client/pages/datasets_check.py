@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
-from fedflow.client.pages import current, datasets_words
+from fedflow.client.pages import current, datasets_words, faults
 from fedflow.client.pages.datasets_asked import dataset_of, tabs, under_way
 from fedflow.client.pages.datasets_captions import step
 from fedflow.client.services import datasets, datasets_asides, datasets_check, datasets_edits
@@ -106,7 +106,7 @@ def leaves_out(dataset_id: str) -> AnyResponse:
     try:
         datasets_asides.leave_out(store, dataset, _doubles(dataset_id) if named is None else [named])
     except FedFlowError as error:
-        why = datasets_words.reason(str(error))
+        why = faults.reason(str(error))
         flash(gettext("Nothing was changed: %(reason)s.", reason=why), State.FAILED)
     else:
         flash(

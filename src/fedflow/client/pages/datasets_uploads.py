@@ -11,7 +11,7 @@ from werkzeug import Response as AnyResponse
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from fedflow.client.pages import current, datasets_words
+from fedflow.client.pages import current, faults
 from fedflow.client.pages.datasets import listed_page, one_page
 from fedflow.client.pages.datasets_asked import dataset_of
 from fedflow.client.services import datasets, datasets_uploads
@@ -102,7 +102,7 @@ def _is_script() -> bool:
 
 
 def _refused(error: FedFlowError, dataset_id: str | None) -> AnyResponse:
-    why = datasets_words.refusal(error)
+    why = faults.said(str(error))
     if _is_script():
         answer = jsonify({"told": why})
         answer.status_code = 422

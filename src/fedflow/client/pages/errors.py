@@ -31,7 +31,7 @@ def set_up(app: Flask) -> None:
 
 def _refused(error: HTTPException) -> Response:
     code = error.code or 500
-    title, reason = REASONS.get(code, (gettext("Not possible"), error.description or ""))
+    title, reason = REASONS.get(code, REASONS[405])
     return _page(code, str(title), str(reason))
 
 

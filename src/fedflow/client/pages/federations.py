@@ -10,13 +10,13 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Membership
-from fedflow.client.pages import current
+from fedflow.client.pages import current, faults
 from fedflow.client.policy import Policy
 from fedflow.client.services import consents, datasets, jobs, library, memberships
 from fedflow.client.services.memberships import JoinRequest
 from fedflow.errors import MistakeError
 from fedflow.web.forms import FormField, Kind, describe, texts
-from fedflow.web.reading import Reading, all_values, last_values, read, refused, sentence
+from fedflow.web.reading import Reading, all_values, last_values, read
 from fedflow.web.states import State
 
 blueprint = Blueprint("federations", __name__)
@@ -56,7 +56,7 @@ def joins() -> AnyResponse:
     try:
         memberships.join(current.store(), reading.settings)
     except MistakeError as error:
-        return _join_page(refused(reading, str(error)))
+        return _join_page(faults.refused(reading, error))
     return redirect(url_for("pages.federations.listed"), 303)
 
 
@@ -129,7 +129,7 @@ def binds(membership_id: str) -> AnyResponse:
         memberships.bind(current.store(), _row(membership_id).id, request.form.get("dataset", "")[:40])
         flash(gettext("Rounds are trained on this dataset from now on."), State.DONE)
     except MistakeError as error:
-        flash(sentence(str(error)), State.FAILED)
+        flash(faults.said(str(error)), State.FAILED)
     return redirect(url_for("pages.federations.one", membership_id=membership_id), 303)
 
 

@@ -11,11 +11,11 @@ from werkzeug import Response as AnyResponse
 from fedflow import web
 from fedflow.client.database.tables import Drawing
 from fedflow.client.pages import current, generate_file, generate_form
+from fedflow.client.pages.faults import said
 from fedflow.client.pages.generate_form import Wish
 from fedflow.client.services import drawings, drawings_start, jobs, library
 from fedflow.client.services.drawings import DrawRequest
 from fedflow.errors import MistakeError
-from fedflow.web.reading import sentence
 
 blueprint = Blueprint("generate", __name__)
 
@@ -72,7 +72,7 @@ def reads() -> Response:
     try:
         wish = generate_file.of_file(current.store(), _sent("settings"))
     except MistakeError as error:
-        answer = web.page("app/generate_told.html", reason=sentence(str(error)))
+        answer = web.page("app/generate_told.html", reason=said(str(error)))
         answer.headers["HX-Retarget"] = "#told"
         return answer
     return web.page("app/generate_form.html", is_filled=True, **_form(wish))
@@ -84,7 +84,7 @@ def takes_start() -> Response:
     try:
         start, faults = drawings_start.take_in(current.store(), _sent("picture")), []
     except MistakeError as error:
-        start, faults = "", [sentence(str(error))]
+        start, faults = "", [said(str(error))]
     return _start(Wish(start=start, faults={"start": faults}))
 
 

@@ -11,13 +11,14 @@ from pydantic import ValidationError
 from werkzeug.datastructures import MultiDict
 
 from fedflow.client.database.tables import Asset
+from fedflow.client.pages.faults import said
 from fedflow.client.services import drawings, drawings_start, library
 from fedflow.client.services.drawings import Axis, AxisKind, DrawRequest, DrawSettings
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
 from fedflow.plan import STARTER
 from fedflow.web.forms import FormField, Kind, describe, texts
-from fedflow.web.reading import last_values, read, sentence
+from fedflow.web.reading import last_values, read
 
 SAMPLERS = (("unipc", "UniPC"), ("dpm++", "DPM++ 2M"), ("ddim", "DDIM"), ("euler", "Euler"), ("euler-a", "Euler a"))
 """As `fedflow.models.SAMPLERS`, which would bring torch along."""
@@ -192,7 +193,7 @@ def _read_start(store: Store, wish: Wish, sent: dict[str, str]) -> None:
         if wish.mask and not drawings_start.is_there(store, wish.mask):
             raise MistakeError("the mask is no longer kept; paint it again")
     except MistakeError as error:
-        wish.mask, wish.faults["start"] = "", [sentence(str(error))]
+        wish.mask, wish.faults["start"] = "", [said(str(error))]
 
 
 def _with_axes(wish: Wish, request: DrawRequest, sent: dict[str, str]) -> DrawRequest | None:

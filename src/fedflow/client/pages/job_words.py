@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask_babel import LazyString, gettext, lazy_gettext
 
 from fedflow.client.database.tables import Job
+from fedflow.client.pages.faults import said
 from fedflow.client.services import (
     datasets,
     datasets_check,
@@ -18,7 +19,6 @@ from fedflow.client.services import (
     shelving,
     trainings,
 )
-from fedflow.web.reading import sentence
 from fedflow.web.states import State
 
 STATUS: dict[str, tuple[State, LazyString]] = {
@@ -71,7 +71,7 @@ def reason(job: Job) -> str:
             gettext("The worker ended while it was at it. What was done is kept; resume it to go on from there.")
         )
     if job.status == jobs.FAILED:
-        return sentence(job.message)
+        return said(job.message)
     return ""
 
 

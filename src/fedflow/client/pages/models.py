@@ -14,12 +14,12 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Asset
-from fedflow.client.pages import current
+from fedflow.client.pages import current, faults
 from fedflow.client.services import drawings, fetching, jobs, library, shelving
 from fedflow.client.services.shelving import ImportRequest, MergeRequest
 from fedflow.errors import MistakeError
 from fedflow.web.forms import Kind, describe
-from fedflow.web.reading import Reading, last_values, read, refused, sentence
+from fedflow.web.reading import Reading, last_values, read
 from fedflow.web.states import State
 
 blueprint = Blueprint("models", __name__)
@@ -60,7 +60,7 @@ def imports() -> AnyResponse:
     try:
         shelving.take_in(current.store(), reading.settings)
     except MistakeError as error:
-        return _import_page(refused(reading, str(error)))
+        return _import_page(faults.refused(reading, error))
     return redirect(url_for("pages.models.listed"), 303)
 
 
@@ -85,7 +85,7 @@ def merges() -> AnyResponse:
     except ValueError:
         return _merge_page(weights, gettext("A weight must be a number, such as 0.8."), chosen, name)
     except MistakeError as error:
-        return _merge_page(weights, sentence(str(error)), chosen, name)
+        return _merge_page(weights, faults.said(str(error)), chosen, name)
     return redirect(url_for("pages.models.listed"), 303)
 
 
@@ -115,7 +115,7 @@ def renames(asset_id: str) -> AnyResponse:
     try:
         library.rename(current.store(), _row(asset_id).id, request.form.get("name", "")[:200])
     except MistakeError as error:
-        flash(sentence(str(error)), State.FAILED)
+        flash(faults.said(str(error)), State.FAILED)
     return redirect(url_for("pages.models.one", asset_id=asset_id), 303)
 
 
@@ -133,7 +133,7 @@ def exports(asset_id: str) -> AnyResponse:
     try:
         shelving.export(current.store(), _row(asset_id).id)
     except MistakeError as error:
-        flash(sentence(str(error)), State.FAILED)
+        flash(faults.said(str(error)), State.FAILED)
     return redirect(url_for("pages.models.one", asset_id=asset_id), 303)
 
 

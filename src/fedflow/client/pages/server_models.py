@@ -11,12 +11,11 @@ from werkzeug import Response as AnyResponse
 from fedflow import web
 from fedflow.client.connection import Connection
 from fedflow.client.database.tables import Membership
-from fedflow.client.pages import current
+from fedflow.client.pages import current, faults
 from fedflow.client.services import fetching, memberships
 from fedflow.client.services.fetching import FetchRequest
 from fedflow.errors import FedFlowError
 from fedflow.federation.protocol import ArtifactLine, VersionLine
-from fedflow.web.reading import sentence
 from fedflow.web.states import State
 
 blueprint = Blueprint("server_models", __name__)
@@ -45,7 +44,7 @@ def listed(membership_id: str) -> Response:
             adapters = [_line(connection, each) for each in connection.artifacts("adapters").items]
             models = [_line(connection, each) for each in connection.artifacts("models").items]
     except FedFlowError as error:
-        reason = sentence(str(error))
+        reason = faults.said(str(error))
     return web.page("app/server_models_list.html", row=row, adapters=adapters, models=models, reason=reason)
 
 

@@ -21,6 +21,7 @@ from fedflow.client.pages import (
     datasets_uploads,
     entry,
     errors,
+    faults,
     federation_words,
     federations,
     gallery,
@@ -71,6 +72,7 @@ def set_up(app: Flask) -> None:
         sending_words=federation_words.SENT,
         phase_words=federation_words.PHASES,
     )
+    app.jinja_env.filters["said"] = faults.said
     app.jinja_env.filters["moment"] = lambda seconds: datetime.fromtimestamp(seconds, UTC)
     pages = Blueprint("pages", __name__, template_folder="templates")
     for module in MODULES:

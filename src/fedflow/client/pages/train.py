@@ -9,12 +9,12 @@ from flask_babel import gettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
-from fedflow.client.pages import current
+from fedflow.client.pages import current, faults
 from fedflow.client.services import datasets, drawings, jobs, library, trainings
 from fedflow.client.services.trainings import TrainRequest
 from fedflow.errors import MistakeError
 from fedflow.web.forms import FormField, FormGroup, Kind, describe, texts
-from fedflow.web.reading import Reading, last_values, read, refused
+from fedflow.web.reading import Reading, last_values, read
 
 blueprint = Blueprint("train", __name__)
 
@@ -73,7 +73,7 @@ def asks() -> AnyResponse:
     try:
         job_id = trainings.ask(current.store(), reading.settings)
     except MistakeError as error:
-        return _page(refused(reading, str(error)), is_refused=True)
+        return _page(faults.refused(reading, error), is_refused=True)
     return redirect(url_for("pages.train.one", job_id=job_id), 303)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from flask import Response, request, url_for
 from flask_babel import LazyString, gettext, lazy_gettext
 
@@ -14,6 +12,8 @@ from fedflow.server.pages.job_faults import SENTENCES as OF_JOBS
 from fedflow.server.pages.registry_faults import SENTENCES as OF_THE_REGISTRY
 from fedflow.server.pages.words import ROLES
 from fedflow.server.services.tryout_request import TryoutRequest
+from fedflow.web.model_faults import SENTENCES as OF_MODELS
+from fedflow.web.phrases import Phrases
 
 PAGES = ("pages.", "web.")
 """How the endpoints of pages begin."""
@@ -324,40 +324,19 @@ SENTENCES: dict[str, str | LazyString] = {
 }
 """What a service says, and what the page says of it. The service's words are the API's, and English."""
 
-PLACE = re.compile(r"\{\w+\}")
-ESCAPED_PLACE = re.compile(r"\\\{(\w+)\\\}")
-
-
-def _how_vague(known: str) -> tuple[bool, int]:
-    """Orders the exact sentences first, then those that fix the most letters: the others would match theirs too."""
-    return PLACE.search(known) is not None, -len(PLACE.sub("", known))
-
-
-PATTERNS = [
-    (re.compile(ESCAPED_PLACE.sub(r"(?P<\1>.+?)", re.escape(known)), re.DOTALL), words)
-    for known, words in sorted(
-        (SENTENCES | OF_THE_REGISTRY | OF_JOBS | OF_FILES).items(), key=lambda pair: _how_vague(pair[0])
-    )
-]
-
-LONGEST = 1000
-"""Letters of a sentence that are looked at and shown: a library's error may have pages of them."""
+PHRASES = Phrases(
+    SENTENCES | OF_THE_REGISTRY | OF_JOBS | OF_FILES | OF_MODELS, value=lambda text: str(ROLES.get(text, text))
+)
 
 
 def said(sentence: str) -> str:
     """A service's or worker's sentence in the reader's language; as it is where nobody wrote another."""
-    if len(sentence) > LONGEST:
-        sentence = f"{sentence[:LONGEST]}…"
-    for pattern, words in PATTERNS:
-        if (match := pattern.fullmatch(sentence)) is not None:
-            values = {name: str(ROLES.get(value, value)) for name, value in match.groupdict().items()}
-            return str(words) % values if values else str(words)
-    return sentence[:1].upper() + sentence[1:] + ("" if sentence.endswith((".", "…")) else ".")
+    return PHRASES.said(sentence)
 
 
 def is_in_the_file(sentence: str) -> bool:
     """Whether a worker's sentence blames a file's own bytes, so that the same bytes would fail again."""
-    words = next((words for pattern, words in PATTERNS if pattern.fullmatch(sentence)), None)
+    words = PHRASES.words(sentence)
     return any(words is each for each in OF_ITS_BYTES)
 
 
@@ -366,7 +345,7 @@ def beside(error: Exception, field: str = "") -> dict[str, list[str]]:
     named, colon, reason = str(error).partition(": ")
     if not colon or named not in FIELDS:
         return {field: [said(str(error))]}
-    if named == "email" and not any(pattern.fullmatch(reason) for pattern, _ in PATTERNS):
+    if named == "email" and PHRASES.words(reason) is None:
         return {named: [gettext("Write an e-mail address with an @, such as name@example.org.")]}
     return {named: [said(reason)]}
 

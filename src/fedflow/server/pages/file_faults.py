@@ -1,31 +1,15 @@
-"""What workers find wrong with the files of models and adapters and with the server's own, and what pages say of it."""
+"""What workers find wrong with what was brought in and with the server's own files, and what pages say of it."""
 
 from __future__ import annotations
 
 from flask_babel import LazyString, lazy_gettext
 
-NO_SAFETENSORS = lazy_gettext("“%(file)s” is not a safetensors file, or is damaged. Export or copy it again.")
-INCOMPLETE = lazy_gettext("“%(file)s” is damaged or incomplete. Export it again.")
-INCOMPLETE_AT = lazy_gettext("“%(file)s” is damaged or incomplete (“%(name)s”). Export it again.")
-NO_ADAPTER = lazy_gettext("“%(file)s” holds no adapter. Choose an adapter file in the diffusers or kohya layout.")
-NOT_PLAIN = lazy_gettext(
-    "“%(file)s” is not a plain LoRA for the UNet and text encoder (“%(name)s”). Other kinds, such as DoRA, LoHa and "
-    "LoKr, are not accepted."
-)
-OTHER_BASE = lazy_gettext(
-    "The adapter does not fit the base model (“%(name)s”). Choose the one that it was trained on."
-)
-OTHER_WEIGHTS = lazy_gettext("The weights do not fit the base model (“%(name)s”). Choose the one that they belong to.")
-NO_FOLDER = lazy_gettext(
-    "“%(folder)s” is not a model folder in the diffusers layout: it has no model_index.json. Check the folder."
-)
-DAMAGED_MODEL = lazy_gettext("“%(file)s” of the model is damaged. Fetch the model again.")
-UNREADABLE_MODEL = lazy_gettext("“%(file)s” cannot be opened as a model (%(why)s). Check it, or fetch the model again.")
+from fedflow.web import model_faults
+
 NOT_REACHED = lazy_gettext(
     "“%(name)s” is not on the server, and the model hub cannot be reached. Try again later, or import the model as a "
     "file."
 )
-NOT_AS_ONE_FILE = lazy_gettext("This model cannot be written as one file. Download it as a folder instead.")
 TOO_LARGE = lazy_gettext("The file is larger than this server accepts. Ask whoever runs it.")
 NO_PLAIN_ZIP = lazy_gettext("The archive cannot be unpacked. Pack a plain zip without a password.")
 PACK_ALONE = lazy_gettext("The archive holds more than a model's own files. Pack those alone, and no links.")
@@ -36,137 +20,42 @@ DISK_FULL = lazy_gettext("The server's disk is full. An administrator has to fre
 NOT_WRITTEN = lazy_gettext("The server cannot write to its disk. An administrator has to look at it; then try again.")
 NOT_READ = lazy_gettext("“%(file)s” cannot be read on the server (%(why)s). Check it, then try again.")
 
-OF_ITS_BYTES = (
-    NO_SAFETENSORS,
-    INCOMPLETE,
-    INCOMPLETE_AT,
-    NO_ADAPTER,
-    NOT_PLAIN,
-    OTHER_BASE,
-    OTHER_WEIGHTS,
-    DAMAGED_MODEL,
-    NO_PLAIN_ZIP,
-    PACK_ALONE,
-)
+OF_ITS_BYTES = (*model_faults.OF_ITS_BYTES, NO_PLAIN_ZIP, PACK_ALONE)
 """What is wrong with a file that is here, and stays wrong however often it is looked at."""
 
 SENTENCES: dict[str, str | LazyString] = {
     # A safetensors file.
-    "{file}: is not a safetensors file, or is cut off; copy or export it again": NO_SAFETENSORS,
-    "{file}: is not a safetensors file (its header is not JSON); copy or export it again": NO_SAFETENSORS,
-    "{file}: damaged safetensors header ({problem}); copy or export it again": NO_SAFETENSORS,
-    "{file}: its header claims {bytes} bytes, {most} are allowed; refused": NO_SAFETENSORS,
-    "{file}: ended while '{name}' was read; it was changed meanwhile: copy it again": NO_SAFETENSORS,
     "{file}: cannot be opened ({why}); check the path": NOT_READ,
     "{file}: cannot be read ({why}); check the path": NOT_READ,
     "{file}: cannot be read ({why}); check the file and try again": NOT_READ,
     "{file}: cannot be read ({why}); check its permission and the disk": NOT_READ,
-    "{file}: tensor '{name}' holds NaN or Inf ({bad} of {all} values); the training diverged: lower its learning rate "
-    "and train again, or leave this update out": lazy_gettext(
-        "“%(file)s” holds values that are not numbers (“%(name)s”): its training has diverged. Train again with a "
-        "lower learning rate."
-    ),
     # An adapter.
     "{file}: has {bytes} bytes, {most} are allowed for an adapter": TOO_LARGE,
-    "{folder}: holds neither {names} nor one other .safetensors file": lazy_gettext(
-        "“%(folder)s” holds no adapter, or several. Give the file of one adapter."
-    ),
-    "{file}: is no file of settings; export the adapter again": INCOMPLETE,
-    "{file}: is not JSON; export the adapter again": INCOMPLETE,
-    "{file}: holds no LoRA tensors; give an adapter file in diffusers or kohya layout": NO_ADAPTER,
-    "{file}: tensor '{name}' is no part of a plain LoRA in {layout} layout; {supported}": NOT_PLAIN,
-    "{file}: '{name}' is no module of a diffusers UNet or a CLIP text encoder; {supported}": NOT_PLAIN,
-    "{file}: is a DoRA; {supported}": lazy_gettext(
-        "“%(file)s” is a DoRA. Only plain LoRA for the UNet and text encoder is accepted."
-    ),
-    "{file}: '{name}' and '{other}' are the same module twice; export it again": INCOMPLETE_AT,
-    "{file}: '{name}' lacks its other half (down and up); export the adapter again": INCOMPLETE_AT,
-    "{file}: '{name}' holds whole numbers, a LoRA has fractions; export it again": INCOMPLETE_AT,
-    "{file}: '{name}' is not one number; export the adapter again": INCOMPLETE_AT,
-    "{file}: '{name}': LoRA factors of shapes {shapes} do not belong together; expected A (rank, inputs) and B "
-    "(outputs, rank), or those of a convolution": INCOMPLETE_AT,
-    "{file}: alpha of '{name}' is {alpha}; it must be a finite number: export again": INCOMPLETE_AT,
-    "{file}: alpha of '{name}' in its metadata is not a number; export the adapter again": INCOMPLETE_AT,
-    "{file}: its metadata '{name}' is not JSON; export the adapter again": INCOMPLETE_AT,
-    "{file}: alpha_pattern in its metadata is no map; export the adapter again": INCOMPLETE,
-    "{file}: alpha_pattern '{pattern}' is not a plain module path; export it as kohya file": lazy_gettext(
-        "“%(file)s” names its modules by the pattern “%(pattern)s”, which is not read here. Export it in the layout of "
-        "kohya."
-    ),
-    "LoRA factors of shapes {shapes} do not belong together; expected A (rank, inputs) and B (outputs, rank), or those "
-    "of a convolution": lazy_gettext("The adapter is damaged: its parts do not belong together. Export it again."),
-    "LoRA factors of unlike modules cannot be summed: {shapes} beside {others}": lazy_gettext(
-        "The adapters to be joined do not belong to one model. Check that all have the same base model."
-    ),
-    "module '{name}' has no name in kohya layout; write this adapter in diffusers layout": lazy_gettext(
-        "The adapter changes “%(name)s”, which has no name in the kohya layout. It cannot be accepted."
-    ),
-    "adapter module '{name}' is not in model '{model}'; was it trained on another base model?": OTHER_BASE,
-    "adapter module '{name}' has shape {got}, model '{model}' has {wanted}; was it trained on another base model?": (
-        OTHER_BASE
-    ),
-    "the adapter for model '{model}' is empty; give one with at least one module": lazy_gettext(
-        "The adapter is empty. Choose another."
-    ),
     # A base model.
-    "'{name}' has shape {got}, model '{model}' has {wanted}; is it of another base?": OTHER_WEIGHTS,
-    "tensor '{name}' is missing in the {where}; both must be of the same base model": OTHER_WEIGHTS,
-    "tensor '{name}' has shape {got}, model '{model}' {wanted}; use the same base model": OTHER_WEIGHTS,
-    "size {size}: model '{model}' needs a multiple of {step} pixels; its own is {own}": lazy_gettext(
-        "The model cannot draw pictures of %(size)s pixels. Choose a multiple of %(step)s; its own size is %(own)s."
-    ),
     "the starter model is not in this installation ({folder}); install fedflow again": lazy_gettext(
         "The starter model is missing on the server. Whoever runs it has to install FedFlow again."
-    ),
-    "{file}: {suffix} is a pickle, which can run code when it is opened; use a .safetensors file": lazy_gettext(
-        "“%(file)s” is a pickle, which can run code when it is opened. Use a .safetensors file."
     ),
     "{model}: no such folder or file, and no hub name (OWNER/NAME); give '{starter}', a diffusers folder or a "
     ".safetensors file": lazy_gettext(
         "“%(model)s” is neither a folder or file on the server's machine nor a name on the model hub (OWNER/NAME). "
         "Write “starter”, “registry:NAME”, or a folder or file that is there."
     ),
-    "{folder}: is a {kind}; FedFlow opens the Stable Diffusion 1 and 2 family (StableDiffusionPipeline)": lazy_gettext(
-        "“%(folder)s” is not a Stable Diffusion 1 or 2 model. Other families are not supported yet."
-    ),
     "{folder}: scheduler '{name}' is unknown to this diffusers; upgrade it": lazy_gettext(
         "The server's diffusers does not know the model's scheduler “%(name)s”. Whoever runs the server can upgrade it."
-    ),
-    "{file}: is no .safetensors file; give one, or a diffusers folder": lazy_gettext(
-        "“%(file)s” is not a .safetensors file. Give one, or a folder in the diffusers layout."
     ),
     "{file}: a single file holds no configs and no tokenizer, and {hub} cannot be reached for them; connect once, or "
     "put a diffusers folder of the same family at {beside}": lazy_gettext(
         "“%(file)s” holds only weights. Name a base model of the same family to take the settings from."
     ),
-    "{folder}: has no model_index.json, so it is no diffusers folder; check the path": NO_FOLDER,
-    "{folder}: has no model_index.json, so it is no diffusers folder; check what you give": NO_FOLDER,
-    "{file}: cannot be read ({why}); fetch the model again": UNREADABLE_MODEL,
-    "{file}: cannot be opened ({why}); {way_out}": UNREADABLE_MODEL,
-    "{file}: names no scheduler; fetch the model again": DAMAGED_MODEL,
-    "{file}: has {bytes} bytes, which no settings have; fetch the model again": DAMAGED_MODEL,
-    "{file}: is not JSON; fetch the model again": DAMAGED_MODEL,
-    "{file}: names files elsewhere; fetch the model again": DAMAGED_MODEL,
-    "{file}: is a link; give the file itself": lazy_gettext("“%(file)s” is a link. Give the file itself."),
     "{name}: not in the hub cache, and HF_HUB_OFFLINE is set; unset it or use '{starter}'": lazy_gettext(
         "“%(name)s” is not on the server, and its settings forbid asking the model hub. Import the model as a file, or "
         "ask whoever runs the server."
-    ),
-    "{name}: the hub knows no such model, or it is private; check the name or run 'hf auth login'": lazy_gettext(
-        "The model hub has no “%(name)s”, or it is private. Check the name, or import the model as a file."
-    ),
-    "{name}: the hub refuses it ({why}); try later or use a local folder": lazy_gettext(
-        "The model hub refuses “%(name)s” (%(why)s). Try again later, or import the model as a file."
     ),
     "{name}: not in the hub cache, and the hub cannot be reached ({why}); connect, give a local folder, or use "
     "'{starter}'": NOT_REACHED,
     "base model '{model}' has changed since run {run} was prepared; put it back": lazy_gettext(
         "The base model “%(model)s” has changed since the run was prepared. Put the old one back."
     ),
-    "{model}: a checkpoint of one file is written for Stable Diffusion 1 and its like; take the merged folder, which "
-    "every diffusers and ComfyUI opens too": NOT_AS_ONE_FILE,
-    "{model}: its blocks have unlike numbers of layers; take the merged folder": NOT_AS_ONE_FILE,
-    "{model}: '{name}' has no name in a checkpoint of one file; take the merged folder": NOT_AS_ONE_FILE,
     # What was brought in.
     "place: this server has no folder to import from; start it with --imports FOLDER": lazy_gettext(
         "This server has no folder to import from. Whoever runs it can start it with --imports FOLDER."

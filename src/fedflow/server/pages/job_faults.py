@@ -20,10 +20,6 @@ TOO_FEW = lazy_gettext(
     "Only %(left)s left. The others declined or were removed, and fewer than %(least)s updates are never joined. Ask "
     "them again, or start a new run."
 )
-DRAWS_NOTHING = lazy_gettext(
-    "The model's output is not numbers, so there is no picture. Lower the guidance or the strength."
-)
-OTHER_SAMPLER = lazy_gettext("The sampler “%(sampler)s” does not work with this model. Choose one of %(known)s.")
 NOT_IN_THIS_RUN = lazy_gettext("“%(member)s” is not a member of this run. Start a new one with it.")
 HEAD_ALTERED = lazy_gettext("The record of the log's length was altered, or belongs to another server.")
 
@@ -45,9 +41,6 @@ SENTENCES: dict[str, str | LazyString] = {
     "no pictures of '{name}' here; the folders given are of {known}": lazy_gettext(
         "The server no longer has the held-out pictures “%(name)s”. Put the folder back, then try again."
     ),
-    "{model} draws no picture but NaN; {way_out}, or lower the guidance": DRAWS_NOTHING,
-    "sampler '{sampler}' is unknown; choose one of {known}": OTHER_SAMPLER,
-    "sampler '{sampler}' cannot sample a flow model; choose one of {known}": OTHER_SAMPLER,
     # A run.
     "only {left} is left, the others declined or were removed, and fewer than {least} updates are never joined; ask "
     "them again with 'fedflow run ask-again MEMBER', or start a new run": TOO_FEW,
@@ -101,7 +94,7 @@ SENTENCES: dict[str, str | LazyString] = {
     # An update.
     "the update: is not a safetensors file, or is cut off; copy or export it again": DAMAGED_UPDATE,
     "the update: is not a safetensors file (its header is not JSON); copy or export it again": DAMAGED_UPDATE,
-    "the update: damaged safetensors header ({problem}); copy or export it again": DAMAGED_UPDATE,
+    "the update: damaged safetensors header ({why}); copy or export it again": DAMAGED_UPDATE,
     "the update: its header claims {bytes} bytes, {most} are allowed; refused": DAMAGED_UPDATE,
     "the update: cannot be opened ({why}); check the path": DAMAGED_UPDATE,
     "the update: cannot be read ({why}); send it again": DAMAGED_UPDATE,

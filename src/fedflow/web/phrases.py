@@ -1,0 +1,76 @@
+"""What our own code says in English, and what pages say of it in the reader's language."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from flask_babel import LazyString
+
+PLACE = re.compile(r"\{\w+\}")
+NAMED_FIRST = re.compile(r"^\\\{(\w+)\\\}(?=:\\ )")
+ESCAPED_PLACE = re.compile(r"\\\{(\w+)\\\}")
+
+LONGEST = 1000
+"""Letters of a sentence that are looked at and shown: a library's error may have pages of them."""
+
+REASON, PROBLEM = "reason", "problem"
+DEEPEST = 4
+"""Sentences within sentences that are looked up: what a server says may have more."""
+
+
+class Phrases:
+    """A catalogue: sentences of the code with {places} for their values, and the pages' words with %(places)s for them.
+
+    One that is written out counts before one with places, and of several with places that which fixes most letters.
+    A place called {reason} or {problem} holds a sentence of the catalogue again: the first is said as a sentence, the
+    other stands as it is written. `value` gives what stands in any other place in the reader's language.
+    """
+
+    def __init__(
+        self, sentences: Mapping[str, str | LazyString], value: Callable[[str], str] = lambda text: text
+    ) -> None:
+        self._value = value
+        self._known = [
+            (_pattern(known), words) for known, words in sorted(sentences.items(), key=lambda pair: _how_vague(pair[0]))
+        ]
+
+    def words(self, text: str) -> str | LazyString | None:
+        """The words that stand for a sentence, with their places; None where nobody wrote any."""
+        return next((words for known, words in self._known if known.fullmatch(text)), None)
+
+    def reason(self, text: str, depth: int = 0) -> str:
+        """A sentence's words with its values, as they are written; the sentence itself where nobody wrote any."""
+        if len(text) > LONGEST:
+            text = f"{text[:LONGEST]}…"
+        for known, words in self._known:
+            if (match := known.fullmatch(text)) is not None:
+                values = {name: self._said_there(name, value, depth) for name, value in match.groupdict().items()}
+                return str(words) % values if values else str(words)
+        return text
+
+    def said(self, text: str) -> str:
+        """The same as a sentence of a page."""
+        return sentence(self.reason(text))
+
+    def _said_there(self, name: str, text: str, depth: int) -> str:
+        if name not in (REASON, PROBLEM):
+            return self._value(text)
+        within = self.reason(text, depth + 1) if depth < DEEPEST else text
+        return sentence(within) if name == REASON else within
+
+
+def sentence(text: str) -> str:
+    """A reason as a sentence of a page."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "…")) else ".")
+
+
+def _pattern(known: str) -> re.Pattern[str]:
+    """A file or the like that is named first ends at the first colon; any other place holds whatever fits."""
+    first = NAMED_FIRST.sub(r"(?P<\1>(?:(?!: ).)+)", re.escape(known))
+    return re.compile(ESCAPED_PLACE.sub(r"(?P<\1>.+?)", first), re.DOTALL)
+
+
+def _how_vague(known: str) -> tuple[bool, int]:
+    """Orders the exact sentences first, then those that fix the most letters: the others would match theirs too."""
+    return PLACE.search(known) is not None, -len(PLACE.sub("", known))
