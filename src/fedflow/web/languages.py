@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from gettext import NullTranslations
 from pathlib import Path
 
-from babel import Locale
 from flask import Flask, has_request_context, request
 from flask_babel import Babel, Domain, get_locale
 
@@ -22,16 +21,17 @@ class KeptDomain(Domain):  # type: ignore[misc]
 
     def __init__(self, folders: Sequence[Path]) -> None:
         super().__init__([str(folder) for folder in folders])
-        self._of: dict[Locale, NullTranslations] = {}
+        self._of: dict[str, NullTranslations] = {}
 
     def get_translations(self) -> NullTranslations:
         """Those of the present locale; none outside of a request and an app's context."""
         locale = get_locale()
         if locale is None:
             return NullTranslations()
-        if locale not in self._of:
-            self._of[locale] = super().get_translations()
-        return self._of[locale]
+        language = str(locale.language)  # a whole locale takes long to compare, and there is one of each language
+        if language not in self._of:
+            self._of[language] = super().get_translations()
+        return self._of[language]
 
 
 class KeptBabel(Babel):  # type: ignore[misc]

@@ -35,7 +35,7 @@ def pinned(session: Session, store: Store, caller: Caller, federation_id: str, p
     """
     if not planned.model.startswith(REGISTRY):
         return planned.model_copy(update={"model": _placed(store, caller, planned.model, allowed)})
-    query = _named(federation_id, planned.model).where(catalogue.visible(session, caller))
+    query = _named(federation_id, planned.model).where(catalogue.visible(caller))
     found = session.execute(query).first()
     if found is None:
         raise Unprocessable(f"model: the federation has no model '{planned.model.removeprefix(REGISTRY)[:80]}'")

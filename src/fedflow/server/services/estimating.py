@@ -88,7 +88,7 @@ def base_model_names(store: Store, caller: Caller, federation_id: str) -> list[s
         .limit(MOST_MODELS)
     )
     with store.read() as session:
-        return list(session.scalars(query.where(catalogue.visible(session, caller))))
+        return list(session.scalars(query.where(catalogue.visible(caller))))
 
 
 def estimated(store: Store, federation_id: str, plan: Plan, told: Known) -> Estimate | None:

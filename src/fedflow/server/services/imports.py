@@ -314,7 +314,7 @@ def _check_place(session: Session, caller: Caller, federation_id: str, wanted: W
         raise Forbidden("only a coordinator may import from the model hub; upload the file instead")
     artifact = registry.named(session, federation_id, wanted.kind, wanted.name)
     if artifact is not None:  # another version of it
-        seen = select(Artifact.id).where(Artifact.id == artifact.id, catalogue.visible(session, caller))
+        seen = select(Artifact.id).where(Artifact.id == artifact.id, catalogue.visible(caller))
         if session.scalar(seen) is None:
             raise Conflict("name: is taken in this federation; choose another")
         catalogue.check(session, caller, artifact, "coordinator")

@@ -117,7 +117,7 @@ def artifacts(store: Store, caller: Caller, kind: str, after: str, limit: int) -
     """Models or adapters that `caller` may see, oldest first, after the identifier `after`."""
     query = select(Artifact).where(Artifact.kind == kind, Artifact.id > after).order_by(Artifact.id).limit(limit)
     with store.read() as session:
-        return list(session.scalars(query.where(catalogue.visible(session, caller))))
+        return list(session.scalars(query.where(catalogue.visible(caller))))
 
 
 def versions(store: Store, caller: Caller, artifact_id: str, after: int, limit: int) -> list[Version]:
@@ -169,7 +169,7 @@ def lineage_ends(
     )
     with store.read() as session:
         catalogue.seen_version(session, caller, version_id)
-        rows = session.execute(query.where(catalogue.visible(session, caller))).all()
+        rows = session.execute(query.where(catalogue.visible(caller))).all()
         found = [(version, artifact) for version, artifact, _ in rows]
         _limit_facts(session, caller, found)
         return found, rows[0][2]

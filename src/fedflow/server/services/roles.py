@@ -90,14 +90,18 @@ def require(store: Store, caller: Caller, part: str, identifier: str, least: Rol
 
 def federations_of(session: Session, caller: Caller) -> list[str] | None:
     """Identifiers of the federations that `caller` may look into; None for all."""
+    theirs = federations_asked(caller)
+    return theirs if theirs is None or isinstance(theirs, list) else list(session.scalars(theirs))
+
+
+def federations_asked(caller: Caller) -> list[str] | Select[str] | None:
+    """The same for the IN of a query: identifiers, or what asks for them."""
     if caller.kind == "device":
         return [caller.federation_id or ""]
     if caller.kind == "server" or caller.is_admin:
         return None if caller.federation_id is None else [caller.federation_id]
     query = select(Role.federation_id).where(Role.person_id == caller.id)
-    if caller.federation_id is not None:
-        query = query.where(Role.federation_id == caller.federation_id)
-    return list(session.scalars(query))
+    return query if caller.federation_id is None else query.where(Role.federation_id == caller.federation_id)
 
 
 def belongings(store: Store, caller: Caller) -> list[Belonging]:

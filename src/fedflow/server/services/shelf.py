@@ -62,7 +62,7 @@ def artifacts(store: Store, caller: Caller, wanted: Wanted, before: str = "", li
     if wanted.text:
         query = query.where(Artifact.name.icontains(wanted.text, autoescape=True))
     with store.read() as session:
-        return [Shown(*row) for row in session.execute(query.where(catalogue.visible(session, caller)))]
+        return [Shown(*row) for row in session.execute(query.where(catalogue.visible(caller)))]
 
 
 def one(store: Store, caller: Caller, artifact_id: str) -> tuple[Artifact, str]:
@@ -104,7 +104,7 @@ def made_from(store: Store, caller: Caller, version_id: str) -> list[tuple[Versi
     query = query.where(Version.parent_id == version_id).order_by(Version.id).limit(MOST_CHILDREN + 1)
     with store.read() as session:
         catalogue.seen_version(session, caller, version_id)
-        rows = session.execute(query.where(catalogue.visible(session, caller)))
+        rows = session.execute(query.where(catalogue.visible(caller)))
         return [(version, artifact) for version, artifact in rows]
 
 
@@ -126,7 +126,7 @@ def releases(
     if version_id:
         query = query.where(Release.version_id == version_id)
     with store.read() as session:
-        return [Given(*row) for row in session.execute(query.where(catalogue.visible(session, caller)))]
+        return [Given(*row) for row in session.execute(query.where(catalogue.visible(caller)))]
 
 
 def release(store: Store, caller: Caller, release_id: str) -> Given:
@@ -159,5 +159,5 @@ def bases(store: Store, caller: Caller, federation_id: str, limit: int) -> list[
         .limit(limit)
     )
     with store.read() as session:
-        rows = session.execute(query.where(catalogue.visible(session, caller)))
+        rows = session.execute(query.where(catalogue.visible(caller)))
         return [(version, name, number) for version, name, number in rows]

@@ -108,7 +108,7 @@ def own(store: Store, caller: Caller, before: str = "", limit: int = 50) -> list
     if before:
         query = query.where(Tryout.id < before)
     with store.read() as session:
-        found = session.execute(query.where(catalogue.visible(session, caller))).all()
+        found = session.execute(query.where(catalogue.visible(caller))).all()
         lines, first = _lines(session, [row for row, _, _ in found]), rounds_come_first(session)
     pairs = zip(lines, found, strict=True)
     return [Shown(line, release, artifact, first) for line, (_, release, artifact) in pairs]
