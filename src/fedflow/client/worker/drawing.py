@@ -1,11 +1,13 @@
-"""Draw what was asked for. Each picture is kept as soon as it is drawn: who goes on, goes on with the next."""
+"""Draw what was asked for. Pictures are kept as soon as they are drawn: who goes on, goes on with the next."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from fedflow.client.database.tables import Drawing, Job
@@ -23,6 +25,12 @@ from fedflow.generation import generate, parameters_text, png_bytes
 from fedflow.lora import Adapter
 from fedflow.models import SAMPLERS, BaseModel, Start, best_device, check_fits, open_model, read_adapter
 from fedflow.models.one_model import kept_open
+
+MOST_AT_ONCE = 8
+PIXELS_AT_ONCE = {"cpu": 4 * 256**2}
+PIXELS_ON_A_GPU = 4 * 512**2
+"""What is drawn at once of pictures that differ in their seeds alone: of small ones several take little longer than
+one. Their memory grows with their pixels, and a processor that is busy with a large one gains nothing by a second."""
 
 NOTE_S = 0.25
 """How often it is written how far a picture is, and looked whether it is still wanted."""
@@ -55,9 +63,10 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
         preview = Preview(drawings.preview_file(store, job.id), model)
         bench = _Bench(store, job, model, name, _adapters(store, request, model, name), preview)
         with preview:
-            for number in _lacking(store, job, request, len(shots)):
-                before = sum(map(drawings.steps_of, shots[:number]))
-                drawings.keep(store, _drawn(bench, shots[number], number, before, request.across is not None))
+            for batch in _batches(model, shots, _lacking(store, job, request, len(shots))):
+                before = sum(map(drawings.steps_of, shots[: batch[0]]))
+                for drawing in _drawn(bench, shots, batch, before, request.across is not None):
+                    drawings.keep(store, drawing)
         if request.across is not None:
             write_sheet(store, job.id, request)
     except (MemoryError, RuntimeError) as error:
@@ -78,6 +87,26 @@ def _lacking(store: Store, job: Job, request: DrawRequest, count: int) -> list[i
     return [number for number in range(count) if number not in cells]
 
 
+def _batches(model: BaseModel, shots: Sequence[DrawRequest], numbers: Sequence[int]) -> Iterator[list[int]]:
+    """The numbers in their order, those together that are drawn at once."""
+    batch: list[int] = []
+    for number in numbers:
+        shot = shots[number]
+        side = shot.size_pixels or model.resolution
+        pixels = PIXELS_AT_ONCE.get(model.device.type, PIXELS_ON_A_GPU)
+        at_once = max(1, min(MOST_AT_ONCE, pixels // side**2))
+        if batch and (len(batch) >= at_once or _but_seed(shots[batch[0]]) != _but_seed(shot)):
+            yield batch
+            batch = []
+        batch.append(number)
+    if batch:
+        yield batch
+
+
+def _but_seed(shot: DrawRequest) -> DrawRequest:
+    return shot.model_copy(update={"seed": 0})
+
+
 def _adapters(store: Store, request: DrawRequest, model: BaseModel, called: str) -> dict[str, tuple[str, Adapter]]:
     """Those of the request, read and found to fit. Raises MistakeError for one that is gone or does not fit."""
     found: dict[str, tuple[str, Adapter]] = {}
@@ -96,35 +125,48 @@ def _adapters(store: Store, request: DrawRequest, model: BaseModel, called: str)
     return found
 
 
-def _drawn(bench: _Bench, shot: DrawRequest, number: int, steps_before: int, is_cell: bool) -> Drawing:
-    noted_at = 0.0
+def _drawn(
+    bench: _Bench, shots: Sequence[DrawRequest], batch: Sequence[int], steps_before: int, is_grid: bool
+) -> list[Drawing]:
+    """The pictures of one batch, whose files are kept."""
+    shot, noted_at = shots[batch[0]], 0.0
 
     def step(done: int) -> None:
         nonlocal noted_at
         if time.monotonic() - noted_at >= NOTE_S:
             noted_at = time.monotonic()
-            wanted = jobs.note(bench.store, bench.job.id, steps_before + done)
+            wanted = jobs.note(bench.store, bench.job.id, steps_before + done * len(batch))
             if wanted is not None:
                 raise Interrupted(wanted)
 
     step(0)
-    model, seed, size = bench.model, shot.seed or 0, shot.size_pixels or bench.model.resolution
-    named = [(bench.adapters[asset_id][0], weight) for asset_id, weight in shot.adapters]
+    size = shot.size_pixels or bench.model.resolution
     bench.preview.begin()
-    [pixels] = generate(
-        model,
-        [shot.prompt],
-        [seed],
+    pictures = generate(
+        bench.model,
+        [shot.prompt] * len(batch),
+        [shots[number].seed or 0 for number in batch],
         steps=shot.steps,
         guidance=shot.guidance,
         negative=shot.negative_prompt,
         size=size,
         sampler=shot.sampler,
+        batch_size=len(batch),
         adapters=[(bench.adapters[asset_id][1], weight) for asset_id, weight in shot.adapters],
         step=step,
-        start=_start(bench.store, shot, size),
+        start=_start(bench.store, shot, size, len(batch)),
         look=bench.preview.look,
     )
+    return [
+        _kept(bench, shots[number], pixels, {"cell": number} if is_grid else {})
+        for number, pixels in zip(batch, pictures, strict=True)
+    ]
+
+
+def _kept(bench: _Bench, shot: DrawRequest, pixels: npt.NDArray[np.uint8], cell: dict[str, int]) -> Drawing:
+    """A picture of the gallery, whose file is written."""
+    model, seed, size = bench.model, shot.seed or 0, len(pixels)
+    named = [(bench.adapters[asset_id][0], weight) for asset_id, weight in shot.adapters]
     text = parameters_text(
         shot.prompt,
         negative=shot.negative_prompt,
@@ -155,18 +197,22 @@ def _drawn(bench: _Bench, shot: DrawRequest, number: int, steps_before: int, is_
         width=size,
         height=size,
         drawn_at=bench.store.clock(),
-        made_from={**over, **({"cell": number} if is_cell else {})},
+        made_from={**over, **cell},
     )
 
 
-def _start(store: Store, shot: DrawRequest, size: int) -> Start | None:
-    """The picture to begin from and its mask, at the size that is drawn. Raises StorageError where one is gone."""
+def _start(store: Store, shot: DrawRequest, size: int, count: int) -> Start | None:
+    """The picture to begin from and its mask, `count` times at the size that is drawn.
+
+    Raises StorageError where one is gone.
+    """
     if not shot.start:
         return None
     with Image.open(store.blobs.get(shot.start)) as image:
-        pictures = np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.LANCZOS))[None]
+        picture = np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.LANCZOS))
+    pictures = np.repeat(picture[None], count, axis=0)
     if not shot.mask:
         return Start(pictures, shot.strength)
     with Image.open(store.blobs.get(shot.mask)) as image:
-        masks = np.asarray(image.convert("L").resize((size, size), Image.Resampling.BOX))[None]
-    return Start(pictures, shot.strength, masks)
+        mask = np.asarray(image.convert("L").resize((size, size), Image.Resampling.BOX))
+    return Start(pictures, shot.strength, np.repeat(mask[None], count, axis=0))
