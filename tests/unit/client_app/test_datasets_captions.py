@@ -11,6 +11,7 @@ from tests.unit.client_app.datasets_support import captions, demo_pictures, take
 
 from fedflow.client.services import datasets, datasets_edits, jobs
 from fedflow.client.store import Store
+from fedflow.errors import DatasetError
 
 JSON = {"Accept": "application/json"}
 
@@ -207,6 +208,24 @@ def test_a_change_that_is_stopped_has_changed_nothing(store: Store, folder: Path
     with pytest.raises(KeyboardInterrupt):
         datasets_edits.change(store, dataset, "add", ("cat", ""), ids(store, dataset_id), stop)
     assert captions(folder) == before
+    assert [each.caption for each in datasets.lines(store, dataset_id)] == list(before.values())
+
+
+def test_what_another_program_writes_during_a_change_stays_its_own(store: Store, folder: Path, dataset_id: str) -> None:
+    before = captions(folder)
+    first, *_, last = before
+    dataset = datasets.one(store, dataset_id)
+    assert dataset is not None
+
+    def write(done: int, of: int) -> None:
+        if done == of - 1:
+            for name in (first, last):
+                (folder / f"{name}.txt").write_text("of somebody else", encoding="utf-8")
+
+    with pytest.raises(DatasetError, match="was changed by another program"):
+        datasets_edits.change(store, dataset, "add", ("cat", ""), ids(store, dataset_id), write)
+    theirs = {first: "of somebody else", last: "of somebody else"}
+    assert captions(folder) == {**before, **theirs}
     assert [each.caption for each in datasets.lines(store, dataset_id)] == list(before.values())
 
 

@@ -147,6 +147,7 @@ def write(
     try:
         for done, (path, each) in enumerate(changes.items()):
             watch(done, len(changes))
+            _check(folder, path, each)  # again: another window may have been quicker
             written.append(path)
             _put(folder / path, each.after)
         with store.begin() as session:
@@ -154,7 +155,8 @@ def write(
             note(session)
     except BaseException:
         for path in written:
-            _put(folder / path, changes[path].before)
+            if _is_written(folder / path, changes[path].after):  # what somebody else wrote meanwhile stays theirs
+                _put(folder / path, changes[path].before)
         raise
     return captions
 
@@ -199,6 +201,15 @@ def _check(folder: Path, path: str, each: Change) -> None:
     line = " ".join(text.split())
     if (line if caption_tags(line) else "") not in (each.before, each.after):
         raise DatasetError(f"{path}: its caption was changed by another program; look at the folder again")
+
+
+def _is_written(picture: Path, caption: str) -> bool:
+    try:
+        return caption_target(picture).read_text(encoding="utf-8").split() == caption.split()
+    except FileNotFoundError:
+        return not caption
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _put(picture: Path, caption: str) -> None:
