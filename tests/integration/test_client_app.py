@@ -10,7 +10,11 @@ from app_process import CUT, SLOW_MS, app, worker_of
 from browser import Watched
 from playwright.sync_api import Browser, expect
 
+from fedflow.client.worker.drawing import MOST_AT_ONCE
+
 SHOTS = ".shots li"
+PICTURES = 3 * MOST_AT_ONCE
+"""So many that some are there, and kept, while others are still drawn."""
 
 
 def test_from_an_empty_machine_to_a_picture_that_outlives_everything(tmp_path: Path, browser: Browser) -> None:
@@ -20,7 +24,7 @@ def test_from_an_empty_machine_to_a_picture_that_outlives_everything(tmp_path: P
         page.goto(address)
         expect(page.get_by_text("No pictures yet")).to_be_visible()
         page.get_by_label("Prompt", exact=True).fill("fluent_style, cat, animal")
-        page.get_by_label("Pictures").fill("3")
+        page.get_by_label("Pictures").fill(str(PICTURES))
         page.get_by_role("button", name="Generate").click()
         expect(page.locator(SHOTS)).not_to_have_count(0, timeout=SLOW_MS)
         expect(page.get_by_label("Prompt", exact=True)).to_have_value("fluent_style, cat, animal")
@@ -30,13 +34,13 @@ def test_from_an_empty_machine_to_a_picture_that_outlives_everything(tmp_path: P
         page.get_by_role("button", name="Resume").click()
         expect(page.get_by_text("The worker ended while it was at it.")).to_have_count(0)  # the form has gone
         page.goto(address)
-        expect(page.locator(SHOTS)).to_have_count(3, timeout=SLOW_MS)
+        expect(page.locator(SHOTS)).to_have_count(PICTURES, timeout=SLOW_MS)
         watched.complaints = [each for each in watched.complaints if each != CUT]
         watched.check_quiet()
     with browser.new_context() as context, app(tmp_path / "app") as (address, _):
         watched = Watched(context)
         watched.page.goto(f"{address}/gallery")
-        expect(watched.page.locator(SHOTS)).to_have_count(3)
+        expect(watched.page.locator(SHOTS)).to_have_count(PICTURES)
         watched.page.locator(f"{SHOTS} a").first.click()
         expect(watched.page.get_by_text("Sampler: UniPC")).to_be_visible()
         watched.page.get_by_role("link", name="Use again").click()
