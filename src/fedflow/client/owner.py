@@ -23,6 +23,9 @@ class Owner(Protocol):
     def answer(self, facts: RunFacts, place: Place) -> Answer | None:
         """The owner's answer to a run; None where there is none yet, and it is asked for again later."""
 
+    def declined(self, facts: RunFacts) -> None:
+        """The server has taken a no in."""
+
     def holds_back(self, facts: RunFacts, number: int) -> str | None:
         """Why this round of a run that was agreed to shall not be trained for, in a sentence; None where it shall."""
 
@@ -50,6 +53,9 @@ class TerminalOwner:
     def answer(self, facts: RunFacts, place: Place) -> Answer:
         """As `decide`, with its errors."""
         return decide(facts, place.num_examples, place.data, self._policy, accept_unasked=self._accept_unasked)
+
+    def declined(self, facts: RunFacts) -> None:
+        """They have said it themselves."""
 
     def holds_back(self, facts: RunFacts, number: int) -> None:
         """Who has agreed has agreed to all rounds."""

@@ -155,6 +155,8 @@ class Participant:
                 remember(note, facts)
         # A no needs no count, and the message wants one: 1 tells nothing.
         self._connection.consent(run, answer.accept, self._place.num_examples if answer.accept else 1, answer.told)
+        if not answer.accept:
+            self._owner.declined(facts)
         self._say(
             f"run '{printable(facts.name)}': {'you take part' if answer.accept else f'declined: {answer.reason}'}"
         )
@@ -193,6 +195,9 @@ class Participant:
             return 0.0
         update = opened.bench.folder.blobs.get(trained.update)
         self._check_leaving(facts, update)
+        if not has_agreed(self._home.run(run) / "consent.json", facts):  # it was withdrawn since the last step
+            self._say(f"run '{printable(facts.name)}', round {work.round}: nothing is sent, as you take part no more")
+            return 0.0
         return self._hand_in(work, run, trained, update)
 
     def _unwanted(self, server: Connection, run: str, number: int) -> str | None:

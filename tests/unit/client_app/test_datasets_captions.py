@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,10 @@ import pytest
 from tests.unit.client_app.conftest import Visitor
 from tests.unit.client_app.datasets_support import captions, demo_pictures, taken_in, work
 
-from fedflow.client.services import datasets, datasets_edits, jobs
+from fedflow.client.services import datasets, datasets_asides, datasets_edits, jobs
 from fedflow.client.store import Store
-from fedflow.errors import DatasetError
+from fedflow.datasets.index import make_index
+from fedflow.errors import DatasetError, MistakeError
 
 JSON = {"Accept": "application/json"}
 
@@ -227,6 +230,45 @@ def test_what_another_program_writes_during_a_change_stays_its_own(store: Store,
     theirs = {first: "of somebody else", last: "of somebody else"}
     assert captions(folder) == {**before, **theirs}
     assert [each.caption for each in datasets.lines(store, dataset_id)] == list(before.values())
+
+
+def test_a_change_that_is_sent_twice_is_made_once(store: Store, folder: Path, dataset_id: str) -> None:
+    dataset = datasets.one(store, dataset_id)
+    assert dataset is not None
+    told: list[str] = []
+    chosen = ids(store, dataset_id)
+
+    def add() -> None:
+        try:
+            datasets_edits.change(store, dataset, "add", ("twin", ""), chosen, lambda *_: time.sleep(0.02))
+            told.append("done")
+        except (DatasetError, MistakeError) as error:
+            told.append(str(error))
+
+    both = [threading.Thread(target=add) for _ in range(2)]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    assert sorted(each == "done" for each in told) == [False, True], told
+    assert all("twin" in text for text in captions(folder).values())
+    assert [each.caption for each in datasets.lines(store, dataset_id)] == list(captions(folder).values())
+
+
+def test_a_look_leaves_what_was_changed_while_it_ran(store: Store, folder: Path, dataset_id: str) -> None:
+    dataset = datasets.one(store, dataset_id)
+    assert dataset is not None
+    before = datasets.known(store, dataset_id)
+    index = make_index(folder, before)
+    first, second, *_ = datasets.lines(store, dataset_id)
+    datasets.caption(store, dataset, first.id, "changed, meanwhile", first.caption)
+    datasets_asides.leave_out(store, dataset, [second.id])
+    datasets.keep(store, dataset_id, index, before)
+    now = datasets.lines(store, dataset_id)
+    assert now[0].caption == "changed, meanwhile"
+    assert second.path not in [each.path for each in now]
+    datasets_edits.change(store, dataset, "add", ("on", ""), [first.id])
+    assert "on" in captions(folder)[Path(first.path).stem]
 
 
 def test_the_list_holds_what_is_looked_for(store: Store, visitor: Visitor, dataset_id: str) -> None:

@@ -12,8 +12,9 @@ from tests.unit.client_app.datasets_support import demo_pictures, taken_in, work
 
 from fedflow.client.pages.datasets_words import reasons
 from fedflow.client.pages.faults import reason
-from fedflow.client.services import datasets, jobs, thumbnails
+from fedflow.client.services import datasets, datasets_asides, datasets_undo, jobs, thumbnails
 from fedflow.client.store import Store
+from fedflow.errors import DatasetError
 
 
 @pytest.fixture
@@ -98,6 +99,27 @@ def test_a_duplicate_is_left_out_and_brought_back(store: Store, visitor: Visitor
     visitor.post(f"/datasets/{dataset_id}/redo", edit=edit, next=checked)
     assert "twice.png: is not there any more" in visitor.client.get(checked).text
     assert (folder / "twice.txt").read_text() == "again", "all or none"
+
+
+def test_what_was_left_out_comes_back_beside_what_came_meanwhile(store: Store, folder: Path, checked: str) -> None:
+    dataset = datasets.one(store, checked.split("/")[2])
+    assert dataset is not None
+    newest = max(datasets.lines(store, dataset.id), key=lambda each: each.id)
+    edit_id = datasets_asides.leave_out(store, dataset, [newest.id])
+    shutil.copy(folder / "twice.png" if newest.path != "twice.png" else folder / "near.png", folder / "new.png")
+    (folder / "new.txt").write_text("new", encoding="utf-8")
+    datasets.look_again(store, dataset.id)
+    assert work(store) == [(jobs.DONE, "")]
+    datasets_undo.undo(store, dataset, edit_id)
+    assert {newest.path, "new.png"} <= {each.path for each in datasets.lines(store, dataset.id)}
+    datasets_undo.redo(store, dataset, edit_id)
+    assert newest.path not in {each.path for each in datasets.lines(store, dataset.id)}
+    shutil.copy(folder / ".left-out" / newest.path, folder / newest.path)
+    datasets.look_again(store, dataset.id)
+    work(store)
+    with pytest.raises(DatasetError, match="a file of that name lies there already"):
+        datasets_undo.undo(store, dataset, edit_id)
+    assert (folder / ".left-out" / newest.path).is_file()
 
 
 @pytest.mark.parametrize(

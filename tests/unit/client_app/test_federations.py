@@ -78,6 +78,29 @@ def test_a_no_is_asked_about_again_only_where_the_server_asks_again(store: Store
     assert consents.ask(store, member, facts(), 12).answer == consents.ASKED
 
 
+@pytest.mark.parametrize("no", [consents.DECLINED, consents.WITHDRAWN])
+def test_no_limit_says_yes_where_the_owner_has_said_no(store: Store, member: str, no: str) -> None:
+    consents.ask(store, member, facts(), 12)
+    if no == consents.WITHDRAWN:
+        consents.answer(store, member, "r1", consents.RUN)
+        consents.withdraw(store, member, "r1")
+    else:
+        consents.answer(store, member, "r1", no)
+    assert not consents.settle(store, member, "r1", consents.ALWAYS)
+    consents.note_told(store, member, "r1")
+    assert consents.ask(store, member, facts(), 12).answer == consents.ASKED
+    assert not consents.settle(store, member, "r1", consents.ALWAYS), "the server asks again, and they alone answer"
+    assert consents.one(store, member, "r1").answer == consents.ASKED  # type: ignore[union-attr]
+    consents.answer(store, member, "r1", consents.RUN)
+    assert consents.may_train(store, member, "r1", 1)
+
+
+def test_limits_settle_what_nobody_has_answered(store: Store, member: str) -> None:
+    consents.ask(store, member, facts(), 12)
+    assert consents.settle(store, member, "r1", consents.ALWAYS)
+    assert consents.may_train(store, member, "r1", 1)
+
+
 def test_a_withdrawal_ends_it_and_takes_back_what_the_participant_noted(store: Store, member: str) -> None:
     with pytest.raises(MistakeError, match="no consent to withdraw"):
         consents.withdraw(store, member, "r1")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from flask_babel import LazyString, lazy_gettext
 
 SENTENCES: dict[str, str | LazyString] = {
+    "the dataset is being changed right now; try again when that is done": lazy_gettext(
+        "the dataset is being changed right now; try again when that is done"
+    ),
     # A picture or its caption, as a folder is looked at.
     "has no caption; write its tags into {file} in the same folder": lazy_gettext(
         "has no caption; write its tags into %(file)s in the same folder"

@@ -26,6 +26,9 @@ BASE_CHANGED = lazy_gettext(
 )
 
 SENTENCES: dict[str, str | LazyString] = {
+    "run '{name}', round {number}: nothing is sent, as you take part no more": lazy_gettext(
+        "Round %(number)s of “%(name)s”: nothing is sent, as you take part no more."
+    ),
     # Reaching a server.
     "'{url}': is no address of a server; give one such as https://example.org": lazy_gettext(
         "“%(url)s” is no address of a server. Write one such as https://example.org."

@@ -18,11 +18,15 @@ ASKED, RUN, ROUND, ALWAYS, DECLINED, WITHDRAWN, REFUSED = (
 """`round` agrees to one round at a time; `always` came of the owner's limits, and `refused` too."""
 
 AGREED = frozenset({RUN, ROUND, ALWAYS})
+REFUSED_BY_HAND = frozenset({DECLINED, WITHDRAWN})
 NEXT = "next"
 """Among the rounds of a consent: one more, whichever comes."""
 
 TOLD = "told"
 """Among them where the answer is a no: the server knows it; where it asks again, the owner is asked again."""
+
+AGAIN = "again"
+"""Among them where the owner had said no: they alone may say otherwise, whatever their limits allow."""
 
 
 def ask(store: Store, membership_id: str, facts: RunFacts, pictures: int) -> Consent:
@@ -35,7 +39,8 @@ def ask(store: Store, membership_id: str, facts: RunFacts, pictures: int) -> Con
             row.facts, row.pictures, row.answered_at = told, pictures, None
             session.add(row)
         elif TOLD in row.rounds or (row.answer in AGREED and _of(row.facts) != _of(told)):
-            row.answer, row.rounds, row.asked_at, row.answered_at = ASKED, [], store.clock(), None
+            again = [AGAIN] if AGAIN in row.rounds or row.answer in REFUSED_BY_HAND else []
+            row.answer, row.rounds, row.asked_at, row.answered_at = ASKED, again, store.clock(), None
         row.facts, row.pictures = told, pictures
         session.flush()
         session.expunge(row)
@@ -66,15 +71,21 @@ def answer(store: Store, membership_id: str, run_id: str, said: str) -> None:
         if row is None or said not in (RUN, ROUND, ALWAYS, DECLINED):
             raise MistakeError("this run does not ask any more")
         more = [NEXT] if said == ROUND else []
-        row.rounds = [each for each in row.rounds if each not in (NEXT, TOLD)] + more
+        row.rounds = [each for each in row.rounds if each not in (NEXT, TOLD, AGAIN)] + more
         row.answer, row.answered_at = said, store.clock()
 
 
-def settle(store: Store, membership_id: str, run_id: str, said: str) -> None:
-    """Note an answer that the owner's limits gave."""
+def settle(store: Store, membership_id: str, run_id: str, said: str) -> bool:
+    """Note the answer that the owner's limits gave, unless the owner has answered: a yes only where nobody has.
+
+    Whether it counts.
+    """
     with store.begin() as session:
         row = session.get_one(Consent, (membership_id, run_id))
+        if row.answer in REFUSED_BY_HAND or (said in AGREED and (row.answer != ASKED or AGAIN in row.rounds)):
+            return False
         row.answer, row.answered_at = said, store.clock()
+        return True
 
 
 def withdraw(store: Store, membership_id: str, run_id: str) -> None:

@@ -160,8 +160,12 @@ def known(store: Store, dataset_id: str) -> list[Entry]:
     return [entries.from_json(row.path, row.caption, row.entry) for row in rows]
 
 
-def keep(store: Store, dataset_id: str, index: Index) -> None:
-    """Write what a look has found; a picture that is still there keeps its number."""
+def keep(store: Store, dataset_id: str, index: Index, before: Iterable[Entry]) -> None:
+    """Write what a look has found; a picture that is still there keeps its number.
+
+    What was changed since `before`, with which the look began, stays as it is now: a look may take minutes.
+    """
+    began_with = {str(entry.path): entry.caption for entry in before}
     found = {str(entry.path): entry for entry in index.entries}
     with store.begin() as session:
         dataset = session.get(Dataset, dataset_id)
@@ -171,8 +175,15 @@ def keep(store: Store, dataset_id: str, index: Index) -> None:
         for path in rows.keys() - found.keys():
             session.delete(rows[path])
         for path, entry in found.items():
-            row = rows.get(path) or Picture(dataset_id=dataset_id, path=path)
-            row.caption, row.entry = entry.caption, entries.as_json(entry)
+            row = rows.get(path)
+            if row is None and path in began_with:  # left out meanwhile
+                continue
+            seen = entries.as_json(entry)
+            if row is not None and row.caption != began_with.get(path):
+                row.entry, row.problem = entries.recaptioned(seen, Path(dataset.folder), path, row.caption)
+                continue
+            row = row or Picture(dataset_id=dataset_id, path=path)
+            row.caption, row.entry = entry.caption, seen
             row.problem = "; ".join(problem.reason for problem in entry.problems)
             session.add(row)
         dataset.looked_at = store.clock()

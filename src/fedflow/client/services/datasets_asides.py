@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, undefer
 
 from fedflow.client.database.tables import Dataset, Edit, Picture
-from fedflow.client.services.datasets_edits import LEAVE_OUT, keep
+from fedflow.client.services.datasets_edits import LEAVE_OUT, alone, keep
 from fedflow.client.store import Store
 from fedflow.datasets.caption_writing import caption_target
 from fedflow.errors import DatasetError, StorageError
@@ -25,7 +26,11 @@ def leave_out(store: Store, dataset: Dataset, picture_ids: Collection[int]) -> i
     moved. All are then where they were.
     """
     query = select(Picture).where(Picture.dataset_id == dataset.id).options(undefer(Picture.entry))
-    with store.begin() as session:
+    with (
+        alone(store, dataset),
+        moving(Path(dataset.folder), Path(dataset.folder) / ASIDE) as move,
+        store.begin() as session,
+    ):
         every = list(session.scalars(query))
         chosen = [row for row in every if row.id in set(picture_ids)]
         if not chosen:
@@ -41,22 +46,37 @@ def leave_out(store: Store, dataset: Dataset, picture_ids: Collection[int]) -> i
         )  # fmt: skip
         keep(session, edit)
         _forget(session, edit)
-        _move(Path(dataset.folder), Path(dataset.folder) / ASIDE, files)
+        move(files)
         return edit.id
 
 
-def bring_back(session: Session, dataset: Dataset, edit: Edit) -> None:
-    """Undo it, in the caller's transaction. Raises as `leave_out`."""
+def turn(store: Store, dataset: Dataset, note: Callable[[Session], Edit], *, is_undone: bool) -> None:
+    """Undo it, or do it once more; `note` writes that it is so, and gives the change. Raises as `leave_out`."""
+    folder, aside = Path(dataset.folder), Path(dataset.folder) / ASIDE
+    source, target = (aside, folder) if is_undone else (folder, aside)
+    with alone(store, dataset), moving(source, target) as move, store.begin() as session:
+        edit = note(session)
+        if is_undone:
+            _remember(session, dataset, edit)
+        else:
+            _forget(session, edit)
+        move(edit.facts["files"])
+
+
+def _remember(session: Session, dataset: Dataset, edit: Edit) -> None:
+    """Put the rows back; one whose number another picture was given meanwhile gets a new one."""
+    there = set(session.scalars(select(Picture.path).where(Picture.dataset_id == dataset.id)))
+    rows = []
     for number, path, caption, problem, entry in edit.facts["rows"]:
-        session.add(Picture(id=number, dataset_id=dataset.id, path=path, caption=caption, problem=problem, entry=entry))
-    session.flush()
-    _move(Path(dataset.folder) / ASIDE, Path(dataset.folder), edit.facts["files"])
-
-
-def leave_out_again(session: Session, dataset: Dataset, edit: Edit) -> None:
-    """Redo it, in the caller's transaction. Raises as `leave_out`."""
-    _forget(session, edit)
-    _move(Path(dataset.folder), Path(dataset.folder) / ASIDE, edit.facts["files"])
+        if path in there:
+            raise DatasetError(f"{path}: a file of that name lies there already; rename one of the two")
+        row = Picture(dataset_id=dataset.id, path=path, caption=caption, problem=problem, entry=entry)
+        if session.get(Picture, number) is None:
+            row.id = number
+        session.add(row)
+        session.flush()
+        rows.append([row.id, path, caption, problem, entry])
+    edit.facts = {**edit.facts, "rows": rows}
 
 
 def _forget(session: Session, edit: Edit) -> None:
@@ -71,6 +91,23 @@ def _files(folder: Path, rows: Iterable[Picture], stay: set[Path]) -> list[str]:
         if target.is_file() and Path(row.path).with_suffix("") not in stay:
             files[str(target.relative_to(folder))] = None
     return list(files)
+
+
+@contextmanager
+def moving(source: Path, target: Path) -> Iterator[Callable[[Iterable[str]], None]]:
+    """Gives what moves files from one folder into the other; they are moved back where the context fails later."""
+    moved: list[str] = []
+
+    def move(files: Iterable[str]) -> None:
+        names = list(files)
+        _move(source, target, names)
+        moved.extend(names)
+
+    try:
+        yield move
+    except BaseException:
+        _move(target, source, moved)
+        raise
 
 
 def _move(source: Path, target: Path, files: Iterable[str]) -> None:

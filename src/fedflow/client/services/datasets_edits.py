@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import fcntl
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ from fedflow.errors import DatasetError, MistakeError
 KIND = "captions"
 MOST_AT_ONCE = 300
 """Captions that are written while the owner waits: each takes up to 3 ms on a disk that is asked to keep it."""
+LOCKS = "locks"
+PATIENCE_S = 10.0
 MOST_KEPT = 100
 """Changes of one dataset that can be undone."""
 
@@ -137,6 +142,38 @@ def write(
 
     Where anything fails, all captions are as they were. Raises as `change`.
     """
+    with alone(store, dataset):
+        return _write(store, dataset, changes, note, watch)
+
+
+@contextmanager
+def alone(store: Store, dataset: Dataset) -> Iterator[None]:
+    """Nobody else changes the dataset's files meanwhile, in this process or another.
+
+    Raises MistakeError where somebody does for longer than a page can wait.
+    """
+    place = store.folder / LOCKS / dataset.id
+    place.parent.mkdir(exist_ok=True)
+    ends = time.monotonic() + PATIENCE_S
+    with place.open("w", encoding="ascii") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > ends:
+                    raise MistakeError("the dataset is being changed right now; try again when that is done") from None
+                time.sleep(0.02)
+        yield
+
+
+def _write(
+    store: Store,
+    dataset: Dataset,
+    changes: Mapping[str, Change],
+    note: Callable[[Session], object],
+    watch: Watch,
+) -> dict[int, str]:
     folder = Path(dataset.folder)
     known = select(Picture.path, Picture.caption).where(Picture.dataset_id == dataset.id)
     with store.read() as session:

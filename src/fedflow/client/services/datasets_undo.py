@@ -48,9 +48,7 @@ def _turn(store: Store, dataset: Dataset, edit_id: int, watch: Watch, *, is_undo
         return row
 
     if next_one.action == LEAVE_OUT:
-        move = datasets_asides.bring_back if is_undone else datasets_asides.leave_out_again
-        with store.begin() as session:
-            move(session, dataset, note(session))
+        datasets_asides.turn(store, dataset, note, is_undone=is_undone)
         return Done(edit_id, {})
     with store.read() as session:
         row = session.get_one(Edit, edit_id)

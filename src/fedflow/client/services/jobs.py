@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -61,11 +61,11 @@ def under_way(store: Store, kinds: Collection[str] = ()) -> list[Job]:
 
 
 def last_failed(store: Store, kinds: Collection[str], dataset_id: str) -> Job | None:
-    """The newest job of these kinds about a dataset, where it has failed; None where it has not."""
+    """The newest job of these kinds about a dataset, where it has failed or died; None where it has not."""
     query = select(Job).where(Job.kind.in_(kinds), Job.asked["dataset"].as_string() == dataset_id)
     with store.read() as session:
         job = session.scalar(query.order_by(Job.id.desc()).limit(1))
-        return job if job is not None and job.status == FAILED else None
+        return job if job is not None and job.status in (FAILED, DIED) else None
 
 
 def waiting(store: Store) -> list[str]:
@@ -141,17 +141,14 @@ def resume(store: Store, job_id: str) -> None:
         job.ended_at, job.changed_at = None, store.clock()
 
 
-def bury(store: Store, is_alive: Callable[[int], bool]) -> None:
-    """Tell jobs as died whose worker is no more; a round that waited for its turn too."""
+def bury(store: Store) -> None:
+    """Tell all jobs as died that run; a round that waited for its turn too. A worker does so before its first job.
+
+    It is the only one then. That another process has the number of the worker that died tells nothing.
+    """
     lost = (Job.status == RUNNING) | ((Job.status == QUEUED) & (Job.kind == ROUND))
-    with store.read() as session:
-        running = session.execute(select(Job.id, Job.worker).where(lost)).all()
-    for job_id, worker in running:
-        if worker is None or not is_alive(worker):
-            with store.begin() as session:
-                now = store.clock()
-                session.execute(
-                    update(Job)
-                    .where(Job.id == job_id, Job.status.in_((RUNNING, QUEUED)), Job.worker.is_not_distinct_from(worker))
-                    .values(status=DIED, worker=None, wanted=None, ended_at=now, changed_at=now)
-                )
+    now = store.clock()
+    with store.begin() as session:
+        session.execute(
+            update(Job).where(lost).values(status=DIED, worker=None, wanted=None, ended_at=now, changed_at=now)
+        )

@@ -19,6 +19,7 @@ from fedflow.client.services import consents, datasets, jobs, library, membershi
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 from fedflow.client.watch import Unwanted
+from fedflow.client.worker.main import end
 from fedflow.client.worker.whole_models import write_whole_model
 from fedflow.errors import FedFlowError, MistakeError
 from fedflow.federation.protocol import Layout, RunFacts
@@ -142,15 +143,19 @@ class AppOwner:
             now = memberships.one(store, membership_id)
             if now is None or not now.always:
                 return None
-            consents.settle(store, membership_id, facts.id, consents.ALWAYS)
+            if not consents.settle(store, membership_id, facts.id, consents.ALWAYS):
+                return None  # the owner has said no before, or says something right now
         elif row.answer not in consents.AGREED:
-            return self._no(facts, Answer(False, DECLINED, DECLINED), row.answer)
+            return Answer(False, DECLINED, DECLINED)
         return Answer(True)
 
     def _no(self, facts: RunFacts, answer: Answer, said: str) -> Answer:
         consents.settle(self._store, self._row.id, facts.id, said)
-        consents.note_told(self._store, self._row.id, facts.id)
         return answer
+
+    def declined(self, facts: RunFacts) -> None:
+        """From now on it is the server that asks again."""
+        consents.note_told(self._store, self._row.id, facts.id)
 
     def holds_back(self, facts: RunFacts, number: int) -> str | None:
         """Where the owner agrees round by round."""
@@ -172,9 +177,9 @@ class AppOwner:
                 yield self._noted(job, facts)
         except BaseException as error:
             is_meant = isinstance(error, Over | Unwanted)
-            jobs.end(store, job.id, jobs.STOPPED if is_meant else jobs.FAILED, str(error))
+            end(store, job.id, jobs.STOPPED if is_meant else jobs.FAILED, str(error))
             raise
-        jobs.end(store, job.id, jobs.DONE)
+        end(store, job.id, jobs.DONE)
 
     @contextmanager
     def _turn(self, job: Job | None = None) -> Iterator[None]:

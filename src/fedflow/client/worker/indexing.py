@@ -20,8 +20,9 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:  # noqa: ARG00
     wants no more for now.
     """
     dataset = dataset_of(store, job)
-    index = make_index(Path(dataset.folder), datasets.known(store, dataset.id), noted(store, job.id))
-    datasets.keep(store, dataset.id, index)
+    before = datasets.known(store, dataset.id)
+    index = make_index(Path(dataset.folder), before, noted(store, job.id))
+    datasets.keep(store, dataset.id, index, before)
     jobs.note(store, job.id, len(index.entries), len(index.entries))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import threading
@@ -17,10 +18,10 @@ from fedflow.client.services import jobs, memberships
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store, open_store
 from fedflow.errors import FedFlowError
-from fedflow.processes import is_alive
 
 SWEEP_S = 0.2
 RETRY_S = 1.0
+LOCK = ".worker.lock"
 SENT_AGAIN_S = 2.0
 """A job that still waits after this long is sent again: its message may have died with a worker."""
 
@@ -54,9 +55,15 @@ class Interrupted(Exception):  # noqa: N818 - nothing went wrong
 
 
 def work(settings: ClientSettings) -> None:
-    """Do jobs until the process is told to end."""
+    """Do jobs until the process is told to end. Of several workers of one folder the others wait until it has."""
     store = open_store(settings.folder)
-    jobs.bury(store, is_alive)
+    with (settings.folder / LOCK).open("w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _work(store, settings)
+
+
+def _work(store: Store, settings: ClientSettings) -> None:
+    jobs.bury(store)
     queue = SqliteHuey("fedflow", filename=str(settings.folder / "queue.db"), results=False, fsync=True)
 
     busy = threading.Lock()
@@ -67,7 +74,7 @@ def work(settings: ClientSettings) -> None:
 
     send = queue.task(name="do")(do)
     ended = threading.Event()
-    sweeper = threading.Thread(target=_sweep, args=(store, send, ended), daemon=True)
+    sweeper = threading.Thread(target=_sweep, args=(store, send, busy, ended), daemon=True)
     sweeper.start()
     threading.Thread(target=_federate, args=(store, settings, busy, ended), daemon=True).start()
     try:
@@ -86,14 +93,15 @@ def _federate(store: Store, settings: ClientSettings, busy: threading.Lock, ende
 
 
 def carry_out(store: Store, settings: ClientSettings, job_id: str) -> None:
-    """Do one job, unless it waits no longer; what became of it stands in its row.
-
-    On a full disk that cannot be written either; it then is as soon as there is room.
-    """
+    """Do one job, unless it waits no longer; what became of it stands in its row."""
     job = jobs.claim(store, job_id, os.getpid())
     if job is None:
-        return None
-    status, message = _done(store, settings, job)
+        return
+    end(store, job_id, *_done(store, settings, job))
+
+
+def end(store: Store, job_id: str, status: str, message: str = "") -> None:
+    """Write what became of a job, on a full disk as soon as there is room."""
     while True:
         try:
             return jobs.end(store, job_id, status, message)
@@ -120,8 +128,8 @@ def _done(store: Store, settings: ClientSettings, job: Job) -> tuple[str, str]:
     return jobs.DONE, ""
 
 
-def _sweep(store: Store, send: Callable[[str], object], ended: threading.Event) -> None:
-    """Put jobs that nobody is at into the queue."""
+def _sweep(store: Store, send: Callable[[str], object], busy: threading.Lock, ended: threading.Event) -> None:
+    """Put jobs that nobody is at into the queue, and again where the worker is idle and has not taken them."""
     sent: dict[str, float] = {}
     while not ended.wait(SWEEP_S):
         try:
@@ -129,7 +137,7 @@ def _sweep(store: Store, send: Callable[[str], object], ended: threading.Event) 
             now = time.monotonic()
             sent = {job_id: at for job_id, at in sent.items() if job_id in waiting}
             for job_id in waiting:
-                if now - sent.get(job_id, -SENT_AGAIN_S) >= SENT_AGAIN_S:
+                if job_id not in sent or (now - sent[job_id] >= SENT_AGAIN_S and not busy.locked()):
                     sent[job_id] = now
                     send(job_id)
         except Exception:  # a full disk empties again; the sweep must still be there then

@@ -16,7 +16,7 @@ export class Changes {
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       const { first, second } = this.form.elements;
-      this.send(this.form.getAttribute("action"), { // a field is called so too
+      this.once(this.form.getAttribute("action"), { // a field is called so too
         action: action.value, first: first.value, second: second.value, pictures: [...this.selection.ids].join(","),
       });
     });
@@ -37,7 +37,14 @@ export class Changes {
 
   async turn(way) {
     const form = document.getElementById(way);
-    if (!form.hidden) await this.send(form.getAttribute("action"), { edit: form.elements.edit.value }, true);
+    if (!form.hidden) await this.once(form.getAttribute("action"), { edit: form.elements.edit.value }, true);
+  }
+
+  // Not while the one before is under way: a key that is held down, or a button clicked twice, means it once.
+  async once(...asked) {
+    if (this.isBusy) return;
+    this.isBusy = true;
+    try { await this.send(...asked); } finally { this.isBusy = false; }
   }
 
   // Gives why it was refused, in words; nothing where it was done.
