@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -33,6 +34,8 @@ def serve(settings: ClientSettings, *, opens_browser: bool) -> None:
     if not settings.is_private and settings.password is None:
         raise MistakeError(f"--host {settings.host}: reaches beyond this machine; set FEDFLOW_CLIENT_PASSWORD too")
     app = create_app(open_store(settings.folder), settings)
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # all pictures that are dropped on a page at once are open
     try:
         server = waitress.create_server(
             app,

@@ -181,6 +181,17 @@ def test_one_caption_where_it_stands_is_a_change_too(
     assert next(iter(captions(folder).values())) == "a, b"
 
 
+def test_a_caption_that_is_too_long_is_refused_whole(
+    store: Store, visitor: Visitor, folder: Path, dataset_id: str
+) -> None:
+    [first, *_] = datasets.lines(store, dataset_id)
+    before = captions(folder)
+    address = f"/datasets/{dataset_id}/pictures/{first.id}/caption"
+    status, answer = send(visitor, address, caption="tag, " * 2001 + "end", seen=first.caption)
+    assert (status, "more than 10000 characters" in answer["told"]) == (422, True)
+    assert captions(folder) == before
+
+
 def test_many_captions_are_the_workers(
     store: Store, visitor: Visitor, folder: Path, dataset_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from flask_babel import LazyString, lazy_gettext
 
 SENTENCES: dict[str, str | LazyString] = {
+    "the caption has more than {most} letters; shorten it": lazy_gettext(
+        "the caption has more than %(most)s characters; shorten it"
+    ),
     "the dataset is being changed right now; try again when that is done": lazy_gettext(
         "the dataset is being changed right now; try again when that is done"
     ),

@@ -133,7 +133,7 @@ def captions(dataset_id: str, picture_id: int) -> AnyResponse:
     """Write the caption, or say why it is not written."""
     dataset = dataset_of(dataset_id)
     try:
-        text, seen = request.form.get("caption", "")[:10_000], request.form.get("seen", "")
+        text, seen = request.form.get("caption", ""), request.form.get("seen", "")
         datasets.caption(current.store(), dataset, picture_id, text, seen)
     except FedFlowError as error:
         return _picture(dataset, picture_id, {"caption": [faults.said(str(error))]}, request.form.get("caption", ""))

@@ -23,6 +23,7 @@ from fedflow.errors import DatasetError, MistakeError
 
 KIND = "index"
 OWN = "datasets"
+LONGEST_CAPTION = 10_000
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,8 @@ def caption(store: Store, dataset: Dataset, picture_id: int, text: str, seen: st
     if row.caption != seen:
         raise MistakeError("the caption was changed meanwhile, perhaps in another window; look at it, then change it")
     line = " ".join(text.split())
+    if len(line) > LONGEST_CAPTION:
+        raise MistakeError(f"the caption has more than {LONGEST_CAPTION} letters; shorten it")
     if not caption_tags(line):
         raise MistakeError("the caption is empty; write the picture's tags")
     if line == seen:

@@ -65,7 +65,7 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
         with preview:
             for batch in _batches(model, shots, _lacking(store, job, request, len(shots))):
                 before = sum(map(drawings.steps_of, shots[: batch[0]]))
-                for drawing in _drawn(bench, shots, batch, before, request.across is not None):
+                for drawing in _drawn_as_fits(bench, shots, batch, before, request.across is not None):
                     drawings.keep(store, drawing)
         if request.across is not None:
             write_sheet(store, job.id, request)
@@ -123,6 +123,20 @@ def _adapters(store: Store, request: DrawRequest, model: BaseModel, called: str)
             ) from None
         found[asset_id] = (row.name, adapter)
     return found
+
+
+def _drawn_as_fits(
+    bench: _Bench, shots: Sequence[DrawRequest], batch: Sequence[int], steps_before: int, is_grid: bool
+) -> list[Drawing]:
+    """As `_drawn`, and one by one where memory does not suffice for all at once."""
+    try:
+        return _drawn(bench, shots, batch, steps_before, is_grid)
+    except (MemoryError, RuntimeError) as error:
+        if len(batch) == 1 or isinstance(error, FedFlowError) or not is_want_of_memory(error):
+            raise
+    steps = drawings.steps_of(shots[batch[0]])
+    alone = [_drawn(bench, shots, [number], steps_before + n * steps, is_grid) for n, number in enumerate(batch)]
+    return [drawing for [drawing] in alone]
 
 
 def _drawn(

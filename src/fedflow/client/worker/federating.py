@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from sqlalchemy.exc import OperationalError
+
 from fedflow.client.consent import BY_POLICY, DECLINED, NOT_KNOWN, OTHER_VERSION, Answer, plan_of
 from fedflow.client.database.tables import Job, Membership
 from fedflow.client.participant import Participant
@@ -65,17 +67,22 @@ class Federating:
                 log.exception("the federations could not be looked after")
 
     def _serve(self, membership_id: str) -> None:
-        store = self._store
         try:
             self._take_part(membership_id)
         except Over:
             return
         except FedFlowError as error:
-            memberships.say(store, membership_id, str(error))
+            self._say(membership_id, str(error))
         except Exception as error:
             log.exception("the participant of a federation failed")
-            memberships.say(store, membership_id, f"{type(error).__name__}: {error}")
+            self._say(membership_id, f"{type(error).__name__}: {error}")
         self._ended.wait(AFTER_FAULT_S)
+
+    def _say(self, membership_id: str, line: str) -> None:
+        try:
+            memberships.say(self._store, membership_id, line)
+        except OperationalError:  # a full disk empties again, and the next fault is told then
+            log.exception("what a federation's participant says could not be kept: %s", line)
 
     def _take_part(self, membership_id: str) -> None:
         store = self._store

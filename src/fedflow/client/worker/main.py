@@ -86,10 +86,18 @@ def _work(store: Store, settings: ClientSettings) -> None:
 
 def _federate(store: Store, settings: ClientSettings, busy: threading.Lock, ended: threading.Event) -> None:
     """Take part in federations as soon as there is one; only then is torch brought along."""
-    while not memberships.listed(store):
+    while not _has_joined(store):
         if ended.wait(SWEEP_S):
             return
     import_module("fedflow.client.worker.federating").Federating(store, settings, busy, ended).run()
+
+
+def _has_joined(store: Store) -> bool:
+    try:
+        return bool(memberships.listed(store))
+    except OperationalError:
+        log.exception("the federations could not be looked for")
+        return False
 
 
 def carry_out(store: Store, settings: ClientSettings, job_id: str) -> None:
