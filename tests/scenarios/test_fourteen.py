@@ -265,7 +265,7 @@ def test_14_refuse_a_plan_against_local_policy(stage: Stage) -> None:
     link = page.get_by_role("link", name="endless")
     expect(link).to_be_visible(timeout=SLOW_MS)
     link.click()
-    expect(page.get_by_text("the run has 9 rounds, and the policy allows 1")).to_be_visible()
+    expect(page.get_by_text("the run has 9 rounds, and you allow 1")).to_be_visible()
     expect(page.get_by_text("Declined by your limits")).to_be_visible()
 
 
