@@ -26,7 +26,7 @@ class Job(Table):
     """Something that the worker does: `status` is one of `services.jobs.STATUS`.
 
     `asked` are its settings, `done` of `of` pieces of its work are done. `wanted` is what the owner wants of it while
-    it runs: 'pause' or 'stop'. `worker` is the number of the process that is at it. `changed_at` tells pages of news.
+    it runs: 'pause' or 'stop'. `changed_at` tells pages of news.
     """
 
     __tablename__ = "job"
@@ -39,7 +39,6 @@ class Job(Table):
     done: Mapped[int]
     of: Mapped[int]
     message: Mapped[str]
-    worker: Mapped[int | None]
     created_at: Mapped[float]
     began_at: Mapped[float | None]
     ended_at: Mapped[float | None]

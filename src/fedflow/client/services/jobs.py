@@ -65,7 +65,7 @@ def last_failed(store: Store, kinds: Collection[str], dataset_id: str) -> Job | 
     query = select(Job).where(Job.kind.in_(kinds), Job.asked["dataset"].as_string() == dataset_id)
     with store.read() as session:
         job = session.scalar(query.order_by(Job.id.desc()).limit(1))
-        return job if job is not None and job.status in (FAILED, DIED) else None
+        return job if job is not None and job.status in WENT_WRONG else None
 
 
 def waiting(store: Store) -> list[str]:
@@ -81,14 +81,14 @@ def news(store: Store) -> float:
         return session.scalar(select(func.max(Job.changed_at))) or 0.0
 
 
-def claim(store: Store, job_id: str, worker: int) -> Job | None:
+def claim(store: Store, job_id: str) -> Job | None:
     """Begin a job that waits; None where it does no longer."""
     with store.begin() as session:
         job = session.get(Job, job_id)
         if job is None or job.status != QUEUED:
             return None
         now = store.clock()
-        job.status, job.worker, job.wanted, job.message = RUNNING, worker, None, ""
+        job.status, job.wanted, job.message = RUNNING, None, ""
         job.began_at, job.ended_at, job.changed_at = now, None, now
         return job
 
@@ -109,7 +109,7 @@ def end(store: Store, job_id: str, status: str, message: str = "") -> None:
         if job is None:
             return
         now = store.clock()
-        job.status, job.message, job.worker, job.wanted = status, message, None, None
+        job.status, job.message, job.wanted = status, message, None
         job.ended_at = job.changed_at = now
 
 
@@ -144,11 +144,9 @@ def resume(store: Store, job_id: str) -> None:
 def bury(store: Store) -> None:
     """Tell all jobs as died that run; a round that waited for its turn too. A worker does so before its first job.
 
-    It is the only one then. That another process has the number of the worker that died tells nothing.
+    It is the only one then.
     """
     lost = (Job.status == RUNNING) | ((Job.status == QUEUED) & (Job.kind == ROUND))
     now = store.clock()
     with store.begin() as session:
-        session.execute(
-            update(Job).where(lost).values(status=DIED, worker=None, wanted=None, ended_at=now, changed_at=now)
-        )
+        session.execute(update(Job).where(lost).values(status=DIED, wanted=None, ended_at=now, changed_at=now))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -195,7 +194,7 @@ class AppOwner:
             self._check(None)
         try:
             one_model.close()
-            if job is not None and jobs.claim(self._store, job.id, os.getpid()) is None:
+            if job is not None and jobs.claim(self._store, job.id) is None:
                 memberships.pause(self._store, self._row.id, paused=True)
                 raise Over
             yield

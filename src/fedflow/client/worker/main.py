@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -102,7 +101,7 @@ def _has_joined(store: Store) -> bool:
 
 def carry_out(store: Store, settings: ClientSettings, job_id: str) -> None:
     """Do one job, unless it waits no longer; what became of it stands in its row."""
-    job = jobs.claim(store, job_id, os.getpid())
+    job = jobs.claim(store, job_id)
     if job is None:
         return
     end(store, job_id, *_done(store, settings, job))

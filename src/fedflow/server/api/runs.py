@@ -7,7 +7,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import ValidationError
 
-from fedflow.federation.protocol import API, RoundLine, Rounds, RunFacts, ScoreLine, Scores
+from fedflow.federation.protocol import API, Rounds, RunFacts, ScoreLine, Scores
 from fedflow.plan import Plan, describe
 from fedflow.server.api import current
 from fedflow.server.api.current import answer
@@ -79,8 +79,7 @@ def scored(path: RunPath) -> Response:
 @blueprint.get("/runs/<run_id>/rounds", responses={200: Rounds})
 def rounds(path: RunPath, query: RoundPage) -> Response:
     """The run's rounds, first to last."""
-    found = run_facts.rounds_of(current.store(), current.caller(), path.run_id, query.after, query.limit)
-    items = tuple(RoundLine.model_validate(each, from_attributes=True) for each in found)
+    items = tuple(run_facts.rounds_of(current.store(), current.caller(), path.run_id, query.after, query.limit))
     return answer(Rounds(items=items, next=items[-1].number if len(items) == query.limit else None))
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer_group
 
-from fedflow.federation.protocol import BaseFile, Layout, RunFacts
+from fedflow.federation.protocol import BaseFile, Layout, RoundLine, RunFacts
 from fedflow.federation.rounds import Phase, Status
 from fedflow.server.database.tables import Member, Receipt, Round, Run, Version
 from fedflow.server.services import jobs, policies, registry, roles
@@ -24,27 +23,6 @@ LOCAL_DATA_KEYS = ("root", "heldout")
 
 MOST_SECONDS = 1e9
 """What a member may say of its training's time; more is no time."""
-
-
-@dataclass(frozen=True)
-class RoundFacts:
-    """A round: `accepted` maps members to the example counts of their updates, None where the caller is not told them;
-    `files` are exports of `version`.
-
-    `seconds` is what its members' training took, added up.
-    """
-
-    number: int
-    phase: str
-    selected: tuple[str, ...]
-    accepted: dict[str, int | None]
-    deadline_in_s: float
-    adapter: str | None
-    residual: str | None
-    seconds: float
-    report: dict[str, Any] | None
-    version: str | None
-    files: dict[str, str]
 
 
 def listed(store: Store, caller: Caller, after: str, limit: int) -> list[RunFacts]:
@@ -64,7 +42,7 @@ def facts(store: Store, caller: Caller, run_id: str) -> RunFacts:
         return found
 
 
-def rounds_of(store: Store, caller: Caller, run_id: str, after: int, limit: int) -> list[RoundFacts]:
+def rounds_of(store: Store, caller: Caller, run_id: str, after: int, limit: int) -> list[RoundLine]:
     """The run's rounds with numbers above `after`. Raises NotFound, for a run of another federation too."""
     with store.read() as session:
         run = seen_by(session, caller, run_id)
@@ -86,7 +64,7 @@ def rounds_of(store: Store, caller: Caller, run_id: str, after: int, limit: int)
         versions = {version.round: version for version in session.scalars(made)}
         now = store.clock()
         return [
-            RoundFacts(
+            RoundLine(
                 number=row.number,
                 phase=row.phase,
                 selected=tuple(row.selected),
