@@ -144,7 +144,9 @@ def test_a_grid_has_a_picture_for_each_pair_of_values_and_one_sheet(
     assert whole.sha256 == drawn[3].sha256, "a cell is the picture that its settings draw alone"
     drawings.remove(store, drawn[0].id)
     assert visitor.client.get(f"/compare/{job_id}.png").status_code == 404
-    assert re.findall(r'href="/compare/([^"?]+)', visitor.client.get("/compare").text) == [job_id]
+    grids = visitor.client.get("/compare").text
+    assert re.findall(r'href="/compare/([^"?]+)', grids) == [job_id]
+    assert 'href="/gallery" aria-current="page"' in grids, "a grid is a part of the gallery"
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def _rail() -> list[web.Item]:
         return []
     return [
         web.Item(lazy_gettext("Generate"), url_for("pages.generate.page")),
-        web.Item(lazy_gettext("Gallery"), url_for("pages.gallery.page")),
+        web.Item(lazy_gettext("Gallery"), url_for("pages.gallery.page"), also=("/compare",)),
         web.Item(lazy_gettext("Datasets"), url_for("pages.datasets.listed")),
         web.Item(lazy_gettext("Train"), url_for("pages.train.listed")),
         web.Item(lazy_gettext("Models"), url_for("pages.models.listed")),
