@@ -6,6 +6,7 @@ import itertools
 import re
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -16,6 +17,7 @@ import torch
 from fedflow import __version__
 from fedflow.client import readiness, watch
 from fedflow.client.connection import Connection, Refused
+from fedflow.client.consent import DECLINED, Answer
 from fedflow.client.home import Device, Home
 from fedflow.client.owner import TerminalOwner
 from fedflow.client.participant import Participant
@@ -40,6 +42,7 @@ from fedflow.models import open_model
 from fedflow.plan import Plan
 from fedflow.storage import sha256_file
 from fedflow.tensors import open_tensors
+from fedflow.training import Progress
 
 if TYPE_CHECKING:
     from conftest import Asked, Peer, Said
@@ -197,7 +200,7 @@ class Machine:
         if len(self.rests) == self.stop_after_rests:
             raise KeyboardInterrupt
 
-    def take_part(self, policy: Policy | None = None, accept: bool = True) -> None:
+    def take_part(self, policy: Policy | None = None, accept: bool = True, owner: TerminalOwner | None = None) -> None:
         with Connection(self.home, patience_s=0) as connection:
             Participant(
                 self.home,
@@ -205,10 +208,31 @@ class Machine:
                 connection,
                 Place(self.pictures, 1),
                 policy or Policy(),
-                TerminalOwner(policy or Policy(), accept_unasked=accept),
+                owner or TerminalOwner(policy or Policy(), accept_unasked=accept),
                 once=True,
                 sleep=self.rest,
             ).take_part()
+
+
+class Leaving(TerminalOwner):
+    """An owner who withdraws as the last step of a training is done."""
+
+    def __init__(self, note: Path) -> None:
+        super().__init__(Policy(), accept_unasked=True)
+        self.note = note
+        self.has_withdrawn = False
+
+    def answer(self, facts: RunFacts, place: Place) -> Answer:
+        """As the owner said."""
+        return Answer(False, DECLINED, DECLINED) if self.has_withdrawn else super().answer(facts, place)
+
+    @contextmanager
+    def training(self, facts: RunFacts, number: int, steps: int) -> Iterator[Progress]:
+        """Withdraw at its end."""
+        with super().training(facts, number, steps) as progress:
+            yield progress
+        self.has_withdrawn = True
+        self.note.unlink()
 
 
 @pytest.fixture(params=["float32"])
@@ -643,6 +667,15 @@ def test_an_update_with_other_tensors_than_were_told_stays_here(coordinator: Coo
     with pytest.raises(RunError, match="other tensors than you agreed to; nothing was sent"):
         machine.take_part()
     assert coordinator.uploads == []
+
+
+def test_nothing_is_sent_of_a_run_that_was_withdrawn_from_after_the_last_step(
+    coordinator: Coordinator, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.take_part(owner=Leaving(machine.home.run("r1") / "consent.json"))
+    assert (coordinator.uploads, coordinator.handed_in) == ([], [])
+    assert [each.accept for each in coordinator.consents] == [True, False]
+    assert "nothing is sent, as you take part no more" in capsys.readouterr().out
 
 
 def test_without_consent_nothing_is_trained_even_where_the_server_says_so(

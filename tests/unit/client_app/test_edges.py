@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,12 +17,13 @@ import pytest
 from tests.unit.client_app.conftest import Visitor
 
 from fedflow.client.app import create_app
+from fedflow.client.serve import SETTINGS
 from fedflow.client.services import datasets, jobs, library, shelving, trainings
 from fedflow.client.services.shelving import ImportRequest
 from fedflow.client.services.trainings import TrainRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store, open_store
-from fedflow.client.worker.main import carry_out
+from fedflow.client.worker.main import LOCK, carry_out
 
 DISK_MB = 24
 
@@ -124,6 +128,26 @@ def test_a_name_of_a_hub_that_is_not_reached_fails_in_one_line(store: Store, mon
     assert "somebody/some-model" in why
     assert "\n" not in why
     assert library.listed(store) == []
+
+
+def test_of_two_workers_of_one_folder_one_works(store: Store, pictures: Path) -> None:
+    settings = ClientSettings(folder=store.folder)
+    datasets.add(store, str(pictures))
+    [job_id] = jobs.waiting(store)
+    words, told = [sys.executable, "-m", "fedflow.client.serve"], {SETTINGS: settings.model_dump_json()}
+    with (store.folder / LOCK).open("w") as lock:  # as the worker that is there has it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with subprocess.Popen(words, env={**os.environ, **told}) as second:
+            try:
+                time.sleep(4.0)
+                assert (second.poll(), status(store, job_id)) == (None, (jobs.QUEUED, ""))
+                fcntl.flock(lock, fcntl.LOCK_UN)
+                ends = time.monotonic() + 60.0
+                while status(store, job_id)[0] != jobs.DONE:
+                    assert time.monotonic() < ends, "the second takes over"
+                    time.sleep(0.1)
+            finally:
+                second.terminate()
 
 
 def test_a_dataset_of_one_picture_is_trained_on(store: Store, pictures: Path, tiny_model_folder: Path) -> None:
