@@ -65,10 +65,14 @@ async function start() {
     if (selection.ids.size === 1) element("open-picture").href = address(only);
   };
 
+  // Nothing where the app does not answer, or the page is being left.
   const load = async () => {
-    const answer = await fetch(words.list, { headers: { Accept: "application/json" } });
-    if (!answer.ok) throw new Error(String(answer.status));
-    return answer.json();
+    try {
+      const answer = await fetch(words.list, { headers: { Accept: "application/json" } });
+      return answer.ok ? await answer.json() : null;
+    } catch {
+      return null;
+    }
   };
   const show = (found) => {
     pictures = found.pictures;
@@ -82,6 +86,10 @@ async function start() {
   };
 
   const found = await load();
+  if (!found) {
+    element("told").textContent = words.unreachable;
+    return;
+  }
   root.replaceChildren();
   root.classList.add("live");
   root.role = "grid";
@@ -107,7 +115,7 @@ async function start() {
     });
   };
 
-  const changes = new Changes({ selection, words, rewrite, reload: async () => show(await load()) });
+  const changes = new Changes({ selection, words, rewrite, reload: async () => { const fresh = await load(); if (fresh) show(fresh); } });
   const captions = new Captions({
     rows, words,
     of: (place) => pictures[place][CAPTION],
@@ -171,8 +179,9 @@ async function start() {
   document.addEventListener("htmx:afterSettle", async () => {
     const now = element("state-of-pictures")?.dataset.now;
     if (!now || now === seen || captions.isOpen) return;
-    seen = now;
     const fresh = await load();
+    if (!fresh) return; // the next news brings it again
+    seen = now;
     words.version = String(parseInt(now, 10));
     show(fresh);
     changes.around(fresh);
