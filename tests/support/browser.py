@@ -65,6 +65,10 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+NOT_LOADED = "Failed to load resource"
+"""How the console tells of an answer that is none, without what was asked for."""
+
+
 class Watched:
     """A page of its own context, with everything that it complained of."""
 
@@ -77,7 +81,8 @@ class Watched:
 
     def _hear(self, said: ConsoleMessage) -> None:
         if said.type == "error" and not said.text.startswith(GIVEN_UP):
-            self.complaints.append(said.text)
+            place = said.location.get("url", "") if said.text.startswith(NOT_LOADED) else ""
+            self.complaints.append(f"{said.text} {place}".strip())
 
     def policy_reports(self) -> list[str]:
         """What the Content-Security-Policy stopped since the page was loaded."""

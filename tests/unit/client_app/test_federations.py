@@ -132,6 +132,16 @@ def test_the_consent_page_names_what_leaves_and_offers_four_answers(
     assert row.always
 
 
+def test_a_picture_that_the_server_does_not_give_is_a_crossed_frame(
+    visitor: Visitor, store: Store, member: str
+) -> None:
+    before = sorted(path.name for path in store.folder.iterdir())
+    answer = visitor.client.get(f"/federations/{member}/pictures/{'0' * 64}.png")
+    assert (answer.status_code, answer.mimetype, answer.cache_control.no_store) == (200, "image/svg+xml", True)
+    assert sorted(path.name for path in store.folder.iterdir()) == before
+    assert visitor.client.get(f"/federations/{member}/pictures/nonsense.png").status_code == 404
+
+
 def test_limits_are_kept_and_a_wrong_one_is_refused_beside_its_field(
     visitor: Visitor, store: Store, member: str
 ) -> None:

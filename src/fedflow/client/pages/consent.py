@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+import tempfile
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 from flask import Blueprint, Response, abort, flash, redirect, request, send_file, url_for
 from flask_babel import gettext
@@ -16,6 +18,7 @@ from fedflow.client.consent import plan_of
 from fedflow.client.database.tables import Consent, Membership
 from fedflow.client.pages import current, faults
 from fedflow.client.pages.federations import library_of
+from fedflow.client.pages.missing import crossed
 from fedflow.client.policy import refusal
 from fedflow.client.services import consents, datasets, jobs, memberships
 from fedflow.errors import FedFlowError, MistakeError
@@ -119,20 +122,20 @@ def elsewhere(membership_id: str, run_id: str) -> Response:
 
 @blueprint.get("/federations/<membership_id>/pictures/<sha256>.png")
 def picture(membership_id: str, sha256: str) -> Response:
-    """A picture of a run's gallery: fetched from the server once, and kept."""
+    """A picture of a run's gallery: fetched from the server once, and kept; a crossed frame where it does not come."""
     store = current.store()
     row = memberships.one(store, membership_id)
     if row is None or not SHA256.fullmatch(sha256):
         abort(404)
     if sha256 not in store.blobs:
-        arriving = store.folder / "arriving" / sha256
-        arriving.parent.mkdir(exist_ok=True)
-        try:
-            with memberships.connected(store, row.id, patience_s=0.0) as connection:
-                connection.fetch(sha256, arriving)
-        except FedFlowError:
-            abort(404)
-        store.blobs.adopt(arriving, sha256)
+        with tempfile.TemporaryDirectory(dir=store.folder, prefix=".arriving-") as scratch:  # two may ask at once
+            arriving = Path(scratch) / sha256
+            try:
+                with memberships.connected(store, row.id, patience_s=0.0) as connection:
+                    connection.fetch(sha256, arriving)
+            except FedFlowError:
+                return crossed()
+            store.blobs.adopt(arriving, sha256)
     return send_file(store.blobs.local(sha256), "image/png", etag=sha256, max_age=YEAR_S)
 
 

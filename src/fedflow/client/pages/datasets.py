@@ -14,6 +14,7 @@ from fedflow.client.database.tables import Dataset
 from fedflow.client.pages import current, datasets_words, faults
 from fedflow.client.pages.datasets_asked import KINDS, dataset_of, picture_of, tabs, under_way
 from fedflow.client.pages.datasets_captions import MOST_TAGS, step
+from fedflow.client.pages.missing import crossed
 from fedflow.client.services import datasets, datasets_check, datasets_edits, datasets_uploads, jobs, thumbnails
 from fedflow.datasets.pixels import PictureError
 from fedflow.datasets.thumbnails import MEDIA_TYPE
@@ -25,10 +26,6 @@ blueprint = Blueprint("datasets", __name__)
 AT_FIRST = 60
 """Pictures that the page brings along; the grid asks for the others."""
 DAY_S = 86_400
-UNREADABLE = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 160 160"><path d="M24 24h112v112H24zl112 112m0-112L24 136" '
-    'fill="none" stroke="#888" stroke-width="2"/></svg>'
-)
 
 
 @blueprint.get("/datasets")
@@ -148,9 +145,7 @@ def small(dataset_id: str, picture_id: int) -> Response:
     try:
         content = thumbnails.small(current.store(), Path(dataset.folder) / row.path)
     except PictureError:
-        response = Response(UNREADABLE, mimetype="image/svg+xml")
-        response.cache_control.no_store = True
-        return response
+        return crossed()
     response = Response(content, mimetype=MEDIA_TYPE)
     response.cache_control.private, response.cache_control.max_age = True, DAY_S
     return response

@@ -116,13 +116,13 @@ def starts(drawing_id: str) -> AnyResponse:
 
 @blueprint.get("/previews/<job_id>.png")
 def preview(job_id: str) -> Response:
-    """What a running job draws, small."""
+    """What a running job draws, small; nothing where it was drawn meanwhile."""
     job = jobs.one(current.store(), job_id) or abort(404)
     path = drawings.preview_file(current.store(), job.id)
     try:
         response = Response(path.read_bytes(), mimetype="image/png")
-    except OSError:  # drawn meanwhile
-        abort(404)
+    except OSError:
+        response = Response(status=204)
     response.headers["Cache-Control"] = "no-store"
     return response
 
