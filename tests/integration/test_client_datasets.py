@@ -196,3 +196,63 @@ def test_no_page_has_a_fault(here: tuple[str, Path], browser: Browser, screen: d
             width = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert width <= 0, f"{part} is wider than the screen"
     assert told == {page: [] for page in told}
+
+
+HIDE = """(hidden) => {
+  Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+"""A headless browser shows every tab; so it is told of one that is behind another."""
+
+
+def test_tabs_that_nobody_sees_hold_no_connection_and_catch_up_when_seen(
+    here: tuple[str, Path], browser: Browser
+) -> None:
+    with browser.new_context() as context:
+        first = context.new_page()
+        first.goto(f"{here[0]}/activity")
+        jobs = first.locator("#live .job")
+        expect(jobs).not_to_have_count(0)
+        before = jobs.count()
+        first.evaluate(HIDE, True)
+        for _ in range(7):
+            page = context.new_page()
+            page.goto(f"{here[0]}/activity", timeout=SLOW_MS)
+            page.evaluate(HIDE, True)
+        page = context.new_page()
+        page.goto(f"{here[0]}/datasets", timeout=SLOW_MS)  # of nine tabs, which had eight streams
+        page.get_by_role("link", name="icons", exact=True).click()
+        page.get_by_role("button", name="Look again").click()
+        expect(page.locator("html[data-grid=ready]")).to_have_count(1)
+        assert jobs.count() == before
+        first.evaluate(HIDE, False)
+        expect(jobs).not_to_have_count(before, timeout=5_000)  # before it asks by itself
+
+
+def test_a_caption_that_is_refused_stays_open_where_it_is_scrolled_away(
+    watched: Watched, here: tuple[str, Path]
+) -> None:
+    page, cells = watched.page, grid_of(watched.page)
+    page.set_viewport_size({"width": 380, "height": 400})
+    place = sorted(here[1].glob("*.txt"))[1]
+    before = place.read_text(encoding="utf-8")
+    cells.nth(1).locator("img").click()
+    page.keyboard.press("Enter")
+    field = page.locator(".editor textarea")
+    expect(field).to_have_value(before.strip())
+    place.write_text("changed by another program", encoding="utf-8")
+    field.fill("a cat, refused")
+    field.press("Enter")
+    refusal = page.locator(".editor .error")
+    expect(refusal).to_contain_text("changed")
+    page.mouse.click(5, 5)
+    page.mouse.wheel(0, 5_000)
+    expect(page.locator(".editor")).to_have_count(0)
+    page.mouse.wheel(0, -5_000)
+    expect(field).to_have_value("a cat, refused")
+    expect(refusal).to_contain_text("changed")
+    page.set_viewport_size({"width": 900, "height": 400})
+    expect(field).to_have_value("a cat, refused")
+    field.press("Escape")
+    expect(page.locator(".editor")).to_have_count(0)
+    place.write_text(before, encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from fedflow.client.pages import current, doors, site
+from fedflow.client.services.datasets_uploads import MOST_BYTES, MOST_FILES
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 
@@ -14,7 +15,11 @@ def create_app(store: Store, settings: ClientSettings) -> Flask:
     app = Flask("fedflow.client", static_folder=None)
     app.secret_key = store.key
     app.config.update(
-        SESSION_COOKIE_NAME="fedflow_told", SESSION_COOKIE_SAMESITE="Lax", MAX_FORM_MEMORY_SIZE=10_000_000
+        SESSION_COOKIE_NAME="fedflow_told",
+        SESSION_COOKIE_SAMESITE="Lax",
+        MAX_CONTENT_LENGTH=MOST_BYTES + 10_000_000,
+        MAX_FORM_MEMORY_SIZE=10_000_000,
+        MAX_FORM_PARTS=2 * MOST_FILES,  # a form of pictures is read for its guard, before its own page has a say
     )
     current.set_up(app, store, settings)
     doors.set_up(app)

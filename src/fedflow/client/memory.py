@@ -1,13 +1,17 @@
-"""Whether this machine has the memory for a run, before anything large is opened."""
+"""What memory this machine has, and whether it suffices for a run, before anything large is opened."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from fedflow.client.consent import size_text
 from fedflow.federation.estimates import NUMBER_BYTES, least_memory
 from fedflow.federation.protocol import RunFacts
 from fedflow.plan import Plan
+from fedflow.storage import write_atomic
+
+GPU = "gpu.json"
 
 
 def lack(facts: RunFacts, plan: Plan, available_bytes: int | None) -> str | None:
@@ -48,3 +52,23 @@ def available_bytes(root: Path = Path("/")) -> int | None:
     except (OSError, ValueError, StopIteration):
         pass
     return min(found, default=None)
+
+
+def note_gpu(folder: Path) -> None:
+    """Write down what memory the graphics card has for this process, which has torch: others need not bring it."""
+    import torch  # noqa: PLC0415 - who only reads the note has none
+
+    if torch.cuda.is_available():
+        free, _ = torch.cuda.mem_get_info()
+        free += torch.cuda.memory_reserved()  # its own is given up before it trains
+        write_atomic(folder / GPU, json.dumps({"name": torch.cuda.get_device_name(), "free_bytes": free}).encode())
+    else:
+        (folder / GPU).unlink(missing_ok=True)
+
+
+def gpu_free_bytes(folder: Path) -> int | None:
+    """Memory of the graphics card that was free when a job ended last; None where there is no card, or none did."""
+    try:
+        return int(json.loads((folder / GPU).read_bytes())["free_bytes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

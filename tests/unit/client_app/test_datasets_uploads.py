@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from tests.unit.client_app.conftest import Visitor
 from tests.unit.client_app.datasets_support import captions, demo_pictures, taken_in, work
 
@@ -76,6 +77,16 @@ def test_more_pictures_go_into_a_dataset_of_the_apps_own_alone(
     assert len(datasets.lines(store, line.dataset.id)) == 3
     others = taken_in(store, tmp_path / "icons")
     assert bring(visitor, contents(pictures), where=f"{others}/upload").status_code == 404
+
+
+def test_a_thousand_files_come_without_scripts_too(store: Store, visitor: Visitor) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(picture, "PNG")
+    each = (("png", picture.getvalue()), ("txt", b"cat"))
+    files = [(f"{number}.{kind}", content) for number in range(600) for kind, content in each]
+    assert bring(visitor, files, "Many").status_code == 200
+    assert work(store) == [(jobs.DONE, "")]
+    assert [line.pictures for line in datasets.listed(store)] == [600]
 
 
 def test_a_zip_is_unpacked_by_the_worker(store: Store, visitor: Visitor, pictures: list[Path]) -> None:

@@ -67,6 +67,22 @@ def test_a_job_whose_worker_died_is_told_as_died_and_goes_on_with_the_next_pictu
     assert pictures[0] == pictures[1]
 
 
+def test_a_picture_that_is_deleted_while_its_job_rests_is_drawn_again_and_no_other_twice(
+    store: Store, tiny_model_folder: Path
+) -> None:
+    job_id = asked(store, tiny_model_folder, pictures=3)
+    assert do(store, job_id) == jobs.DONE
+    first, second, third = drawings.of_job(store, job_id)
+    for each in (first, third):
+        drawings.remove(store, each.id)
+    jobs.end(store, job_id, jobs.PAUSED)
+    jobs.resume(store, job_id)
+    assert do(store, job_id) == jobs.DONE
+    found = drawings.of_job(store, job_id)
+    assert sorted(each.seed for each in found) == [7, 8, 9]
+    assert second.id in {each.id for each in found}
+
+
 def test_one_that_runs_is_stopped_at_its_next_step_and_one_that_waits_at_once(
     store: Store, visitor: Visitor, tiny_model_folder: Path
 ) -> None:

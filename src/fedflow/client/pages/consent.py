@@ -19,11 +19,12 @@ from fedflow.client.database.tables import Consent, Membership
 from fedflow.client.pages import current, faults
 from fedflow.client.pages.federations import library_of
 from fedflow.client.pages.missing import crossed
-from fedflow.client.policy import refusal
+from fedflow.client.policy import Policy, refusal
 from fedflow.client.services import consents, datasets, jobs, memberships
 from fedflow.errors import FedFlowError, MistakeError
 from fedflow.federation.protocol import RunFacts
 from fedflow.plan import AGGREGATED, BASE
+from fedflow.web.forms import describe, texts
 from fedflow.web.states import State
 
 blueprint = Blueprint("consent", __name__)
@@ -66,6 +67,7 @@ def page(membership_id: str, run_id: str) -> Response:
         groups=groups_of(facts),
         steps=plan.training.steps(max(asked.pictures, 1)),
         refused=faults.reason(refusal(memberships.policy(row), facts, plan, asked.pictures) or ""),
+        limits=limits_of(memberships.policy(row)),
         rounds=sorted((job for job in rounds if job.kind == jobs.ROUND), key=lambda job: job.id),
         result=library_of(membership_id, run_id),
         now=store.clock(),
@@ -137,6 +139,13 @@ def picture(membership_id: str, sha256: str) -> Response:
                 return crossed()
             store.blobs.adopt(arriving, sha256)
     return send_file(store.blobs.local(sha256), "image/png", etag=sha256, max_age=YEAR_S)
+
+
+def limits_of(policy: Policy) -> list[tuple[str, str]]:
+    """The owner's limits that are set, each by its label and its value."""
+    values, unset = texts(policy), texts(Policy())
+    fields = [field for group in describe(Policy) for field in group.fields]
+    return [(field.label, str(values[field.name])) for field in fields if values[field.name] != unset[field.name]]
 
 
 def groups_of(facts: RunFacts) -> list[Group]:

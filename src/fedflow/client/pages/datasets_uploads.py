@@ -15,7 +15,7 @@ from fedflow.client.pages import current, faults
 from fedflow.client.pages.datasets import listed_page, one_page
 from fedflow.client.pages.datasets_asked import dataset_of
 from fedflow.client.services import datasets, datasets_uploads
-from fedflow.client.services.datasets_uploads import MOST_BYTES, MOST_FILES
+from fedflow.client.services.datasets_uploads import MOST_BYTES
 from fedflow.errors import FedFlowError, MistakeError
 from fedflow.web.states import State
 
@@ -51,7 +51,6 @@ def takes_more(dataset_id: str) -> AnyResponse:
 
 def _files() -> list[FileStorage]:
     """What was sent. Raises MistakeError where that is more than is taken at once."""
-    request.max_form_parts, request.max_content_length = 2 * MOST_FILES, MOST_BYTES + 10_000_000
     try:
         return [each for each in request.files.getlist("files") if each.filename]
     except RequestEntityTooLarge:

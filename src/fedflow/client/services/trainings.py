@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from fedflow.client.database.tables import Job, Loss, Picture
-from fedflow.client.memory import available_bytes
+from fedflow.client.memory import available_bytes, gpu_free_bytes
 from fedflow.client.services import datasets, jobs, library
 from fedflow.client.store import Store
 from fedflow.errors import FedFlowError, MistakeError
@@ -68,14 +68,16 @@ class Cost:
     """What a training will take, before it starts.
 
     pictures: that can be used. memory_bytes: the least that it needs; `memory_free` what the machine has, None where
-    nobody knows. disk_bytes: for checkpoint and result; `disk_free` what there is. seconds: about, at the pace of
-    `is_measured` trainings of before on this machine, else of two processor cores.
+    nobody knows, and `on_gpu` whether that is the graphics card's. disk_bytes: for checkpoint and result; `disk_free`
+    what there is. seconds: about, at the pace of `is_measured` trainings of before on this machine, else of two
+    processor cores.
     """
 
     pictures: int
     steps: int
     memory_bytes: int
     memory_free: int | None
+    on_gpu: bool
     disk_bytes: int
     disk_free: int
     seconds: float
@@ -132,12 +134,13 @@ def cost(store: Store, request: TrainRequest) -> Cost | None:
     trained = 4 * shapes.numbers(request)
     result = trained if request.trains_adapter else 4 * shapes.weights
     steps = request.training.steps(pictures)
-    pace = measured_pace(store)
+    pace, gpu_free = measured_pace(store), gpu_free_bytes(store.folder)
     return Cost(
         pictures=pictures,
         steps=steps,
         memory_bytes=least_memory(4 * shapes.weights, trained),
-        memory_free=available_bytes(),
+        memory_free=available_bytes() if gpu_free is None else gpu_free,
+        on_gpu=gpu_free is not None,
         disk_bytes=CHECKPOINT_COPIES * trained + result,
         disk_free=shutil.disk_usage(store.folder).free,
         seconds=steps * shapes.step_flops(request) / (pace or USUAL_FLOPS_S),

@@ -63,11 +63,12 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
         preview = Preview(drawings.preview_file(store, job.id), model)
         bench = _Bench(store, job, model, name, _adapters(store, request, model, name), preview)
         with preview:
-            for batch in _batches(model, shots, _lacking(store, job, request, len(shots))):
+            is_grid = request.across is not None
+            for batch in _batches(model, shots, _lacking(store, job, shots, is_grid=is_grid)):
                 before = sum(map(drawings.steps_of, shots[: batch[0]]))
-                for drawing in _drawn_as_fits(bench, shots, batch, before, request.across is not None):
+                for drawing in _drawn_as_fits(bench, shots, batch, before, is_grid):
                     drawings.keep(store, drawing)
-        if request.across is not None:
+        if is_grid:
             write_sheet(store, job.id, request)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, FedFlowError) or not is_want_of_memory(error):
@@ -78,13 +79,14 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
     jobs.note(store, job.id, job.of)
 
 
-def _lacking(store: Store, job: Job, request: DrawRequest, count: int) -> list[int]:
-    """Numbers of the pictures that are not there yet; one of a grid that was deleted meanwhile is drawn again."""
+def _lacking(store: Store, job: Job, shots: Sequence[DrawRequest], *, is_grid: bool) -> list[int]:
+    """Numbers of the pictures that are not there yet; one that was deleted meanwhile is drawn again."""
     there = drawings.of_job(store, job.id)
-    if request.across is None:
-        return list(range(len(there), count))
-    cells = {each.made_from["cell"] for each in there}
-    return [number for number in range(count) if number not in cells]
+    if is_grid:
+        cells = {each.made_from["cell"] for each in there}
+        return [number for number in range(len(shots)) if number not in cells]
+    seeds = {each.seed for each in there}
+    return [number for number, shot in enumerate(shots) if shot.seed not in seeds]
 
 
 def _batches(model: BaseModel, shots: Sequence[DrawRequest], numbers: Sequence[int]) -> Iterator[list[int]]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 
 from huey import SqliteHuey
 from sqlalchemy.exc import OperationalError
 
 from fedflow.client.database.tables import Job
+from fedflow.client.memory import note_gpu
 from fedflow.client.services import jobs, memberships
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store, open_store
@@ -104,7 +107,11 @@ def carry_out(store: Store, settings: ClientSettings, job_id: str) -> None:
     job = jobs.claim(store, job_id)
     if job is None:
         return
-    end(store, job_id, *_done(store, settings, job))
+    ended = _done(store, settings, job)
+    if "torch" in sys.modules:
+        with suppress(FedFlowError, OSError, RuntimeError):  # a full disk, a card that is in trouble
+            note_gpu(store.folder)
+    end(store, job_id, *ended)
 
 
 def end(store: Store, job_id: str, status: str, message: str = "") -> None:

@@ -1,25 +1,41 @@
-// A caption changed where it stands: Enter or leaving it writes it, Escape gives it up; what failed stays to be mended.
+// A caption changed where it stands: Enter or leaving it writes it, Escape gives it up; what failed stays to be mended,
+// also where its picture is scrolled out of the page and in again.
 
 export class Captions {
   constructor({ rows, words, of, write, done }) {
     Object.assign(this, { rows, words, of, write, done });
-    this.isOpen = false;
+    this.texts = new Map(); // by the cell's id, what stands in each open field
   }
 
+  get isOpen() { return this.texts.size > 0; }
+
   open(place, cell) {
-    if (!cell || cell.querySelector(".editor")) return;
-    this.isOpen = true;
-    const seen = this.of(place);
+    if (!cell) return;
+    if (!this.texts.has(cell.id)) {
+      const caption = this.of(place);
+      this.texts.set(cell.id, { seen: caption, text: caption, refused: "" });
+    }
+    const field = this.show(place, cell);
+    field.focus();
+    field.setSelectionRange(field.value.length, field.value.length);
+  }
+
+  // The field of a cell that is in the page, where it is open.
+  show(place, cell) {
+    const typed = this.texts.get(cell.id);
+    const shown = cell.querySelector(".editor textarea");
+    if (!typed || shown) return shown;
     const editor = document.createElement("div");
     editor.className = "editor";
     const field = document.createElement("textarea");
     field.setAttribute("aria-label", this.words.caption);
     field.dir = "auto";
     field.maxLength = 10000;
-    field.value = seen;
+    field.value = typed.text;
     const error = document.createElement("p");
     error.className = "error";
     error.role = "alert";
+    error.textContent = typed.refused;
     editor.append(field, error);
     // Below the picture, and to the left where it would leave the grid.
     editor.style.top = `${cell.querySelector("img").offsetHeight + 2}px`;
@@ -27,26 +43,27 @@ export class Captions {
     if (box.left + 280 > this.rows.root.getBoundingClientRect().right) editor.classList.add("to-left");
     cell.closest(".row").style.zIndex = 5;
     cell.append(editor);
-    field.focus();
-    field.setSelectionRange(field.value.length, field.value.length);
 
-    let isWriting = false;
     const close = (takesFocus) => {
-      if (!editor.isConnected) return;
-      this.isOpen = false;
-      cell.closest(".row").style.zIndex = "";
-      isWriting = true; // removing the field is no leaving of it
-      editor.remove();
+      if (!this.texts.delete(cell.id)) return;
+      const drawn = document.getElementById(cell.id); // perhaps anew
+      drawn?.querySelector(".editor")?.remove();
+      if (drawn) drawn.closest(".row").style.zIndex = "";
       if (takesFocus) this.done();
     };
     const write = async (takesFocus) => {
-      if (isWriting) return;
-      if (field.value.trim() === seen) { close(takesFocus); return; }
-      isWriting = true;
-      const refused = await this.write(place, field.value, seen);
-      isWriting = false;
-      if (refused) { error.textContent = refused; if (takesFocus) field.focus(); } else close(takesFocus);
+      if (typed.isWriting || !this.texts.has(cell.id)) return;
+      if (typed.text.trim() === typed.seen) { close(takesFocus); return; }
+      typed.isWriting = true;
+      typed.refused = (await this.write(place, typed.text, typed.seen)) ?? "";
+      typed.isWriting = false;
+      if (!typed.refused) { close(takesFocus); return; }
+      const drawn = document.getElementById(cell.id)?.querySelector(".editor");
+      if (!drawn) return;
+      drawn.querySelector(".error").textContent = typed.refused;
+      if (takesFocus) drawn.querySelector("textarea").focus();
     };
+    field.addEventListener("input", () => { typed.text = field.value; });
     field.addEventListener("keydown", (event) => {
       event.stopPropagation();
       if (event.isComposing) return;
@@ -54,5 +71,6 @@ export class Captions {
       if (event.key === "Escape") { event.preventDefault(); close(true); }
     });
     field.addEventListener("blur", () => write(false));
+    return field;
   }
 }

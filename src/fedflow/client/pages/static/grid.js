@@ -38,7 +38,9 @@ async function start() {
     return cell;
   };
   const fill = (cell) => {
-    cell.querySelector("img").src = `${address(pictures[Number(cell.dataset.place)][ID])}/small?v=${words.version}`;
+    const place = Number(cell.dataset.place);
+    cell.querySelector("img").src = `${address(pictures[place][ID])}/small?v=${words.version}`;
+    captions.show(place, cell);
   };
   const drop = (cell) => {
     const image = cell.querySelector("img");
@@ -101,9 +103,6 @@ async function start() {
   element("clear").addEventListener("click", () => { selection.none(); focus(); });
 
   const rows = new Rows(root, { draw, fill, drop });
-  rows.measure();
-  show(found);
-
   const focus = () => rows.reveal(selection.active)?.focus({ preventScroll: true });
   const rewrite = (captions) => {
     pictures.forEach((picture, place) => {
@@ -122,6 +121,8 @@ async function start() {
     write: (place, caption, seen) => changes.send(`${address(pictures[place][ID])}/caption`, { caption, seen }),
     done: focus,
   });
+  rows.measure();
+  show(found);
   const edit = (place) => { selection.only(place); rows.keep(place); captions.open(place, rows.reveal(place)); };
   listen(root, rows, selection, edit);
   root.addEventListener("dblclick", (event) => {
