@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
+from babel.dates import format_datetime
 from babel.units import format_unit
-from flask_babel import format_datetime, format_decimal, format_timedelta, get_locale, gettext
+from flask_babel import format_decimal, format_timedelta, get_locale, gettext
+from markupsafe import Markup
+
+SAME_IN_ALL = 1000
+"""Whole numbers below it have no separator in any language here."""
+KEPT = 10_000
+"""Moments whose words are kept: pages tell the same ones again and again, and a page of many waits for its words."""
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 JUST_NOW_S = 10
@@ -13,6 +21,8 @@ JUST_NOW_S = 10
 
 def number(value: float) -> str:
     """1234.5 as '1,234.5' or '1 234,5'."""
+    if type(value) is int and 0 <= value < SAME_IN_ALL:
+        return str(value)
     return str(format_decimal(value))
 
 
@@ -48,7 +58,18 @@ def relative(moment: datetime, now: datetime | None = None) -> str:
 
 def exact(moment: datetime) -> str:
     """The moment itself, with its zone: '23 Nov 2026, 14:05:09 UTC'."""
-    return f"{format_datetime(as_utc(moment), 'medium', rebase=False)} UTC"
+    return _exact(as_utc(moment), str(get_locale() or "en"))
+
+
+def time_tag(moment: datetime) -> Markup:
+    """A moment, relative, with the exact one on hover and for scripts."""
+    told = Markup('<time class="figure" datetime="{}" title="{}" data-relative>{}</time>')
+    return told.format(as_utc(moment).isoformat(), exact(moment), relative(moment))
+
+
+@lru_cache(KEPT)
+def _exact(moment: datetime, language: str) -> str:
+    return f"{format_datetime(moment, 'medium', locale=language)} UTC"
 
 
 def as_utc(moment: datetime) -> datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,14 @@ def set_up(
     blueprint.add_url_rule("/preferences", view_func=preferences, methods=["POST"])
     app.register_blueprint(blueprint)
 
-    def asset_url(name: str) -> str:
+    @cache
+    def asset_url_below(_root: str, name: str) -> str:
         if name not in assets:
             raise KeyError(f"no static file '{name}'")
         return url_for("web.asset", version=assets.version, name=name)
+
+    def asset_url(name: str) -> str:
+        return asset_url_below(request.script_root, name)
 
     languages.set_up(app, translations, shell.language_of_person)
     headers.set_up(app, relaxed_paths or {})
@@ -105,9 +110,7 @@ def set_up(
         number=amounts.number,
         megabytes=amounts.megabytes,
         duration=amounts.duration,
-        relative=amounts.relative,
-        exact=amounts.exact,
-        utc=lambda moment: amounts.as_utc(moment).isoformat(),
+        time_tag=amounts.time_tag,
     )
     app.jinja_env.tests["here"] = is_here
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

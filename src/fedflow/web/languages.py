@@ -8,6 +8,9 @@ from pathlib import Path
 
 from flask import Flask, has_request_context, request
 from flask_babel import Babel, Domain, get_locale
+from jinja2 import pass_eval_context
+from jinja2.nodes import EvalContext
+from markupsafe import Markup
 
 LANGUAGES = {"en": "English", "uk": "Українська"}
 """What the pages are written in, each named in itself."""
@@ -41,7 +44,7 @@ class KeptBabel(Babel):  # type: ignore[misc]
         self._kept = KeptDomain(folders)
         super().__init__(app, locale_selector=selector)
         app.jinja_env.install_gettext_callables(  # type: ignore[attr-defined]
-            gettext=lambda text: self._kept.get_translations().gettext(text),
+            gettext=self._kept.gettext,
             ngettext=lambda one, many, count: self._kept.get_translations().ngettext(one, many, count),
             newstyle=True,
             pgettext=lambda context, text: self._kept.get_translations().pgettext(context, text),
@@ -49,6 +52,13 @@ class KeptBabel(Babel):  # type: ignore[misc]
                 context, one, many, count
             ),
         )
+        app.jinja_env.globals["_"] = self._in_template
+
+    @pass_eval_context
+    def _in_template(self, context: EvalContext, text: str, /, **variables: object) -> str:
+        """As Jinja's own, which is found by a name and asks for the present request twice."""
+        found = self._kept.gettext(text)
+        return (Markup(found) if context.autoescape else found) % variables  # noqa: S704 - a text of our own
 
     @property
     def domain_instance(self) -> Domain:
