@@ -24,6 +24,8 @@ CHUNK_BYTES = 1 << 20
 MOST_NAME_BYTES = 255
 MOST_PATH_BYTES = 1024
 ROOM_LEFT_BYTES = 100_000_000
+STAGING = ".incoming"
+"""How the names of hidden folders end in which files gather; one that is left over belongs to who was killed."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Intake:
     def __init__(self, folder: Path, limits: Limits) -> None:
         self._folder = folder
         self._limits = limits
-        self._staging = folder.parent / f".{secrets.token_hex(8)}.incoming"
+        self._staging = folder.parent / f".{secrets.token_hex(8)}{STAGING}"
         self._taken: dict[str, Path] = {}
         self._above: set[str] = set()
         self._there: dict[Path, dict[str, str]] = {}

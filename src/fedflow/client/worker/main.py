@@ -13,7 +13,7 @@ from huey import SqliteHuey
 from sqlalchemy.exc import OperationalError
 
 from fedflow.client.database.tables import Job
-from fedflow.client.services import datasets_journal, jobs, memberships
+from fedflow.client.services import datasets_journal, jobs, leftovers, memberships
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store, open_store
 from fedflow.errors import FedFlowError
@@ -64,6 +64,7 @@ def work(settings: ClientSettings) -> None:
 def _work(store: Store, settings: ClientSettings) -> None:
     jobs.bury(store)
     datasets_journal.settle(store)
+    leftovers.sweep(store)
     queue = SqliteHuey("fedflow", filename=str(settings.folder / "queue.db"), results=False, fsync=True)
 
     busy = threading.Lock()
