@@ -80,6 +80,15 @@ def put(picture: Path, caption: str) -> None:
         caption_target(picture).unlink(missing_ok=True)
 
 
+def move(source: Path, target: Path) -> None:
+    """Move a file to where none is; the folders above are made. Raises StorageError."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(source, target)
+    except OSError as error:
+        raise StorageError(f"{target}: cannot be written ({error.strerror}); check its permission") from error
+
+
 def settle(store: Store) -> None:
     """Settle what killed processes have left of changes; where a folder is away, whoever changes it next does."""
     for place in (store.folder / JOURNALS).glob("*.json"):
@@ -119,15 +128,6 @@ def _put_back(folder: Path, journal: Journal) -> None:
     for source, target in journal.moves.items():
         if os.path.lexists(folder / target) and not os.path.lexists(folder / source):
             move(folder / target, folder / source)
-
-
-def move(source: Path, target: Path) -> None:
-    """Move a file to where none is; the folders above are made. Raises StorageError."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(source, target)
-    except OSError as error:
-        raise StorageError(f"{target}: cannot be written ({error.strerror}); check its permission") from error
 
 
 def _is_written(picture: Path, caption: str) -> bool:
