@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import filecmp
 import os
 import secrets
 import shutil
@@ -23,6 +24,8 @@ CHUNK_BYTES = 1 << 20
 MOST_NAME_BYTES = 255
 MOST_PATH_BYTES = 1024
 ROOM_LEFT_BYTES = 100_000_000
+STAGING = ".incoming"
+"""How the names of hidden folders end in which files gather; one that is left over belongs to who was killed."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,10 @@ class Taken:
 def take_files(files: Iterable[tuple[str, IO[bytes]]], folder: Path, limits: Limits | None = None) -> Taken:
     """Take files, each a name (with folders, as `set/a.png`) and an open stream, into `folder`.
 
-    The folder is made where it is not there; files that lie in it stay as they are. Raises DatasetError for a name
-    that is there already, that leads out of the folder or is otherwise not taken, and above a limit; StorageError
-    where the disk is full. The folder is then as it was.
+    The folder is made where it is not there; files that lie in it stay as they are, and one that is there with the
+    same bytes counts as taken. Raises DatasetError for a name that another file has there, that leads out of the
+    folder or is otherwise not taken, and above a limit; StorageError where the disk is full. The folder is then as it
+    was.
     """
     limits = limits or Limits()
     with Intake(folder, limits) as intake:
@@ -68,10 +72,11 @@ class Intake:
     def __init__(self, folder: Path, limits: Limits) -> None:
         self._folder = folder
         self._limits = limits
-        self._staging = folder.parent / f".{secrets.token_hex(8)}.incoming"
+        self._staging = folder.parent / f".{secrets.token_hex(8)}{STAGING}"
         self._taken: dict[str, Path] = {}
         self._above: set[str] = set()
         self._there: dict[Path, dict[str, str]] = {}
+        self._same: set[Path] = set()
         self._left_out: list[str] = []
         self._total_bytes = 0
 
@@ -102,7 +107,10 @@ class Intake:
         return Path(*parts)
 
     def add(self, relative: Path, stream: IO[bytes]) -> int:
-        """Copy the stream, counted as it flows; its bytes. Raises DatasetError above a limit."""
+        """Copy the stream, counted as it flows; its bytes.
+
+        Raises DatasetError above a limit, and where other bytes are there already.
+        """
         target = self._staging / relative
         size_bytes = 0
         with _writing(self._folder):
@@ -113,6 +121,11 @@ class Intake:
                     self._total_bytes += len(chunk)
                     self._check_bytes(relative, size_bytes)
                     file.write(chunk)
+            there = self._folder / relative
+            if there.exists():  # as what was killed while it moved files left it
+                if not filecmp.cmp(target, there, shallow=False):
+                    raise DatasetError(_is_there(str(relative)))
+                self._same.add(relative)
         return size_bytes
 
     def check_room(self, size_bytes: int) -> None:
@@ -140,6 +153,8 @@ class Intake:
         made: list[Path] = []
         try:
             for relative in files:
+                if relative in self._same:
+                    continue
                 target = self._folder / relative
                 for above in reversed(target.parents):
                     if not above.exists():
@@ -158,7 +173,8 @@ class Intake:
             raise
 
     def _claim(self, parts: list[str], name: str) -> None:
-        """Raises DatasetError where a file of that name, or of one that differs by case only, was taken or is there."""
+        """Raises DatasetError where a file of that name, or of one that differs by case only, was taken; where a name
+        that differs by case only, or a folder of that name, is there."""
         if len(self._taken) >= self._limits.files:
             raise DatasetError(f"more than {self._limits.files} files; take them in several parts")
         key = _alike("/".join(parts))
@@ -169,9 +185,9 @@ class Intake:
         for depth, part in enumerate(parts):
             alike = _alike(part)
             there = self._names_in(place).get(alike)
-            last = depth == len(parts) - 1
-            if there is not None and (last or there != part or not (place / part).is_dir()):
-                raise DatasetError(f"{_shown(name)}: such a file is in the folder already; rename or remove one")
+            is_last = depth == len(parts) - 1
+            if there is not None and (there != part or (place / part).is_dir() is is_last):
+                raise DatasetError(_is_there(name))
             place = place / part
             if place.is_symlink():
                 raise DatasetError(f"{_shown(name)}: leads through a link; replace the link by a folder")
@@ -214,6 +230,10 @@ def _parts(name: str, depth: int) -> list[str]:
 def _alike(name: str) -> str:
     """The same for names that some disks hold to be one."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def _is_there(name: str) -> str:
+    return f"{_shown(name)}: such a file is in the folder already; rename or remove one"
 
 
 def _shown(name: str) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import signal
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -65,13 +68,14 @@ def test_more_pictures_go_into_a_dataset_of_the_apps_own_alone(
     [line] = datasets.listed(store)
     where = f"{line.dataset.id}/upload"
     assert bring(visitor, contents(pictures[1:2]), where=where).json == {"place": f"/datasets/{line.dataset.id}"}
-    again = bring(visitor, contents(pictures[1:2]), where=where)
+    other = [(pictures[1].name, pictures[0].read_bytes())]
+    again = bring(visitor, other, where=where)
     assert again.status_code == 422
     assert "is in the dataset already" in str(again.json)
     bring(visitor, [("rest.zip", zip_of(contents(pictures[2:])))], where=where)
     assert {status for status, _ in work(store)} == {jobs.DONE}
     assert [each.path for each in datasets.lines(store, line.dataset.id)] == sorted(each.name for each in pictures)
-    bring(visitor, [("rest.zip", zip_of(contents(pictures[2:])))], where=where)
+    bring(visitor, [("rest.zip", zip_of([*contents(pictures[2:]), *other]))], where=where)
     assert work(store)[-1][0] == jobs.FAILED
     assert "is in the dataset already" in visitor.client.get(f"/datasets/{line.dataset.id}").text
     assert len(datasets.lines(store, line.dataset.id)) == 3
@@ -96,6 +100,52 @@ def test_a_zip_is_unpacked_by_the_worker(store: Store, visitor: Visitor, picture
     assert (line.dataset.name, line.pictures) == ("Nice set", 0)
     assert work(store) == [(jobs.DONE, "")]
     assert len(datasets.lines(store, line.dataset.id)) == 3
+    assert list((store.folder / "incoming").iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from fedflow.client.services import jobs
+from fedflow.client.settings import ClientSettings
+from fedflow.client.store import open_store
+from fedflow.client.worker.main import carry_out
+
+store, moved = open_store(Path(sys.argv[1])), 0
+
+def watch(name, arguments):
+    global moved
+    if name == "os.rename" and ".incoming" in str(arguments[0]):
+        moved += 1
+        if moved == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(watch)
+[job_id] = jobs.waiting(store)
+carry_out(store, ClientSettings(folder=store.folder), job_id)
+"""
+"""A worker that is killed when it has moved two files of a zip into a dataset."""
+
+
+def test_a_worker_killed_while_it_moves_a_zips_files_goes_on_with_the_rest(
+    store: Store, visitor: Visitor, pictures: list[Path]
+) -> None:
+    bring(visitor, contents(pictures[:1]), "Mine")
+    assert work(store) == [(jobs.DONE, "")]
+    [line] = datasets.listed(store)
+    folder = Path(line.dataset.folder)
+    bring(visitor, [("rest.zip", zip_of(contents(pictures[1:])))], where=f"{line.dataset.id}/upload")
+    [job_id] = jobs.waiting(store)
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(store.folder)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len([path for path in folder.iterdir() if path.is_file()]) == 2 + 2
+    jobs.bury(store)
+    jobs.resume(store, job_id)
+    assert work(store) == [(jobs.DONE, "")]
+    assert len(datasets.lines(store, line.dataset.id)) == 3
+    assert [(path.name, path.read_bytes()) for path in sorted(folder.iterdir()) if path.is_file()] == sorted(
+        contents(pictures)
+    )
     assert list((store.folder / "incoming").iterdir()) == []
 
 

@@ -73,8 +73,10 @@ def test_from_an_open_file_into_a_folder_with_pictures(tmp_path: Path) -> None:
     archive = zipped(tmp_path, ("a.png", png()), method=zipfile.ZIP_STORED)
     with open(archive, "rb") as file:
         take_zip(file, tmp_path / "data")
+    take_zip(archive, tmp_path / "data")  # the same once more
+    other = zipped(tmp_path, ("a.png", png("blue")))
     with pytest.raises(DatasetError, match=r"a\.png: such a file is in the folder already"):
-        take_zip(archive, tmp_path / "data")
+        take_zip(other, tmp_path / "data")
     take_zip(zipped(tmp_path, ("b.png", png())), tmp_path / "data")
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["a.png", "b.png"]
 

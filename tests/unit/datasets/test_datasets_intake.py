@@ -98,9 +98,21 @@ def test_a_file_above_another(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.png", "A.PNG", "a.png/b.png", "sub.png", "SUB.png/x.png"])
 def test_what_is_there_stays(tmp_path: Path, name: str) -> None:
-    take_files(files("a.png", "sub.png/c.png"), tmp_path / "data")
+    take_files([("a.png", io.BytesIO(b"of the same name"))], tmp_path / "data")
+    take_files(files("sub.png/c.png"), tmp_path / "data")
     assert refused(tmp_path / "data", name).endswith("such a file is in the folder already; rename or remove one")
-    assert (tmp_path / "data" / "a.png").read_bytes() == png()
+    assert (tmp_path / "data" / "a.png").read_bytes() == b"of the same name"
+
+
+def test_what_is_there_with_the_same_bytes_counts_as_taken(tmp_path: Path) -> None:
+    take_files(files("a.png", "sub/b.png"), tmp_path / "data")
+    before = (tmp_path / "data" / "a.png").stat().st_mtime_ns
+    taken = take_files(files("a.png", "sub/b.png", "sub/c.png"), tmp_path / "data")
+    assert [path.as_posix() for path in taken.files] == ["a.png", "sub/b.png", "sub/c.png"]
+    assert tree(tmp_path / "data") == ["a.png", "sub", "sub/b.png", "sub/c.png"]
+    assert (tmp_path / "data" / "a.png").stat().st_mtime_ns == before
+    (tmp_path / "data" / "link.png").symlink_to("a.png")
+    assert "leads through a link" in refused(tmp_path / "data", "link.png")
 
 
 def test_not_through_a_link(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from fedflow.client.pages.federations import library_of
 from fedflow.client.pages.missing import crossed
 from fedflow.client.policy import Policy, refusal
 from fedflow.client.services import consents, datasets, jobs, memberships
+from fedflow.client.services.leftovers import ARRIVING
 from fedflow.errors import FedFlowError, MistakeError
 from fedflow.federation.protocol import RunFacts
 from fedflow.plan import AGGREGATED, BASE
@@ -130,7 +131,7 @@ def picture(membership_id: str, sha256: str) -> Response:
     if row is None or not SHA256.fullmatch(sha256):
         abort(404)
     if sha256 not in store.blobs:
-        with tempfile.TemporaryDirectory(dir=store.folder, prefix=".arriving-") as scratch:  # two may ask at once
+        with tempfile.TemporaryDirectory(dir=store.folder, prefix=ARRIVING) as scratch:  # two may ask at once
             arriving = Path(scratch) / sha256
             try:
                 with memberships.connected(store, row.id, patience_s=0.0) as connection:

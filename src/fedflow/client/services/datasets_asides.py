@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, undefer
 
 from fedflow.client.database.tables import Dataset, Edit, Picture
-from fedflow.client.services.datasets_edits import LEAVE_OUT, alone, keep
+from fedflow.client.services.datasets_edits import LEAVE_OUT, keep
+from fedflow.client.services.datasets_journal import Journal, alone, begin, move
 from fedflow.client.store import Store
 from fedflow.datasets.caption_writing import caption_target
-from fedflow.errors import DatasetError, StorageError
+from fedflow.errors import DatasetError
 
 ASIDE = ".left-out"
 
@@ -26,11 +26,7 @@ def leave_out(store: Store, dataset: Dataset, picture_ids: Collection[int]) -> i
     moved. All are then where they were.
     """
     query = select(Picture).where(Picture.dataset_id == dataset.id).options(undefer(Picture.entry))
-    with (
-        alone(store, dataset),
-        moving(Path(dataset.folder), Path(dataset.folder) / ASIDE) as move,
-        store.begin() as session,
-    ):
+    with alone(store, dataset), store.begin() as session:
         every = list(session.scalars(query))
         chosen = [row for row in every if row.id in set(picture_ids)]
         if not chosen:
@@ -46,21 +42,19 @@ def leave_out(store: Store, dataset: Dataset, picture_ids: Collection[int]) -> i
         )  # fmt: skip
         keep(session, edit)
         _forget(session, edit)
-        move(files)
+        _move(store, dataset, edit, is_back=False)
         return edit.id
 
 
 def turn(store: Store, dataset: Dataset, note: Callable[[Session], Edit], *, is_undone: bool) -> None:
     """Undo it, or do it once more; `note` writes that it is so, and gives the change. Raises as `leave_out`."""
-    folder, aside = Path(dataset.folder), Path(dataset.folder) / ASIDE
-    source, target = (aside, folder) if is_undone else (folder, aside)
-    with alone(store, dataset), moving(source, target) as move, store.begin() as session:
+    with alone(store, dataset), store.begin() as session:
         edit = note(session)
         if is_undone:
             _remember(session, dataset, edit)
         else:
             _forget(session, edit)
-        move(edit.facts["files"])
+        _move(store, dataset, edit, is_back=is_undone)
 
 
 def _remember(session: Session, dataset: Dataset, edit: Edit) -> None:
@@ -93,38 +87,23 @@ def _files(folder: Path, rows: Iterable[Picture], stay: set[Path]) -> list[str]:
     return list(files)
 
 
-@contextmanager
-def moving(source: Path, target: Path) -> Iterator[Callable[[Iterable[str]], None]]:
-    """Gives what moves files from one folder into the other; they are moved back where the context fails later."""
-    moved: list[str] = []
-
-    def move(files: Iterable[str]) -> None:
-        names = list(files)
-        _move(source, target, names)
-        moved.extend(names)
-
-    try:
-        yield move
-    except BaseException:
-        _move(target, source, moved)
-        raise
+def _move(store: Store, dataset: Dataset, edit: Edit, *, is_back: bool) -> None:
+    """Move the change's files aside, or back; where it is not made after all, `alone` moves them once more."""
+    folder = Path(dataset.folder)
+    pairs = [(name, f"{ASIDE}/{name}") for name in edit.facts["files"]]
+    moves = {aside: name for name, aside in pairs} if is_back else dict(pairs)
+    for source, target in moves.items():
+        _check(folder, source, target)
+    rows = {path: caption if is_back else None for _, path, caption, *_ in edit.facts["rows"]}
+    begin(store, dataset, Journal(rows, moves=moves))
+    for source, target in moves.items():
+        _check(folder, source, target)  # another program may have been quicker
+        move(folder / source, folder / target)
 
 
-def _move(source: Path, target: Path, files: Iterable[str]) -> None:
-    """Move files from one folder into the other, all or none."""
-    moved: list[str] = []
-    try:
-        for name in files:
-            if not (source / name).is_file():
-                raise DatasetError(f"{name}: is not there any more; look at the folder again")
-            if os.path.lexists(target / name):
-                raise DatasetError(f"{name}: a file of that name lies there already; rename one of the two")
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            os.rename(source / name, target / name)
-            moved.append(name)
-    except BaseException as error:
-        for name in moved:
-            os.rename(target / name, source / name)
-        if isinstance(error, OSError):
-            raise StorageError(f"{target}: cannot be written ({error.strerror}); check its permission") from error
-        raise
+def _check(folder: Path, source: str, target: str) -> None:
+    """Raises DatasetError where a file cannot be moved."""
+    if not (folder / source).is_file():
+        raise DatasetError(f"{source}: is not there any more; look at the folder again")
+    if os.path.lexists(folder / target):
+        raise DatasetError(f"{target}: a file of that name lies there already; rename one of the two")

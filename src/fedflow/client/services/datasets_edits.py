@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +12,10 @@ from sqlalchemy.orm import Session, undefer
 
 from fedflow.client.database.tables import Dataset, Edit, Picture
 from fedflow.client.services import entries, jobs
+from fedflow.client.services.datasets_journal import Journal, alone, begin, put
 from fedflow.client.store import Store
 from fedflow.datasets import tags
-from fedflow.datasets.caption_writing import caption_target, write_caption
+from fedflow.datasets.caption_writing import caption_target
 from fedflow.datasets.captions import caption_tags
 from fedflow.datasets.tags import Change
 from fedflow.errors import DatasetError, MistakeError
@@ -25,8 +23,6 @@ from fedflow.errors import DatasetError, MistakeError
 KIND = "captions"
 MOST_AT_ONCE = 300
 """Captions that are written while the owner waits: each takes up to 3 ms on a disk that is asked to keep it."""
-LOCKS = "locks"
-PATIENCE_S = 10.0
 MOST_KEPT = 100
 """Changes of one dataset that can be undone."""
 
@@ -140,61 +136,24 @@ def write(
 ) -> dict[int, str]:
     """Write captions into files and rows, and have `note` written with them; new captions by the picture's number.
 
-    Where anything fails, all captions are as they were. Raises as `change`.
+    Where anything fails, all captions are as they were. Raises as `change`, and as `alone`.
     """
-    with alone(store, dataset):
-        return _write(store, dataset, changes, note, watch)
-
-
-@contextmanager
-def alone(store: Store, dataset: Dataset) -> Iterator[None]:
-    """Nobody else changes the dataset's files meanwhile, in this process or another.
-
-    Raises MistakeError where somebody does for longer than a page can wait.
-    """
-    place = store.folder / LOCKS / dataset.id
-    place.parent.mkdir(exist_ok=True)
-    ends = time.monotonic() + PATIENCE_S
-    with place.open("w", encoding="ascii") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > ends:
-                    raise MistakeError("the dataset is being changed right now; try again when that is done") from None
-                time.sleep(0.02)
-        yield
-
-
-def _write(
-    store: Store,
-    dataset: Dataset,
-    changes: Mapping[str, Change],
-    note: Callable[[Session], object],
-    watch: Watch,
-) -> dict[int, str]:
     folder = Path(dataset.folder)
     known = select(Picture.path, Picture.caption).where(Picture.dataset_id == dataset.id)
-    with store.read() as session:
-        tags.applied({row.path: row.caption for row in session.execute(known)}, changes)
-    for path, each in changes.items():
-        _check(folder, path, each)
-    written: list[str] = []
-    try:
+    with alone(store, dataset):
+        with store.read() as session:
+            tags.applied({row.path: row.caption for row in session.execute(known)}, changes)
+        for path, each in changes.items():
+            _check(folder, path, each.before)
+        rows = {path: each.after for path, each in changes.items()}
+        begin(store, dataset, Journal(rows, captions={path: each.before for path, each in changes.items()}))
         for done, (path, each) in enumerate(changes.items()):
             watch(done, len(changes))
-            _check(folder, path, each)  # again: another window may have been quicker
-            written.append(path)
-            _put(folder / path, each.after)
+            _check(folder, path, each.before, each.after)  # another program may have been quicker
+            put(folder / path, each.after)
         with store.begin() as session:
             captions = _rewrite(session, dataset.id, folder, changes)
             note(session)
-    except BaseException:
-        for path in written:
-            if _is_written(folder / path, changes[path].after):  # what somebody else wrote meanwhile stays theirs
-                _put(folder / path, changes[path].before)
-        raise
     return captions
 
 
@@ -221,9 +180,9 @@ def _step(store: Store, dataset_id: str, *, is_undone: bool) -> Step | None:
     return None if row is None else Step(row.id, row.action, row.facts)
 
 
-def _check(folder: Path, path: str, each: Change) -> None:
-    """Raises DatasetError where the picture is gone, or its file's caption neither the one before nor the one after:
-    what a worker has written that died then counts as well."""
+def _check(folder: Path, path: str, before: str, after: str | None = None) -> None:
+    """Raises DatasetError where the picture is gone, or its file's caption is not the one before; nor the one after,
+    which pictures that share a file have as soon as the first of them is written."""
     picture = folder / path
     if not picture.is_file():
         raise DatasetError(f"{path}: is not there any more; look at the folder again")
@@ -232,28 +191,12 @@ def _check(folder: Path, path: str, each: Change) -> None:
     except FileNotFoundError:
         return  # the caption is that of a metadata.jsonl, or there is none
     except (OSError, UnicodeDecodeError):
-        if each.before:
+        if before:
             raise DatasetError(f"{path}: its caption cannot be read any more; look at the folder again") from None
         raise DatasetError(f"{path}: its caption cannot be read; mend the text file, then look again") from None
     line = " ".join(text.split())
-    if (line if caption_tags(line) else "") not in (each.before, each.after):
+    if (line if caption_tags(line) else "") not in (before, after):
         raise DatasetError(f"{path}: its caption was changed by another program; look at the folder again")
-
-
-def _is_written(picture: Path, caption: str) -> bool:
-    try:
-        return caption_target(picture).read_text(encoding="utf-8").split() == caption.split()
-    except FileNotFoundError:
-        return not caption
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
-def _put(picture: Path, caption: str) -> None:
-    if caption:
-        write_caption(picture, caption)
-    else:
-        caption_target(picture).unlink(missing_ok=True)
 
 
 def _rewrite(session: Session, dataset_id: str, folder: Path, changes: Mapping[str, Change]) -> dict[int, str]:

@@ -39,7 +39,7 @@ def take(store: Store, name: str, files: Iterable[tuple[str, IO[bytes]]]) -> tup
 def take_more(store: Store, dataset: Dataset, files: Iterable[tuple[str, IO[bytes]]]) -> int:
     """Take more pictures and captions into a dataset of the app's own; how many files were left out.
 
-    Raises as `take`, and where one of a name is there already.
+    Raises as `take`, and where another one of a name is there already.
     """
     taken = take_files(files, Path(dataset.folder))
     datasets.look_again(store, dataset.id)

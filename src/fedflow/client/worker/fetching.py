@@ -12,6 +12,7 @@ from fedflow.client.connection import Connection
 from fedflow.client.database.tables import Job, Membership
 from fedflow.client.services import jobs, library, memberships
 from fedflow.client.services.fetching import FetchRequest
+from fedflow.client.services.leftovers import FETCHING
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 from fedflow.client.worker.whole_models import write_whole_model
@@ -39,7 +40,7 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
     one_model.close()
     with (
         memberships.connected(store, row.id, PATIENCE_S) as connection,
-        tempfile.TemporaryDirectory(dir=store.folder, prefix=".fetch-") as scratch,
+        tempfile.TemporaryDirectory(dir=store.folder, prefix=FETCHING) as scratch,
     ):
         found = {each.id: each for each in connection.versions(request.artifact).items}
         if request.version not in found:

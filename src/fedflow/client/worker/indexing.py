@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fedflow.client.database.tables import Dataset, Job
 from fedflow.client.services import datasets, jobs
+from fedflow.client.services.datasets_journal import alone
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 from fedflow.client.worker.progress import noted
@@ -16,13 +17,15 @@ from fedflow.errors import MistakeError
 def do(store: Store, settings: ClientSettings, job: Job) -> None:  # noqa: ARG001 - as all tasks
     """Index the dataset that the job names.
 
-    Raises MistakeError where it was taken out, DatasetError where its folder is away; Interrupted where the owner
-    wants no more for now.
+    Raises MistakeError where it was taken out, DatasetError where its folder is away, as `alone`; Interrupted where
+    the owner wants no more for now.
     """
     dataset = dataset_of(store, job)
     before = datasets.known(store, dataset.id)
     index = make_index(Path(dataset.folder), before, noted(store, job.id))
-    datasets.keep(store, dataset.id, index, before)
+    with alone(store, dataset):  # what was seen of a change half made is looked at once more
+        index = make_index(index.folder, index.entries)
+        datasets.keep(store, dataset.id, index, before)
     jobs.note(store, job.id, len(index.entries), len(index.entries))
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from fedflow.client.database.tables import Job
 from fedflow.client.memory import note_gpu
-from fedflow.client.services import jobs, memberships
+from fedflow.client.services import datasets_journal, jobs, leftovers, memberships
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store, open_store
 from fedflow.errors import FedFlowError
@@ -66,6 +66,8 @@ def work(settings: ClientSettings) -> None:
 
 def _work(store: Store, settings: ClientSettings) -> None:
     jobs.bury(store)
+    datasets_journal.settle(store)
+    leftovers.sweep(store)
     queue = SqliteHuey("fedflow", filename=str(settings.folder / "queue.db"), results=False, fsync=True)
 
     busy = threading.Lock()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fedflow.client.database.tables import Job
 from fedflow.client.services import jobs, library, shelving
+from fedflow.client.services.leftovers import IMPORTING
 from fedflow.client.services.shelving import ImportRequest, MergeRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
@@ -64,7 +65,7 @@ def _adapter(
     store: Store, asset_id: str, request: ImportRequest, source: Path, origin: dict[str, object]
 ) -> library.New:
     base = open_model(library.place(store, request.base))
-    with tempfile.TemporaryDirectory(dir=store.folder, prefix=".import-") as scratch:
+    with tempfile.TemporaryDirectory(dir=store.folder, prefix=IMPORTING) as scratch:
         found = read_adapter_file(source, Path(scratch), base)
     library.write_adapter(store, asset_id, diffusers=found.content, kohya=found.layouts["kohya"])
     trigger = ", ".join(found.trigger_words)
