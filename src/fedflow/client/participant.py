@@ -264,7 +264,15 @@ class Participant:
             self._open = None  # two base models at once may be more than the machine holds
             base = prepare_base(self._home, facts, plan, self._connection.fetch, self._say)
             folders = {self._device.member: self._place.data}
-            bench = Workbench(plan, self._home.run(facts.id), folders, "auto", None, base=base)
+            bench = Workbench(
+                plan,
+                self._home.run(facts.id),
+                folders,
+                "auto",
+                None,
+                base=base,
+                takes_usable=self._place.takes_usable,
+            )
             if bench.model.content_hash != facts.base_hash:
                 raise ModelError(f"{base}: is damaged or was changed; remove the folder, and it is fetched again")
             self._open = _Open(facts, plan, pictures, bench)

@@ -89,8 +89,11 @@ class Workbench:
         *,
         base: str | None = None,
         blobs: BlobStore | None = None,
+        takes_usable: bool = False,
     ) -> None:
         """`folders` says where the pictures of each name are that the plan's data speaks of, as far as they are here.
+
+        With `takes_usable` what cannot be used of them is passed over; else it is refused.
 
         `base` opens in the place of the plan's model: a copy of it at another place. `blobs` takes the place of those
         in `out`.
@@ -99,6 +102,7 @@ class Workbench:
         self.folder = RunFolder(out, blobs)
         self._folders = folders
         self._base = base or plan.model
+        self._takes_usable = takes_usable
         self._extractor_choice = (extractor, inception)
         self._merged: tuple[str, ...] = ()
         self._caches: dict[tuple[str, ...], tuple[LatentCache, CaptionCache]] = {}
@@ -300,7 +304,7 @@ class Workbench:
         if name not in self._folders:
             raise DatasetError(f"no pictures of '{name}' here; the folders given are of {', '.join(self._folders)}")
         dataset = read_folder(self._folders[name], self.model.resolution, self.plan.data.trigger)
-        if dataset.problems:
+        if dataset.problems and not self._takes_usable:
             raise DatasetError(str(dataset.problems[0]))
         return dataset
 

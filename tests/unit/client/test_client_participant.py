@@ -25,7 +25,7 @@ from fedflow.client.place import Place
 from fedflow.client.policy import Policy
 from fedflow.client.training import is_want_of_memory
 from fedflow.datasets import demo_folder
-from fedflow.errors import MistakeError, RunError
+from fedflow.errors import DatasetError, MistakeError, RunError
 from fedflow.federation.jobs import TrainJob
 from fedflow.federation.protocol import (
     BaseFile,
@@ -200,13 +200,19 @@ class Machine:
         if len(self.rests) == self.stop_after_rests:
             raise KeyboardInterrupt
 
-    def take_part(self, policy: Policy | None = None, accept: bool = True, owner: TerminalOwner | None = None) -> None:
+    def take_part(
+        self,
+        policy: Policy | None = None,
+        accept: bool = True,
+        owner: TerminalOwner | None = None,
+        takes_usable: bool = False,
+    ) -> None:
         with Connection(self.home, patience_s=0) as connection:
             Participant(
                 self.home,
                 self.device,
                 connection,
-                Place(self.pictures, 1),
+                Place(self.pictures, 1, takes_usable=takes_usable),
                 policy or Policy(),
                 owner or TerminalOwner(policy or Policy(), accept_unasked=accept),
                 once=True,
@@ -562,6 +568,16 @@ def test_a_picture_that_is_being_copied_in_is_waited_for(
     assert "run 'tiny', round 2: waiting, as " in told
     assert "the pictures have changed: 4 are trained on from now on" in told
     assert not any(CANARY in path for path in peer.paths())
+
+
+def test_where_the_usable_are_enough_a_broken_file_stops_nobody(coordinator: Coordinator, machine: Machine) -> None:
+    (machine.pictures / "broken.png").write_bytes((machine.pictures / f"{CANARY}-0.png").read_bytes()[:300])
+    (machine.pictures / "notes.docx").write_bytes(b"none")
+    with pytest.raises(DatasetError):
+        machine.take_part()
+    assert not coordinator.handed_in
+    machine.take_part(takes_usable=True)
+    assert [request.num_examples for request in coordinator.handed_in] == [3, 3]
 
 
 def test_consent_speaks_of_the_pictures_as_they_are(coordinator: Coordinator, machine: Machine) -> None:

@@ -91,7 +91,7 @@ class Federating:
         dataset = None if row.dataset_id is None else datasets.one(store, row.dataset_id)
         if dataset is None:
             raise MistakeError("it has no dataset; choose one on its page")
-        place = Place(Path(dataset.folder), self._settings.threads)
+        place = Place(Path(dataset.folder), self._settings.threads, takes_usable=True)
         home = memberships.home(store, membership_id)
         with home.alone(), memberships.connected(store, membership_id) as connection:
             device = home.device()
