@@ -118,6 +118,33 @@ def test_03_edit_captions(stage: Stage) -> None:
     assert sum("of_the_studio" in text for text in captions()) == 0
 
 
+def test_a_double_is_left_out_and_brought_back(stage: Stage) -> None:
+    folder = stage.pictures / "client-1"
+    first = sorted(folder.glob("*.png"))[0]
+    double = folder / "zz-double.png"
+    for suffix in (".png", ".txt"):
+        double.with_suffix(suffix).write_bytes(first.with_suffix(suffix).read_bytes())
+    page = visit(stage, "/datasets")
+    page.get_by_role("link", name="client-1").click()
+    page.get_by_role("button", name="Look again").click()
+    expect(page.locator(CELLS)).to_have_count(5, timeout=SLOW_MS)
+    page.get_by_role("link", name="Check", exact=True).click()
+    page.get_by_role("button", name=re.compile("Check (now|again)")).click()
+    page.get_by_role("link", name=re.compile(r"The same picture\s*1")).click(timeout=SLOW_MS)
+    submit(page, "Leave out all but the first of each")
+    visit(stage, "/datasets").get_by_role("link", name="client-1").click()
+    expect(page.locator(CELLS)).to_have_count(4)
+    assert not double.exists()
+    assert (folder / ".left-out" / double.name).exists()
+    page.get_by_role("button", name=re.compile("Undo: leave out")).click()
+    expect(page.locator(CELLS)).to_have_count(5)
+    assert double.exists()
+    for suffix in (".png", ".txt"):
+        double.with_suffix(suffix).unlink()
+    page.get_by_role("button", name="Look again").click()
+    expect(page.locator(CELLS)).to_have_count(4, timeout=SLOW_MS)
+
+
 def test_04_generate_from_a_base_model(stage: Stage) -> None:
     visit(stage, "/")
     page = draw(stage, "fluent_style, cat, animal", pictures=2)
@@ -176,6 +203,30 @@ def test_08_fine_tune_a_whole_model(stage: Stage) -> None:
     expect(page.get_by_text(re.compile("Model: Whole"))).to_be_visible()
 
 
+def test_adapters_are_joined_and_one_comes_back_from_its_file(stage: Stage) -> None:
+    page = visit(stage, "/models/merge")
+    for name, weight in (("Violet", "0.5"), ("Second", "0.25")):
+        page.get_by_label(re.compile(f"^{name} ")).check()
+        page.get_by_label(f"Weight of {name}", exact=True).fill(weight)
+    page.get_by_label("Name", exact=True).fill("Both")
+    submit(page, "Join adapters")
+    page.get_by_role("link", name="Both", exact=True).click(timeout=SLOW_MS)
+    expect(page.locator(".lineage")).to_contain_text("adapter, weight 0.25")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="For ComfyUI and A1111 (kohya)").click()
+    file = stage.pictures / "both.safetensors"
+    download.value.save_as(file)
+    visit(stage, "/models/import")
+    page.get_by_label("Place").fill(str(file))
+    page.get_by_label("Name", exact=True).fill("Back")
+    submit(page, "Import")
+    page.get_by_role("link", name="Back", exact=True).click(timeout=SLOW_MS)
+    page.get_by_role("link", name="Generate with it").click()
+    draw(stage, "fluent_style, bear")
+    page.locator(f"{SHOTS} a").first.click()
+    expect(page.get_by_text("<lora:Back:1>")).to_be_visible()
+
+
 def test_10_join_a_federation_and_consent(stage: Stage) -> None:
     network = stage.network
     network.start_server()
@@ -212,6 +263,21 @@ def test_12_complete_rounds_with_fedex_lora(stage: Stage) -> None:
     page.get_by_role("link", name="Generate with it").click()
     expect(page.get_by_label("Weight of autumn", exact=True)).to_have_value("1")
     draw(stage, "fluent_style, leaf")
+    page.locator(f"{SHOTS} a").first.click()
+    expect(page.get_by_text("<lora:autumn:1>")).to_be_visible()
+
+
+def test_a_consent_is_withdrawn_in_a_training(stage: Stage) -> None:
+    run_id = stage.start_run("summer", "fedex-lora", epochs=60)
+    page = agree(stage, "summer")
+    expect(page.locator(".job-line")).to_be_visible(timeout=SLOW_MS)
+    submit(page, "Withdraw")
+    page.get_by_role("dialog").get_by_role("button", name="Withdraw", exact=True).click()
+    expect(page.get_by_text("You take part in this run no more.").first).to_be_visible()
+    expect(page.locator(".job-line")).to_have_count(0, timeout=SLOW_MS)
+    stage.network.asked("run", "stop", run_id)
+    taken = stage.network.events(run_id, "update accepted")
+    assert "client-1" not in [facts["member"] for facts in taken]
 
 
 def test_11_complete_rounds_with_fedavg(stage: Stage) -> None:

@@ -204,9 +204,12 @@ class Network:
 
     def committed(self, run_id: str) -> list[tuple[str, str | None]]:
         """Adapter and residual of every committed round, from the event log."""
+        return [(facts["adapter"], facts.get("residual")) for facts in self.events(run_id, "round committed")]
+
+    def events(self, run_id: str, kind: str) -> list[dict[str, Any]]:
+        """Facts of a run's events of one kind."""
         events = self.get(f"/federations/{self.get(f'/runs/{run_id}')['federation_id']}/events?limit=200")["items"]
-        rounds = [event["facts"] for event in events if event["kind"] == "round committed"]
-        return [(facts["adapter"], facts.get("residual")) for facts in rounds]
+        return [event["facts"] for event in events if (event["kind"], event["run"]) == (kind, run_id)]
 
     def stop(self) -> None:
         for process in [*self.clients.values(), self.server]:
