@@ -97,6 +97,13 @@ def run(*words: str | Path, timeout: float = 120) -> subprocess.CompletedProcess
         return subprocess.CompletedProcess(["fedflow", *words], status, told.read_text(), complained.read_text())
 
 
+def call(function: Callable[..., None], *arguments: object, timeout: float = 120) -> int:
+    """The exit status of a process that calls this function of a module; minus a signal's number where one ended it."""
+    process = _context().Process(target=function, args=arguments)
+    process.start()
+    return WarmProcess(process).wait(timeout)
+
+
 @contextmanager
 def imported_anew(environment: dict[str, str]) -> Iterator[None]:
     """Fork from a process that has imported everything with these variables set, until the context's end."""
