@@ -11,6 +11,7 @@ from pathlib import Path
 import accessibility
 import numpy as np
 import pytest
+import warm
 from adapters import add_adapter
 from browser import Watched
 from PIL import Image
@@ -50,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
-    with app(folder) as (found, _):
+    with app(folder, warm.start) as (found, _):
         yield found
 
 

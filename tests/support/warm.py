@@ -135,6 +135,8 @@ def _context() -> multiprocessing.context.ForkServerContext:
 
 
 def _start(words: list[str], environment: dict[str, str], told: Path, complained: Path) -> WarmProcess:
+    for path in {told, complained}:
+        path.touch()  # who reads it finds it, however long the start takes
     process = _context().Process(target=_command, args=(words, environment, told, complained))
     process.start()
     return WarmProcess(process)
