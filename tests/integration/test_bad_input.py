@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import warm
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -33,9 +34,15 @@ def refused(*arguments: str | Path) -> str:
     return told.getvalue().strip().splitlines()[-1]
 
 
-def process_refused(*arguments: str | Path, status: int = 2) -> str:
+def process_refused(*arguments: str | Path) -> str:
     """The same of a process of its own, as a person starts it; slower by all that torch loads."""
-    done = subprocess.run([*FEDFLOW, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
+    return complaint(
+        subprocess.run([*FEDFLOW, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
+    )
+
+
+def complaint(done: subprocess.CompletedProcess[str], status: int = 2) -> str:
+    """The last line of what a process that must fail has written."""
     assert done.returncode == status, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     return done.stderr.strip().splitlines()[-1]
@@ -182,8 +189,7 @@ def test_an_adapter_weight_that_is_not_finite(tmp_path: Path) -> None:
 
 def test_a_finished_training_is_not_overwritten(pictures: Path) -> None:
     out = pictures / "trained"
-    command = [*FEDFLOW, "train", str(pictures / "client-1"), "--out", str(out), "--epochs", "1"]
-    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    warm.run("train", pictures / "client-1", "--out", out, "--epochs", "1").check_returncode()
     before = (out / "adapter.safetensors").read_bytes()
     assert "holds a finished training" in refused("train", pictures / "client-1", "--out", out, "--epochs", "2")
     assert (out / "adapter.safetensors").read_bytes() == before
@@ -203,7 +209,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(pictures: Path)
     if mounted.returncode:
         pytest.skip("a small disk cannot be mounted here")
     try:
-        line = process_refused("simulate", pictures / "plan.toml", "--out", disk / "out", "--workers", "1", status=1)
+        done = warm.run("simulate", pictures / "plan.toml", "--out", disk / "out", "--workers", "1")
+        line = complaint(done, status=1)
         assert str(disk) in line
         assert "full" in line
         assert not list(disk.rglob("*.partial"))

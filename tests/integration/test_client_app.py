@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from fedflow.client.worker.drawing import MOST_AT_ONCE
 
 SHOTS = ".shots li"
 PICTURES = 3 * MOST_AT_ONCE
-"""So many that some are there, and kept, while others are still drawn."""
+STEPS = 8
+"""So many pictures, of so many steps, that some are there, and kept, while others are still drawn."""
 
 
 def test_from_an_empty_machine_to_a_picture_that_outlives_everything(tmp_path: Path, browser: Browser) -> None:
@@ -25,6 +27,8 @@ def test_from_an_empty_machine_to_a_picture_that_outlives_everything(tmp_path: P
         expect(page.get_by_text("No pictures yet")).to_be_visible()
         page.get_by_label("Prompt", exact=True).fill("fluent_style, cat, animal")
         page.get_by_label("Pictures").fill(str(PICTURES))
+        page.locator("summary", has_text=re.compile("^More$")).click()
+        page.get_by_label("Steps", exact=True).fill(str(STEPS))
         page.get_by_role("button", name="Generate").click()
         expect(page.locator(SHOTS)).not_to_have_count(0, timeout=SLOW_MS)
         expect(page.get_by_label("Prompt", exact=True)).to_have_value("fluent_style, cat, animal")

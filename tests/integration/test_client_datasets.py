@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from accessibility import faults
 from browser import Watched
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -32,7 +33,7 @@ def here(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator
         for path in (picture, picture.with_suffix(".txt")):
             shutil.copy(path, folder / path.name)
     sorted(folder.glob("*.txt"))[3].write_text(HOSTILE, encoding="utf-8")
-    with app(place / "app") as (address, _):
+    with app(place / "app", warm.start) as (address, _):
         with browser.new_context() as context:
             page = context.new_page()
             page.goto(f"{address}/datasets")

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 import torch
+import warm
 from canaries import CanaryMachine, make_machine, path_with, windows
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from http_bytes import Request, requests_in
@@ -96,7 +97,8 @@ class Federation:
 def federation(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Iterator[Federation]:
     """One that takes part, one whose updates are refused, one that declines; all that they send is recorded."""
     folder = tmp_path_factory.mktemp("egress")
-    network = Network(folder)
+    # What notes a participant's sockets is loaded at its start.
+    network = Network(folder, start=warm.start_but("join"))
     machines = {
         name: make_machine(folder / "machines", name, count, jsonl=name == "capped") for name, count in MEMBERS.items()
     }

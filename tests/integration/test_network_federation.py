@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from network import FEDFLOW, Network, simulated
+import warm
+from network import Network, simulated
 
 from fedflow.datasets import demo_folder
 
@@ -29,14 +30,14 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=["fedex-lora", "fedavg"])
+@pytest.fixture(scope="module", params=["fedex-lora", "fedavg"])
 def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def plan(method: str, tiny_model_folder: Path, pictures: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "plan.toml"
+@pytest.fixture(scope="module")
+def plan(method: str, tiny_model_folder: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("plan") / "plan.toml"
     path.write_text(
         f"""name = "network"
 model = "{tiny_model_folder}"
@@ -67,15 +68,17 @@ count = 1
     return path
 
 
-def simulate(plan: Path, out: Path) -> None:
-    done = subprocess.run(
-        [*FEDFLOW, "simulate", str(plan), "--out", str(out)], capture_output=True, text=True, check=False
-    )
+@pytest.fixture(scope="module")
+def alone(plan: Path) -> Path:
+    """What a simulation makes of the plan."""
+    out = plan.parent / "out"
+    done = warm.run("simulate", plan, "--out", out)
     assert done.returncode == 0, done.stderr
+    return out
 
 
 def test_a_federation_over_the_network_ends_with_the_bits_of_a_simulation(
-    network: Network, plan: Path, method: str, pictures: Path, tmp_path: Path
+    network: Network, plan: Path, alone: Path, method: str, pictures: Path, tmp_path: Path
 ) -> None:
     network.options = ("--pictures", str(pictures))
     network.start_server()
@@ -84,15 +87,14 @@ def test_a_federation_over_the_network_ends_with_the_bits_of_a_simulation(
     network.wait_members(*COUNTS)
     run_id = network.asked("run", "start", str(plan))
     network.wait_done(run_id, 240)
-    simulate(plan, tmp_path / "out")
-    assert network.committed(run_id) == simulated(tmp_path / "out", SEED, ROUNDS)
+    assert network.committed(run_id) == simulated(alone, SEED, ROUNDS)
     for member, process in network.clients.items():
         assert process.wait(30) == 0, network.log(member)
     assert "done" in network.asked("run", "explain", run_id)
     watched = network.asked("run", "watch", run_id)
     assert ("clipped 2" in watched) == (method == "fedex-lora")
     network.asked("run", "report", run_id, "--out", str(tmp_path / "report"))
-    assert table(tmp_path / "report") == [row for row in table(tmp_path / "out") if ",floor," not in row]
+    assert table(tmp_path / "report") == [row for row in table(alone) if ",floor," not in row]
     assert (tmp_path / "report" / "report.html").is_file()
     layout = "kohya" if method == "fedex-lora" else "unet"
     for member in COUNTS:
@@ -106,7 +108,7 @@ def table(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("method", ["fedex-lora"], indirect=True)
-def test_the_demo_over_the_network_writes_the_report_of_a_simulation(plan: Path, tmp_path: Path) -> None:
+def test_the_demo_over_the_network_writes_the_report_of_a_simulation(plan: Path, alone: Path, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from fedflow.cli.simulate import simulate; "
         "from fedflow.cli.demo_network import carry_over_network; "
@@ -116,8 +118,6 @@ def test_the_demo_over_the_network_writes_the_report_of_a_simulation(plan: Path,
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "run done" in done.stdout
-    simulate(plan, tmp_path / "alone")
-    assert simulated(tmp_path / "network", SEED, ROUNDS) == simulated(tmp_path / "alone", SEED, ROUNDS)
-    tables = [(tmp_path / name / "table.csv").read_text() for name in ("network", "alone")]
-    assert tables[0] == tables[1]
+    assert simulated(tmp_path / "network", SEED, ROUNDS) == simulated(alone, SEED, ROUNDS)
+    assert table(tmp_path / "network") == table(alone)
     assert (tmp_path / "network" / "report.html").is_file()

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import warm
 from cluster import NoPostgreSQL, cluster, database
 from hostile import Device, hang_up
-from killed_federation import POINTS, WHOLE_SERVER, Example, Told, lost, make_example, play
-from network import Network
+from killed_federation import ANSWERS, POINTS, WHOLE_SERVER, Example, Told, lost, make_example, play
+from network import Network, with_faults
 
 STRUCK = (
     "client, fetching a round's start",
@@ -37,11 +38,20 @@ AT_ROWS = (
     "evaluator, between blobs and row",
 )
 """The points where the other database may tell another story; the benchmark strikes at all of them on both."""
+MADE = "fedflow.server.services.runs:create:after"
 
 
 @pytest.fixture(scope="module")
-def example(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Example:
-    return make_example(tmp_path_factory.mktemp("example"), tiny_model_folder, rounds=2)
+def _armed() -> Iterator[None]:
+    """A dead process's next life costs no import; as a person starts them they die in the benchmark."""
+    points = [*(POINTS[name][1] for name in STRUCK), ANSWERS, MADE]
+    with warm.imported_anew({"KILL_AT": " ".join(points), "PYTHONPATH": with_faults()}):
+        yield
+
+
+@pytest.fixture(scope="module")
+def example(_armed: None, tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Example:
+    return make_example(tmp_path_factory.mktemp("example"), tiny_model_folder, rounds=2, start=warm.start)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -62,15 +72,15 @@ def test_a_federation_whose_processes_are_killed_ends_as_if_none_had_been(
     example: Example, database_url: str | None, tmp_path: Path
 ) -> None:
     points = tuple(POINTS[name][1] for name in (STRUCK if database_url is None else AT_ROWS))
-    played = play(example, tmp_path / "federation", database_url, 1, points=points)
+    played = play(example, tmp_path / "federation", database_url, 1, points=points, start=warm.start)
     assert played.faults == []
     assert {strike.point for strike in played.strikes} == {*points, WHOLE_SERVER}
     assert all(strike.recovered_s is not None for strike in played.strikes)
 
 
+@pytest.mark.usefixtures("_armed")
 def test_a_run_that_was_made_when_the_server_died_is_not_made_again(tiny_model_folder: Path, tmp_path: Path) -> None:
-    point = "fedflow.server.services.runs:create:after"
-    network = Network(tmp_path, kill_at=(point,))
+    network = Network(tmp_path, kill_at=(MADE,), start=warm.start)
     try:
         network.start_server()
         federation = network.get("/federations")["items"][0]["id"]
@@ -81,7 +91,7 @@ def test_a_run_that_was_made_when_the_server_died_is_not_made_again(tiny_model_f
         run = network.asked("run", "start", str(plan))
         assert [each["id"] for each in network.get("/runs")["items"]] == [run]
         assert network.get(f"/runs/{run}")["federation_id"] == federation
-        assert network.struck() == {point}
+        assert network.struck() == {MADE}
     finally:
         hang_up()
         network.stop()

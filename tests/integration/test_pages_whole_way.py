@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import warm
 from browser import Watched
-from network import FEDFLOW, SETTINGS, start_command
+from network import FEDFLOW, SETTINGS
 from page_server import Server, comes_first, heading, submit
 from playwright.sync_api import Browser, Page, expect
 
@@ -222,7 +223,7 @@ def test_from_an_empty_server_to_a_release(browser: Browser, pictures: Path, tmp
             words[words.index("FOLDER")] = str(pictures / member)
             options = ["--home", str(tmp_path / member), "--accept", "--once"]
             log = tmp_path / f"{member}.log"
-            clients.append(start_command([*words, *options], {**os.environ, **SETTINGS}, log))
+            clients.append(warm.start([*words, *options], {**os.environ, **SETTINGS}, log))
         page.locator(".tabs").get_by_role("link", name="Members").click()
         for member in MEMBERS:
             row = page.get_by_role("row").filter(has_text=member)

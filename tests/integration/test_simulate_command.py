@@ -7,26 +7,23 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import warm
 from diffusers import StableDiffusionPipeline, UniPCMultistepScheduler
+from network import FEDFLOW, SETTINGS, wait_for
 from PIL import Image
 
 from fedflow.datasets import demo_folder
 
-FEDFLOW = [sys.executable, "-c", "from fedflow.cli import main; main()"]
 LIMIT_S = 300
 
 
 def fedflow(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*FEDFLOW, *map(str, arguments)], capture_output=True, text=True, timeout=LIMIT_S, check=False
-    )
+    return warm.run(*arguments, timeout=LIMIT_S)
 
 
 def plan_text(model: Path, data: Path, **settings: str) -> str:
@@ -69,11 +66,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tiny_model_folder: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished FedEx-LoRA run."""
+    """A finished FedEx-LoRA run, by the command as a person starts it."""
     folder = tmp_path_factory.mktemp("run")
     plan = folder / "plan.toml"
     plan.write_text(plan_text(tiny_model_folder, pictures), encoding="utf-8")
-    done = fedflow("simulate", plan, "--out", folder / "out", "--workers", "2")
+    command = [*FEDFLOW, "simulate", str(plan), "--out", str(folder / "out"), "--workers", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert done.returncode == 0, done.stderr
     assert "report.html" in done.stdout.splitlines()[-1]
     return folder / "out"
@@ -141,16 +139,14 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bits(
 ) -> None:
     plan, out = tmp_path / "plan.toml", tmp_path / "out"
     plan.write_text(plan_text(tiny_model_folder, pictures), encoding="utf-8")
-    command = [*FEDFLOW, "simulate", str(plan), "--out", str(out), "--workers", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    words = ["simulate", str(plan), "--out", str(out), "--workers", "2"]
+    process = warm.start(words, {**os.environ, **SETTINGS}, tmp_path / "log")
     outcome = out / "seed-5" / "aggregate" / "round-1.json"
-    deadline = time.monotonic() + LIMIT_S
-    while not outcome.is_file() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(process.pid, number)
-    _, stderr = process.communicate(timeout=60)
+    wait_for(lambda: outcome.is_file() or process.poll() is not None, LIMIT_S, "the first round's outcome")
+    process.send_signal(number)
+    status, stderr = process.wait(60), (tmp_path / "log").read_text()
+    assert status == {signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}[number]
     if number is signal.SIGINT:
-        assert process.returncode == 130
         assert "same command goes on from there" in stderr
         assert "Traceback" not in stderr
     done = fedflow("simulate", plan, "--out", out, "--workers", "2")

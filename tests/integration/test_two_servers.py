@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import warm
 from cluster import NoPostgreSQL, cluster, database
 from hostile import hang_up
 from killed_federation import COUNTS, make_example, tensors_hash
@@ -23,6 +24,8 @@ from fedflow.server import keys
 
 ROUNDS = 2
 LIVES = Weather(lives_bytes=60_000)
+
+start = warm.start_but("server")
 
 
 @pytest.fixture
@@ -62,12 +65,13 @@ def web_memory_kb(server: Network) -> list[int]:
 def test_two_servers_serve_one_federation_and_one_may_die(
     tiny_model_folder: Path, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    example = make_example(tmp_path / "example", tiny_model_folder, rank=64, rounds=ROUNDS)
+    example = make_example(tmp_path / "example", tiny_model_folder, rank=64, rounds=ROUNDS, start=warm.start)
     monkeypatch.setenv(keys.VARIABLE, base64.b64encode(os.urandom(32)).decode())
     options = ("--database-url", database_url, "--pictures", str(example.pictures))
     with s3_server():
         options = (*options, "--store-url", f"s3://{BUCKET}/federation")
-        first, second = Network(tmp_path / "first", options), Network(tmp_path / "second", options)
+        # The store's library has threads, which live through no fork; and what a server weighs is looked at.
+        first, second = (Network(tmp_path / name, options, start=start) for name in ("first", "second"))
         addresses = [("127.0.0.1", server.port) for server in (first, second)]
         proxies = []
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 import warm
 from app_process import app
 from browser import Watched, chromium
-from network import Network
+from network import Network, Started
 
 from fedflow.datasets import demo_folder
 
@@ -44,7 +43,7 @@ class Stage:
 
     network: Network
     address: str
-    process: subprocess.Popen[str]
+    process: Started
     watched: Watched
     pictures: Path
 
@@ -66,7 +65,11 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
                 (folder / "pictures" / name / path.name).write_bytes(path.read_bytes())
     network = Network(folder, ("--pictures", str(folder / "pictures")), start=warm.start)
     try:
-        with app(folder / "app") as (address, process), chromium() as browser, browser.new_context() as context:
+        with (
+            app(folder / "app", warm.start) as (address, process),
+            chromium() as browser,
+            browser.new_context() as context,
+        ):
             watched = Watched(context)
             watched.page.set_default_timeout(60_000)
             yield Stage(network, address, process, watched, folder / "pictures")

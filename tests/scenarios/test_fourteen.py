@@ -18,6 +18,8 @@ from tests.scenarios.conftest import Stage
 
 SHOTS = ".shots li"
 CELLS = "#grid .cell"
+STEPS = "6"
+"""Of a picture; what it looks like is looked at elsewhere."""
 
 
 def visit(stage: Stage, path: str) -> Page:
@@ -35,6 +37,10 @@ def draw(stage: Stage, prompt: str, pictures: int = 1) -> Page:
     before = page.locator(SHOTS).count()
     page.get_by_label("Prompt", exact=True).fill(prompt)
     page.get_by_label("Pictures", exact=True).fill(str(pictures))
+    steps = page.get_by_label("Steps", exact=True)
+    if not steps.is_visible():
+        page.locator("summary", has_text=re.compile("^More$")).click()
+    steps.fill(STEPS)
     submit(page, "Generate")
     expect(page.locator(SHOTS)).to_have_count(before + pictures, timeout=SLOW_MS)
     return page
@@ -84,7 +90,9 @@ def test_02_add_and_check_a_dataset(stage: Stage) -> None:
     submit(page, "Add folder")
     expect(page.locator(CELLS)).to_have_count(5, timeout=SLOW_MS)
     page.get_by_role("link", name="See which and why").click()
-    expect(page.locator(".problems li")).to_contain_text("broken.png")
+    broken = page.locator(".problems li a")
+    expect(broken).to_have_text("broken.png")
+    thumbnail = f"{broken.get_attribute('href')}/small"
     (stage.pictures / "client-1" / "broken.png").unlink()
     page.get_by_role("button", name="Look again").click()
     expect(page.locator(CELLS)).to_have_count(4, timeout=SLOW_MS)
@@ -92,6 +100,8 @@ def test_02_add_and_check_a_dataset(stage: Stage) -> None:
     page.get_by_role("button", name="Check now").click()
     expect(page.get_by_role("button", name="Check again")).to_be_visible(timeout=SLOW_MS)
     expect(page.get_by_role("heading", name="Aspect-ratio buckets")).to_be_visible()
+    # The grid may have asked for it when it had just gone.
+    stage.watched.complaints = [each for each in stage.watched.complaints if thumbnail not in each]
 
 
 def test_03_edit_captions(stage: Stage) -> None:
@@ -181,7 +191,7 @@ def test_05_generate_with_one_adapter_and_with_several(stage: Stage) -> None:
 
 
 def test_07_resume_a_stopped_training(stage: Stage) -> None:
-    page = train(stage, "Resumed", "An adapter (LoRA)", epochs=60)
+    page = train(stage, "Resumed", "An adapter (LoRA)", epochs=40)
     expect(page.locator(".curve svg")).to_be_visible(timeout=SLOW_MS)
     submit(page, "Stop")
     expect(page.locator(".badge-line")).to_contain_text("Stopped", timeout=SLOW_MS)
@@ -308,7 +318,7 @@ def test_09_list_and_download_the_servers_models_and_adapters(stage: Stage) -> N
 
 def test_13_lose_and_regain_the_connection_mid_round(stage: Stage) -> None:
     network = stage.network
-    run_id = stage.start_run("spring", "fedex-lora", epochs=40)
+    run_id = stage.start_run("spring", "fedex-lora", epochs=16)
     page = visit(stage, "/federations")
     page.locator(".job a").first.click()
     expect(page.locator(".job-line")).to_be_visible(timeout=SLOW_MS)

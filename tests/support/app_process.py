@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from network import SETTINGS, Start, Started, start_command, wait_for
+
 SLOW_MS = 240_000
+START_S = 120.0
 CUT = "[object Event]"
 """What is said of the stream of a page that is left."""
 
 
 @contextmanager
-def app(folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The app on `folder`, started as a person starts it; gives its address and its process."""
-    words = [sys.executable, "-m", "fedflow", "client", "--folder", str(folder), "--port", "0", "--no-browser"]
-    settings = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=settings) as process:
-        try:
-            assert process.stdout is not None
-            told = process.stdout.readline()
-            yield told.split()[4].removesuffix(";"), process
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(30)
+def app(folder: Path, start: Start = start_command) -> Iterator[tuple[str, Started]]:
+    """The app on `folder`, by itself started as a person starts it; gives its address and its process."""
+    log = folder.with_name(f"{folder.name}.log")
+    log.unlink(missing_ok=True)
+    words = ["client", "--folder", str(folder), "--port", "0", "--no-browser"]
+    process = start(words, {**os.environ, **SETTINGS}, log)
+    try:
+        told = wait_for(lambda: log.is_file() and re.search(r"open at (\S+);", log.read_text()), START_S, "the app")
+        yield told[1], process
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
 
 
 def worker_of(parent: int) -> int:
-    """The process that draws and trains."""
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=True)
-    [child] = listed.stdout.split()
-    return int(child)
+    """The process that draws and trains; where it was forked, it is the child of the app's only child."""
+    while children := subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=False
+    ).stdout.split():
+        [child] = children
+        parent = int(child)
+    return parent

@@ -70,12 +70,15 @@ def cluster() -> Iterator[str]:
 
 
 @contextmanager
-def database(url: str, name: str) -> Iterator[str]:
-    """An empty database of the cluster at `url`, dropped at the end with whoever is still connected; gives its URL."""
+def database(url: str, name: str, template: str = "template1") -> Iterator[str]:
+    """A database of the cluster at `url`, dropped at the end with whoever is still connected; gives its URL.
+
+    It is empty, or a copy of the database `template`, to which nobody may be connected.
+    """
     admin = create_engine(url.format(name="postgres"), isolation_level="AUTOCOMMIT")
     try:
         with admin.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
+            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
         yield url.format(name=name)
         with admin.connect() as connection:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))

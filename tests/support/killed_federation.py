@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import random
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from network import FEDFLOW, SETTINGS, Network, Start, simulated, start_command, wait_for
+from network import SETTINGS, Network, Start, simulated, start_command, wait_for
 from proxy import Proxy, Weather
 from sqlalchemy import create_engine, text
 
@@ -111,7 +110,9 @@ class Played:
     seconds: float
 
 
-def make_example(folder: Path, model: Path, rank: int = 256, rounds: int = ROUNDS) -> Example:
+def make_example(
+    folder: Path, model: Path, rank: int = 256, rounds: int = ROUNDS, start: Start = start_command
+) -> Example:
     """Pictures and a plan in `folder`, and its simulation."""
     pictures = folder / "pictures"
     for name, count in {**COUNTS, "heldout": 4}.items():
@@ -147,8 +148,9 @@ count = 1
         encoding="utf-8",
     )
     out = folder / "simulated"
-    command = [*FEDFLOW, "simulate", str(plan), "--out", str(out)]
-    subprocess.run(command, env={**os.environ, **SETTINGS}, check=True, capture_output=True)
+    log = folder / "simulated.log"
+    status = start(["simulate", str(plan), "--out", str(out)], {**os.environ, **SETTINGS}, log).wait()
+    assert status == 0, log.read_text()
     joint = {
         layout: tensors_hash(out / f"seed-{SEED}" / "adapters" / f"joint.{layout}.safetensors")
         for layout in ("diffusers", "kohya")

@@ -8,7 +8,8 @@ import signal
 from pathlib import Path
 from typing import Self
 
-from network import SETTINGS, start_command, wait_for
+import warm
+from network import SETTINGS, wait_for
 from playwright.sync_api import Page, expect
 
 PASSWORD = "violet tram eats seven maps"  # noqa: S105 - a test's
@@ -16,12 +17,12 @@ START_S = 60.0
 
 
 class Server:
-    """`fedflow server` as its own process, and the lines that it prints first."""
+    """`fedflow server` as its own processes, and the lines that it prints first."""
 
     def __init__(self, folder: Path, log: Path, *options: str) -> None:
         self.log = log
         words = ["server", "--folder", str(folder), "--port", "0", *options]
-        self.process = start_command(words, {**os.environ, **SETTINGS}, log)
+        self.process = warm.start(words, {**os.environ, **SETTINGS}, log)
 
     def __enter__(self) -> Self:
         return self

@@ -66,11 +66,8 @@ def serve(settings: ClientSettings, *, opens_browser: bool) -> None:
 
 def _keep_worker(settings: ClientSettings, ended: threading.Event) -> None:
     """Keep the worker alive: one that dies is started anew, and tells its job as died."""
-    words = [sys.executable, "-m", "fedflow.client.serve"]
     while not ended.is_set():
-        process = subprocess.Popen(
-            words, env={**os.environ, SETTINGS: settings.model_dump_json()}, start_new_session=True
-        )
+        process = start_worker(settings)
         while process.poll() is None and not ended.wait(LOOK_S):
             pass
         if ended.is_set():
@@ -85,7 +82,14 @@ def _keep_worker(settings: ClientSettings, ended: threading.Event) -> None:
         process.kill()
 
 
-def _work() -> None:
+def start_worker(settings: ClientSettings) -> subprocess.Popen[bytes]:
+    """Start the process that draws and trains; it ends when this one does."""
+    words = [sys.executable, "-m", "fedflow.client.serve"]
+    return subprocess.Popen(words, env={**os.environ, SETTINGS: settings.model_dump_json()}, start_new_session=True)
+
+
+def work_as_told() -> None:
+    """What that process does; its settings stand in its environment."""
     from fedflow.client.worker.main import work  # noqa: PLC0415 - the web process needs none of it
 
     end_with_parent()
@@ -93,4 +97,4 @@ def _work() -> None:
 
 
 if __name__ == "__main__":
-    _work()
+    work_as_told()

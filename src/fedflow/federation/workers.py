@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+START_METHOD = "spawn"
 SECONDS_TO_END = 5.0
 
 
@@ -59,7 +60,7 @@ def workers(machine: Machine, plan: Plan, out: Path, extractor: str, inception: 
     wait_briefly()
     pool = ProcessPoolExecutor(
         machine.workers,
-        mp_context=multiprocessing.get_context("spawn"),
+        mp_context=multiprocessing.get_context(START_METHOD),
         initializer=_begin,
         initargs=(machine.threads, plan, out, extractor, inception),
     )

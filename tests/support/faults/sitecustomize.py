@@ -8,9 +8,10 @@ KILL_AT: points, separated by spaces, each `module:attribute:when`, and after it
 (the time drawn after its begin, and at the latest when it returns). What is drawn follows from KILL_SEED.
 
 KILLED: the folder in which every strike leaves a file, `point#number` with `:` as `+`: when, who (KILL_WHO) and
-whether a call `during` which it was to be was still under way, as JSON. Without it nothing happens, so that points
-may be armed before it is known who strikes where. `told` as `when` kills nobody: each response, the call's first
-argument, is appended to `answers` there. Nothing of the product is changed but that these calls may never return.
+whether a call `during` which it was to be was still under way, as JSON. Without it nothing happens, nor at a point that
+is not in KILL_AT by then, so that points may be armed before it is known who strikes where. `told` as `when` kills
+nobody: each response, the call's first argument, is appended to `answers` there. Nothing of the product is changed but
+that these calls may never return.
 
 In the server's web process, half of the strikes take gunicorn's first process along, which would fork another.
 """
@@ -46,7 +47,7 @@ class _Point:
 
     def due(self) -> tuple[int, float] | None:
         """Count a call; where it is to be struck, the strike's number and after how many seconds."""
-        if "KILLED" not in os.environ:
+        if "KILLED" not in os.environ or self.text not in os.environ["KILL_AT"].split():
             return None
         counting = os.open(f"{self.file}.calls", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         try:

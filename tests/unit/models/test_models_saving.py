@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
+import warm
 
 from fedflow.errors import MistakeError
 from fedflow.models import open_model, save_model
 
-# Saves a model again, and stops by signal `sys.argv[3]` at the rename whose number is `sys.argv[4]`.
-STOPPED_SAVE = textwrap.dedent("""
-    import os, pathlib, sys
-    from fedflow.models import open_model, save_model
 
-    model = open_model(sys.argv[1])
-    left = int(sys.argv[4])
+def saves_and_stops(model: Path, folder: Path, number: signal.Signals, rename: int) -> None:
+    """Save a model again, and stop by this signal at the rename that has this number."""
+    opened, left = open_model(str(model)), rename
 
-    def watch(event, arguments):
-        global left
+    def watch(event: str, arguments: object) -> None:
+        nonlocal left
         if event == "os.rename":
             left -= 1
             if left == 0:
-                os.kill(os.getpid(), int(sys.argv[3]))
+                os.kill(os.getpid(), number)
 
     sys.addaudithook(watch)
-    save_model(model, pathlib.Path(sys.argv[2]))
-""")
+    try:
+        save_model(opened, folder)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def stopped_save(model: Path, folder: Path, number: signal.Signals, rename: int) -> None:
-    command = [sys.executable, "-c", STOPPED_SAVE, str(model), str(folder), str(int(number)), str(rename)]
-    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
-    assert done.returncode == -number, done.stderr
+    status = warm.call(saves_and_stops, model, folder, number, rename)
+    assert status == {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}[number]
 
 
 def names(folder: Path) -> list[str]:

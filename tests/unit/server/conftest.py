@@ -6,6 +6,7 @@ import base64
 import itertools
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from werkzeug.test import TestResponse
 
 from fedflow.federation.protocol import Joined, JoinRequest, TokenRequest, signed_text
 from fedflow.server.api.app import create_app
+from fedflow.server.database import schema
+from fedflow.server.database.engines import make_engine
 from fedflow.server.services import devices, federations, identity
 from fedflow.server.services.identity import Caller
 from fedflow.server.settings import ServerSettings
@@ -91,6 +94,28 @@ def postgresql() -> Iterator[str]:
         pytest.skip(str(error))
 
 
+@pytest.fixture(scope="session")
+def with_schema(postgresql: str) -> Iterator[str]:
+    """The name of a PostgreSQL database that all migrations have gone through, to be copied."""
+    with database(postgresql, "with_schema") as url:
+        make_schema(url)
+        yield "with_schema"
+
+
+@pytest.fixture(scope="session")
+def file_with_schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same on SQLite: a file to be copied."""
+    path = tmp_path_factory.mktemp("schema") / schema.IN_FOLDER
+    make_schema(f"sqlite:///{path}")
+    return path
+
+
+def make_schema(url: str) -> None:
+    engine = make_engine(url)
+    schema.upgrade(engine)
+    engine.dispose()
+
+
 @pytest.fixture
 def new_database(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
     """Makes empty PostgreSQL databases, and drops them after the test; returns their URLs."""
@@ -101,11 +126,15 @@ def new_database(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> ServerSettings:
-    """A server's settings, on each database."""
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServerSettings]:
+    """A server's settings, on each database; on PostgreSQL its schema is there where the test wants a store."""
+    folder = tmp_path / "data"
     if request.param == "sqlite":
-        return ServerSettings(folder=tmp_path / "data")
-    return ServerSettings(folder=tmp_path / "data", database_url=request.getfixturevalue("new_database")())
+        yield ServerSettings(folder=folder)
+        return
+    template = request.getfixturevalue("with_schema") if "store" in request.fixturenames else "template1"
+    with database(request.getfixturevalue("postgresql"), "test", template) as url:
+        yield ServerSettings(folder=folder, database_url=url)
 
 
 @pytest.fixture
@@ -114,8 +143,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(settings: ServerSettings, clock: Clock) -> Iterator[Store]:
-    """A fresh store with the default federation."""
+def store(settings: ServerSettings, clock: Clock, file_with_schema: Path) -> Iterator[Store]:
+    """A fresh store with the default federation.
+
+    Its schema is a copy: the migrations, the same way each time, took half of a test's time.
+    """
+    if settings.database_url is None:
+        settings.folder.mkdir(mode=0o700, exist_ok=True)
+        shutil.copyfile(file_with_schema, settings.folder / schema.IN_FOLDER)
     opened = open_store(settings)
     store = Store(opened.engine, opened.folder, opened.blobs, clock)
     federations.first_federation(store)
