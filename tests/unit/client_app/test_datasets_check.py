@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -59,6 +60,28 @@ def test_each_part_shows_what_was_found(visitor: Visitor, checked: str) -> None:
     assert "{title}" not in figures
     assert "style=" not in figures
     assert "768x320" in figures
+
+
+def test_what_nobody_has_looked_for_has_no_number(store: Store, visitor: Visitor, folder: Path) -> None:
+    dataset_id = datasets.add(store, str(folder))
+    address = f"/datasets/{dataset_id}/check"
+
+    def numbers() -> dict[str, str]:
+        page = visitor.client.get(address).text
+        return dict(re.findall(r'>([A-Z][^<]+)<span class="count">(\d+)</span>', page))
+
+    assert numbers() == {}
+    assert "Not looked at yet" in visitor.client.get(f"{address}?part=problems").text
+    work(store)
+    assert numbers() == {"Cannot be used": "0"}
+    assert "Not checked yet" in visitor.client.get(f"{address}?part=personal").text
+    visitor.post(address)
+    busy = visitor.client.get(address).text
+    assert "Being checked" in busy
+    assert "Check now" not in busy
+    work(store)
+    assert numbers()["Personal data"] == "1"
+    assert "Check again" in visitor.client.get(address).text
 
 
 def test_names_are_looked_for_once_they_are_listed(store: Store, visitor: Visitor, checked: str) -> None:

@@ -56,7 +56,6 @@ UNITS: dict[str, LazyString] = {
     jobs.ROUND: lazy_gettext("steps"),
     datasets_edits.KIND: lazy_gettext("captions"),
     datasets_tagging.KIND: lazy_gettext("pictures"),
-    datasets_check.KIND: lazy_gettext("parts"),
     datasets_uploads.KIND: lazy_gettext("pictures"),
 }
 """What a job's pieces of work are; of one that is done as a whole there is none."""
