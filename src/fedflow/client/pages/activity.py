@@ -53,11 +53,13 @@ def stream() -> Response:
 
 @blueprint.post("/activity/<job_id>/<what>")
 def changes(job_id: str, what: str) -> AnyResponse:
-    """Pause, stop or resume a job."""
+    """Pause, stop or resume a job, or put it aside."""
     back = request.form.get("next", "")
     try:
         if what == "resume":
             jobs.resume(current.store(), job_id)
+        elif what == "aside":
+            jobs.put_aside(current.store(), job_id)
         elif what in (jobs.PAUSE, jobs.STOP):
             jobs.want(current.store(), job_id, what)
     except MistakeError as error:

@@ -188,9 +188,7 @@ SENTENCES: dict[str, str | LazyString] = {
         "the zip is packed in an unusual way; pack it with the usual method"
     ),
     "the zip holds more than {most}; pack it in several": lazy_gettext("the zip holds too much; pack it in several"),
-    "the zip was refused and is not kept; take the dataset out and bring another one": lazy_gettext(
-        "the zip was refused and is not kept; take the dataset out and bring another one"
-    ),
+    "the zip is no longer kept; bring it once more": lazy_gettext("the zip is no longer kept; bring it once more"),
     "a zip comes alone; bring either one zip, or pictures and captions": lazy_gettext(
         "a zip comes alone; bring either one zip, or pictures and captions"
     ),

@@ -11,7 +11,7 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Dataset
-from fedflow.client.pages import current, datasets_words, faults
+from fedflow.client.pages import current, datasets_words, faults, job_words
 from fedflow.client.pages.datasets_asked import KINDS, dataset_of, picture_of, tabs, under_way
 from fedflow.client.pages.datasets_captions import MOST_TAGS, step
 from fedflow.client.pages.missing import crossed
@@ -77,7 +77,7 @@ def one_page(dataset_id: str, not_taken: Sequence[str]) -> Response:
         redo=step(datasets_edits.redoable(store, dataset_id)),
         reasons=datasets_words.reasons,
         failed=failed,
-        why=faults.said(failed.message) if failed else "",
+        why=job_words.reason(failed) if failed else "",
         is_own=datasets.is_own(store, dataset),
         most_bytes=datasets_uploads.MOST_BYTES,
         not_taken=not_taken,
@@ -156,6 +156,7 @@ def listed_page(folder: str, faults: dict[str, list[str]]) -> Response:
         "app/datasets.html",
         status=422 if faults else 200,
         lines=datasets.listed(current.store()),
+        refused=datasets_uploads.refused(current.store()),
         busy={job.asked["dataset"] for job in jobs.under_way(current.store(), KINDS)},
         folder=folder,
         faults=faults,

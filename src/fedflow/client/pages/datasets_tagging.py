@@ -10,7 +10,7 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Dataset
-from fedflow.client.pages import current, faults
+from fedflow.client.pages import current, job_words
 from fedflow.client.pages.datasets_asked import dataset_of, tabs, under_way
 from fedflow.client.pages.datasets_captions import step
 from fedflow.client.services import datasets, datasets_edits, datasets_tagging, jobs
@@ -61,7 +61,7 @@ def _page(dataset: Dataset, reading: Reading[TagRequest]) -> Response:
         values=reading.values,
         faults=reading.faults,
         failed=failed,
-        why=faults.said(failed.message) if failed else "",
+        why=job_words.reason(failed) if failed else "",
         pictures=len(every),
         bare=sum(1 for each in every if not each.caption),
         done=done if done is not None and done.action == datasets_edits.TAG else None,

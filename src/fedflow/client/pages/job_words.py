@@ -29,6 +29,8 @@ STATUS: dict[str, tuple[State, LazyString]] = {
     jobs.FAILED: (State.FAILED, lazy_gettext("Failed")),
     jobs.DIED: (State.FAILED, lazy_gettext("Died")),
     jobs.STOPPED: (State.REFUSED, lazy_gettext("Stopped")),
+    jobs.REFUSED: (State.REFUSED, lazy_gettext("Refused")),
+    jobs.ASIDE: (State.WAITING, lazy_gettext("Put aside")),
 }
 
 KINDS: dict[str, LazyString] = {
@@ -48,6 +50,9 @@ KINDS: dict[str, LazyString] = {
 }
 
 RESUMABLE = jobs.RESUMABLE
+DISMISSABLE = jobs.WENT_WRONG | {jobs.STOPPED}
+UNSETTLED = RESUMABLE | DISMISSABLE
+"""Those with which something can be done."""
 
 UNITS: dict[str, LazyString] = {
     drawings.KIND: lazy_gettext("steps"),
@@ -69,8 +74,8 @@ def reason(job: Job) -> str:
         return str(
             gettext("The worker ended while it was at it. What was done is kept; resume it to go on from there.")
         )
-    if job.status == jobs.FAILED:
-        return said(job.message)
+    if job.status in (jobs.FAILED, jobs.REFUSED, jobs.ASIDE):
+        return said(job.message) if job.message else ""
     return ""
 
 

@@ -232,5 +232,6 @@ def remove(store: Store, dataset_id: str) -> None:
     dataset = one(store, dataset_id)
     with store.begin() as session:
         session.execute(delete(Dataset).where(Dataset.id == dataset_id))
+        jobs.put_aside_all(session, dataset_id, store.clock())
     if dataset is not None and is_own(store, dataset):
         shutil.rmtree(dataset.folder, ignore_errors=True)
