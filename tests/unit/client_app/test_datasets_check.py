@@ -113,6 +113,7 @@ def test_a_duplicate_is_left_out_and_brought_back(store: Store, visitor: Visitor
     visitor.post(f"/datasets/{dataset_id}/undo", edit=edit, next=checked)
     assert datasets.lines(store, dataset_id) == before
     assert (folder / "twice.txt").read_text() == "again"
+    assert not (folder / ".left-out").exists()
     visitor.post(f"/datasets/{dataset_id}/leave-out", part="same")
     assert [each.path for each in before if each not in datasets.lines(store, dataset_id)] == ["twice.png"]
     visitor.post(f"/datasets/{dataset_id}/undo", edit=str(int(edit) + 1), next=checked)
@@ -122,6 +123,24 @@ def test_a_duplicate_is_left_out_and_brought_back(store: Store, visitor: Visitor
     visitor.post(f"/datasets/{dataset_id}/redo", edit=edit, next=checked)
     assert "twice.png: is not there any more" in visitor.client.get(checked).text
     assert (folder / "twice.txt").read_text() == "again", "all or none"
+
+
+def test_the_folder_of_what_is_left_out_goes_with_the_last_that_comes_back(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "icons"
+    demo_pictures(folder, 2)
+    shutil.copytree(folder, folder / "more" / "deep")
+    dataset = datasets.one(store, taken_in(store, folder))
+    assert dataset is not None
+    number = {each.path: each.id for each in datasets.lines(store, dataset.id)}
+    deep, flat = [path for path in number if path.startswith("more/")], [path for path in number if "/" not in path]
+    first = datasets_asides.leave_out(store, dataset, [number[flat[0]]])
+    second = datasets_asides.leave_out(store, dataset, [number[path] for path in deep])
+    datasets_undo.undo(store, dataset, second)
+    left = {path.name for path in (folder / ".left-out").iterdir()}
+    assert left == {flat[0], flat[0].replace(".png", ".txt")}
+    assert (folder / deep[0]).is_file()
+    datasets_undo.undo(store, dataset, first)
+    assert not (folder / ".left-out").exists()
 
 
 def test_what_was_left_out_comes_back_beside_what_came_meanwhile(store: Store, folder: Path, checked: str) -> None:
