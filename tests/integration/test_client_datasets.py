@@ -141,6 +141,39 @@ def test_a_caption_is_changed_where_it_stands(watched: Watched, here: tuple[str,
     page.keyboard.press("Escape")
 
 
+COVERED = """(editor) => {
+  const box = editor.getBoundingClientRect();
+  const points = [[box.left + 4, box.top + 4], [box.right - 4, box.bottom - 4], [box.left + 20, box.bottom - 4]];
+  return points.filter(([x, y]) => !editor.contains(document.elementFromPoint(x, y))).length;
+}"""
+"""At how many of three of its points something else lies over the editor, or the window has ended."""
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1280, 560), (380, 800)])
+def test_nothing_lies_over_a_caption_that_is_being_changed(watched: Watched, width: int, height: int) -> None:
+    page, cells = watched.page, grid_of(watched.page)
+    page.set_viewport_size({"width": width, "height": height})
+    cells.first.focus()
+    for place, keys in ((0, ["Home"]), (9, ["ArrowRight"] * 9), (19, ["End"])):
+        for key in keys:
+            page.keyboard.press(key)
+        page.keyboard.press("Enter")
+        editor = page.locator(".editor")
+        assert editor.evaluate(COVERED) == 0, f"picture {place}"
+        page.keyboard.type(", word" * 60)
+        assert editor.evaluate(COVERED) == 0, f"picture {place}, a long caption"
+        page.keyboard.press("Escape")
+        expect(editor).to_have_count(0)
+        page.locator(f'.cell[data-place="{place}"] > p').click()
+        assert editor.evaluate(COVERED) == 0, f"picture {place}, by mouse"
+        page.keyboard.press("ControlOrMeta+a")
+        page.keyboard.press("Delete")
+        page.keyboard.press("Enter")
+        expect(editor.locator(".error")).to_contain_text("the caption is empty")
+        assert editor.evaluate(COVERED) == 0, f"picture {place}, refused"
+        page.keyboard.press("Escape")
+
+
 def test_a_zip_becomes_a_dataset_that_is_tagged_and_checked(
     here: tuple[str, Path], browser: Browser, tmp_path: Path
 ) -> None:
