@@ -188,7 +188,7 @@ def test_a_caption_that_is_too_long_is_refused_whole(
     before = captions(folder)
     address = f"/datasets/{dataset_id}/pictures/{first.id}/caption"
     status, answer = send(visitor, address, caption="tag, " * 2001 + "end", seen=first.caption)
-    assert (status, "more than 10000 characters" in answer["told"]) == (422, True)
+    assert (status, "more than 10,000 characters" in answer["told"]) == (422, True)
     assert captions(folder) == before
 
 
