@@ -90,6 +90,31 @@ def test_pictures_are_selected_by_mouse_and_keys(watched: Watched) -> None:
     expect(page.locator("#chosen")).to_have_text("Selected: 2 of 20")
 
 
+def test_captions_are_removed_and_brought_back(watched: Watched, here: tuple[str, Path]) -> None:
+    page, cells, folder = watched.page, grid_of(watched.page), here[1]
+    files = sorted(folder.glob("*.txt"))[:2]
+    before = [file.read_text(encoding="utf-8") for file in files]
+    cells.nth(0).locator("img").click()
+    cells.nth(1).locator("img").click(modifiers=["Shift"])
+    page.get_by_label("What to do with the captions").select_option("Remove captions")
+    expect(page.locator("#bulk-first")).to_be_hidden()
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator("#told")).to_have_text("2 pictures have no caption now, and are not trained on.")
+    expect(page.locator("#grid .cell", has_text="no caption")).to_have_count(2)
+    assert [file.exists() for file in files] == [False, False]
+    page.locator("#undo button").click()
+    expect(page.locator("#grid .cell", has_text="no caption")).to_have_count(0)
+    cells.nth(0).focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.press("Delete")
+    page.keyboard.press("Enter")
+    expect(cells.nth(0)).to_have_text("no caption")
+    page.locator("#undo button").click()
+    expect(page.locator("#grid .cell", has_text="no caption")).to_have_count(0)
+    assert [file.read_text(encoding="utf-8") for file in files] == before
+
+
 def test_a_change_of_many_captions_is_undone(watched: Watched, here: tuple[str, Path]) -> None:
     page, cells, folder = watched.page, grid_of(watched.page), here[1]
     before = [caption(folder, place) for place in range(4)]
@@ -137,7 +162,7 @@ def test_a_caption_is_changed_where_it_stands(watched: Watched, here: tuple[str,
     assert caption(folder, 2) == "mine"
     page.keyboard.press("Escape")
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    expect(page.get_by_role("dialog", name="Mouse, touch and keys")).to_be_visible()
     page.keyboard.press("Escape")
 
 
@@ -150,7 +175,9 @@ COVERED = """(editor) => {
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (1280, 560), (380, 800)])
-def test_nothing_lies_over_a_caption_that_is_being_changed(watched: Watched, width: int, height: int) -> None:
+def test_nothing_lies_over_a_caption_that_is_being_changed(
+    watched: Watched, here: tuple[str, Path], width: int, height: int
+) -> None:
     page, cells = watched.page, grid_of(watched.page)
     page.set_viewport_size({"width": width, "height": height})
     cells.first.focus()
@@ -166,12 +193,15 @@ def test_nothing_lies_over_a_caption_that_is_being_changed(watched: Watched, wid
         expect(editor).to_have_count(0)
         page.locator(f'.cell[data-place="{place}"] > p').click()
         assert editor.evaluate(COVERED) == 0, f"picture {place}, by mouse"
-        page.keyboard.press("ControlOrMeta+a")
-        page.keyboard.press("Delete")
+        file = sorted(here[1].glob("*.txt"))[place]
+        before = file.read_text(encoding="utf-8")
+        file.write_text("mine", encoding="utf-8")
+        page.keyboard.type(", word")
         page.keyboard.press("Enter")
-        expect(editor.locator(".error")).to_contain_text("the caption is empty")
+        expect(editor.locator(".error")).to_contain_text("changed by another program")
         assert editor.evaluate(COVERED) == 0, f"picture {place}, refused"
         page.keyboard.press("Escape")
+        file.write_text(before, encoding="utf-8")
 
 
 def test_a_zip_becomes_a_dataset_that_is_tagged_and_checked(

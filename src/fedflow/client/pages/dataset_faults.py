@@ -99,9 +99,13 @@ SENTENCES: dict[str, str | LazyString] = {
     "the text to find is empty; give at least one letter": lazy_gettext(
         "the text to find is empty; give at least one letter"
     ),
+    "{path}: its caption stands in {file}; take it out there, then look again": lazy_gettext(
+        "%(path)s: its caption stands in %(file)s; take it out there, then look at the folder again"
+    ),
     "none of the captions would be changed by it": lazy_gettext("none of the captions would be changed by it"),
     "captions with no other tag stay as they are: a picture without a tag cannot be trained on": lazy_gettext(
-        "captions with no other tag stay as they are: a picture without a tag cannot be trained on"
+        "captions with no other tag stay as they are: a picture without a tag cannot be trained on; choose “Remove "
+        "captions” to empty them all the same"
     ),
     "the caption of {path} and {more} more were changed meanwhile; look at it, and change it anew": lazy_gettext(
         "the caption of %(path)s was changed meanwhile (and others: %(more)s); look at it, and change it anew"

@@ -16,6 +16,7 @@ from fedflow.client.pages.datasets_asked import KINDS, dataset_of, picture_of, t
 from fedflow.client.pages.datasets_captions import MOST_TAGS, step
 from fedflow.client.pages.missing import crossed
 from fedflow.client.services import datasets, datasets_check, datasets_edits, datasets_uploads, jobs, thumbnails
+from fedflow.datasets.captions import caption_tags
 from fedflow.datasets.pixels import PictureError
 from fedflow.datasets.thumbnails import MEDIA_TYPE
 from fedflow.errors import DatasetError, FedFlowError, MistakeError
@@ -134,7 +135,10 @@ def captions(dataset_id: str, picture_id: int) -> AnyResponse:
         datasets.caption(current.store(), dataset, picture_id, text, seen)
     except FedFlowError as error:
         return _picture(dataset, picture_id, {"caption": [faults.said(str(error))]}, request.form.get("caption", ""))
-    flash(gettext("The caption is written."), State.DONE)
+    if caption_tags(text):
+        flash(gettext("The caption is written."), State.DONE)
+    else:
+        flash(gettext("The caption is removed. Without one the picture is not trained on."), State.DONE)
     return redirect(url_for("pages.datasets.picture", dataset_id=dataset_id, picture_id=picture_id), 303)
 
 

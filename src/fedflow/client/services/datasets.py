@@ -192,10 +192,10 @@ def keep(store: Store, dataset_id: str, index: Index, before: Iterable[Entry]) -
 
 
 def caption(store: Store, dataset: Dataset, picture_id: int, text: str, seen: str) -> Done:
-    """Write a picture's caption beside it, where it still is what the owner has `seen`.
+    """Write a picture's caption beside it, where it still is what the owner has `seen`; a blank one removes it.
 
-    Raises MistakeError where it is not, or is blank; DatasetError where the picture is gone; StorageError where it
-    cannot be written.
+    Raises MistakeError where it is not, or was blank before; DatasetError where the picture is gone, or its caption
+    cannot be removed; StorageError where it cannot be written.
     """
     row = picture(store, dataset.id, picture_id)
     if row is None:
@@ -206,6 +206,8 @@ def caption(store: Store, dataset: Dataset, picture_id: int, text: str, seen: st
     if len(line) > LONGEST_CAPTION:
         raise MistakeError(f"the caption has more than {LONGEST_CAPTION} letters; shorten it")
     if not caption_tags(line):
+        line = ""
+    if not line and not seen:
         raise MistakeError("the caption is empty; write the picture's tags")
     if line == seen:
         return Done(None, {})
