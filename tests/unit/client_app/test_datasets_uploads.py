@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import signal
 import subprocess
 import sys
@@ -240,23 +241,60 @@ def test_tags_are_written_as_one_change(store: Store, visitor: Visitor, pictures
 @pytest.mark.parametrize(
     ("tagger", "threshold", "said"),
     [
-        ("zebra", "", "is no tagger; give the path"),
-        ("/none/model.onnx", "", "no such file; give a tagger"),
+        ("broken/model.onnx", "", "is not there; it comes with the tagger"),
         ("icons-v1", "1", "the tagger has found nothing to write; try a lower threshold"),
     ],
 )
 def test_a_tagging_that_fails_says_what_to_do(
     store: Store, visitor: Visitor, pictures: list[Path], tagger: str, threshold: str, said: str
 ) -> None:
+    if "/" in tagger:
+        tagger = str(store.folder / tagger)
+        Path(tagger).parent.mkdir()
+        Path(tagger).write_bytes(b"no model")
     dataset_id = taken_in(store, pictures[0].parent)
     address = f"/datasets/{dataset_id}/tags"
-    visitor.post(address, tagger=tagger, threshold=threshold, write="replace")
+    assert visitor.post(address, tagger=tagger, threshold=threshold, write="replace").status_code == 303
     [(status, _)] = work(store)
     assert status == jobs.FAILED
     page = visitor.client.get(address).text
     assert "Nothing was written" in page
     assert said in page.lower()
     assert f'value="{tagger}"' in page, "what was asked for is there to be mended"
+
+
+@pytest.mark.parametrize(
+    ("tagger", "said"),
+    [
+        ("zebra", "is no tagger; give the path"),
+        ("/none/model.onnx", "/none/model.onnx: no such file; give a tagger"),
+        ("/none", "/none: no such file; give a tagger"),
+        ("/usr", "/usr: no such file; give a tagger"),
+    ],
+)
+def test_a_tagger_that_is_not_there_is_said_beside_its_field(
+    store: Store, visitor: Visitor, pictures: list[Path], tagger: str, said: str
+) -> None:
+    dataset_id = taken_in(store, pictures[0].parent)
+    answer = visitor.post(f"/datasets/{dataset_id}/tags", tagger=tagger, threshold="", write="add")
+    assert answer.status_code == 422
+    assert said in re.search(r'id="f-tagger-error">(.*?)</p>', answer.text, re.DOTALL)[1]  # type: ignore[index]
+    assert f'value="{tagger}"' in answer.text
+    assert jobs.waiting(store) == []
+
+
+def test_a_dataset_is_tagged_once_at_a_time(store: Store, visitor: Visitor, pictures: list[Path]) -> None:
+    dataset_id = taken_in(store, pictures[0].parent)
+    address = f"/datasets/{dataset_id}/tags"
+    form = {"tagger": "icons-v1", "threshold": "0.2", "write": "add"}
+    assert visitor.post(address, **form).status_code == 303
+    [waits] = jobs.waiting(store)
+    refused = visitor.post(address, **form)
+    assert refused.status_code == 422
+    assert "is being tagged, or waits for it; ask again when that is done." in refused.text
+    assert jobs.waiting(store) == [waits]
+    visitor.post(f"/activity/{waits}/stop")
+    assert visitor.post(address, **form).status_code == 303
 
 
 def test_a_threshold_that_is_none_is_said_beside_its_field(

@@ -203,6 +203,9 @@ SENTENCES: dict[str, str | LazyString] = {
         "the disk is full (about %(size)s MB are lacking); free space"
     ),
     # A tagger.
+    "the dataset is being tagged, or waits for it; ask again when that is done": lazy_gettext(
+        "the dataset is being tagged, or waits for it; ask again when that is done"
+    ),
     "ONNX taggers need {library}: pip install 'fedflow[tagging]'": lazy_gettext(
         "ONNX taggers need onnxruntime; install it with: pip install 'fedflow[tagging]'"
     ),

@@ -178,6 +178,7 @@ def _picture(dataset: Dataset, picture_id: int, faults: dict[str, list[str]], ty
         dataset=dataset,
         reasons=datasets_words.reasons,
         picture=row,
+        about=datasets.about(current.store(), dataset, picture_id),
         typed=row.caption if typed is None else typed,
         faults=faults,
         before=numbers[place - 1] if place else None,

@@ -17,7 +17,9 @@ from fedflow.client.services.datasets_edits import CAPTION, Done, record
 from fedflow.client.store import Store
 from fedflow.datasets import tags
 from fedflow.datasets.captions import caption_tags
+from fedflow.datasets.folder import has_pictures
 from fedflow.datasets.index import Entry, Index
+from fedflow.datasets.pixels import format_of
 from fedflow.datasets.tags import Change, one_tag
 from fedflow.errors import DatasetError, MistakeError
 
@@ -38,7 +40,7 @@ class Line:
 def add(store: Store, folder: str) -> str:
     """Take a folder in, and have its pictures looked at; gives the dataset's identifier.
 
-    Raises MistakeError where it is no folder, or is here already.
+    Raises MistakeError where it is no folder, has no picture in it, or is here already.
     """
     path = Path(folder.strip()).expanduser()
     if not folder.strip() or not path.is_absolute():
@@ -48,6 +50,10 @@ def add(store: Store, folder: str) -> str:
     path = path.resolve()
     if path == store.folder.resolve() or path.is_relative_to(store.folder.resolve()):
         raise MistakeError(f"{path}: is the app's own folder; give one with your pictures")
+    if not has_pictures(path):
+        raise MistakeError(
+            f"{path}: holds no pictures; put PNG or JPEG files there, each with a .txt caption beside it"
+        )
     dataset_id = jobs.new_id()
     try:
         with store.begin() as session:
@@ -146,6 +152,29 @@ def picture(store: Store, dataset_id: str, picture_id: int) -> Picture | None:
     with store.read() as session:
         found = session.get(Picture, picture_id)
     return found if found is not None and found.dataset_id == dataset_id else None
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of a picture's file. `width` and `height` in pixels, upright; 0 where it could not be opened.
+
+    `format` is empty where it is no picture, or not there.
+    """
+
+    width: int
+    height: int
+    size_bytes: int
+    format: str
+
+
+def about(store: Store, dataset: Dataset, picture_id: int) -> About:
+    """What was seen of a picture when it was looked at last, and its file's format."""
+    query = select(Picture).where(Picture.id == picture_id).options(undefer(Picture.entry))
+    with store.read() as session:
+        row = session.scalars(query).one()
+    entry = entries.from_json(row.path, row.caption, row.entry)
+    width, height = (0, 0) if entry.seen is None else (entry.seen.width, entry.seen.height)
+    return About(width, height, entry.stamp.size_bytes, format_of(Path(dataset.folder) / row.path))
 
 
 def tag_counts(captions: Iterable[str]) -> list[tuple[str, int]]:
