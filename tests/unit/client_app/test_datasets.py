@@ -174,6 +174,34 @@ def test_captions_that_mean_harm_are_text(store: Store, visitor: Visitor, folder
         assert "&lt;img src=x" in text
 
 
+def test_a_dataset_is_called_otherwise(store: Store, visitor: Visitor, folder: Path, dataset_id: str) -> None:
+    address = f"/datasets/{dataset_id}/name"
+    assert visitor.post(address, name="  My   icons ").status_code == 303
+    assert "<h1>My icons</h1>" in visitor.client.get(f"/datasets/{dataset_id}").text
+    [line] = datasets.listed(store)
+    assert (line.dataset.name, line.dataset.folder) == ("My icons", str(folder))
+    for wrong in ("  ", "x" * 81):
+        refused = visitor.post(address, name=wrong)
+        assert refused.status_code == 422
+        said = re.search(r'id="f-name-error">(.*?)</p>', refused.text, re.DOTALL)
+        assert said is not None
+        assert "Give a name of 1 to 80 characters." in said[1]
+        assert f'value="{wrong}"' in refused.text
+    assert datasets.listed(store)[0].dataset.name == "My icons"
+
+
+def test_the_first_action_stands_in_the_empty_page_and_later_at_its_head(
+    visitor: Visitor, store: Store, folder: Path
+) -> None:
+    empty = re.search(r'<div class="empty">.*?</div>\s*</div>', visitor.client.get("/datasets").text, re.DOTALL)
+    assert empty is not None
+    assert re.findall(r'class="button primary" href="([^"]+)"', empty[0]) == ["#f-files"]
+    datasets.add(store, str(folder))
+    page = visitor.client.get("/datasets").text
+    assert re.findall(r'class="button primary" href="([^"]+)"', page) == ["#bring-title"]
+    assert 'id="bring-title"' in page
+
+
 def test_a_dataset_that_is_taken_out_leaves_its_folder(
     store: Store, visitor: Visitor, folder: Path, dataset_id: str
 ) -> None:

@@ -8,6 +8,7 @@ SENTENCES: dict[str, str | LazyString] = {
     "the caption has more than {most} letters; shorten it": lazy_gettext(
         "the caption has more than %(most)s characters; shorten it"
     ),
+    "give a name of 1 to {most} characters": lazy_gettext("give a name of 1 to %(most)s characters"),
     "the dataset is being changed right now; try again when that is done": lazy_gettext(
         "the dataset is being changed right now; try again when that is done"
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flask import Blueprint, Response, flash, redirect, request, url_for
@@ -49,11 +49,11 @@ def adds() -> AnyResponse:
 @blueprint.get("/datasets/<dataset_id>")
 def one(dataset_id: str) -> Response:
     """The grid: all pictures, those with a tag or a text in the caption, or those that cannot be used."""
-    return one_page(dataset_id, ())
+    return one_page(dataset_id, {})
 
 
-def one_page(dataset_id: str, not_taken: Sequence[str]) -> Response:
-    """The grid's page; `not_taken` says why, of pictures that were brought and are not taken."""
+def one_page(dataset_id: str, wrong: Mapping[str, Sequence[str]], name: str | None = None) -> Response:
+    """The grid's page; `wrong` says by field why a form of it is refused, `name` is what was typed as a name."""
     dataset, store = dataset_of(dataset_id), current.store()
     tag, text = request.args.get("tag", "")[:200], request.args.get("text", "").strip()[:200]
     faulty = "problems" in request.args
@@ -62,7 +62,7 @@ def one_page(dataset_id: str, not_taken: Sequence[str]) -> Response:
     failed = jobs.last_failed(store, KINDS, dataset_id)
     return web.page(
         "app/dataset.html",
-        status=422 if not_taken else 200,
+        status=422 if wrong else 200,
         fragment="live",
         dataset=dataset,
         tabs=tabs(dataset, "pages.datasets.one"),
@@ -81,7 +81,9 @@ def one_page(dataset_id: str, not_taken: Sequence[str]) -> Response:
         why=job_words.reason(failed) if failed else "",
         is_own=datasets.is_own(store, dataset),
         most_bytes=datasets_uploads.MOST_BYTES,
-        not_taken=not_taken,
+        faults=wrong,
+        name=dataset.name if name is None else name,
+        longest_name=datasets.LONGEST_NAME,
         looking=under_way(dataset_id),
         now=store.clock(),
     )
@@ -97,6 +99,18 @@ def triggers(dataset_id: str) -> AnyResponse:
         flash(gettext("The trigger tag is as it was: %(reason)s.", reason=why), State.FAILED)
     else:
         flash(gettext("The trigger tag is kept. Training puts it before every caption."), State.DONE)
+    return redirect(url_for("pages.datasets.one", dataset_id=dataset_id), 303)
+
+
+@blueprint.post("/datasets/<dataset_id>/name")
+def renames(dataset_id: str) -> AnyResponse:
+    """Call the dataset otherwise, or say beside the field why not."""
+    name = request.form.get("name", "")[:200]
+    try:
+        datasets.rename(current.store(), dataset_of(dataset_id).id, name)
+    except MistakeError as error:
+        return one_page(dataset_id, {"name": [faults.said(str(error))]}, name)
+    flash(gettext("The dataset has its new name. Its folder keeps its own."), State.DONE)
     return redirect(url_for("pages.datasets.one", dataset_id=dataset_id), 303)
 
 

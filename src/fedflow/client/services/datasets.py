@@ -26,6 +26,7 @@ from fedflow.errors import DatasetError, MistakeError
 KIND = "index"
 OWN = "datasets"
 LONGEST_CAPTION = 10_000
+LONGEST_NAME = 80
 
 
 @dataclass(frozen=True)
@@ -242,6 +243,15 @@ def caption(store: Store, dataset: Dataset, picture_id: int, text: str, seen: st
         return Done(None, {})
     changes = {row.path: Change(row.caption, line)}
     return record(store, dataset, CAPTION, {"first": row.path, "pictures": 1}, changes)
+
+
+def rename(store: Store, dataset_id: str, name: str) -> None:
+    """Call a dataset otherwise; its folder keeps its name. Raises MistakeError where the name is blank or too long."""
+    line = " ".join(name.split())
+    if not line or len(line) > LONGEST_NAME:
+        raise MistakeError(f"give a name of 1 to {LONGEST_NAME} characters")
+    with store.begin() as session:
+        session.execute(update(Dataset).where(Dataset.id == dataset_id).values(name=line))
 
 
 def set_trigger(store: Store, dataset_id: str, trigger: str) -> None:

@@ -20,7 +20,6 @@ INCOMING = "incoming"
 MOST_BYTES = 1_000_000_000
 """What a browser sends at once; larger sets are added as the folders that they are."""
 MOST_FILES = 50_000
-LONGEST_NAME = 80
 OTHERWISE = "Pictures"
 
 
@@ -97,7 +96,7 @@ def refused(store: Store) -> list[Job]:
 
 def _own_folder(store: Store, name: str) -> Path:
     """A folder of that name, or nearly so, that is not there yet."""
-    plain = re.sub(r"[^\w .-]+", " ", name).strip(" .")[:LONGEST_NAME].strip(" .") or OTHERWISE
+    plain = re.sub(r"[^\w .-]+", " ", name).strip(" .")[: datasets.LONGEST_NAME].strip(" .") or OTHERWISE
     own = datasets.own_folders(store).resolve()
     taken = {each.dataset.folder for each in datasets.listed(store)}
     numbered = (own / (plain if number == 1 else f"{plain} {number}") for number in range(1, MOST_FILES))
