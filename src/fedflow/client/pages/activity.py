@@ -10,7 +10,7 @@ from flask_babel import gettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
-from fedflow.client.pages import current, faults
+from fedflow.client.pages import current, faults, job_places
 from fedflow.client.services import jobs
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
@@ -36,6 +36,7 @@ def page() -> Response:
         "app/activity.html",
         fragment="live",
         found=found[:ON_A_PAGE],
+        places=job_places.places(current.store(), found[:ON_A_PAGE]),
         older=older,
         is_first=not before,
         now=current.store().clock(),
