@@ -111,7 +111,7 @@ def test_a_job_that_failed_is_put_aside_and_asks_for_nothing_more(
     assert f"/activity/{job_id}/aside" in page
     visitor.post(f"/activity/{job_id}/aside")
     page = visitor.client.get("/activity").text
-    assert "Put aside" in page
+    assert "Set aside" in page
     assert "no such folder or file" in page, "why it failed can still be read"
     assert "Resume" not in page
     visitor.post(f"/activity/{job_id}/resume")

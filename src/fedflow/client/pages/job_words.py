@@ -30,7 +30,7 @@ STATUS: dict[str, tuple[State, LazyString]] = {
     jobs.DIED: (State.FAILED, lazy_gettext("Died")),
     jobs.STOPPED: (State.REFUSED, lazy_gettext("Stopped")),
     jobs.REFUSED: (State.REFUSED, lazy_gettext("Refused")),
-    jobs.ASIDE: (State.WAITING, lazy_gettext("Put aside")),
+    jobs.ASIDE: (State.WAITING, lazy_gettext("Set aside")),
 }
 
 KINDS: dict[str, LazyString] = {
