@@ -261,6 +261,19 @@ def test_no_page_has_a_fault(here: tuple[str, Path], browser: Browser, screen: d
     assert told == {page: [] for page in told}
 
 
+@pytest.mark.parametrize("language", ["en", "uk"])
+def test_no_place_in_the_narrow_bar_is_cut(here: tuple[str, Path], browser: Browser, language: str) -> None:
+    with browser.new_context(base_url=here[0], locale=language, **NARROW) as context:
+        page = context.new_page()
+        page.goto("/datasets")
+        labels = page.locator(".rail .place > span:first-child")
+        cut = labels.evaluate_all(
+            "(all) => all.filter((each) => each.scrollWidth > each.clientWidth).map((each) => each.textContent)"
+        )
+        assert cut == []
+        assert page.evaluate("document.querySelector('.rail').scrollWidth - innerWidth") <= 0
+
+
 HIDE = """(hidden) => {
   Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
   document.dispatchEvent(new Event("visibilitychange"));
