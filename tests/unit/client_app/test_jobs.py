@@ -11,7 +11,7 @@ from PIL import Image
 from tests.unit.client_app.conftest import Visitor
 
 from fedflow.client.services import datasets, drawings, jobs
-from fedflow.client.services.drawings import DrawRequest
+from fedflow.client.services.drawings import Axis, DrawRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store, open_store
 from fedflow.client.worker.main import carry_out
@@ -116,6 +116,18 @@ def test_a_job_that_failed_is_put_aside_and_asks_for_nothing_more(
     assert "Resume" not in page
     visitor.post(f"/activity/{job_id}/resume")
     assert jobs.waiting(store) == []
+    one_model.close()
+
+
+def test_a_grid_that_is_put_aside_is_resumed_no_more(store: Store, visitor: Visitor, tmp_path: Path) -> None:
+    job_id = asked(store, tmp_path / "nothing", across=Axis(kind="steps", values=("1", "2")))
+    assert do(store, job_id) == jobs.FAILED
+    address = f"/compare/{job_id}"
+    assert f"/activity/{job_id}/resume" in visitor.client.get(address).text
+    visitor.post(f"/activity/{job_id}/aside", next=address)
+    page = visitor.client.get(address).text
+    assert "no such folder or file" in page
+    assert f"/activity/{job_id}/" not in page
     one_model.close()
 
 
