@@ -91,6 +91,31 @@ def test_pictures_are_selected_by_mouse_and_keys(watched: Watched) -> None:
     expect(page.locator("#chosen")).to_have_text("Selected: 2 of 20")
 
 
+def test_captions_are_removed_and_brought_back(watched: Watched, here: tuple[str, Path]) -> None:
+    page, cells, folder = watched.page, grid_of(watched.page), here[1]
+    files = sorted(folder.glob("*.txt"))[:2]
+    before = [file.read_text(encoding="utf-8") for file in files]
+    cells.nth(0).locator("img").click()
+    cells.nth(1).locator("img").click(modifiers=["Shift"])
+    page.get_by_label("What to do with the captions").select_option("Remove captions")
+    expect(page.locator("#bulk-first")).to_be_hidden()
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator("#told")).to_have_text("2 pictures have no caption now, and are not trained on.")
+    expect(page.locator("#grid .cell", has_text="no caption")).to_have_count(2)
+    assert [file.exists() for file in files] == [False, False]
+    page.locator("#undo button").click()
+    expect(page.locator("#grid .cell", has_text="no caption")).to_have_count(0)
+    cells.nth(0).focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.press("Delete")
+    page.keyboard.press("Enter")
+    expect(cells.nth(0)).to_have_text("no caption")
+    page.locator("#undo button").click()
+    expect(page.locator("#grid .cell", has_text="no caption")).to_have_count(0)
+    assert [file.read_text(encoding="utf-8") for file in files] == before
+
+
 def test_a_change_of_many_captions_is_undone(watched: Watched, here: tuple[str, Path]) -> None:
     page, cells, folder = watched.page, grid_of(watched.page), here[1]
     before = [caption(folder, place) for place in range(4)]
@@ -138,8 +163,46 @@ def test_a_caption_is_changed_where_it_stands(watched: Watched, here: tuple[str,
     assert caption(folder, 2) == "mine"
     page.keyboard.press("Escape")
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    expect(page.get_by_role("dialog", name="Mouse, touch and keys")).to_be_visible()
     page.keyboard.press("Escape")
+
+
+COVERED = """(editor) => {
+  const box = editor.getBoundingClientRect();
+  const points = [[box.left + 4, box.top + 4], [box.right - 4, box.bottom - 4], [box.left + 20, box.bottom - 4]];
+  return points.filter(([x, y]) => !editor.contains(document.elementFromPoint(x, y))).length;
+}"""
+"""At how many of three of its points something else lies over the editor, or the window has ended."""
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1280, 560), (380, 800)])
+def test_nothing_lies_over_a_caption_that_is_being_changed(
+    watched: Watched, here: tuple[str, Path], width: int, height: int
+) -> None:
+    page, cells = watched.page, grid_of(watched.page)
+    page.set_viewport_size({"width": width, "height": height})
+    cells.first.focus()
+    for place, keys in ((0, ["Home"]), (9, ["ArrowRight"] * 9), (19, ["End"])):
+        for key in keys:
+            page.keyboard.press(key)
+        page.keyboard.press("Enter")
+        editor = page.locator(".editor")
+        assert editor.evaluate(COVERED) == 0, f"picture {place}"
+        page.keyboard.type(", word" * 60)
+        assert editor.evaluate(COVERED) == 0, f"picture {place}, a long caption"
+        page.keyboard.press("Escape")
+        expect(editor).to_have_count(0)
+        page.locator(f'.cell[data-place="{place}"] > p').click()
+        assert editor.evaluate(COVERED) == 0, f"picture {place}, by mouse"
+        file = sorted(here[1].glob("*.txt"))[place]
+        before = file.read_text(encoding="utf-8")
+        file.write_text("mine", encoding="utf-8")
+        page.keyboard.type(", word")
+        page.keyboard.press("Enter")
+        expect(editor.locator(".error")).to_contain_text("changed by another program")
+        assert editor.evaluate(COVERED) == 0, f"picture {place}, refused"
+        page.keyboard.press("Escape")
+        file.write_text(before, encoding="utf-8")
 
 
 def test_a_zip_becomes_a_dataset_that_is_tagged_and_checked(
@@ -197,6 +260,19 @@ def test_no_page_has_a_fault(here: tuple[str, Path], browser: Browser, screen: d
             width = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert width <= 0, f"{part} is wider than the screen"
     assert told == {page: [] for page in told}
+
+
+@pytest.mark.parametrize("language", ["en", "uk"])
+def test_no_place_in_the_narrow_bar_is_cut(here: tuple[str, Path], browser: Browser, language: str) -> None:
+    with browser.new_context(base_url=here[0], locale=language, **NARROW) as context:
+        page = context.new_page()
+        page.goto("/datasets")
+        labels = page.locator(".rail .place > span:first-child")
+        cut = labels.evaluate_all(
+            "(all) => all.filter((each) => each.scrollWidth > each.clientWidth).map((each) => each.textContent)"
+        )
+        assert cut == []
+        assert page.evaluate("document.querySelector('.rail').scrollWidth - innerWidth") <= 0
 
 
 HIDE = """(hidden) => {

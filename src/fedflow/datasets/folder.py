@@ -23,6 +23,8 @@ PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".gif",
 # What other tools lay beside pictures: notes, tables, cached latents, thumbnails' indexes.
 IGNORED_SUFFIXES = frozenset({*CAPTION_SUFFIXES, ".csv", ".db", ".ini", ".json", ".jsonl", ".md", ".npz"})
 SKIPPED_FOLDER = "__MACOSX"
+MOST_FILES = 100_000
+"""So many are looked at while somebody waits, a second or so."""
 
 
 def read_folder(folder: Path, size: int, trigger: str | None = None) -> Dataset:
@@ -92,6 +94,19 @@ def files_of(folder: Path) -> list[Path]:
     return [path for path in found if path.name == METADATA_NAME or path.suffix.lower() not in unread]
 
 
+def has_pictures(folder: Path, most_files: int = MOST_FILES) -> bool:
+    """Whether a picture lies under `folder`, by its name; also where `most_files` were looked at and none was one."""
+    looked_at = 0
+    for _, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if _is_entered(name)]
+        if any(Path(name).suffix.lower() in PICTURE_SUFFIXES and not name.startswith(".") for name in files):
+            return True
+        looked_at += len(files)
+        if looked_at > most_files:
+            return True
+    return False
+
+
 def content_hash(dataset: Dataset) -> str:
     """SHA-256 over the size, every caption and every picture's bytes, in order; names and places do not count."""
     digest = hashlib.sha256(f"fedflow dataset 1 {dataset.size}\n".encode())
@@ -119,13 +134,17 @@ def _walk(folder: Path) -> tuple[list[Path], list[Problem]]:
         problems.append(Problem(Path(os.fsdecode(error.filename)), reason))
 
     for place, folders, files in os.walk(folder, onerror=unreadable):
-        folders[:] = [name for name in folders if name != SKIPPED_FOLDER and not name.startswith(".")]
+        folders[:] = [name for name in folders if _is_entered(name)]
         for name in folders:
             if (Path(place) / name).is_symlink():
                 reason = "is a link to a folder and is not followed; copy its pictures here"
                 problems.append(Problem(Path(place) / name, reason))
         found.extend(Path(place) / name for name in files if not name.startswith("."))
     return sorted(found), problems
+
+
+def _is_entered(name: str) -> bool:
+    return name != SKIPPED_FOLDER and not name.startswith(".")
 
 
 def _nothing_usable(folder: Path, problems: list[Problem]) -> str:

@@ -66,6 +66,16 @@ def decode(path: Path, edge: int | None = None) -> Image.Image:
             raise PictureError(f"is broken ({why}); replace it or remove it") from error
 
 
+def format_of(path: Path) -> str:
+    """Which of FORMATS a file's first bytes say that it is; empty where they say none."""
+    with _silence:
+        try:
+            with Image.open(path, formats=FORMATS) as image:
+                return "JPEG" if image.format == FIRST_FRAME_COUNTS else str(image.format)
+        except Exception:  # as in `decode`
+            return ""
+
+
 class _Silence:
     """No warnings while any thread decodes.
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from babel.dates import format_datetime
 from babel.units import format_unit
-from flask_babel import format_decimal, format_timedelta, get_locale, gettext
+from flask_babel import format_decimal, format_percent, format_timedelta, get_locale, gettext
 from markupsafe import Markup
 
 SAME_IN_ALL = 1000
@@ -24,6 +24,11 @@ def number(value: float) -> str:
     if type(value) is int and 0 <= value < SAME_IN_ALL:
         return str(value)
     return str(format_decimal(value))
+
+
+def percent(share: float) -> str:
+    """0.97 as '97%' or '97 %'."""
+    return str(format_percent(share))
 
 
 def megabytes(size_bytes: int) -> str:

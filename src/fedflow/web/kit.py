@@ -108,6 +108,7 @@ def set_up(
     )
     app.jinja_env.filters.update(
         number=amounts.number,
+        percent=amounts.percent,
         megabytes=amounts.megabytes,
         duration=amounts.duration,
         time_tag=amounts.time_tag,

@@ -12,6 +12,8 @@ from jinja2 import pass_eval_context
 from jinja2.nodes import EvalContext
 from markupsafe import Markup
 
+from fedflow.web.amounts import number
+
 LANGUAGES = {"en": "English", "uk": "Українська"}
 """What the pages are written in, each named in itself."""
 
@@ -25,6 +27,10 @@ class KeptDomain(Domain):  # type: ignore[misc]
     def __init__(self, folders: Sequence[Path]) -> None:
         super().__init__([str(folder) for folder in folders])
         self._of: dict[str, NullTranslations] = {}
+
+    def ngettext(self, singular: str, plural: str, num: int, **variables: object) -> str:
+        """As Flask-Babel's; the number stands there as the reader writes it."""
+        return str(self.get_translations().ngettext(singular, plural, num)) % {"num": number(num), **variables}
 
     def get_translations(self) -> NullTranslations:
         """Those of the present locale; none outside of a request and an app's context."""
@@ -53,12 +59,21 @@ class KeptBabel(Babel):  # type: ignore[misc]
             ),
         )
         app.jinja_env.globals["_"] = self._in_template
+        app.jinja_env.globals["ngettext"] = self._of_many_in_template
 
     @pass_eval_context
     def _in_template(self, context: EvalContext, text: str, /, **variables: object) -> str:
         """As Jinja's own, which is found by a name and asks for the present request twice."""
         found = self._kept.gettext(text)
         return (Markup(found) if context.autoescape else found) % variables  # noqa: S704 - a text of our own
+
+    @pass_eval_context
+    def _of_many_in_template(
+        self, context: EvalContext, one: str, many: str, count: int, /, **variables: object
+    ) -> str:
+        """As Jinja's own; the number stands there as the reader writes it."""
+        found = self._kept.get_translations().ngettext(one, many, count)
+        return (Markup(found) if context.autoescape else found) % {"num": number(count), **variables}  # noqa: S704
 
     @property
     def domain_instance(self) -> Domain:

@@ -7,9 +7,15 @@ from collections.abc import Callable, Mapping
 
 from flask_babel import LazyString
 
+from fedflow.web.amounts import number
+
 PLACE = re.compile(r"\{\w+\}")
 NAMED_FIRST = re.compile(r"^\\\{(\w+)\\\}(?=:\\ )")
 ESCAPED_PLACE = re.compile(r"\\\{(\w+)\\\}")
+
+AMOUNT = re.compile(r"\d{1,15}(\.\d{1,9})?")
+AMOUNTS = frozenset({"count", "large", "least", "limit", "more", "most", "size"})
+"""Places for a number, which stands there as the reader writes it: in others digits may be a name or a version."""
 
 LONGEST = 1000
 """Letters of a sentence that are looked at and shown: a library's error may have pages of them."""
@@ -55,7 +61,8 @@ class Phrases:
 
     def _said_there(self, name: str, text: str, depth: int) -> str:
         if name not in (REASON, PROBLEM):
-            return self._value(text)
+            is_amount = name in AMOUNTS and AMOUNT.fullmatch(text)
+            return number(float(text) if "." in text else int(text)) if is_amount else self._value(text)
         within = self.reason(text, depth + 1) if depth < DEEPEST else text
         return sentence(within) if name == REASON else within
 

@@ -82,6 +82,26 @@ def test_a_caption_is_written_beside_its_picture_and_the_picture_can_be_used(
     assert (again.id, again.caption, again.problem) == (now.id, "one, two words", "")
 
 
+def test_a_pictures_page_tells_of_its_file(store: Store, visitor: Visitor, folder: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    Image.new("RGB", (1200, 300), "red").save(folder / "z.png", "JPEG", exif=exif)
+    (folder / "z.txt").write_text("red")
+    dataset_id = datasets.add(store, str(folder))
+    look(store)
+    bare, broken, *_, last = datasets.pictures(store, dataset_id)
+
+    def told(number: int) -> list[str]:
+        page = visitor.client.get(f"/datasets/{dataset_id}/pictures/{number}").text
+        return re.findall(r"<dd>([^<]*)</dd>", page)
+
+    assert told(last.id) == ["300 x 1,200 pixels", "JPEG", f"{(folder / 'z.png').stat().st_size / 1e6:.3f} MB", "used"]
+    assert told(bare.id)[3] == "left out"
+    assert told(broken.id) == ["not known", "PNG", "under 0.001 MB", "left out"]
+    (folder / last.path).unlink()
+    assert told(last.id)[:2] == ["300 x 1,200 pixels", "not known"]
+
+
 def test_what_is_done_to_the_folder_is_seen_at_the_next_look(
     store: Store, visitor: Visitor, folder: Path, dataset_id: str
 ) -> None:
@@ -108,10 +128,15 @@ def test_what_is_no_folder_is_said_beside_the_field(
     store: Store, visitor: Visitor, folder: Path, tmp_path: Path
 ) -> None:
     assert visitor.post("/datasets", folder=str(folder)).status_code == 303
+    bare = tmp_path / "bare"
+    (bare / ".hidden").mkdir(parents=True)
+    shutil.copy(sorted(folder.glob("*.png"))[0], bare / ".hidden" / "a.png")
+    (bare / "a.txt").write_text("a caption alone")
     for given, said in (
         ("", "whole path"),
         ("pictures", "whole path"),
         (str(tmp_path / "none"), "is no folder on this machine"),
+        (str(bare), "holds no pictures"),
         (str(folder), "is here already"),
         (f"{folder}/../icons", "is here already"),
         (str(store.folder), "own folder"),
@@ -119,6 +144,7 @@ def test_what_is_no_folder_is_said_beside_the_field(
         answer = visitor.post("/datasets", folder=given)
         assert answer.status_code == 422, given
         assert said in answer.text
+    assert [line.dataset.name for line in datasets.listed(store)] == ["icons"]
 
 
 def test_a_thumbnail_holds_nothing_but_the_picture(store: Store, visitor: Visitor, folder: Path) -> None:
@@ -146,6 +172,34 @@ def test_captions_that_mean_harm_are_text(store: Store, visitor: Visitor, folder
         assert "<script>alert" not in text
         assert "<img src=x" not in text
         assert "&lt;img src=x" in text
+
+
+def test_a_dataset_is_called_otherwise(store: Store, visitor: Visitor, folder: Path, dataset_id: str) -> None:
+    address = f"/datasets/{dataset_id}/name"
+    assert visitor.post(address, name="  My   icons ").status_code == 303
+    assert "<h1>My icons</h1>" in visitor.client.get(f"/datasets/{dataset_id}").text
+    [line] = datasets.listed(store)
+    assert (line.dataset.name, line.dataset.folder) == ("My icons", str(folder))
+    for wrong in ("  ", "x" * 81):
+        refused = visitor.post(address, name=wrong)
+        assert refused.status_code == 422
+        said = re.search(r'id="f-name-error">(.*?)</p>', refused.text, re.DOTALL)
+        assert said is not None
+        assert "Give a name of 1 to 80 characters." in said[1]
+        assert f'value="{wrong}"' in refused.text
+    assert datasets.listed(store)[0].dataset.name == "My icons"
+
+
+def test_the_first_action_stands_in_the_empty_page_and_later_at_its_head(
+    visitor: Visitor, store: Store, folder: Path
+) -> None:
+    empty = re.search(r'<div class="empty">.*?</div>\s*</div>', visitor.client.get("/datasets").text, re.DOTALL)
+    assert empty is not None
+    assert re.findall(r'class="button primary" href="([^"]+)"', empty[0]) == ["#f-files"]
+    datasets.add(store, str(folder))
+    page = visitor.client.get("/datasets").text
+    assert re.findall(r'class="button primary" href="([^"]+)"', page) == ["#bring-title"]
+    assert 'id="bring-title"' in page
 
 
 def test_a_dataset_that_is_taken_out_leaves_its_folder(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -90,6 +91,43 @@ def test_a_change_is_written_and_undone_and_redone(
     assert rows == list(captions(folder).values())
 
 
+def test_captions_are_emptied_where_that_is_asked_for(
+    store: Store, visitor: Visitor, folder: Path, dataset_id: str
+) -> None:
+    before = captions(folder)
+    chosen = ids(store, dataset_id)[:2]
+    status, answer = change(visitor, dataset_id, chosen, "empty", "")
+    assert (status, answer["told"]) == (200, "2 pictures have no caption now, and are not trained on.")
+    assert answer["undo"]["what"] == "remove the captions of 2 pictures"
+    assert list(captions(folder)) == list(before)[2:]
+    assert all("has no caption" in each.problem for each in datasets.lines(store, dataset_id)[:2])
+    status, refused = change(visitor, dataset_id, chosen, "empty", "")
+    assert (status, "none of the captions would be changed" in refused["told"]) == (422, True)
+    send(visitor, f"/datasets/{dataset_id}/undo", edit=answer["undo"]["edit"])
+    assert captions(folder) == before
+    first = datasets.lines(store, dataset_id)[0]
+    page = visitor.post(f"/datasets/{dataset_id}/pictures/{first.id}", caption=" ,", seen=first.caption)
+    assert page.status_code == 303
+    assert "The caption is removed." in visitor.client.get(page.location).text
+    assert first.path.replace(".png", "") not in captions(folder)
+    again = visitor.post(f"/datasets/{dataset_id}/pictures/{first.id}", caption=" ", seen="")
+    assert (again.status_code, "write the picture&#39;s tags" in again.text) == (422, True)
+
+
+def test_a_caption_that_a_list_would_bring_back_is_not_emptied(
+    store: Store, visitor: Visitor, folder: Path, dataset_id: str
+) -> None:
+    first = sorted(folder.glob("*.png"))[0]
+    first.with_suffix(".txt").unlink()
+    line = json.dumps({"file_name": first.name, "text": "from a list"})
+    (folder / "metadata.jsonl").write_text(line, encoding="utf-8")
+    datasets.look_again(store, dataset_id)
+    work(store)
+    status, refused = change(visitor, dataset_id, ids(store, dataset_id), "empty", "")
+    assert (status, "its caption stands in metadata.jsonl; take it out there" in refused["told"]) == (422, True)
+    assert len(captions(folder)) == 3, "all or none"
+
+
 def test_a_new_change_ends_what_could_be_redone(store: Store, visitor: Visitor, dataset_id: str) -> None:
     chosen = ids(store, dataset_id)
     _, first = change(visitor, dataset_id, chosen, "add", "one")
@@ -128,7 +166,8 @@ def test_a_caption_is_never_left_without_a_tag(store: Store, visitor: Visitor, f
     send(visitor, f"/datasets/{dataset_id}/pictures/{number}/caption", caption="icon", seen="icon, thing 0")
     status, answer = change(visitor, dataset_id, chosen, "remove", "icon")
     assert status == 200
-    assert answer["told"] == "3 captions written. 1 stays as it is: it has no other tag."
+    left = "1 stays as it is: it has no other tag. “Remove captions” empties it too."
+    assert answer["told"] == f"3 captions written. {left}"
     assert captions(folder)[sorted(folder.glob("*.png"))[0].stem] == "icon"
     status, answer = change(visitor, dataset_id, [number], "remove", "icon")
     assert status == 422
@@ -188,7 +227,7 @@ def test_a_caption_that_is_too_long_is_refused_whole(
     before = captions(folder)
     address = f"/datasets/{dataset_id}/pictures/{first.id}/caption"
     status, answer = send(visitor, address, caption="tag, " * 2001 + "end", seen=first.caption)
-    assert (status, "more than 10000 characters" in answer["told"]) == (422, True)
+    assert (status, "more than 10,000 characters" in answer["told"]) == (422, True)
     assert captions(folder) == before
 
 

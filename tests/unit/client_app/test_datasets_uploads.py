@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import signal
 import subprocess
 import sys
@@ -76,8 +77,11 @@ def test_more_pictures_go_into_a_dataset_of_the_apps_own_alone(
     assert {status for status, _ in work(store)} == {jobs.DONE}
     assert [each.path for each in datasets.lines(store, line.dataset.id)] == sorted(each.name for each in pictures)
     bring(visitor, [("rest.zip", zip_of([*contents(pictures[2:]), *other]))], where=where)
-    assert work(store)[-1][0] == jobs.FAILED
-    assert "is in the dataset already" in visitor.client.get(f"/datasets/{line.dataset.id}").text
+    assert work(store)[-1][0] == jobs.REFUSED
+    page = visitor.client.get(f"/datasets/{line.dataset.id}").text
+    assert "is in the dataset already" in page
+    assert '/resume"' not in page
+    assert "Put aside" in page
     assert len(datasets.lines(store, line.dataset.id)) == 3
     others = taken_in(store, tmp_path / "icons")
     assert bring(visitor, contents(pictures), where=f"{others}/upload").status_code == 404
@@ -159,14 +163,44 @@ def test_a_worker_killed_while_it_moves_a_zips_files_goes_on_with_the_rest(
     ],
     ids=["no zip", "leads out", "a bomb", "nothing in it"],
 )
-def test_a_zip_that_means_harm_is_refused_in_words(store: Store, visitor: Visitor, content: bytes, said: str) -> None:
-    answer = bring(visitor, [("a.zip", content)])
+def test_a_zip_that_means_harm_is_refused_in_words_and_leaves_no_dataset(
+    store: Store, visitor: Visitor, content: bytes, said: str
+) -> None:
+    answer = bring(visitor, [("evil.zip", content)])
     assert answer.json is not None
+    place = answer.json["place"]
     [(status, _)] = work(store)
-    assert status == jobs.FAILED
-    assert said.lower() in visitor.client.get(answer.json["place"]).text.lower()
+    assert status == jobs.REFUSED
+    assert datasets.listed(store) == []
     assert list((store.folder / "incoming").iterdir()) == []
     assert not (store.folder / "datasets").exists() or list((store.folder / "datasets").iterdir()) == []
+    led = visitor.client.get(place)
+    assert (led.status_code, led.location) == (303, "/datasets")
+    part = visitor.client.get(place, headers={"HX-Request": "true"})
+    assert (part.headers["HX-Redirect"], part.data) == ("/datasets", b"")
+    for address in ("/datasets", "/activity"):
+        page = visitor.client.get(address).text
+        assert "evil" in page
+        assert said.lower() in page.lower()
+        assert '/resume"' not in page
+    [job] = jobs.listed(store, 9)
+    visitor.post(f"/activity/{job.id}/resume")
+    assert jobs.waiting(store) == [], "what cannot succeed is not tried again"
+    visitor.post(f"/activity/{job.id}/aside", next="/datasets")
+    assert "evil" not in visitor.client.get("/datasets").text
+    activity = visitor.client.get("/activity").text
+    assert said.lower() in activity.lower()
+    assert '/aside"' not in activity
+    assert visitor.client.get(place).status_code == 404
+
+
+def test_a_zip_that_is_no_longer_kept_is_refused_too(store: Store, visitor: Visitor, pictures: list[Path]) -> None:
+    bring(visitor, [("a.zip", zip_of(contents(pictures)))])
+    for each in (store.folder / "incoming").iterdir():
+        each.unlink()
+    [(status, _)] = work(store)
+    assert (status, datasets.listed(store)) == (jobs.REFUSED, [])
+    assert "The zip is no longer kept; bring it once more." in visitor.client.get("/datasets").text
 
 
 def test_what_cannot_be_taken_is_said_at_once(store: Store, visitor: Visitor, pictures: list[Path]) -> None:
@@ -207,23 +241,60 @@ def test_tags_are_written_as_one_change(store: Store, visitor: Visitor, pictures
 @pytest.mark.parametrize(
     ("tagger", "threshold", "said"),
     [
-        ("zebra", "", "is no tagger; give the path"),
-        ("/none/model.onnx", "", "no such file; give a tagger"),
+        ("broken/model.onnx", "", "is not there; it comes with the tagger"),
         ("icons-v1", "1", "the tagger has found nothing to write; try a lower threshold"),
     ],
 )
 def test_a_tagging_that_fails_says_what_to_do(
     store: Store, visitor: Visitor, pictures: list[Path], tagger: str, threshold: str, said: str
 ) -> None:
+    if "/" in tagger:
+        tagger = str(store.folder / tagger)
+        Path(tagger).parent.mkdir()
+        Path(tagger).write_bytes(b"no model")
     dataset_id = taken_in(store, pictures[0].parent)
     address = f"/datasets/{dataset_id}/tags"
-    visitor.post(address, tagger=tagger, threshold=threshold, write="replace")
+    assert visitor.post(address, tagger=tagger, threshold=threshold, write="replace").status_code == 303
     [(status, _)] = work(store)
     assert status == jobs.FAILED
     page = visitor.client.get(address).text
     assert "Nothing was written" in page
     assert said in page.lower()
     assert f'value="{tagger}"' in page, "what was asked for is there to be mended"
+
+
+@pytest.mark.parametrize(
+    ("tagger", "said"),
+    [
+        ("zebra", "is no tagger; give the path"),
+        ("/none/model.onnx", "/none/model.onnx: no such file; give a tagger"),
+        ("/none", "/none: no such file; give a tagger"),
+        ("/usr", "/usr: no such file; give a tagger"),
+    ],
+)
+def test_a_tagger_that_is_not_there_is_said_beside_its_field(
+    store: Store, visitor: Visitor, pictures: list[Path], tagger: str, said: str
+) -> None:
+    dataset_id = taken_in(store, pictures[0].parent)
+    answer = visitor.post(f"/datasets/{dataset_id}/tags", tagger=tagger, threshold="", write="add")
+    assert answer.status_code == 422
+    assert said in re.search(r'id="f-tagger-error">(.*?)</p>', answer.text, re.DOTALL)[1]  # type: ignore[index]
+    assert f'value="{tagger}"' in answer.text
+    assert jobs.waiting(store) == []
+
+
+def test_a_dataset_is_tagged_once_at_a_time(store: Store, visitor: Visitor, pictures: list[Path]) -> None:
+    dataset_id = taken_in(store, pictures[0].parent)
+    address = f"/datasets/{dataset_id}/tags"
+    form = {"tagger": "icons-v1", "threshold": "0.2", "write": "add"}
+    assert visitor.post(address, **form).status_code == 303
+    [waits] = jobs.waiting(store)
+    refused = visitor.post(address, **form)
+    assert refused.status_code == 422
+    assert "is being tagged, or waits for it; ask again when that is done." in refused.text
+    assert jobs.waiting(store) == [waits]
+    visitor.post(f"/activity/{waits}/stop")
+    assert visitor.post(address, **form).status_code == 303
 
 
 def test_a_threshold_that_is_none_is_said_beside_its_field(

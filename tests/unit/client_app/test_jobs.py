@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from tests.unit.client_app.conftest import Visitor
 
-from fedflow.client.services import drawings, jobs
-from fedflow.client.services.drawings import DrawRequest
+from fedflow.client.services import datasets, drawings, jobs
+from fedflow.client.services.drawings import Axis, DrawRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store, open_store
 from fedflow.client.worker.main import carry_out
@@ -96,6 +96,50 @@ def test_one_that_runs_is_stopped_at_its_next_step_and_one_that_waits_at_once(
     jobs.end(store, job_id, jobs.STOPPED)
     with pytest.raises(MistakeError):
         jobs.want(store, job_id, jobs.PAUSE)
+
+
+def test_a_job_that_failed_is_put_aside_and_asks_for_nothing_more(
+    store: Store, visitor: Visitor, tmp_path: Path
+) -> None:
+    job_id = asked(store, tmp_path / "nothing")
+    assert "aside" not in visitor.client.get("/activity").text, "what waits is stopped, not put aside"
+    with pytest.raises(MistakeError):
+        jobs.put_aside(store, job_id)
+    assert do(store, job_id) == jobs.FAILED
+    page = visitor.client.get("/activity").text
+    assert "Resume" in page
+    assert f"/activity/{job_id}/aside" in page
+    visitor.post(f"/activity/{job_id}/aside")
+    page = visitor.client.get("/activity").text
+    assert "Set aside" in page
+    assert "no such folder or file" in page, "why it failed can still be read"
+    assert "Resume" not in page
+    visitor.post(f"/activity/{job_id}/resume")
+    assert jobs.waiting(store) == []
+    one_model.close()
+
+
+def test_a_grid_that_is_put_aside_is_resumed_no_more(store: Store, visitor: Visitor, tmp_path: Path) -> None:
+    job_id = asked(store, tmp_path / "nothing", across=Axis(kind="steps", values=("1", "2")))
+    assert do(store, job_id) == jobs.FAILED
+    address = f"/compare/{job_id}"
+    assert f"/activity/{job_id}/resume" in visitor.client.get(address).text
+    visitor.post(f"/activity/{job_id}/aside", next=address)
+    page = visitor.client.get(address).text
+    assert "no such folder or file" in page
+    assert f"/activity/{job_id}/" not in page
+    one_model.close()
+
+
+def test_jobs_about_a_dataset_that_is_taken_out_are_put_aside(store: Store, visitor: Visitor, pictures: Path) -> None:
+    gone, stays = datasets.add(store, str(pictures)), datasets.add(store, str(pictures.parent))
+    [first, second] = jobs.waiting(store)
+    visitor.post(f"/activity/{first}/stop")
+    datasets.look_again(store, gone)
+    visitor.post(f"/datasets/{gone}/remove")
+    assert jobs.waiting(store) == [second]
+    assert datasets.one(store, stays) is not None
+    assert "Resume" not in visitor.client.get("/activity").text
 
 
 def test_what_cannot_be_drawn_says_why_in_one_sentence(store: Store, visitor: Visitor, tmp_path: Path) -> None:

@@ -147,7 +147,8 @@ WHOLE = {
     "is very tall (9x900); its middle square is seen": "Is very tall (9x900); its middle square is seen.",
     "none of the captions would be changed by it": "None of the captions would be changed by it.",
     "captions with no other tag stay as they are: a picture without a tag cannot be trained on": (
-        "Captions with no other tag stay as they are: a picture without a tag cannot be trained on."
+        "Captions with no other tag stay as they are: a picture without a tag cannot be trained on; choose “Remove "
+        "captions” to empty them all the same."
     ),
     "the caption of a.png and 2 more were changed meanwhile; look at it, and change it anew": (
         "The caption of a.png was changed meanwhile (and others: 2); look at it, and change it anew."

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from fedflow.datasets import Dataset, content_hash, read_folder
+from fedflow.datasets.folder import has_pictures
 from fedflow.errors import DatasetError
 
 
@@ -246,3 +247,17 @@ def test_content_hash_of_a_picture_that_went_away(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(DatasetError, match=r"a\.png: cannot be read \(No such file"):
         content_hash(dataset)
+
+
+def test_a_folder_is_searched_for_its_first_picture(tmp_path: Path) -> None:
+    assert not has_pictures(tmp_path)
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "__MACOSX" / "a.png").write_bytes(b"")
+    (tmp_path / ".a.png").write_bytes(b"")
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_bytes(b"")
+    assert not has_pictures(tmp_path)
+    assert has_pictures(tmp_path, most_files=2), "nobody waits for more"
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "deep" / "er" / "a.JPG").write_bytes(b"")
+    assert has_pictures(tmp_path)

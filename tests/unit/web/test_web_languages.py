@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from babel.messages.pofile import read_po
-from flask import Flask
-from flask_babel import get_babel, gettext
+from flask import Flask, render_template_string
+from flask_babel import get_babel, gettext, ngettext
 
 import fedflow.web
 from fedflow import web
@@ -52,6 +52,20 @@ def test_cookie_before_person_before_browser(
         client.set_cookie("fedflow_language", cookie)
     headers = {"Accept-Language": browser} if browser else {}
     assert client.get("/", headers=headers).text == expected
+
+
+def test_counts_stand_in_texts_as_the_reader_writes_numbers() -> None:
+    app = make_app()
+    template = "{{ ngettext('%(num)s of %(kind)s', '%(num)s of all %(kind)s', 12345, kind='<b>') }}"
+
+    @app.get("/many")
+    def many() -> str:
+        return ngettext("%(num)s picture", "%(num)s pictures", 12345) + "; " + render_template_string(template)
+
+    client = app.test_client()
+    assert client.get("/many").text == "12,345 pictures; 12,345 of all &lt;b&gt;"
+    in_ukrainian = client.get("/many", headers={"Accept-Language": "uk"}).text
+    assert in_ukrainian == "12\u00a0345 pictures; 12\u00a0345 of all &lt;b&gt;"
 
 
 def test_a_catalogue_is_read_once() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from flask import Flask
+from flask_babel import Babel, force_locale
+
 from fedflow.web.phrases import LONGEST, Phrases
 
 KNOWN = Phrases(
@@ -23,6 +26,15 @@ def test_the_words_that_fix_most_letters_count() -> None:
     assert KNOWN.said("a.png: is damaged; fetch it") == "Fetch it."
     assert KNOWN.said("a.png: is\nodd") == "A.png has a fault: is\nodd."
     assert KNOWN.words("a.png: is damaged; mend it") == "“%(file)s” is damaged. Fetch it again."
+
+
+def test_amounts_stand_there_as_the_reader_writes_them_and_names_as_they_are() -> None:
+    known = Phrases({"{file}: grows from {size} MB to {large} MB": "%(file)s: %(size)s – %(large)s"})
+    app = Flask("told")
+    Babel(app)
+    with app.app_context(), force_locale("uk"):
+        assert known.reason("2024.5: grows from 0.3 MB to 12000 MB") == "2024.5: 0,3 – 12\u00a0000"
+        assert known.reason("a: grows from none MB to 1e9 MB") == "a: none – 1e9"
 
 
 def test_a_reason_is_as_it_is_written_and_said_as_a_sentence() -> None:

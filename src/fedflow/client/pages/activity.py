@@ -10,7 +10,7 @@ from flask_babel import gettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
-from fedflow.client.pages import current, faults
+from fedflow.client.pages import current, faults, job_places
 from fedflow.client.services import jobs
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
@@ -36,6 +36,7 @@ def page() -> Response:
         "app/activity.html",
         fragment="live",
         found=found[:ON_A_PAGE],
+        places=job_places.places(current.store(), found[:ON_A_PAGE]),
         older=older,
         is_first=not before,
         now=current.store().clock(),
@@ -53,11 +54,13 @@ def stream() -> Response:
 
 @blueprint.post("/activity/<job_id>/<what>")
 def changes(job_id: str, what: str) -> AnyResponse:
-    """Pause, stop or resume a job."""
+    """Pause, stop or resume a job, or put it aside."""
     back = request.form.get("next", "")
     try:
         if what == "resume":
             jobs.resume(current.store(), job_id)
+        elif what == "aside":
+            jobs.put_aside(current.store(), job_id)
         elif what in (jobs.PAUSE, jobs.STOP):
             jobs.want(current.store(), job_id, what)
     except MistakeError as error:

@@ -8,6 +8,7 @@ SENTENCES: dict[str, str | LazyString] = {
     "the caption has more than {most} letters; shorten it": lazy_gettext(
         "the caption has more than %(most)s characters; shorten it"
     ),
+    "give a name of 1 to {most} characters": lazy_gettext("give a name of 1 to %(most)s characters"),
     "the dataset is being changed right now; try again when that is done": lazy_gettext(
         "the dataset is being changed right now; try again when that is done"
     ),
@@ -99,9 +100,13 @@ SENTENCES: dict[str, str | LazyString] = {
     "the text to find is empty; give at least one letter": lazy_gettext(
         "the text to find is empty; give at least one letter"
     ),
+    "{path}: its caption stands in {file}; take it out there, then look again": lazy_gettext(
+        "%(path)s: its caption stands in %(file)s; take it out there, then look at the folder again"
+    ),
     "none of the captions would be changed by it": lazy_gettext("none of the captions would be changed by it"),
     "captions with no other tag stay as they are: a picture without a tag cannot be trained on": lazy_gettext(
-        "captions with no other tag stay as they are: a picture without a tag cannot be trained on"
+        "captions with no other tag stay as they are: a picture without a tag cannot be trained on; choose “Remove "
+        "captions” to empty them all the same"
     ),
     "the caption of {path} and {more} more were changed meanwhile; look at it, and change it anew": lazy_gettext(
         "the caption of %(path)s was changed meanwhile (and others: %(more)s); look at it, and change it anew"
@@ -188,9 +193,7 @@ SENTENCES: dict[str, str | LazyString] = {
         "the zip is packed in an unusual way; pack it with the usual method"
     ),
     "the zip holds more than {most}; pack it in several": lazy_gettext("the zip holds too much; pack it in several"),
-    "the zip was refused and is not kept; take the dataset out and bring another one": lazy_gettext(
-        "the zip was refused and is not kept; take the dataset out and bring another one"
-    ),
+    "the zip is no longer kept; bring it once more": lazy_gettext("the zip is no longer kept; bring it once more"),
     "a zip comes alone; bring either one zip, or pictures and captions": lazy_gettext(
         "a zip comes alone; bring either one zip, or pictures and captions"
     ),
@@ -201,6 +204,9 @@ SENTENCES: dict[str, str | LazyString] = {
         "the disk is full (about %(size)s MB are lacking); free space"
     ),
     # A tagger.
+    "the dataset is being tagged, or waits for it; ask again when that is done": lazy_gettext(
+        "the dataset is being tagged, or waits for it; ask again when that is done"
+    ),
     "ONNX taggers need {library}: pip install 'fedflow[tagging]'": lazy_gettext(
         "ONNX taggers need onnxruntime; install it with: pip install 'fedflow[tagging]'"
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flask import Blueprint, Response, flash, redirect, request, url_for
@@ -11,11 +11,12 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Dataset
-from fedflow.client.pages import current, datasets_words, faults
+from fedflow.client.pages import current, datasets_words, faults, job_words
 from fedflow.client.pages.datasets_asked import KINDS, dataset_of, picture_of, tabs, under_way
 from fedflow.client.pages.datasets_captions import MOST_TAGS, step
 from fedflow.client.pages.missing import crossed
 from fedflow.client.services import datasets, datasets_check, datasets_edits, datasets_uploads, jobs, thumbnails
+from fedflow.datasets.captions import caption_tags
 from fedflow.datasets.pixels import PictureError
 from fedflow.datasets.thumbnails import MEDIA_TYPE
 from fedflow.errors import DatasetError, FedFlowError, MistakeError
@@ -48,11 +49,11 @@ def adds() -> AnyResponse:
 @blueprint.get("/datasets/<dataset_id>")
 def one(dataset_id: str) -> Response:
     """The grid: all pictures, those with a tag or a text in the caption, or those that cannot be used."""
-    return one_page(dataset_id, ())
+    return one_page(dataset_id, {})
 
 
-def one_page(dataset_id: str, not_taken: Sequence[str]) -> Response:
-    """The grid's page; `not_taken` says why, of pictures that were brought and are not taken."""
+def one_page(dataset_id: str, wrong: Mapping[str, Sequence[str]], name: str | None = None) -> Response:
+    """The grid's page; `wrong` says by field why a form of it is refused, `name` is what was typed as a name."""
     dataset, store = dataset_of(dataset_id), current.store()
     tag, text = request.args.get("tag", "")[:200], request.args.get("text", "").strip()[:200]
     faulty = "problems" in request.args
@@ -61,7 +62,7 @@ def one_page(dataset_id: str, not_taken: Sequence[str]) -> Response:
     failed = jobs.last_failed(store, KINDS, dataset_id)
     return web.page(
         "app/dataset.html",
-        status=422 if not_taken else 200,
+        status=422 if wrong else 200,
         fragment="live",
         dataset=dataset,
         tabs=tabs(dataset, "pages.datasets.one"),
@@ -77,10 +78,12 @@ def one_page(dataset_id: str, not_taken: Sequence[str]) -> Response:
         redo=step(datasets_edits.redoable(store, dataset_id)),
         reasons=datasets_words.reasons,
         failed=failed,
-        why=faults.said(failed.message) if failed else "",
+        why=job_words.reason(failed) if failed else "",
         is_own=datasets.is_own(store, dataset),
         most_bytes=datasets_uploads.MOST_BYTES,
-        not_taken=not_taken,
+        faults=wrong,
+        name=dataset.name if name is None else name,
+        longest_name=datasets.LONGEST_NAME,
         looking=under_way(dataset_id),
         now=store.clock(),
     )
@@ -96,6 +99,18 @@ def triggers(dataset_id: str) -> AnyResponse:
         flash(gettext("The trigger tag is as it was: %(reason)s.", reason=why), State.FAILED)
     else:
         flash(gettext("The trigger tag is kept. Training puts it before every caption."), State.DONE)
+    return redirect(url_for("pages.datasets.one", dataset_id=dataset_id), 303)
+
+
+@blueprint.post("/datasets/<dataset_id>/name")
+def renames(dataset_id: str) -> AnyResponse:
+    """Call the dataset otherwise, or say beside the field why not."""
+    name = request.form.get("name", "")[:200]
+    try:
+        datasets.rename(current.store(), dataset_of(dataset_id).id, name)
+    except MistakeError as error:
+        return one_page(dataset_id, {"name": [faults.said(str(error))]}, name)
+    flash(gettext("The dataset has its new name. Its folder keeps its own."), State.DONE)
     return redirect(url_for("pages.datasets.one", dataset_id=dataset_id), 303)
 
 
@@ -134,7 +149,10 @@ def captions(dataset_id: str, picture_id: int) -> AnyResponse:
         datasets.caption(current.store(), dataset, picture_id, text, seen)
     except FedFlowError as error:
         return _picture(dataset, picture_id, {"caption": [faults.said(str(error))]}, request.form.get("caption", ""))
-    flash(gettext("The caption is written."), State.DONE)
+    if caption_tags(text):
+        flash(gettext("The caption is written."), State.DONE)
+    else:
+        flash(gettext("The caption is removed. Without one the picture is not trained on."), State.DONE)
     return redirect(url_for("pages.datasets.picture", dataset_id=dataset_id, picture_id=picture_id), 303)
 
 
@@ -156,6 +174,7 @@ def listed_page(folder: str, faults: dict[str, list[str]]) -> Response:
         "app/datasets.html",
         status=422 if faults else 200,
         lines=datasets.listed(current.store()),
+        refused=datasets_uploads.refused(current.store()),
         busy={job.asked["dataset"] for job in jobs.under_way(current.store(), KINDS)},
         folder=folder,
         faults=faults,
@@ -173,6 +192,7 @@ def _picture(dataset: Dataset, picture_id: int, faults: dict[str, list[str]], ty
         dataset=dataset,
         reasons=datasets_words.reasons,
         picture=row,
+        about=datasets.about(current.store(), dataset, picture_id),
         typed=row.caption if typed is None else typed,
         faults=faults,
         before=numbers[place - 1] if place else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import abort, url_for
+from flask import Response, abort, redirect, request, url_for
 from flask_babel import gettext
 
 from fedflow.client.database.tables import Dataset, Job, Picture
@@ -22,8 +22,16 @@ KINDS = (
 
 
 def dataset_of(dataset_id: str) -> Dataset:
-    """The dataset; the answer is 404 where there is none."""
-    return datasets.one(current.store(), dataset_id) or abort(404)
+    """The dataset; the answer is 404 where there is none.
+
+    Of one whose zip was refused it leads to the list of datasets, which says so.
+    """
+    found = datasets.one(current.store(), dataset_id)
+    if found is None and any(job.asked["dataset"] == dataset_id for job in datasets_uploads.refused(current.store())):
+        place = url_for("pages.datasets.listed")
+        is_part = "HX-Request" in request.headers
+        abort(Response(headers={"HX-Redirect": place}) if is_part else redirect(place, 303))
+    return found or abort(404)
 
 
 def picture_of(dataset_id: str, picture_id: int) -> Picture:

@@ -110,11 +110,19 @@ def _told(done: Done | FedFlowError | None) -> tuple[str, State]:
         return gettext("So many captions take a while; how far they are stands above."), State.RUNNING
     if isinstance(done, FedFlowError):
         return gettext("Nothing was changed: %(reason)s.", reason=faults.reason(str(done))), State.FAILED
-    told = ngettext("%(num)s caption written.", "%(num)s captions written.", len(done.captions))
+    emptied = sum(1 for caption in done.captions.values() if not caption)
+    told = ngettext("%(num)s caption written.", "%(num)s captions written.", len(done.captions) - emptied)
+    if emptied:
+        without = ngettext(
+            "%(num)s picture has no caption now, and is not trained on.",
+            "%(num)s pictures have no caption now, and are not trained on.",
+            emptied,
+        )
+        told = without if emptied == len(done.captions) else f"{told} {without}"
     if done.left:
         left = ngettext(
-            "%(num)s stays as it is: it has no other tag.",
-            "%(num)s stay as they are: they have no other tag.",
+            "%(num)s stays as it is: it has no other tag. “Remove captions” empties it too.",
+            "%(num)s stay as they are: they have no other tag. “Remove captions” empties them too.",
             done.left,
         )
         told = f"{told} {left}"

@@ -52,9 +52,10 @@ def page(dataset_id: str) -> Response:
     dataset, store = dataset_of(dataset_id), current.store()
     kept = datasets_check.found(store, dataset_id)
     rows = {each.path: each for each in datasets.lines(store, dataset_id)}
-    parts = _parts(kept or {}, rows)
-    parts["problems"] = [[each.path, each.problem] for each in rows.values() if each.problem]
-    parts["problems"] += dataset.other_problems
+    parts = {} if kept is None else _parts(kept, rows)
+    if dataset.looked_at is not None:
+        parts["problems"] = [[each.path, each.problem] for each in rows.values() if each.problem]
+        parts["problems"] += dataset.other_problems
     named = request.args.get("part", "")
     here = named if named in PARTS else next((name for name in PARTS if parts.get(name)), "figures")
     looking = under_way(dataset_id)
@@ -76,6 +77,7 @@ def page(dataset_id: str) -> Response:
         reasons=datasets_words.reasons,
         undo=step(edit),
         looking=looking,
+        is_checking=any(job.kind == datasets_check.KIND for job in looking),
         now=store.clock(),
     )
 
@@ -143,6 +145,7 @@ def _parts(kept: dict[str, Any], rows: dict[str, Any]) -> dict[str, list[Any]]:
 
 
 def _filters(dataset_id: str, here: str, parts: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """The parts as tabs; one that nobody has looked for yet has no number."""
     found = []
     for name, label in PARTS.items():
         each = {

@@ -10,11 +10,12 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Dataset
-from fedflow.client.pages import current, faults
+from fedflow.client.pages import current, faults, job_words
 from fedflow.client.pages.datasets_asked import dataset_of, tabs, under_way
 from fedflow.client.pages.datasets_captions import step
 from fedflow.client.services import datasets, datasets_edits, datasets_tagging, jobs
 from fedflow.client.services.datasets_tagging import TagRequest
+from fedflow.errors import MistakeError
 from fedflow.web.forms import texts
 from fedflow.web.reading import Reading, last_values, read
 
@@ -42,7 +43,10 @@ def asks(dataset_id: str) -> AnyResponse:
     reading: Reading[TagRequest] = read(TagRequest, last_values(request.form))
     if reading.settings is None:
         return _page(dataset, reading)
-    datasets_tagging.ask(current.store(), dataset, reading.settings)
+    try:
+        datasets_tagging.ask(current.store(), dataset, reading.settings)
+    except MistakeError as error:
+        return _page(dataset, faults.refused(reading, error))
     return redirect(url_for("pages.datasets_tagging.page", dataset_id=dataset_id), 303)
 
 
@@ -61,7 +65,7 @@ def _page(dataset: Dataset, reading: Reading[TagRequest]) -> Response:
         values=reading.values,
         faults=reading.faults,
         failed=failed,
-        why=faults.said(failed.message) if failed else "",
+        why=job_words.reason(failed) if failed else "",
         pictures=len(every),
         bare=sum(1 for each in every if not each.caption),
         done=done if done is not None and done.action == datasets_edits.TAG else None,

@@ -106,4 +106,4 @@ def _refused(error: FedFlowError, dataset_id: str | None) -> AnyResponse:
         answer = jsonify({"told": why})
         answer.status_code = 422
         return answer
-    return listed_page("", {"files": [why]}) if dataset_id is None else one_page(dataset_id, [why])
+    return listed_page("", {"files": [why]}) if dataset_id is None else one_page(dataset_id, {"files": [why]})

@@ -10,6 +10,7 @@ from fedflow.client.pages.faults import reason
 from fedflow.client.services.datasets_edits import (
     ADD,
     CAPTION,
+    EMPTY,
     LEAVE_OUT,
     REMOVE,
     RENAME,
@@ -49,6 +50,9 @@ MADE: dict[str, Callable[[str, str, int], str]] = {
         num,
         old=one,
         new=two,
+    ),
+    EMPTY: lambda _, __, num: ngettext(
+        "remove the caption of %(num)s picture", "remove the captions of %(num)s pictures", num
     ),
     CAPTION: lambda one, _, __: gettext("change the caption of %(path)s", path=one),
     TAG: lambda one, _, num: ngettext(

@@ -29,6 +29,8 @@ STATUS: dict[str, tuple[State, LazyString]] = {
     jobs.FAILED: (State.FAILED, lazy_gettext("Failed")),
     jobs.DIED: (State.FAILED, lazy_gettext("Died")),
     jobs.STOPPED: (State.REFUSED, lazy_gettext("Stopped")),
+    jobs.REFUSED: (State.REFUSED, lazy_gettext("Refused")),
+    jobs.ASIDE: (State.WAITING, lazy_gettext("Set aside")),
 }
 
 KINDS: dict[str, LazyString] = {
@@ -48,6 +50,9 @@ KINDS: dict[str, LazyString] = {
 }
 
 RESUMABLE = jobs.RESUMABLE
+DISMISSABLE = jobs.WENT_WRONG | {jobs.STOPPED}
+UNSETTLED = RESUMABLE | DISMISSABLE
+"""Those with which something can be done."""
 
 UNITS: dict[str, LazyString] = {
     drawings.KIND: lazy_gettext("steps"),
@@ -56,7 +61,6 @@ UNITS: dict[str, LazyString] = {
     jobs.ROUND: lazy_gettext("steps"),
     datasets_edits.KIND: lazy_gettext("captions"),
     datasets_tagging.KIND: lazy_gettext("pictures"),
-    datasets_check.KIND: lazy_gettext("parts"),
     datasets_uploads.KIND: lazy_gettext("pictures"),
 }
 """What a job's pieces of work are; of one that is done as a whole there is none."""
@@ -70,8 +74,8 @@ def reason(job: Job) -> str:
         return str(
             gettext("The worker ended while it was at it. What was done is kept; resume it to go on from there.")
         )
-    if job.status == jobs.FAILED:
-        return said(job.message)
+    if job.status in (jobs.FAILED, jobs.REFUSED, jobs.ASIDE):
+        return said(job.message) if job.message else ""
     return ""
 
 

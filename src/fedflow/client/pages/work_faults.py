@@ -33,6 +33,7 @@ SENTENCES: dict[str, str | LazyString] = {
     # Any job.
     "it is over already": lazy_gettext("it is over already"),
     "there is nothing to resume": lazy_gettext("there is nothing to resume"),
+    "there is nothing to put aside": lazy_gettext("there is nothing to put aside"),
     "{kind}Error: {what}": lazy_gettext(
         "Something unexpected failed (%(kind)sError: %(what)s). Try again; the terminal in which the app was started "
         "says more."

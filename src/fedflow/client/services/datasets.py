@@ -17,13 +17,16 @@ from fedflow.client.services.datasets_edits import CAPTION, Done, record
 from fedflow.client.store import Store
 from fedflow.datasets import tags
 from fedflow.datasets.captions import caption_tags
+from fedflow.datasets.folder import has_pictures
 from fedflow.datasets.index import Entry, Index
+from fedflow.datasets.pixels import format_of
 from fedflow.datasets.tags import Change, one_tag
 from fedflow.errors import DatasetError, MistakeError
 
 KIND = "index"
 OWN = "datasets"
 LONGEST_CAPTION = 10_000
+LONGEST_NAME = 80
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Line:
 def add(store: Store, folder: str) -> str:
     """Take a folder in, and have its pictures looked at; gives the dataset's identifier.
 
-    Raises MistakeError where it is no folder, or is here already.
+    Raises MistakeError where it is no folder, has no picture in it, or is here already.
     """
     path = Path(folder.strip()).expanduser()
     if not folder.strip() or not path.is_absolute():
@@ -48,6 +51,10 @@ def add(store: Store, folder: str) -> str:
     path = path.resolve()
     if path == store.folder.resolve() or path.is_relative_to(store.folder.resolve()):
         raise MistakeError(f"{path}: is the app's own folder; give one with your pictures")
+    if not has_pictures(path):
+        raise MistakeError(
+            f"{path}: holds no pictures; put PNG or JPEG files there, each with a .txt caption beside it"
+        )
     dataset_id = jobs.new_id()
     try:
         with store.begin() as session:
@@ -148,6 +155,29 @@ def picture(store: Store, dataset_id: str, picture_id: int) -> Picture | None:
     return found if found is not None and found.dataset_id == dataset_id else None
 
 
+@dataclass(frozen=True)
+class About:
+    """What is known of a picture's file. `width` and `height` in pixels, upright; 0 where it could not be opened.
+
+    `format` is empty where it is no picture, or not there.
+    """
+
+    width: int
+    height: int
+    size_bytes: int
+    format: str
+
+
+def about(store: Store, dataset: Dataset, picture_id: int) -> About:
+    """What was seen of a picture when it was looked at last, and its file's format."""
+    query = select(Picture).where(Picture.id == picture_id).options(undefer(Picture.entry))
+    with store.read() as session:
+        row = session.scalars(query).one()
+    entry = entries.from_json(row.path, row.caption, row.entry)
+    width, height = (0, 0) if entry.seen is None else (entry.seen.width, entry.seen.height)
+    return About(width, height, entry.stamp.size_bytes, format_of(Path(dataset.folder) / row.path))
+
+
 def tag_counts(captions: Iterable[str]) -> list[tuple[str, int]]:
     """In how many captions each tag is, the most frequent first."""
     return list(tags.tag_counts(captions).items())
@@ -192,10 +222,10 @@ def keep(store: Store, dataset_id: str, index: Index, before: Iterable[Entry]) -
 
 
 def caption(store: Store, dataset: Dataset, picture_id: int, text: str, seen: str) -> Done:
-    """Write a picture's caption beside it, where it still is what the owner has `seen`.
+    """Write a picture's caption beside it, where it still is what the owner has `seen`; a blank one removes it.
 
-    Raises MistakeError where it is not, or is blank; DatasetError where the picture is gone; StorageError where it
-    cannot be written.
+    Raises MistakeError where it is not, or was blank before; DatasetError where the picture is gone, or its caption
+    cannot be removed; StorageError where it cannot be written.
     """
     row = picture(store, dataset.id, picture_id)
     if row is None:
@@ -206,11 +236,22 @@ def caption(store: Store, dataset: Dataset, picture_id: int, text: str, seen: st
     if len(line) > LONGEST_CAPTION:
         raise MistakeError(f"the caption has more than {LONGEST_CAPTION} letters; shorten it")
     if not caption_tags(line):
+        line = ""
+    if not line and not seen:
         raise MistakeError("the caption is empty; write the picture's tags")
     if line == seen:
         return Done(None, {})
     changes = {row.path: Change(row.caption, line)}
     return record(store, dataset, CAPTION, {"first": row.path, "pictures": 1}, changes)
+
+
+def rename(store: Store, dataset_id: str, name: str) -> None:
+    """Call a dataset otherwise; its folder keeps its name. Raises MistakeError where the name is blank or too long."""
+    line = " ".join(name.split())
+    if not line or len(line) > LONGEST_NAME:
+        raise MistakeError(f"give a name of 1 to {LONGEST_NAME} characters")
+    with store.begin() as session:
+        session.execute(update(Dataset).where(Dataset.id == dataset_id).values(name=line))
 
 
 def set_trigger(store: Store, dataset_id: str, trigger: str) -> None:
@@ -232,5 +273,6 @@ def remove(store: Store, dataset_id: str) -> None:
     dataset = one(store, dataset_id)
     with store.begin() as session:
         session.execute(delete(Dataset).where(Dataset.id == dataset_id))
+        jobs.put_aside_all(session, dataset_id, store.clock())
     if dataset is not None and is_own(store, dataset):
         shutil.rmtree(dataset.folder, ignore_errors=True)

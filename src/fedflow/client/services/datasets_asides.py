@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
@@ -99,6 +100,16 @@ def _move(store: Store, dataset: Dataset, edit: Edit, *, is_back: bool) -> None:
     for source, target in moves.items():
         _check(folder, source, target)  # another program may have been quicker
         move(folder / source, folder / target)
+    if is_back:
+        _remove_empty(folder, moves)
+
+
+def _remove_empty(folder: Path, moved: Iterable[str]) -> None:
+    """Remove the folders that files were moved aside into, where nothing is left in them."""
+    left = {each for name in moved for each in Path(name).parents if each.parts}
+    for each in sorted(left, key=lambda path: len(path.parts), reverse=True):
+        with contextlib.suppress(OSError):  # what else is left out lies there
+            (folder / each).rmdir()
 
 
 def _check(folder: Path, source: str, target: str) -> None:

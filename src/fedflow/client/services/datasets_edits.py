@@ -16,7 +16,7 @@ from fedflow.client.services.datasets_journal import Journal, alone, begin, put
 from fedflow.client.store import Store
 from fedflow.datasets import tags
 from fedflow.datasets.caption_writing import caption_target
-from fedflow.datasets.captions import caption_tags
+from fedflow.datasets.captions import METADATA_NAME, caption_tags
 from fedflow.datasets.tags import Change
 from fedflow.errors import DatasetError, MistakeError
 
@@ -26,7 +26,7 @@ MOST_AT_ONCE = 300
 MOST_KEPT = 100
 """Changes of one dataset that can be undone."""
 
-ADD, REMOVE, RENAME, REPLACE = WISHES = ("add", "remove", "rename", "replace")
+ADD, REMOVE, RENAME, REPLACE, EMPTY = WISHES = ("add", "remove", "rename", "replace", "empty")
 CAPTION, TAG, LEAVE_OUT = "caption", "tag", "leave_out"
 
 MAKERS: dict[str, Callable[[Mapping[str, str], str, str], dict[str, Change]]] = {
@@ -34,6 +34,7 @@ MAKERS: dict[str, Callable[[Mapping[str, str], str, str], dict[str, Change]]] = 
     REMOVE: lambda captions, tag, _: tags.remove_tag(captions, tag),
     RENAME: tags.rename_tag,
     REPLACE: tags.replace_text,
+    EMPTY: lambda captions, _, __: {path: Change(each, "") for path, each in captions.items() if each},
 }
 """What each wish makes of captions, from its first and its second word."""
 
@@ -71,7 +72,7 @@ def change(
     picture_ids: Collection[int],
     watch: Watch = unwatched,
 ) -> Done:
-    """Make one of WISHES with the captions of these pictures. A caption that would be empty stays as it is.
+    """Make one of WISHES with the captions of these pictures. One that would be empty, and shall not, stays as it is.
 
     Raises MistakeError for a word that is no tag, and where nothing would change; DatasetError where a picture or
     caption is another by now; StorageError where one cannot be written.
@@ -85,7 +86,7 @@ def change(
         ).all()
     captions = {row.path: row.caption for row in rows if row.id in chosen}
     changes = MAKERS[action](captions, *words)
-    wanted = {path: each for path, each in changes.items() if caption_tags(each.after)}
+    wanted = {path: each for path, each in changes.items() if action == EMPTY or caption_tags(each.after)}
     if not wanted:
         raise MistakeError(
             "captions with no other tag stay as they are: a picture without a tag cannot be trained on"
@@ -145,6 +146,8 @@ def write(
             tags.applied({row.path: row.caption for row in session.execute(known)}, changes)
         for path, each in changes.items():
             _check(folder, path, each.before)
+            if not each.after:
+                _check_can_be_empty(folder / path, path)
         rows = {path: each.after for path, each in changes.items()}
         begin(store, dataset, Journal(rows, captions={path: each.before for path, each in changes.items()}))
         for done, (path, each) in enumerate(changes.items()):
@@ -197,6 +200,12 @@ def _check(folder: Path, path: str, before: str, after: str | None = None) -> No
     line = " ".join(text.split())
     if (line if caption_tags(line) else "") not in (before, after):
         raise DatasetError(f"{path}: its caption was changed by another program; look at the folder again")
+
+
+def _check_can_be_empty(picture: Path, path: str) -> None:
+    """Raises DatasetError where a caption would come back at the next look."""
+    if (picture.parent / METADATA_NAME).is_file() and not caption_target(picture).is_file():
+        raise DatasetError(f"{path}: its caption stands in {METADATA_NAME}; take it out there, then look again")
 
 
 def _rewrite(session: Session, dataset_id: str, folder: Path, changes: Mapping[str, Change]) -> dict[int, str]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
+from sqlalchemy import select
 
 from fedflow.client.database.tables import Dataset, Job
 from fedflow.client.services import jobs
 from fedflow.client.store import Store
-from fedflow.plan import Settings
+from fedflow.errors import MistakeError
+from fedflow.plan import HUB, Settings
 
 KIND = "tag"
 SHIPPED = "icons-v1"
 """As `fedflow.tagging.icons_v1.NAME`, which would bring torch along."""
+MODEL_FILE = "model.onnx"
+"""As `fedflow.tagging.wd.MODEL_FILE`."""
 
 
 class TagRequest(Settings):
@@ -34,10 +39,33 @@ class TagRequest(Settings):
 
 
 def ask(store: Store, dataset: Dataset, request: TagRequest) -> None:
-    """Have the pictures tagged."""
+    """Have the pictures tagged.
+
+    Raises MistakeError where there is no such tagger on this machine, and where the pictures are being tagged.
+    """
+    _check(request.tagger)
+    under_way = select(Job.id).where(
+        Job.kind == KIND,
+        Job.status.in_((jobs.QUEUED, jobs.RUNNING)),
+        Job.asked["dataset"].as_string() == dataset.id,
+    )
     with store.begin() as session:
+        if session.scalar(under_way.limit(1)) is not None:
+            raise MistakeError("the dataset is being tagged, or waits for it; ask again when that is done")
         asked = {"dataset": dataset.id, **request.model_dump(mode="json")}
         jobs.add(session, KIND, f"{dataset.name} · {request.tagger}", asked, 0, store.clock())
+
+
+def _check(tagger: str) -> None:
+    """What can be known of a tagger before it is opened, which takes seconds."""
+    if tagger == SHIPPED or tagger.startswith(HUB):
+        return
+    path = Path(tagger).expanduser()
+    if path.is_file() or (path / MODEL_FILE).is_file():
+        return
+    if path.exists() or path.suffix.lower() == ".onnx" or path.name != tagger:
+        raise MistakeError(f"tagger: {path}: no such file; give a tagger's .onnx file or the folder with {MODEL_FILE}")
+    raise MistakeError(f"tagger: tagger '{tagger}': unknown; give {SHIPPED}, an .onnx file or hub:OWNER/NAME")
 
 
 def request_of(job: Job) -> TagRequest:

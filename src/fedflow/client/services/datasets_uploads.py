@@ -13,14 +13,13 @@ from fedflow.client.services import datasets, jobs
 from fedflow.client.store import Store
 from fedflow.datasets.archives import take_zip
 from fedflow.datasets.intake import take_files
-from fedflow.errors import DatasetError, MistakeError, StorageError
+from fedflow.errors import DatasetError, StorageError
 
 KIND = "unpack"
 INCOMING = "incoming"
 MOST_BYTES = 1_000_000_000
 """What a browser sends at once; larger sets are added as the folders that they are."""
 MOST_FILES = 50_000
-LONGEST_NAME = 80
 OTHERWISE = "Pictures"
 
 
@@ -73,24 +72,31 @@ def _kept(store: Store, archive: IO[bytes]) -> str:
 def unpack(store: Store, job: Job, dataset: Dataset) -> None:
     """Put what is in the job's zip into the dataset's folder, where that is not done yet.
 
-    Raises DatasetError for a zip that is refused, and then forgets it; StorageError where the disk is full.
+    Raises DatasetError for a zip that is refused, and then forgets it, with the dataset that it would have made;
+    StorageError where the disk is full.
     """
     place, folder = store.folder / INCOMING / Path(job.asked["archive"]).name, Path(dataset.folder)
-    is_more = "more" in job.asked
-    if not place.is_file() and not folder.exists():
-        raise MistakeError("the zip was refused and is not kept; take the dataset out and bring another one")
-    if place.is_file() and (is_more or not folder.exists()):
-        try:
+    try:
+        if place.is_file() and ("more" in job.asked or not folder.exists()):
             take_zip(place, folder)
-        except DatasetError:
-            place.unlink()
-            raise
+        elif not folder.exists():
+            raise DatasetError("the zip is no longer kept; bring it once more")
+    except DatasetError:
+        if "more" not in job.asked:
+            datasets.remove(store, dataset.id)
+        place.unlink(missing_ok=True)
+        raise
     place.unlink(missing_ok=True)
+
+
+def refused(store: Store) -> list[Job]:
+    """Zips that were refused, newest first: of each that would have been a dataset there is none."""
+    return [job for job in jobs.refused(store, KIND) if "more" not in job.asked]
 
 
 def _own_folder(store: Store, name: str) -> Path:
     """A folder of that name, or nearly so, that is not there yet."""
-    plain = re.sub(r"[^\w .-]+", " ", name).strip(" .")[:LONGEST_NAME].strip(" .") or OTHERWISE
+    plain = re.sub(r"[^\w .-]+", " ", name).strip(" .")[: datasets.LONGEST_NAME].strip(" .") or OTHERWISE
     own = datasets.own_folders(store).resolve()
     taken = {each.dataset.folder for each in datasets.listed(store)}
     numbered = (own / (plain if number == 1 else f"{plain} {number}") for number in range(1, MOST_FILES))

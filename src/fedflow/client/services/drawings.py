@@ -212,12 +212,12 @@ def remove(store: Store, drawing_id: str) -> None:
 
 
 def _is_needed(session: Session, sha256: str) -> bool:
-    """Whether a picture shows the file or was drawn over it, or a job that is not done yet will be."""
+    """Whether a picture shows the file or was drawn over it, or a job that is not over yet will be."""
     shows = [Drawing.sha256, *(func.json_extract(Drawing.made_from, f"$.{name}") for name in ("start", "mask"))]
     wants = [func.json_extract(Job.asked, f"$.{name}") for name in ("start", "mask")]
     is_shown = select(Drawing.id).where(or_(*(column == sha256 for column in shows)))
     is_wanted = select(Job.id).where(
-        Job.kind == KIND, Job.status != jobs.DONE, or_(*(each == sha256 for each in wants))
+        Job.kind == KIND, Job.status.not_in(jobs.OVER), or_(*(each == sha256 for each in wants))
     )
     return any(session.scalar(query.limit(1)) is not None for query in (is_shown, is_wanted))
 

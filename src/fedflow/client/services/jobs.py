@@ -13,13 +13,19 @@ from fedflow.client.database.tables import Job
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
 
-QUEUED, RUNNING, PAUSED, DONE, FAILED, DIED, STOPPED = STATUS = (
-    "queued", "running", "paused", "done", "failed", "died", "stopped",
+QUEUED, RUNNING, PAUSED, DONE, FAILED, DIED, STOPPED, REFUSED, ASIDE = STATUS = (
+    "queued", "running", "paused", "done", "failed", "died", "stopped", "refused", "aside",
 )  # fmt: skip
-"""`died`: its worker ended while it was at it; it can be resumed, as what is paused, failed or stopped can."""
+"""`died`: its worker ended while it was at it; it can be resumed, as what is paused, failed or stopped can.
+
+`refused`: it failed, and would fail again however often it is tried. `aside`: it did not end well, and its owner wants
+no more of it.
+"""
 
 RESUMABLE = frozenset({PAUSED, FAILED, DIED, STOPPED})
-WENT_WRONG = frozenset({FAILED, DIED})
+WENT_WRONG = frozenset({FAILED, DIED, REFUSED})
+OVER = frozenset({DONE, REFUSED, ASIDE})
+"""Nobody goes on with what is so."""
 PAUSE, STOP = "pause", "stop"
 ROUND = "round"
 """The kind of job that is no queue's: a round of a federation, which goes on by itself."""
@@ -66,6 +72,13 @@ def last_failed(store: Store, kinds: Collection[str], dataset_id: str) -> Job | 
     with store.read() as session:
         job = session.scalar(query.order_by(Job.id.desc()).limit(1))
         return job if job is not None and job.status in WENT_WRONG else None
+
+
+def refused(store: Store, kind: str) -> list[Job]:
+    """Jobs of a kind that were refused, newest first."""
+    query = select(Job).where(Job.kind == kind, Job.status == REFUSED).order_by(Job.id.desc())
+    with store.read() as session:
+        return list(session.scalars(query))
 
 
 def waiting(store: Store) -> list[str]:
@@ -139,6 +152,25 @@ def resume(store: Store, job_id: str) -> None:
             raise MistakeError("there is nothing to resume")
         job.status, job.wanted, job.message = QUEUED, None, ""
         job.ended_at, job.changed_at = None, store.clock()
+
+
+def put_aside(store: Store, job_id: str) -> None:
+    """Have a job that did not end well out of the way: it is resumed no more, and asks for nothing.
+
+    Raises MistakeError where it runs, waits or is done, and for a round, which its participant goes on with.
+    """
+    with store.begin() as session:
+        job = session.get(Job, job_id)
+        if job is None or job.status not in WENT_WRONG | {STOPPED} or job.kind == ROUND:
+            raise MistakeError("there is nothing to put aside")
+        job.status, job.changed_at = ASIDE, store.clock()
+
+
+def put_aside_all(session: Session, dataset_id: str, now: float) -> None:
+    """The same for all jobs about a dataset that is taken out: none of them could be done any more."""
+    about = Job.asked["dataset"].as_string() == dataset_id
+    unfinished = Job.status.in_(RESUMABLE | {QUEUED})
+    session.execute(update(Job).where(about, unfinished).values(status=ASIDE, changed_at=now))
 
 
 def bury(store: Store) -> None:

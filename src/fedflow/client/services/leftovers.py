@@ -46,7 +46,7 @@ def _of_anybody(store: Store) -> Iterator[Path]:
     """What was on its way into the app, parts of files that were being written, zips that no job will unpack."""
     waits = select(Job.asked["archive"].as_string()).where(
         Job.kind == datasets_uploads.KIND,
-        Job.status != jobs.DONE,
+        Job.status.not_in(jobs.OVER),
         Job.asked["dataset"].as_string().in_(select(Dataset.id)),
     )
     with store.read() as session:

@@ -27,7 +27,7 @@ PARTS = 5
 def do(store: Store, settings: ClientSettings, job: Job) -> None:  # noqa: ARG001 - as all tasks
     """Check what was last seen of the dataset's folder; no picture is opened.
 
-    Raises MistakeError where the dataset was taken out, StorageError where nothing can be written, Interrupted where
+    Raises RefusedError where the dataset was taken out, StorageError where nothing can be written, Interrupted where
     the owner wants no more.
     """
     dataset = dataset_of(store, job)

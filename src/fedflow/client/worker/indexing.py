@@ -9,15 +9,15 @@ from fedflow.client.services import datasets, jobs
 from fedflow.client.services.datasets_journal import alone
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
+from fedflow.client.worker.main import RefusedError
 from fedflow.client.worker.progress import noted
 from fedflow.datasets.index import make_index
-from fedflow.errors import MistakeError
 
 
 def do(store: Store, settings: ClientSettings, job: Job) -> None:  # noqa: ARG001 - as all tasks
     """Index the dataset that the job names.
 
-    Raises MistakeError where it was taken out, DatasetError where its folder is away, as `alone`; Interrupted where
+    Raises RefusedError where it was taken out, DatasetError where its folder is away, as `alone`; Interrupted where
     the owner wants no more for now.
     """
     dataset = dataset_of(store, job)
@@ -30,8 +30,8 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:  # noqa: ARG00
 
 
 def dataset_of(store: Store, job: Job) -> Dataset:
-    """The dataset that a job names. Raises MistakeError where it was taken out."""
+    """The dataset that a job names. Raises RefusedError where it was taken out."""
     dataset = datasets.one(store, job.asked["dataset"])
     if dataset is None:
-        raise MistakeError("the dataset was taken out meanwhile")
+        raise RefusedError("the dataset was taken out meanwhile")
     return dataset

@@ -19,7 +19,7 @@ from fedflow.client.memory import note_gpu
 from fedflow.client.services import datasets_journal, jobs, leftovers, memberships
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store, open_store
-from fedflow.errors import FedFlowError
+from fedflow.errors import FedFlowError, MistakeError
 
 SWEEP_S = 0.2
 RETRY_S = 1.0
@@ -54,6 +54,10 @@ class Interrupted(Exception):  # noqa: N818 - nothing went wrong
     def __init__(self, wanted: str) -> None:
         super().__init__(wanted)
         self.wanted = wanted
+
+
+class RefusedError(MistakeError):
+    """What a job asks for cannot be done, however often it is tried; the text says why."""
 
 
 def work(settings: ClientSettings) -> None:
@@ -133,6 +137,8 @@ def _done(store: Store, settings: ClientSettings, job: Job) -> tuple[str, str]:
         task(store, settings, job)
     except Interrupted as interruption:
         return (jobs.PAUSED if interruption.wanted == jobs.PAUSE else jobs.STOPPED), ""
+    except RefusedError as error:
+        return jobs.REFUSED, str(error)
     except FedFlowError as error:
         return jobs.FAILED, str(error)
     except OperationalError as error:

@@ -16,8 +16,22 @@ export class Captions {
       this.texts.set(cell.id, { seen: caption, text: caption, refused: "" });
     }
     const field = this.show(place, cell);
-    field.focus();
+    field.focus({ preventScroll: true });
+    this.clear(field.parentElement);
     field.setSelectionRange(field.value.length, field.value.length);
+  }
+
+  // Scrolls until nothing lies over the editor.
+  clear(editor) {
+    this.place(editor);
+    this.rows.clear(editor.getBoundingClientRect());
+  }
+
+  // Below the picture; over it where the grid ends there, and the bar with what is done to the selection begins.
+  place(editor) {
+    if (editor.getBoundingClientRect().bottom <= this.rows.root.getBoundingClientRect().bottom) return;
+    editor.classList.add("above");
+    editor.style.top = "";
   }
 
   // The field of a cell that is in the page, where it is open.
@@ -37,12 +51,13 @@ export class Captions {
     error.role = "alert";
     error.textContent = typed.refused;
     editor.append(field, error);
-    // Below the picture, and to the left where it would leave the grid.
+    // To the left where it would leave the grid.
     editor.style.top = `${cell.querySelector("img").offsetHeight + 2}px`;
     const box = cell.getBoundingClientRect();
     if (box.left + 280 > this.rows.root.getBoundingClientRect().right) editor.classList.add("to-left");
     cell.closest(".row").style.zIndex = 5;
     cell.append(editor);
+    this.place(editor);
 
     const close = (takesFocus) => {
       if (!this.texts.delete(cell.id)) return;
@@ -61,9 +76,11 @@ export class Captions {
       const drawn = document.getElementById(cell.id)?.querySelector(".editor");
       if (!drawn) return;
       drawn.querySelector(".error").textContent = typed.refused;
-      if (takesFocus) drawn.querySelector("textarea").focus();
+      if (!takesFocus) return;
+      drawn.querySelector("textarea").focus({ preventScroll: true });
+      this.clear(drawn);
     };
-    field.addEventListener("input", () => { typed.text = field.value; });
+    field.addEventListener("input", () => { typed.text = field.value; this.clear(editor); });
     field.addEventListener("keydown", (event) => {
       event.stopPropagation();
       if (event.isComposing) return;

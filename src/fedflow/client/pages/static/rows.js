@@ -109,13 +109,18 @@ export class Rows {
   // Brings a picture into sight, and gives its cell.
   reveal(place) {
     const top = this.root.getBoundingClientRect().top + Math.floor(place / this.columns) * this.height;
-    const head = document.getElementById("turns")?.offsetHeight ?? 0; // both float over the grid
-    const bar = document.getElementById("bulk")?.offsetHeight ?? 0;
-    const foot = (innerWidth < 640 ? 72 : 16) + bar; // the rail is below there
-    if (top < head + 8) scrollBy(0, top - head - 8);
-    else if (top + this.height > innerHeight - foot) scrollBy(0, top + this.height - innerHeight + foot);
+    this.clear({ top, bottom: top + this.height });
     this.show();
     return this.element(place);
+  }
+
+  // Scrolls until what is between `top` and `bottom` of the window is clear of what floats over the grid.
+  clear({ top, bottom }) {
+    const head = (document.getElementById("turns")?.offsetHeight ?? 0) + 8;
+    const bar = document.getElementById("bulk")?.offsetHeight ?? 0;
+    const foot = innerHeight - bar - (innerWidth < 640 ? 72 : 16); // the rail is below there
+    if (top < head) scrollBy(0, top - head);
+    else if (bottom > foot) scrollBy(0, Math.min(bottom - foot, top - head));
   }
 
   // The places of the pictures that a rectangle touches, in the grid's own coordinates.
