@@ -95,6 +95,52 @@ def test_adapters_act_with_their_weights_and_are_told_everywhere(
     assert "Fur 0.65" in visitor.client.get(f"/gallery/{drawn.id}").text
 
 
+def test_an_adapter_of_a_federation_draws_and_is_compared_and_chosen_by_its_link(
+    store: Store, visitor: Visitor, model: BaseModel, asked
+) -> None:
+    plain = add_adapter(store, model, "Fur")
+    joint = add_adapter(store, model, "Three", asset_id=f"{jobs.new_id()}-{jobs.new_id()}")
+    form = {"adapter": [plain, joint], "weight": ["1", "0.5"], "active": [plain, joint]}
+    [drawn] = asked(**form)
+    assert drawn.adapters == [["Fur", 1.0], ["Three", 0.5]]
+    cells = asked("/compare", across_kind="adapter", **form)
+    assert [each.adapters for each in cells] == [[], [["Fur", 1.0]], [["Three", 0.5]]]
+    for address in (f"/?adapter={joint}", f"/?like={cells[2].id}"):
+        page = visitor.client.get(address).text
+        assert re.search(rf'name="active" value="{joint}"[^>]* checked', page)
+        assert re.search(r'<div id="told" role="status"></div>', page), "nothing is left out"
+
+
+def test_an_adapter_that_is_not_known_is_told_beside_the_form(store: Store, visitor: Visitor, model: BaseModel) -> None:
+    kept, gone = add_adapter(store, model, "Fur"), add_adapter(store, model, "Lost")
+    library.remove(store, gone)
+    sent = {"adapter": [kept, gone], "weight": ["1", "1"], "active": [kept, gone]}
+    for address, more in (("/", {}), ("/compare", {"across_kind": "adapter"})):
+        answer = visitor.post(address, prompt="cat", **sent, **more)
+        assert (answer.status_code, jobs.waiting(store)) == (422, [])
+        assert re.search(r'class="error".*was taken out of the form\. Send it again', answer.text)
+        assert kept in answer.text
+    assert "The adapter is no longer in the library." in visitor.client.get(f"/?adapter={gone}").text
+    no_number = visitor.post("/", prompt="cat", adapter=kept, weight="nan", active=kept)
+    assert "An adapter&#39;s weight is a number from -2 to 2." in no_number.text
+
+
+def test_an_adapter_begins_with_the_model_it_was_trained_on_not_with_a_copy_of_it(
+    store: Store, visitor: Visitor, model: BaseModel, tiny_model_folder: Path
+) -> None:
+    ids = []
+    for name in (model.name, "Copy"):
+        ids.append(jobs.new_id())
+        shutil.copytree(tiny_model_folder, library.folder(store, ids[-1]), dirs_exist_ok=True)
+        library.keep(store, ids[-1], library.New("model", name, base_hash=model.content_hash))
+    page = visitor.client.get(f"/?adapter={add_adapter(store, model, 'Fur')}").text
+    assert re.findall(r'<option value="([^"]+)"[^>]*selected', page)[:1] == [f"library:{ids[0]}"]
+    starter = open_model("starter")
+    library.keep(store, jobs.new_id(), library.New("model", "starter copy", base_hash=starter.content_hash))
+    page = visitor.client.get(f"/?adapter={add_adapter(store, starter, 'Ink')}").text
+    assert re.findall(r'<option value="([^"]+)"[^>]*selected', page)[:1] == ["starter"]
+
+
 def test_one_of_another_model_is_marked_and_a_misfit_fails_in_one_line(
     store: Store, visitor: Visitor, model: BaseModel, tiny_model_folder: Path
 ) -> None:

@@ -38,9 +38,7 @@ def page() -> Response:
     elif job is not None and job.kind == drawings.KIND:
         wish = generate_form.of_request(store, drawings.request_of(job))
     elif "adapter" in request.args or "model" in request.args:
-        wish = generate_form.of_library(
-            store, request.args.get("model", "")[:500], request.args.get("adapter", "")[:80]
-        )
+        wish = generate_form.of_library(store, request.args.get("model", ""), request.args.get("adapter", ""))
     if "new" in request.args:
         wish.values.pop("seed", None)
     start = request.args.get("start", "")

@@ -85,7 +85,8 @@ const restore = (entries) => {
   const active = new Set(all("active"));
   const weights = all("weight");
   rows().replaceChildren();
-  all("adapter").forEach((id, place) => addAdapter(id, weights[place], active.has(id)));
+  const added = all("adapter").map((id, place) => addAdapter(id, weights[place], active.has(id)));
+  document.querySelector("[data-adapter-gone]").hidden = !added.includes(null);
   markMisfits();
   const start = kept.get("start") ?? "";
   const paint = () => {
