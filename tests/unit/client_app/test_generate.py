@@ -22,7 +22,7 @@ from fedflow.client.store import Store
 from fedflow.client.worker import drawing_preview
 from fedflow.client.worker.main import carry_out
 from fedflow.errors import MistakeError
-from fedflow.generation import parameters_text, png_bytes
+from fedflow.generation import generate, parameters_text, png_bytes
 from fedflow.models import BaseModel, open_model
 
 
@@ -344,3 +344,22 @@ def test_a_preview_is_there_while_it_draws_and_costs_little(
         assert not path.is_file(), "the next one only when it takes at most its share of the time"
         path.touch()
     assert not path.is_file()
+
+
+def test_a_preview_is_there_before_a_few_small_pictures_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing_preview, "EVERY_S", 0.0)  # a fast machine draws them within it
+    starter = open_model("starter")
+    path, seen = tmp_path / "previews" / "a.png", []
+    with drawing_preview.Preview(path, starter) as preview:
+
+        def look(latents: torch.Tensor) -> None:
+            preview.look(latents)
+            seen.append(path.is_file())
+
+        preview.begin()
+        generate(starter, ["cat"] * 4, [1, 2, 3, 4], steps=20, batch_size=4, look=look)
+    assert len(seen) == 20
+    assert seen[0] is False, "not before it is known to cost little"
+    assert any(seen[:18]), "when a person can still see it"
