@@ -90,6 +90,7 @@ def claim(store: Store, job_id: str) -> Job | None:
         now = store.clock()
         job.status, job.wanted, job.message = RUNNING, None, ""
         job.began_at, job.ended_at, job.changed_at = now, None, now
+        job.paced_from = job.paced_at = None
         return job
 
 
@@ -99,6 +100,8 @@ def note(store: Store, job_id: str, done: int, of: int | None = None) -> str | N
     with store.begin() as session:
         job = session.get_one(Job, job_id)
         job.done, job.of, job.changed_at = done, job.of if of is None else of, store.clock()
+        if done and job.paced_from is None:
+            job.paced_from, job.paced_at = done, job.changed_at
         return job.wanted
 
 
