@@ -134,6 +134,15 @@ def test_the_cost_is_known_before_the_start(store: Store, dataset: str, tiny_mod
     assert lora.memory_bytes < whole.memory_bytes
     assert lora.disk_bytes < whole.disk_bytes
     assert not lora.lacks_disk
+    more = trainings.cost(store, asked(dataset, tiny_model_folder, training={"batch_size": 4, "epochs": 2}))
+    large = trainings.cost(store, asked(dataset, tiny_model_folder, size_pixels=2048))
+    assert more is not None
+    assert large is not None
+    assert lora.memory_bytes < more.memory_bytes < large.memory_bytes
+    assert large.seconds > 100 * lora.seconds
+    huge = trainings.cost(store, asked(dataset, "starter", size_pixels=2048, training={"batch_size": 4000}))
+    assert huge is not None
+    assert huge.lacks_memory
     assert trainings.cost(store, asked(dataset, Path("no/such"))) is None, "only a folder's headers tell"
 
 

@@ -17,7 +17,7 @@ from fedflow.client.memory import available_bytes, gpu_free_bytes
 from fedflow.client.services import datasets, jobs, library
 from fedflow.client.store import Store
 from fedflow.errors import FedFlowError, MistakeError
-from fedflow.federation.estimates import BaseShapes, least_memory, shapes_of
+from fedflow.federation.estimates import BaseShapes, memory_needed, shapes_of
 from fedflow.federation.pace import USUAL_FLOPS_S
 from fedflow.plan import STARTER, Lora, Settings, Training
 
@@ -67,7 +67,7 @@ class TrainRequest(Settings):
 class Cost:
     """What a training will take, before it starts.
 
-    pictures: that can be used. memory_bytes: the least that it needs; `memory_free` what the machine has, None where
+    pictures: that can be used. memory_bytes: about what it needs; `memory_free` what the machine has, None where
     nobody knows, and `on_gpu` whether that is the graphics card's. disk_bytes: for checkpoint and result; `disk_free`
     what there is. seconds: about, at the pace of `is_measured` trainings of before on this machine, else of two
     processor cores.
@@ -85,7 +85,7 @@ class Cost:
 
     @property
     def lacks_memory(self) -> bool:
-        """Whether the machine has less memory free than the least."""
+        """Whether the machine has less memory free than it needs."""
         return self.memory_free is not None and self.memory_free < self.memory_bytes
 
     @property
@@ -131,6 +131,7 @@ def cost(store: Store, request: TrainRequest) -> Cost | None:
     pictures, shapes = usable(store, request.dataset), shapes_here(store, request.model)
     if not pictures or shapes is None:
         return None
+    shapes = shapes.at(request.size_pixels)
     trained = 4 * shapes.numbers(request)
     result = trained if request.trains_adapter else 4 * shapes.weights
     steps = request.training.steps(pictures)
@@ -138,7 +139,7 @@ def cost(store: Store, request: TrainRequest) -> Cost | None:
     return Cost(
         pictures=pictures,
         steps=steps,
-        memory_bytes=least_memory(4 * shapes.weights, trained),
+        memory_bytes=memory_needed(4 * shapes.weights, trained, shapes.kept_bytes(request)),
         memory_free=available_bytes() if gpu_free is None else gpu_free,
         on_gpu=gpu_free is not None,
         disk_bytes=CHECKPOINT_COPIES * trained + result,

@@ -212,7 +212,7 @@ def _keep(
     shapes = trainings.shapes_here(store, request.model)
     steps_here = result.steps - max(begun_at - 1, 0)
     if shapes is not None and seconds > 1.0 and begun_at:
-        origin["flops_s"] = steps_here * shapes.step_flops(request) / seconds
+        origin["flops_s"] = steps_here * shapes.at(request.size_pixels).step_flops(request) / seconds
     if result.adapter is not None:
         facts = {"modelspec.title": request.name, "modelspec.resolution": f"{pictures.size}x{pictures.size}"}
         if trigger:
