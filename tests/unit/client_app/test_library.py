@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from fedflow.client.services.shelving import ImportRequest, MergeRequest
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
 from fedflow.models import adapter_bytes, new_adapter, open_model, read_adapter
+from fedflow.models.adapter_files import LAYOUTS
 
 
 @pytest.fixture
@@ -56,6 +58,56 @@ def test_an_adapter_comes_in_and_goes_out_in_both_layouts(
 def test_an_adapter_of_another_model_is_refused(store: Store, kohya: Path) -> None:
     assert "failed: " in work(store, brought(store, kohya, "adapter"))
     assert library.listed(store) == []
+
+
+def test_an_adapter_chosen_as_a_model_says_that_it_is_one(visitor: Visitor, store: Store, kohya: Path) -> None:
+    refused = visitor.post("/models/import", kind="model", place=str(kohya), name="", base="starter")
+    assert refused.status_code == 422
+    assert re.search(r'id="f-kind-error">.*The file is an adapter \(LoRA\)', refused.text)
+    adapter, _ = read_adapter(kohya)
+    for layout in library.ADAPTER_FILES:
+        kohya.write_bytes(adapter_bytes(adapter, layout, {}))  # type: ignore[arg-type]
+        with pytest.raises(MistakeError, match="kind: the file is an adapter"):
+            brought(store, kohya, "model")
+    assert jobs.waiting(store) == []
+
+
+def test_a_failed_import_is_told_on_models_and_not_on_generate(visitor: Visitor, store: Store, kohya: Path) -> None:
+    job_id = brought(store, kohya, "adapter")
+    assert "failed: " in work(store, job_id)
+    assert f'id="failed-{job_id}"' in visitor.client.get("/models").text
+    assert f'id="failed-{job_id}"' not in visitor.client.get("/").text
+
+
+def test_an_adapter_of_a_federation_tells_its_run_and_takes_a_trigger(
+    visitor: Visitor, store: Store, kohya: Path
+) -> None:
+    adapter, _ = read_adapter(kohya)
+    asset_id = f"{jobs.new_id()}-{jobs.new_id()}"
+    diffusers, own = (adapter_bytes(adapter, layout, {}) for layout in LAYOUTS)
+    library.write_adapter(store, asset_id, diffusers=diffusers, kohya=own)
+    origin = {
+        "how": "federated", "run": "three", "run_id": "r1", "membership": "m1", "federation": "Icons", "rounds": 7,
+        "members": ["a", "b", "c"], "method": "fedex-lora",
+    }  # fmt: skip
+    library.keep(store, asset_id, library.New("adapter", "three", "starter", "f" * 64, origin=origin))
+    page = visitor.client.get(f"/models/{asset_id}").text
+    facts = dict(re.findall(r"<dt>([^<]+)</dt>\s*<dd[^>]*>\s*([^<]*?)\s*</dd>", page))
+    told = {
+        "Rank": "2",
+        "Federation": "Icons",
+        "Run": "three",
+        "Rounds": "7",
+        "Members": "3",
+        "Joined by": "fedex-lora",
+    }
+    assert told.items() <= facts.items()
+    assert 'href="/federations/m1/runs/r1"' in page
+    assert visitor.post(f"/models/{asset_id}/trigger", trigger="  red   fox ").status_code == 303
+    assert library.one(store, asset_id).trigger == "red fox"  # type: ignore[union-attr]
+    assert "red fox" in visitor.client.get(f"/?adapter={asset_id}").text
+    visitor.post(f"/models/{asset_id}/trigger", trigger="x" * 201)
+    assert "A trigger has up to 200 characters." in visitor.client.get(f"/models/{asset_id}").text
 
 
 def test_a_model_comes_in_and_goes_out_whole_and_as_one_file(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from adapters import add_adapter
 from tests.unit.client_app.conftest import Visitor
 
+from fedflow.client.database.tables import Asset
 from fedflow.client.pages.train import curve_of
 from fedflow.client.services import datasets, drawings, jobs, library, trainings
 from fedflow.client.services.trainings import TrainRequest
@@ -108,6 +112,33 @@ def test_a_whole_model_is_one_of_the_librarys_and_trained_on_again(
     again = trainings.ask(store, asked(dataset, f"library:{job_id}", name="On it"))
     assert work(store, again) == jobs.DONE
     assert library.listed(store)[0].base_hash == row.base_hash
+
+
+def test_what_goes_on_from_an_adapter_tells_it_its_federation_and_the_base_as_it_was_named(
+    visitor: Visitor, store: Store, dataset: str, tiny_model_folder: Path
+) -> None:
+    base_id = jobs.new_id()
+    shutil.copytree(tiny_model_folder, library.folder(store, base_id))
+    model = open_model(str(tiny_model_folder))
+    library.keep(store, base_id, library.New("model", "Copy", base_hash=model.content_hash))
+    start = add_adapter(store, model, "three", asset_id=f"{jobs.new_id()}-{jobs.new_id()}")
+    with store.begin() as session:
+        row = session.get_one(Asset, start)
+        row.origin = {"how": "federated", "federation": "Icons", "run": "first", "rounds": 2, "members": ["a", "b"]}
+    job_id = trainings.ask(store, asked(dataset, tiny_model_folder, start=start, name="further", lora={"rank": 16}))
+    training = visitor.client.get(f"/train/{job_id}").text
+    facts = dict(re.findall(r"<dt>([^<]+)</dt>\s*<dd[^>]*>\s*([^<]*?)\s*</dd>", training))
+    assert {"Goes on from": "three", "Rank": "2"}.items() <= facts.items()
+    assert work(store, job_id) == jobs.DONE
+    made = library.one(store, job_id)
+    assert made is not None
+    assert made.origin["start"] == {"id": start, "name": "three", "federation": "Icons", "run": "first"}
+    page = visitor.client.get(f"/models/{job_id}").text
+    lines = re.findall(r"<li[^>]*>(.*?)</li>", page.split('class="lineage"')[1].split("</ol>")[0], re.DOTALL)
+    shown = [" ".join(re.sub(r"<[^>]+>", " ", line).split()) for line in lines]
+    assert shown[0].startswith(f"{made.base} base model")
+    assert shown[1] == "three adapter gone on from, of Icons"
+    assert "Copy" not in " ".join(shown)
 
 
 def test_what_cannot_be_trained_says_why_and_how_to_go_on(

@@ -161,12 +161,12 @@ def _sent(name: str) -> bytes:
 
 def _drawn() -> dict[str, Any]:
     store = current.store()
-    under_way = jobs.under_way(store, (drawings.KIND,))
+    under_way, newest = jobs.under_way(store, (drawings.KIND,)), jobs.newest(store, drawings.KIND)
     return {
         "under_way": under_way,
         "previews": {job.id: _preview_mark(job.id) for job in under_way},
         "pictures": drawings.listed(store, "", NEWEST),
-        "failed": [job for job in jobs.listed(store, 1) if job.status in (jobs.FAILED, jobs.DIED)],
+        "failed": [newest] if newest is not None and newest.status in jobs.WENT_WRONG else [],
         "now": store.clock(),
     }
 

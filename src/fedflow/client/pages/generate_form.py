@@ -95,23 +95,14 @@ def of_library(store: Store, model: str, adapter: str) -> Wish:
     """The form with a model of the library, or with an adapter and the model that it was trained on."""
     row = library.one(store, adapter)
     if row is not None and not model:
-        model = _base_of(store, row)
+        base = library.base_of(row, library.listed(store, library.MODEL))
+        model = STARTER if base is None else library.PREFIX + base.id
     wish = Wish(_with_model(store, {"model": model or STARTER, "prompt": "" if row is None else row.trigger}))
     if row is not None and row.kind == library.ADAPTER:
         wish.rows = _rows(store, model, [(row.id, 1.0, True)])
     if adapter and not wish.rows:
         wish.notes.append(gettext("The adapter is no longer in the library."))
     return wish
-
-
-def _base_of(store: Store, adapter: Asset) -> str:
-    """The model that an adapter was trained on, as a form names it: of several with the same weights that of its name,
-    the starter where it is not known."""
-    if adapter.base == STARTER:
-        return STARTER
-    same = [row for row in library.listed(store, library.MODEL) if row.base_hash == adapter.base_hash]
-    found = next((row for row in same if row.name == adapter.base), next(iter(same), None))
-    return STARTER if found is None else library.PREFIX + found.id
 
 
 def of_form(store: Store, form: MultiDict[str, str], *, as_grid: bool = False) -> Wish:

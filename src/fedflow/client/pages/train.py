@@ -92,6 +92,7 @@ def one(job_id: str) -> Response:
         abort(404)
     asked = trainings.request_of(job)
     dataset = datasets.one(store, asked.dataset)
+    start = library.one(store, asked.start) if asked.start else None
     return web.page(
         "app/training.html",
         fragment="live",
@@ -102,6 +103,8 @@ def one(job_id: str) -> Response:
         curve=curve_of(trainings.losses(store, job_id), job.of),
         samples=drawings.of_job(store, job_id),
         result=library.one(store, job_id),
+        start=start,
+        rank=(library.rank(store, start) if start else None) if asked.start else asked.lora.rank,
         now=store.clock(),
     )
 

@@ -53,6 +53,12 @@ def listed(store: Store, limit: int, before: str = "") -> list[Job]:
         return list(session.scalars(query.where(Job.id < before) if before else query))
 
 
+def newest(store: Store, kind: str) -> Job | None:
+    """The newest job of a kind; None where there was none."""
+    with store.read() as session:
+        return session.scalar(select(Job).where(Job.kind == kind).order_by(Job.id.desc()).limit(1))
+
+
 def under_way(store: Store, kinds: Collection[str] = ()) -> list[Job]:
     """Jobs that run or wait, in the order in which they are done; all kinds where none is named."""
     query = select(Job).where(Job.status.in_((QUEUED, RUNNING))).order_by(Job.status.desc(), Job.id)

@@ -207,6 +207,10 @@ def _keep(
         "steps": result.steps,
         "loss": sum(last) / len(last),
     }
+    parent = library.one(store, request.start) if request.start else None
+    if parent is not None:
+        told: dict[str, object] = {name: parent.origin[name] for name in ("federation", "run") if name in parent.origin}
+        origin["start"] = {"id": parent.id, "name": parent.name, **told}
     if result.adapter is not None:
         origin["rank"] = max(factors.rank for factors in result.adapter.values())
     shapes = trainings.shapes_here(store, request.model)
