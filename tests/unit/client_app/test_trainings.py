@@ -95,6 +95,9 @@ def test_pictures_on_the_way_change_nothing_of_what_is_learnt(
     assert work(store, plain) == work(store, shown) == jobs.DONE
     drawn = drawings.of_job(store, shown)
     assert [each.made_from["step"] for each in drawn] == [2, 4]
+    rare = trainings.ask(store, asked(dataset, tiny_model_folder, sample_prompt="a cat", sample_every=3))
+    assert work(store, rare) == jobs.DONE
+    assert [each.made_from["step"] for each in drawings.of_job(store, rare)] == [3, 4], "the end is always seen"
     assert len({each.sha256 for each in drawn}) == 2, "it learns from one to the next"
     assert trainings.losses(store, plain) == trainings.losses(store, shown)
     first, second = (read_adapter(library.adapter_file(store, each))[0] for each in (plain, shown))
@@ -180,9 +183,30 @@ def test_the_cost_is_known_before_the_start(store: Store, dataset: str, tiny_mod
 def test_the_form_tells_the_cost_and_refuses_beside_the_field(visitor: Visitor, store: Store, dataset: str) -> None:
     page = visitor.client.get("/train/new").text
     assert "What it will take" in page
+    assert re.search(r'<option value="constant"[^>]*>the same \(constant\)', page)
+    first = trainings.first_caption(store, dataset)
+    assert first
+    prompt = re.search(r'<input[^>]*name="sample_prompt"[^>]*>', page)
+    assert prompt is not None
+    assert f'value="{first}"' in prompt[0], "what is drawn on the way is proposed"
+    assert page.index('name="sample_prompt"') < page.index("<details"), "and in sight"
+    wild = visitor.post("/train/new", name="x", dataset=dataset, **{"training.learning_rate": "1e9"})
+    assert re.search(r'id="f-training.learning_rate-error"', wild.text)
     refused = visitor.post("/train/new", name="", dataset=dataset)
     assert refused.status_code == 422
     assert jobs.under_way(store, (trainings.KIND,)) == []
+
+
+def test_the_form_begins_with_a_dataset_that_can_be_used_and_counts_its_pictures(
+    visitor: Visitor, store: Store, dataset: str, tmp_path: Path
+) -> None:
+    (tmp_path / "A none").mkdir()
+    empty = datasets.add(store, str(tmp_path / "A none"))
+    page = visitor.client.get("/train/new").text
+    assert re.search(rf'<option value="{dataset}" selected>\s*pictures, 4 pictures', page)
+    assert "A none, no picture that can be used" in page
+    named = visitor.client.get(f"/train/new?dataset={empty}").text
+    assert "No picture of this dataset can be used; its page says why." in named
 
 
 def test_a_curve_of_many_steps_has_few_points() -> None:

@@ -6,7 +6,7 @@ import importlib.resources
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from sqlalchemy import func, select
@@ -22,6 +22,7 @@ from fedflow.federation.pace import USUAL_FLOPS_S
 from fedflow.plan import STARTER, Lora, Settings, Training
 
 KIND = "train"
+LONGEST_PROMPT = 2000
 CHECKPOINT_COPIES = 3
 """What is trained, and the optimiser's two moments, in float32."""
 
@@ -30,9 +31,18 @@ class LocalTraining(Training):
     """How long and how hard it learns."""
 
     epochs: int = Field(10, ge=1, le=100_000, description="Passes over the pictures.")
-    schedule: Literal["constant", "cosine"] = Field("cosine", description="Learning rate over the steps.")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        1e-3,
+        strict=False,
+        description="How far a step moves what is learnt (peak, AdamW); training diverges where it is too high.",
+    )
+    schedule: Literal["constant", "cosine"] = Field(
+        "cosine", description="Learning rate over the steps: the same throughout, or down to zero along a cosine."
+    )
     checkpoint_every: int = Field(
-        25, ge=1, description="Steps between checkpoints; what is paused or dies goes on from the last one."
+        25,
+        ge=1,
+        description="Steps between checkpoints; what dies goes on from the last one, and a pause loses nothing.",
     )
 
 
@@ -51,7 +61,9 @@ class TrainRequest(Settings):
     )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="Every random number of the training follows from it.")
     sample_prompt: str = Field(
-        "", max_length=2000, description="What is drawn on the way to see how it goes; nothing if empty."
+        "",
+        max_length=LONGEST_PROMPT,
+        description="What is drawn on the way and at the end to see how it goes; nothing if empty.",
     )
     sample_every: int = Field(100, ge=1, description="Steps between two such pictures.")
     lora: Lora = Lora()
@@ -124,6 +136,15 @@ def usable(store: Store, dataset_id: str) -> int:
     query = select(func.count()).where(Picture.dataset_id == dataset_id, Picture.problem == "")
     with store.read() as session:
         return session.scalar(query) or 0
+
+
+def first_caption(store: Store, dataset_id: str) -> str:
+    """The caption of the first usable picture that has one, to be drawn on the way; empty where none has."""
+    query = select(Picture.caption).where(
+        Picture.dataset_id == dataset_id, Picture.problem == "", Picture.caption != ""
+    )
+    with store.read() as session:
+        return (session.scalar(query.order_by(Picture.path).limit(1)) or "")[:LONGEST_PROMPT]
 
 
 def cost(store: Store, request: TrainRequest) -> Cost | None:

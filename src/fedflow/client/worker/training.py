@@ -134,7 +134,7 @@ class _Watch:
             self.begun_at = done
         self._losses[max(done - 1, 1)] = loss
         self.look(done)
-        if self._request.sample_prompt and done % self._request.sample_every == 0:
+        if self._request.sample_prompt and (done % self._request.sample_every == 0 or done == self._steps):
             self._sample(done)
 
     def _sample(self, done: int) -> None:
