@@ -298,7 +298,8 @@ def test_a_file_fills_the_form_and_what_is_not_known_is_told(store: Store, visit
     content = png_bytes(np.zeros((8, 8, 3), np.uint8), text)
     sent = {"csrf_token": visitor.token(), "settings": (io.BytesIO(content), "a.png")}
     form = visitor.client.post("/from-file", data=sent).text
-    for value in ('value="a cat"', 'value="dog"', 'value="4.5"', 'value="11"', f'name="adapter" value="{fur}"'):
+    assert re.search(r'<textarea[^>]*name="prompt"[^>]*>\s*a cat<', form)
+    for value in ('value="dog"', 'value="4.5"', 'value="11"', f'name="adapter" value="{fur}"'):
         assert value in form
     assert re.findall(r"<li>([^<]+)</li>", form) == [
         "Steps 500 was left out; it must lie between 1 and 200.",

@@ -146,6 +146,7 @@ def fields() -> dict[str, FormField]:
     """The form's fields in the reader's language."""
     [group] = describe(DrawSettings)
     found = {each.name: each for each in group.fields}
+    found["prompt"] = replace(found["prompt"], kind=Kind.AREA)
     found["sampler"] = replace(found["sampler"], kind=Kind.CHOICE, choices=SAMPLERS)
     return found
 

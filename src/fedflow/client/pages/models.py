@@ -15,7 +15,7 @@ from werkzeug import Response as AnyResponse
 from fedflow import web
 from fedflow.client.database.tables import Asset
 from fedflow.client.pages import current, faults
-from fedflow.client.services import drawings, fetching, jobs, library, shelving
+from fedflow.client.services import consents, drawings, fetching, jobs, library, shelving
 from fedflow.client.services.shelving import ImportRequest, MergeRequest
 from fedflow.errors import MistakeError
 from fedflow.web.forms import Kind, describe
@@ -103,6 +103,7 @@ def one(asset_id: str) -> Response:
         origin=row.origin,
         base=base,
         rank=library.rank(store, row) if is_adapter else None,
+        run_link=_run_link(row),
         parent=library.one(store, row.origin["start"]["id"]) if "start" in row.origin else None,
         descendants=[each for each in made_from if _id_of(library.base_of(each, models)) == row.id],
         pictures=drawings.listed(store, "", EXAMPLES, **{row.kind: row.name}),
@@ -239,6 +240,14 @@ def _merge_page(weights: dict[str, str], fault: str, chosen: list[str] | None = 
         name=name,
         fault=fault,
     )
+
+
+def _run_link(row: Asset) -> str | None:
+    """The page of the run that it came from; None where there is none, or this machine has left its federation."""
+    membership, run = row.origin.get("membership", ""), row.origin.get("run_id", "")
+    if consents.one(current.store(), membership, run) is None:
+        return None
+    return url_for("pages.consent.page", membership_id=membership, run_id=run)
 
 
 def _id_of(row: Asset | None) -> str | None:

@@ -105,6 +105,13 @@ document.addEventListener("input", (event) => { if (event.target.closest("#wish"
 document.addEventListener("htmx:afterSettle", (event) => { if (event.target.closest?.("#wish")) keep(); });
 document.addEventListener("submit", (event) => { if (event.target === form()) sessionStorage.removeItem(DRAFT); });
 
+// Enter draws; with Shift it is a line break, which counts as a space.
+document.addEventListener("keydown", (event) => {
+  if (event.target.id !== "f-prompt" || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  form().requestSubmit();
+});
+
 // Files that are dropped: over the part for a start they are one, else their settings are read.
 
 const holdsFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
