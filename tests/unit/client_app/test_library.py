@@ -12,6 +12,7 @@ import torch
 from tests.unit.client_app.conftest import Visitor
 from tests.unit.client_app.test_trainings import work
 
+from fedflow.client.database.tables import Consent, Membership
 from fedflow.client.services import jobs, library, shelving
 from fedflow.client.services.shelving import ImportRequest, MergeRequest
 from fedflow.client.store import Store
@@ -47,6 +48,7 @@ def test_an_adapter_comes_in_and_goes_out_in_both_layouts(
         "vulpes",
         open_model(str(tiny_model_folder)).content_hash,
     )
+    assert row.size_bytes == library.adapter_file(store, job_id).stat().st_size, "what is taken along"
     for layout in library.ADAPTER_FILES:
         with visitor.client.get(f"/models/{job_id}/{layout}.safetensors") as answer:
             (kohya.parent / "back.safetensors").write_bytes(answer.data)
@@ -102,7 +104,17 @@ def test_an_adapter_of_a_federation_tells_its_run_and_takes_a_trigger(
         "Joined by": "fedex-lora",
     }
     assert told.items() <= facts.items()
-    assert 'href="/federations/m1/runs/r1"' in page
+    assert "/runs/r1" not in page, "one that has left sees its run no more"
+    member = Membership(
+        id="m1", server="https://x", federation="Icons", member="a", policy={}, always=False, is_paused=False, said="",
+        joined_at=1.0,
+    )  # fmt: skip
+    consent = Consent(membership_id="m1", run_id="r1", facts={}, pictures=1, answer="agreed", rounds=[], asked_at=1.0)
+    with store.begin() as session:
+        session.add(member)
+        session.flush()
+        session.add(consent)
+    assert 'href="/federations/m1/runs/r1"' in visitor.client.get(f"/models/{asset_id}").text
     assert visitor.post(f"/models/{asset_id}/trigger", trigger="  red   fox ").status_code == 303
     assert library.one(store, asset_id).trigger == "red fox"  # type: ignore[union-attr]
     assert "red fox" in visitor.client.get(f"/?adapter={asset_id}").text

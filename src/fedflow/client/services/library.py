@@ -95,7 +95,8 @@ def models(store: Store) -> tuple[tuple[str, str], ...]:
 
 def keep(store: Store, asset_id: str, new: New) -> Asset:
     """Put what lies in its folder into the library; a name that is taken gets a number behind it."""
-    here = folder(store, asset_id)
+    # An adapter weighs what one of its files does: the other holds the same for other programs.
+    weighed = [adapter_file(store, asset_id)] if new.kind == ADAPTER else folder(store, asset_id).rglob("*")
     row = Asset(
         id=asset_id,
         kind=new.kind,
@@ -104,7 +105,7 @@ def keep(store: Store, asset_id: str, new: New) -> Asset:
         base_hash=new.base_hash,
         trigger=new.trigger,
         origin=new.origin or {},
-        size_bytes=sum(path.stat().st_size for path in here.rglob("*") if path.is_file()),
+        size_bytes=sum(path.stat().st_size for path in weighed if path.is_file()),
         added_at=store.clock(),
     )
     with store.begin() as session:
