@@ -87,37 +87,63 @@ class Data(Settings):
 class Lora(Settings):
     """The adapter that is trained."""
 
-    rank: int = Field(16, ge=1, le=1024, description="Rank r of the adapter: A is r x k, B is d x r.")
-    alpha: Annotated[float, Field(gt=0)] = Field(
-        16.0, strict=False, description="Strength: the update is alpha/rank times B A."
+    rank: int = Field(
+        16,
+        ge=1,
+        le=1024,
+        description="Size of the adapter (rank): a larger one learns more, and its file and what is sent grow with it.",
     )
-    text_encoder: bool = Field(False, description="Train an adapter on the text encoder's attention too.")
+    alpha: Annotated[float, Field(gt=0)] = Field(
+        16.0,
+        strict=False,
+        description="Strength of the adapter, counted against its rank: where both are equal it acts once.",
+    )
+    text_encoder: bool = Field(
+        False, description="Train an adapter on the text encoder, which reads the captions, too."
+    )
 
 
 class Training(Settings):
     """One client's local training in one round."""
 
-    batch_size: int = Field(8, ge=1, description="Pictures per step.")
+    batch_size: int = Field(8, ge=1, description="Pictures per step; more need more memory.")
     epochs: int = Field(4, ge=1, description="Passes over the client's pictures per round.")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, strict=False, description="Peak learning rate of AdamW.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        1e-3,
+        strict=False,
+        description="How far a step moves what is learnt (peak, AdamW); training diverges where it is too high.",
+    )
     schedule: Literal["constant", "cosine"] = Field(
-        "cosine", description="Learning rate over a client's steps of one round."
+        "cosine",
+        description="Learning rate over a client's steps of one round: constant, or down to zero along a cosine.",
     )
     warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises at first.")
-    gradient_accumulation: int = Field(1, ge=1, description="Batches whose gradients are added up for one step.")
+    gradient_accumulation: int = Field(
+        1,
+        ge=1,
+        description="Batches added up for one step: learns as a larger batch does, in the memory of a small one.",
+    )
     min_snr_gamma: Annotated[float, Field(gt=0)] = Field(
-        5.0, strict=False, description="Clamp of the Min-SNR loss weight."
+        5.0,
+        strict=False,
+        description="Signal-to-noise ratio above which a noise level counts less in the loss (Min-SNR); 5 is usual.",
     )
     weight_floor: float = Field(
         0.25,
         ge=0.0,
         le=1.0,
         strict=False,
-        description="Smallest loss weight of a noise level, so that pure noise is learnt too.",
+        description="The least that a noise level counts in the loss, from 0 to 1, so that pure noise is learnt too.",
     )
-    flip: bool = Field(True, description="Cache every picture's mirror image too.")
+    flip: bool = Field(
+        True, description="Train on every picture's mirror image too; off where left and right matter, as in letters."
+    )
     caption_dropout: float = Field(
-        0.1, ge=0.0, lt=1.0, strict=False, description="Share of examples trained without caption, for guidance."
+        0.1,
+        ge=0.0,
+        lt=1.0,
+        strict=False,
+        description="Share of examples trained without caption; drawing with guidance needs some.",
     )
     checkpoint_every: int = Field(50, ge=1, description="Steps between checkpoints; a stopped training resumes there.")
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from fedflow.client.consent import size_text
-from fedflow.federation.estimates import NUMBER_BYTES, least_memory
+from fedflow.federation.estimates import NUMBER_BYTES, memory_needed
 from fedflow.federation.protocol import RunFacts
 from fedflow.plan import Plan
 from fedflow.storage import write_atomic
@@ -24,7 +24,7 @@ def lack(facts: RunFacts, plan: Plan, available_bytes: int | None) -> str | None
         return None
     base_bytes = sum(file.size_bytes for file in facts.base_files if file.path.endswith(".safetensors"))
     trained_bytes = facts.upload_bytes // NUMBER_BYTES[plan.network.wire] * 4
-    needed_bytes = least_memory(base_bytes, trained_bytes)
+    needed_bytes = memory_needed(base_bytes, trained_bytes)
     if available_bytes >= needed_bytes:
         return None
     return (

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from fedflow.federation.pace import USUAL_FLOPS_S, text_flops, unet_flops
+from fedflow.federation.pace import USUAL_FLOPS_S, text_flops, text_outputs, unet_flops, unet_outputs
 from fedflow.plan import Lora, Plan, Training
 from fedflow.tensors.header import read_header
 
 NUMBER_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 PROGRAM_BYTES = 300_000_000
-"""What training needs beside the numbers: libraries, pictures, activations of a small batch."""
+"""What training needs beside the numbers: libraries and pictures."""
 
 COPIES_TRAINED = 4
 """Of what is trained: the weights, their gradient, and the optimiser's two moments."""
@@ -32,11 +32,19 @@ PASSES = {"adapter": 2, "model": 3}
 have no gradient.
 """
 
+KEPT = {"adapter": 2.5, "model": 3.2}
+"""What a step holds for its way back, in outputs of the layers that have weights: inputs of these, of the norms and of
+the activation functions between them. Measured on the starter, from 64 to 256 px and from 1 to 128 pictures.
+"""
+
 FEW_PICTURES = 100
 """What time is told of where no member has told its number of pictures."""
 
 USUAL_SIDE, USUAL_TOKENS = 64, 77
 """Height and width of Stable Diffusion 1.5's latents, and the length of its captions: where a model tells neither."""
+
+USUAL_PIXELS = 8
+"""Pixels a side that each of its latents stands for, where its VAE does not tell."""
 
 UNET_CONFIG = "unet/config.json"
 MOST_SIDE = 1024
@@ -65,13 +73,20 @@ class Trains(Protocol):
 class BaseShapes:
     """Shapes of a base model's tensors by part, 'unet' and 'text_encoder'; all its weights, by number and in bytes.
 
-    `side` is the height and width of its latents.
+    `side` is the height and width of its latents, each of which stands for `pixels_per_latent` pixels a side.
     """
 
     parts: Mapping[str, Mapping[str, tuple[int, ...]]]
     weights: int
     weights_bytes: int
     side: int = USUAL_SIDE
+    pixels_per_latent: int = USUAL_PIXELS
+
+    def at(self, size_pixels: int | None) -> BaseShapes:
+        """The same with latents of pictures of this size; the model's own where None."""
+        if size_pixels is None:
+            return self
+        return replace(self, side=max(1, size_pixels // self.pixels_per_latent))
 
     def adapted(self, plan: Trains) -> list[tuple[int, int]]:
         """Outputs d and inputs k of every layer that the plan's LoRA adapts."""
@@ -91,13 +106,25 @@ class BaseShapes:
 
     def step_flops(self, plan: Trains) -> float:
         """Floating-point operations of an optimiser step; the encodings of pictures and captions are cached before."""
-        encoder, ends = self.parts["text_encoder"], "position_embedding.weight"
-        tokens = next((shape[0] for name, shape in encoder.items() if name.endswith(ends)), USUAL_TOKENS)
+        encoder, tokens = self.parts["text_encoder"], self._tokens()
         forth = unet_flops(self.parts["unet"], self.side, tokens)
         if plan.trains_adapter and plan.lora.text_encoder:
             forth += text_flops(encoder, tokens)
         examples = plan.training.batch_size * plan.training.gradient_accumulation
         return PASSES["adapter" if plan.trains_adapter else "model"] * forth * examples
+
+    def kept_bytes(self, plan: Trains) -> int:
+        """What a batch keeps in memory for its way back, in float32."""
+        encoder, tokens = self.parts["text_encoder"], self._tokens()
+        outputs = unet_outputs(self.parts["unet"], self.side, tokens)
+        if plan.trains_adapter and plan.lora.text_encoder:
+            outputs += text_outputs(encoder, tokens)
+        return int(4 * KEPT["adapter" if plan.trains_adapter else "model"] * outputs * plan.training.batch_size)
+
+    def _tokens(self) -> int:
+        """The length of a caption."""
+        encoder, ends = self.parts["text_encoder"], "position_embedding.weight"
+        return next((shape[0] for name, shape in encoder.items() if name.endswith(ends)), USUAL_TOKENS)
 
     def tensors(self, plan: Trains) -> int:
         """How many tensors an update holds."""
@@ -112,7 +139,7 @@ class Estimate:
     download_bytes: the most that a member fetches for a round: the joint adapter or model, and the newest residual.
     base_bytes: fetched once by a member that lacks the base model.
     total_bytes: all members' traffic over all rounds, the base model apart.
-    memory_bytes: the least that a member's machine needs.
+    memory_bytes: about what a member's machine needs.
     steps: optimiser steps of a round by member, for those whose number of pictures is known.
     round_s: what the slowest of those trains in a round, or a member with FEW_PICTURES where none is known.
     is_measured: whether the pace is that of the member's own earlier rounds; else that of two processor cores.
@@ -128,9 +155,10 @@ class Estimate:
     is_measured: bool
 
 
-def least_memory(weights_bytes: int, trained_bytes: int) -> int:
-    """What training needs at least: the base model's weights, what is trained, its gradient and the two moments."""
-    return PROGRAM_BYTES + weights_bytes + COPIES_TRAINED * trained_bytes
+def memory_needed(weights_bytes: int, trained_bytes: int, kept_bytes: int = 0) -> int:
+    """About what training needs: the base model's weights, what is trained, its gradient and the two moments, and what
+    a batch keeps for its way back. Without the last, which only a model's shapes tell, it is the least."""
+    return PROGRAM_BYTES + weights_bytes + COPIES_TRAINED * trained_bytes + kept_bytes
 
 
 def estimate(plan: Plan, shapes: BaseShapes, num_examples: Mapping[str, int], flops_s: Mapping[str, float]) -> Estimate:
@@ -159,7 +187,7 @@ def estimate(plan: Plan, shapes: BaseShapes, num_examples: Mapping[str, int], fl
         download_bytes=download,
         base_bytes=shapes.weights_bytes,
         total_bytes=plan.rounds * asked * (upload + download),
-        memory_bytes=least_memory(4 * shapes.weights, 4 * numbers),
+        memory_bytes=memory_needed(4 * shapes.weights, 4 * numbers, shapes.kept_bytes(plan)),
         steps=steps,
         round_s=round_s,
         is_measured=is_measured,
@@ -185,7 +213,8 @@ def shapes_of_files(files: Mapping[str, Path]) -> BaseShapes:
         found = {name: entry.shape for name, entry in read_header(path).entries.items()}
         weights += sum(math.prod(shape) for shape in found.values())
         parts.setdefault(place.partition("/")[0], {}).update(found)
-    return BaseShapes(parts, weights, weights_bytes, side)
+    halvings = sum("downsamplers.0.conv.weight" in name for name in parts.get("vae", ()) if "encoder" in name)
+    return BaseShapes(parts, weights, weights_bytes, side, 2**halvings if halvings else USUAL_PIXELS)
 
 
 def _side(config: Path) -> int | None:

@@ -1,4 +1,7 @@
-"""How much work a step of training is, and how long it takes a usual machine; from shapes alone, without torch."""
+"""How much work a step of training is, and how long it takes a usual machine; from shapes alone, without torch.
+
+Beside the work stand the numbers that a step keeps for its way back.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def unet_flops(shapes: Mapping[str, tuple[int, ...]], side: int, tokens: int) ->
         side: height and width of the latents.
         tokens: length of a caption.
     """
-    levels = 1 + max((int(found["index"]) for name in shapes if (found := _LEVEL.match(name))), default=0)
+    levels = _levels(shapes)
     total = 0.0
     for name, shape in shapes.items():
         if len(shape) < 2:
@@ -38,6 +41,21 @@ def unet_flops(shapes: Mapping[str, tuple[int, ...]], side: int, tokens: int) ->
     return total
 
 
+def unet_outputs(shapes: Mapping[str, tuple[int, ...]], side: int, tokens: int) -> int:
+    """How many numbers the UNet's layers give out for one picture, those with weights; arguments as `unet_flops`."""
+    levels = _levels(shapes)
+    return sum(
+        shape[0] * (tokens if name.endswith(FROM_CAPTION) else _positions(name, side, levels))
+        for name, shape in shapes.items()
+        if len(shape) > 1
+    )
+
+
+def text_outputs(shapes: Mapping[str, tuple[int, ...]], tokens: int) -> int:
+    """The same of a text encoder for one caption."""
+    return sum(shape[0] * tokens for name, shape in shapes.items() if len(shape) > 1 and "embedding" not in name)
+
+
 def text_flops(shapes: Mapping[str, tuple[int, ...]], tokens: int) -> float:
     """The same of a text encoder for one caption."""
     total = 0.0
@@ -47,6 +65,10 @@ def text_flops(shapes: Mapping[str, tuple[int, ...]], tokens: int) -> float:
         if name.endswith("q_proj.weight"):
             total += 4.0 * tokens**2 * shape[0]
     return total
+
+
+def _levels(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    return 1 + max((int(found["index"]) for name in shapes if (found := _LEVEL.match(name))), default=0)
 
 
 def _positions(name: str, side: int, levels: int) -> int:

@@ -37,7 +37,8 @@ from fedflow.training.randomness import ExampleOrder, generator_for
 from fedflow.training.recipe import Recipe
 
 Progress = Callable[[int, int, float], None]
-"""Told steps done, steps in all, and the loss of the last step whose loss is known."""
+"""Told steps done, steps in all, and the loss of the last step whose loss is known. An error that it raises ends the
+training after a checkpoint of that step."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,15 @@ def _train(
             optimizer.step(recipe.rate_at(step), recipe.clip_norm)
             step += 1
             # One step late: reading the newest loss would make a GPU wait for its own next step.
-            _report(losses, max(0, step - 2), step, recipe.steps, progress)
+            known = max(0, step - 2)
+            _check_finite(float(losses[known]), known + 1)
+            if progress is not None:
+                try:
+                    progress(step, recipe.steps, float(losses[known]))
+                except Exception:
+                    if folder is not None and math.isfinite(float(losses[step - 1])):
+                        save_checkpoint(folder, identity, optimizer, losses[:step])
+                    raise
             if folder is not None and (step % recipe.checkpoint_every == 0 or step == recipe.steps):
                 _check_finite(float(losses[step - 1]), step)
                 save_checkpoint(folder, identity, optimizer, losses[:step])
@@ -223,13 +232,6 @@ def _facts(model: BaseModel, latents: LatentCache, captions: CaptionCache) -> di
     for tensor in (captions.index_N, latents.mean_NVCHW, latents.std_NVCHW):
         digest.update(tensor.contiguous().numpy().tobytes())
     return {"model": model.content_hash, "num_examples": len(latents), "data": digest.hexdigest()}
-
-
-def _report(losses: Tensor, known: int, step: int, steps: int, progress: Progress | None) -> None:
-    value = float(losses[known])
-    _check_finite(value, known + 1)
-    if progress is not None:
-        progress(step, steps, value)
 
 
 def _check_finite(loss: float, step: int) -> None:

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     """How a field is drawn, and how its text is read."""
 
     TEXT = "text"
+    AREA = "area"
     INTEGER = "integer"
     NUMBER = "number"
     CHOICE = "choice"

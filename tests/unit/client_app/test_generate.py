@@ -22,7 +22,7 @@ from fedflow.client.store import Store
 from fedflow.client.worker import drawing_preview
 from fedflow.client.worker.main import carry_out
 from fedflow.errors import MistakeError
-from fedflow.generation import parameters_text, png_bytes
+from fedflow.generation import generate, parameters_text, png_bytes
 from fedflow.models import BaseModel, open_model
 
 
@@ -93,6 +93,52 @@ def test_adapters_act_with_their_weights_and_are_told_everywhere(
     assert (again.adapters, again.sha256 == drawn.sha256) == ([["Fur 2", 0.65]], False)
     assert np.array_equal(pixels(store, again), pixels(store, drawn))
     assert "Fur 0.65" in visitor.client.get(f"/gallery/{drawn.id}").text
+
+
+def test_an_adapter_of_a_federation_draws_and_is_compared_and_chosen_by_its_link(
+    store: Store, visitor: Visitor, model: BaseModel, asked
+) -> None:
+    plain = add_adapter(store, model, "Fur")
+    joint = add_adapter(store, model, "Three", asset_id=f"{jobs.new_id()}-{jobs.new_id()}")
+    form = {"adapter": [plain, joint], "weight": ["1", "0.5"], "active": [plain, joint]}
+    [drawn] = asked(**form)
+    assert drawn.adapters == [["Fur", 1.0], ["Three", 0.5]]
+    cells = asked("/compare", across_kind="adapter", **form)
+    assert [each.adapters for each in cells] == [[], [["Fur", 1.0]], [["Three", 0.5]]]
+    for address in (f"/?adapter={joint}", f"/?like={cells[2].id}"):
+        page = visitor.client.get(address).text
+        assert re.search(rf'name="active" value="{joint}"[^>]* checked', page)
+        assert re.search(r'<div id="told" role="status"></div>', page), "nothing is left out"
+
+
+def test_an_adapter_that_is_not_known_is_told_beside_the_form(store: Store, visitor: Visitor, model: BaseModel) -> None:
+    kept, gone = add_adapter(store, model, "Fur"), add_adapter(store, model, "Lost")
+    library.remove(store, gone)
+    sent = {"adapter": [kept, gone], "weight": ["1", "1"], "active": [kept, gone]}
+    for address, more in (("/", {}), ("/compare", {"across_kind": "adapter"})):
+        answer = visitor.post(address, prompt="cat", **sent, **more)
+        assert (answer.status_code, jobs.waiting(store)) == (422, [])
+        assert re.search(r'class="error".*was taken out of the form\. Send it again', answer.text)
+        assert kept in answer.text
+    assert "The adapter is no longer in the library." in visitor.client.get(f"/?adapter={gone}").text
+    no_number = visitor.post("/", prompt="cat", adapter=kept, weight="nan", active=kept)
+    assert "An adapter&#39;s weight is a number from -2 to 2." in no_number.text
+
+
+def test_an_adapter_begins_with_the_model_it_was_trained_on_not_with_a_copy_of_it(
+    store: Store, visitor: Visitor, model: BaseModel, tiny_model_folder: Path
+) -> None:
+    ids = []
+    for name in (model.name, "Copy"):
+        ids.append(jobs.new_id())
+        shutil.copytree(tiny_model_folder, library.folder(store, ids[-1]), dirs_exist_ok=True)
+        library.keep(store, ids[-1], library.New("model", name, base_hash=model.content_hash))
+    page = visitor.client.get(f"/?adapter={add_adapter(store, model, 'Fur')}").text
+    assert re.findall(r'<option value="([^"]+)"[^>]*selected', page)[:1] == [f"library:{ids[0]}"]
+    starter = open_model("starter")
+    library.keep(store, jobs.new_id(), library.New("model", "starter copy", base_hash=starter.content_hash))
+    page = visitor.client.get(f"/?adapter={add_adapter(store, starter, 'Ink')}").text
+    assert re.findall(r'<option value="([^"]+)"[^>]*selected', page)[:1] == ["starter"]
 
 
 def test_one_of_another_model_is_marked_and_a_misfit_fails_in_one_line(
@@ -252,7 +298,8 @@ def test_a_file_fills_the_form_and_what_is_not_known_is_told(store: Store, visit
     content = png_bytes(np.zeros((8, 8, 3), np.uint8), text)
     sent = {"csrf_token": visitor.token(), "settings": (io.BytesIO(content), "a.png")}
     form = visitor.client.post("/from-file", data=sent).text
-    for value in ('value="a cat"', 'value="dog"', 'value="4.5"', 'value="11"', f'name="adapter" value="{fur}"'):
+    assert re.search(r'<textarea[^>]*name="prompt"[^>]*>\s*a cat<', form)
+    for value in ('value="dog"', 'value="4.5"', 'value="11"', f'name="adapter" value="{fur}"'):
         assert value in form
     assert re.findall(r"<li>([^<]+)</li>", form) == [
         "Steps 500 was left out; it must lie between 1 and 200.",
@@ -298,3 +345,22 @@ def test_a_preview_is_there_while_it_draws_and_costs_little(
         assert not path.is_file(), "the next one only when it takes at most its share of the time"
         path.touch()
     assert not path.is_file()
+
+
+def test_a_preview_is_there_before_a_few_small_pictures_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing_preview, "EVERY_S", 0.0)  # a fast machine draws them within it
+    starter = open_model("starter")
+    path, seen = tmp_path / "previews" / "a.png", []
+    with drawing_preview.Preview(path, starter) as preview:
+
+        def look(latents: torch.Tensor) -> None:
+            preview.look(latents)
+            seen.append(path.is_file())
+
+        preview.begin()
+        generate(starter, ["cat"] * 4, [1, 2, 3, 4], steps=20, batch_size=4, look=look)
+    assert len(seen) == 20
+    assert seen[0] is False, "not before it is known to cost little"
+    assert any(seen[:18]), "when a person can still see it"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from tests.unit.client_app.conftest import Visitor
 
+from fedflow.client.pages.job_words import left_s
 from fedflow.client.services import datasets, drawings, jobs
 from fedflow.client.services.drawings import Axis, DrawRequest
 from fedflow.client.settings import ClientSettings
@@ -81,6 +83,36 @@ def test_a_picture_that_is_deleted_while_its_job_rests_is_drawn_again_and_no_oth
     found = drawings.of_job(store, job_id)
     assert sorted(each.seed for each in found) == [7, 8, 9]
     assert second.id in {each.id for each in found}
+
+
+def test_the_time_left_is_that_of_the_pace_since_it_was_begun_or_resumed(store: Store) -> None:
+    now = 1000.0
+    timed = replace(store, clock=lambda: now)
+    with timed.begin() as session:
+        job_id = jobs.add(session, "train", "Foxes", {}, 100, now).id
+
+    def left(done: int | None = None) -> float | None:
+        if done is not None:
+            jobs.note(timed, job_id, done)
+        job = jobs.one(timed, job_id)
+        assert job is not None
+        return left_s(job, now)
+
+    jobs.claim(timed, job_id)
+    assert left(0) is None
+    now += 60  # the pictures are encoded
+    assert left(10) is None, "no step was timed yet"
+    now += 20
+    assert left(20) == 2.0 * 80
+    jobs.end(timed, job_id, jobs.PAUSED)
+    now += 5000
+    jobs.resume(timed, job_id)
+    jobs.claim(timed, job_id)
+    assert left() is None
+    now += 30
+    assert left(21) is None
+    now += 3
+    assert left(22) == 3.0 * 78
 
 
 def test_one_that_runs_is_stopped_at_its_next_step_and_one_that_waits_at_once(

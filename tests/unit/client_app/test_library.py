@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import torch
 from tests.unit.client_app.conftest import Visitor
 from tests.unit.client_app.test_trainings import work
 
+from fedflow.client.database.tables import Consent, Membership
 from fedflow.client.services import jobs, library, shelving
 from fedflow.client.services.shelving import ImportRequest, MergeRequest
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
 from fedflow.models import adapter_bytes, new_adapter, open_model, read_adapter
+from fedflow.models.adapter_files import LAYOUTS
 
 
 @pytest.fixture
@@ -45,6 +48,7 @@ def test_an_adapter_comes_in_and_goes_out_in_both_layouts(
         "vulpes",
         open_model(str(tiny_model_folder)).content_hash,
     )
+    assert row.size_bytes == library.adapter_file(store, job_id).stat().st_size, "what is taken along"
     for layout in library.ADAPTER_FILES:
         with visitor.client.get(f"/models/{job_id}/{layout}.safetensors") as answer:
             (kohya.parent / "back.safetensors").write_bytes(answer.data)
@@ -56,6 +60,66 @@ def test_an_adapter_comes_in_and_goes_out_in_both_layouts(
 def test_an_adapter_of_another_model_is_refused(store: Store, kohya: Path) -> None:
     assert "failed: " in work(store, brought(store, kohya, "adapter"))
     assert library.listed(store) == []
+
+
+def test_an_adapter_chosen_as_a_model_says_that_it_is_one(visitor: Visitor, store: Store, kohya: Path) -> None:
+    refused = visitor.post("/models/import", kind="model", place=str(kohya), name="", base="starter")
+    assert refused.status_code == 422
+    assert re.search(r'id="f-kind-error">.*The file is an adapter \(LoRA\)', refused.text)
+    adapter, _ = read_adapter(kohya)
+    for layout in library.ADAPTER_FILES:
+        kohya.write_bytes(adapter_bytes(adapter, layout, {}))  # type: ignore[arg-type]
+        with pytest.raises(MistakeError, match="kind: the file is an adapter"):
+            brought(store, kohya, "model")
+    assert jobs.waiting(store) == []
+
+
+def test_a_failed_import_is_told_on_models_and_not_on_generate(visitor: Visitor, store: Store, kohya: Path) -> None:
+    job_id = brought(store, kohya, "adapter")
+    assert "failed: " in work(store, job_id)
+    assert f'id="failed-{job_id}"' in visitor.client.get("/models").text
+    assert f'id="failed-{job_id}"' not in visitor.client.get("/").text
+
+
+def test_an_adapter_of_a_federation_tells_its_run_and_takes_a_trigger(
+    visitor: Visitor, store: Store, kohya: Path
+) -> None:
+    adapter, _ = read_adapter(kohya)
+    asset_id = f"{jobs.new_id()}-{jobs.new_id()}"
+    diffusers, own = (adapter_bytes(adapter, layout, {}) for layout in LAYOUTS)
+    library.write_adapter(store, asset_id, diffusers=diffusers, kohya=own)
+    origin = {
+        "how": "federated", "run": "three", "run_id": "r1", "membership": "m1", "federation": "Icons", "rounds": 7,
+        "members": ["a", "b", "c"], "method": "fedex-lora",
+    }  # fmt: skip
+    library.keep(store, asset_id, library.New("adapter", "three", "starter", "f" * 64, origin=origin))
+    page = visitor.client.get(f"/models/{asset_id}").text
+    facts = dict(re.findall(r"<dt>([^<]+)</dt>\s*<dd[^>]*>\s*([^<]*?)\s*</dd>", page))
+    told = {
+        "Rank": "2",
+        "Federation": "Icons",
+        "Run": "three",
+        "Rounds": "7",
+        "Members": "3",
+        "Joined by": "fedex-lora",
+    }
+    assert told.items() <= facts.items()
+    assert "/runs/r1" not in page, "one that has left sees its run no more"
+    member = Membership(
+        id="m1", server="https://x", federation="Icons", member="a", policy={}, always=False, is_paused=False, said="",
+        joined_at=1.0,
+    )  # fmt: skip
+    consent = Consent(membership_id="m1", run_id="r1", facts={}, pictures=1, answer="agreed", rounds=[], asked_at=1.0)
+    with store.begin() as session:
+        session.add(member)
+        session.flush()
+        session.add(consent)
+    assert 'href="/federations/m1/runs/r1"' in visitor.client.get(f"/models/{asset_id}").text
+    assert visitor.post(f"/models/{asset_id}/trigger", trigger="  red   fox ").status_code == 303
+    assert library.one(store, asset_id).trigger == "red fox"  # type: ignore[union-attr]
+    assert "red fox" in visitor.client.get(f"/?adapter={asset_id}").text
+    visitor.post(f"/models/{asset_id}/trigger", trigger="x" * 201)
+    assert "A trigger has up to 200 characters." in visitor.client.get(f"/models/{asset_id}").text
 
 
 def test_a_model_comes_in_and_goes_out_whole_and_as_one_file(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from adapters import add_adapter
 from tests.unit.client_app.conftest import Visitor
 
+from fedflow.client.database.tables import Asset
 from fedflow.client.pages.train import curve_of
 from fedflow.client.services import datasets, drawings, jobs, library, trainings
 from fedflow.client.services.trainings import TrainRequest
@@ -18,6 +22,7 @@ from fedflow.client.store import Store
 from fedflow.client.worker.main import carry_out
 from fedflow.errors import MistakeError
 from fedflow.models import open_model, read_adapter
+from fedflow.tensors import open_tensors
 
 
 @pytest.fixture
@@ -60,7 +65,7 @@ def test_a_lora_is_trained_into_the_library_with_its_curve(store: Store, dataset
 def test_a_stopped_training_goes_on_where_it_was_and_ends_as_one_that_was_not(
     store: Store, dataset: str, tiny_model_folder: Path
 ) -> None:
-    training = {"batch_size": 2, "epochs": 60, "checkpoint_every": 1}
+    training = {"batch_size": 2, "epochs": 40, "checkpoint_every": 1000}
     whole, cut = (
         trainings.ask(store, asked(dataset, tiny_model_folder, name=name, training=training)) for name in ("A", "B")
     )
@@ -69,11 +74,12 @@ def test_a_stopped_training_goes_on_where_it_was_and_ends_as_one_that_was_not(
     at_work.start()
     while not trainings.losses(store, cut) and at_work.is_alive():
         time.sleep(0.01)
-    jobs.want(store, cut, jobs.STOP)
+    jobs.want(store, cut, jobs.PAUSE)
     at_work.join()
     job = jobs.one(store, cut)
     assert job is not None
-    assert (job.status, job.done < job.of) == (jobs.STOPPED, True)
+    assert (job.status, 0 < job.done < job.of) == (jobs.PAUSED, True), "no checkpoint is waited for"
+    assert len(open_tensors(trainings.folder(store, cut) / "training.safetensors")["losses"]) == job.done
     jobs.resume(store, cut)
     assert work(store, cut) == jobs.DONE
     assert trainings.losses(store, cut) == trainings.losses(store, whole)
@@ -89,6 +95,9 @@ def test_pictures_on_the_way_change_nothing_of_what_is_learnt(
     assert work(store, plain) == work(store, shown) == jobs.DONE
     drawn = drawings.of_job(store, shown)
     assert [each.made_from["step"] for each in drawn] == [2, 4]
+    rare = trainings.ask(store, asked(dataset, tiny_model_folder, sample_prompt="a cat", sample_every=3))
+    assert work(store, rare) == jobs.DONE
+    assert [each.made_from["step"] for each in drawings.of_job(store, rare)] == [3, 4], "the end is always seen"
     assert len({each.sha256 for each in drawn}) == 2, "it learns from one to the next"
     assert trainings.losses(store, plain) == trainings.losses(store, shown)
     first, second = (read_adapter(library.adapter_file(store, each))[0] for each in (plain, shown))
@@ -106,6 +115,33 @@ def test_a_whole_model_is_one_of_the_librarys_and_trained_on_again(
     again = trainings.ask(store, asked(dataset, f"library:{job_id}", name="On it"))
     assert work(store, again) == jobs.DONE
     assert library.listed(store)[0].base_hash == row.base_hash
+
+
+def test_what_goes_on_from_an_adapter_tells_it_its_federation_and_the_base_as_it_was_named(
+    visitor: Visitor, store: Store, dataset: str, tiny_model_folder: Path
+) -> None:
+    base_id = jobs.new_id()
+    shutil.copytree(tiny_model_folder, library.folder(store, base_id))
+    model = open_model(str(tiny_model_folder))
+    library.keep(store, base_id, library.New("model", "Copy", base_hash=model.content_hash))
+    start = add_adapter(store, model, "three", asset_id=f"{jobs.new_id()}-{jobs.new_id()}")
+    with store.begin() as session:
+        row = session.get_one(Asset, start)
+        row.origin = {"how": "federated", "federation": "Icons", "run": "first", "rounds": 2, "members": ["a", "b"]}
+    job_id = trainings.ask(store, asked(dataset, tiny_model_folder, start=start, name="further", lora={"rank": 16}))
+    training = visitor.client.get(f"/train/{job_id}").text
+    facts = dict(re.findall(r"<dt>([^<]+)</dt>\s*<dd[^>]*>\s*([^<]*?)\s*</dd>", training))
+    assert {"Goes on from": "three", "Rank": "2"}.items() <= facts.items()
+    assert work(store, job_id) == jobs.DONE
+    made = library.one(store, job_id)
+    assert made is not None
+    assert made.origin["start"] == {"id": start, "name": "three", "federation": "Icons", "run": "first"}
+    page = visitor.client.get(f"/models/{job_id}").text
+    lines = re.findall(r"<li[^>]*>(.*?)</li>", page.split('class="lineage"')[1].split("</ol>")[0], re.DOTALL)
+    shown = [" ".join(re.sub(r"<[^>]+>", " ", line).split()) for line in lines]
+    assert shown[0].startswith(f"{made.base} base model")
+    assert shown[1] == "three adapter gone on from, of Icons"
+    assert "Copy" not in " ".join(shown)
 
 
 def test_what_cannot_be_trained_says_why_and_how_to_go_on(
@@ -132,15 +168,45 @@ def test_the_cost_is_known_before_the_start(store: Store, dataset: str, tiny_mod
     assert lora.memory_bytes < whole.memory_bytes
     assert lora.disk_bytes < whole.disk_bytes
     assert not lora.lacks_disk
+    more = trainings.cost(store, asked(dataset, tiny_model_folder, training={"batch_size": 4, "epochs": 2}))
+    large = trainings.cost(store, asked(dataset, tiny_model_folder, size_pixels=2048))
+    assert more is not None
+    assert large is not None
+    assert lora.memory_bytes < more.memory_bytes < large.memory_bytes
+    assert large.seconds > 100 * lora.seconds
+    huge = trainings.cost(store, asked(dataset, "starter", size_pixels=2048, training={"batch_size": 4000}))
+    assert huge is not None
+    assert huge.lacks_memory
     assert trainings.cost(store, asked(dataset, Path("no/such"))) is None, "only a folder's headers tell"
 
 
 def test_the_form_tells_the_cost_and_refuses_beside_the_field(visitor: Visitor, store: Store, dataset: str) -> None:
     page = visitor.client.get("/train/new").text
     assert "What it will take" in page
+    assert re.search(r'<option value="constant"[^>]*>the same \(constant\)', page)
+    first = trainings.first_caption(store, dataset)
+    assert first
+    prompt = re.search(r'<input[^>]*name="sample_prompt"[^>]*>', page)
+    assert prompt is not None
+    assert f'value="{first}"' in prompt[0], "what is drawn on the way is proposed"
+    assert page.index('name="sample_prompt"') < page.index("<details"), "and in sight"
+    wild = visitor.post("/train/new", name="x", dataset=dataset, **{"training.learning_rate": "1e9"})
+    assert re.search(r'id="f-training.learning_rate-error"', wild.text)
     refused = visitor.post("/train/new", name="", dataset=dataset)
     assert refused.status_code == 422
     assert jobs.under_way(store, (trainings.KIND,)) == []
+
+
+def test_the_form_begins_with_a_dataset_that_can_be_used_and_counts_its_pictures(
+    visitor: Visitor, store: Store, dataset: str, tmp_path: Path
+) -> None:
+    (tmp_path / "A none").mkdir()
+    empty = datasets.add(store, str(tmp_path / "A none"))
+    page = visitor.client.get("/train/new").text
+    assert re.search(rf'<option value="{dataset}" selected>\s*pictures, 4 pictures', page)
+    assert "A none, no picture that can be used" in page
+    named = visitor.client.get(f"/train/new?dataset={empty}").text
+    assert "No picture of this dataset can be used; its page says why." in named
 
 
 def test_a_curve_of_many_steps_has_few_points() -> None:

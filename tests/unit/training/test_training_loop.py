@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,6 +137,30 @@ def test_a_stopped_lora_training_ends_as_one_never_stopped(
     assert same(resumed, whole)
     again = train_lora(with_lora(tiny_model_folder, text_encoder), latents(), cache, RECIPE, checkpoint_folder=tmp_path)
     assert same(again, whole)
+
+
+def test_what_its_watcher_ends_goes_on_from_that_very_step(tiny_model_folder: Path, tmp_path: Path) -> None:
+    whole_model = with_lora(tiny_model_folder)
+    cache = captions(whole_model)
+    whole = train_lora(whole_model, latents(), cache, RECIPE)
+
+    def end(done: int, _steps: int, _loss: float) -> None:
+        if done == 5:
+            raise LookupError
+
+    steps: list[int] = []
+    for progress, kinds in ((end, LookupError), (lambda step, *_: steps.append(step), ())):
+        with pytest.raises(kinds) if kinds else nullcontext():
+            result = train_lora(
+                with_lora(tiny_model_folder),
+                latents(),
+                cache,
+                replace(RECIPE, checkpoint_every=1000),
+                checkpoint_folder=tmp_path,
+                progress=progress,
+            )
+    assert steps == [6, 7]
+    assert same(result, whole)
 
 
 def test_a_stopped_unet_training_ends_as_one_never_stopped(tiny_model_folder: Path, tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ class Job(Table):
     """Something that the worker does: `status` is one of `services.jobs.STATUS`.
 
     `asked` are its settings, `done` of `of` pieces of its work are done. `wanted` is what the owner wants of it while
-    it runs: 'pause' or 'stop'. `changed_at` tells pages of news.
+    it runs: 'pause' or 'stop'. `changed_at` tells pages of news. `paced_from` is what was done at `paced_at`, when the
+    first piece was since it was begun or resumed: its pace is counted from there.
     """
 
     __tablename__ = "job"
@@ -42,6 +43,8 @@ class Job(Table):
     created_at: Mapped[float]
     began_at: Mapped[float | None]
     ended_at: Mapped[float | None]
+    paced_from: Mapped[int | None]
+    paced_at: Mapped[float | None]
     changed_at: Mapped[float] = mapped_column(index=True)
 
 

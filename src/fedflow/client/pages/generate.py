@@ -38,9 +38,7 @@ def page() -> Response:
     elif job is not None and job.kind == drawings.KIND:
         wish = generate_form.of_request(store, drawings.request_of(job))
     elif "adapter" in request.args or "model" in request.args:
-        wish = generate_form.of_library(
-            store, request.args.get("model", "")[:500], request.args.get("adapter", "")[:80]
-        )
+        wish = generate_form.of_library(store, request.args.get("model", ""), request.args.get("adapter", ""))
     if "new" in request.args:
         wish.values.pop("seed", None)
     start = request.args.get("start", "")
@@ -163,12 +161,12 @@ def _sent(name: str) -> bytes:
 
 def _drawn() -> dict[str, Any]:
     store = current.store()
-    under_way = jobs.under_way(store, (drawings.KIND,))
+    under_way, newest = jobs.under_way(store, (drawings.KIND,)), jobs.newest(store, drawings.KIND)
     return {
         "under_way": under_way,
         "previews": {job.id: _preview_mark(job.id) for job in under_way},
         "pictures": drawings.listed(store, "", NEWEST),
-        "failed": [job for job in jobs.listed(store, 1) if job.status in (jobs.FAILED, jobs.DIED)],
+        "failed": [newest] if newest is not None and newest.status in jobs.WENT_WRONG else [],
         "now": store.clock(),
     }
 

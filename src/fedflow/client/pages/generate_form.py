@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -94,11 +95,13 @@ def of_library(store: Store, model: str, adapter: str) -> Wish:
     """The form with a model of the library, or with an adapter and the model that it was trained on."""
     row = library.one(store, adapter)
     if row is not None and not model:
-        known = library.listed(store, library.MODEL)
-        model = next((library.PREFIX + each.id for each in known if each.base_hash == row.base_hash), STARTER)
+        base = library.base_of(row, library.listed(store, library.MODEL))
+        model = STARTER if base is None else library.PREFIX + base.id
     wish = Wish(_with_model(store, {"model": model or STARTER, "prompt": "" if row is None else row.trigger}))
     if row is not None and row.kind == library.ADAPTER:
         wish.rows = _rows(store, model, [(row.id, 1.0, True)])
+    if adapter and not wish.rows:
+        wish.notes.append(gettext("The adapter is no longer in the library."))
     return wish
 
 
@@ -115,16 +118,19 @@ def of_form(store: Store, form: MultiDict[str, str], *, as_grid: bool = False) -
         wish.faults["model_other"] = wish.faults.pop("model")
     active, weights = set(form.getlist("active")), []
     for asset_id, text in zip(form.getlist("adapter"), form.getlist("weight"), strict=False):
-        try:
-            weights.append((asset_id[:40], min(max(float(text), -2.0), 2.0), asset_id in active))
-        except ValueError:
+        weight = _weight(text)
+        if weight is None:
             wish.faults["adapters"] = [gettext("An adapter's weight is a number from -2 to 2.")]
-            weights.append((asset_id[:40], 1.0, asset_id in active))
-    weights = list({each[0]: each for each in weights if each[1] == each[1]}.values())
+        weights.append((asset_id, 1.0 if weight is None else weight, asset_id in active))
+    weights = list({each[0]: each for each in weights}.values())
     wish.rows = _rows(store, values["model"], weights)
     wish.values = _with_model(store, {**wish.values, "model": values["model"]})
     _read_start(store, wish, sent)
     known = {row.id for row in wish.rows}
+    if len(known) < len(weights):
+        wish.faults["adapters"] = [
+            gettext("An adapter is no longer in the library and was taken out of the form. Send it again without it.")
+        ]
     on = tuple((asset_id, weight) for asset_id, weight, is_on in weights if is_on and asset_id in known)
     off = tuple((asset_id, weight) for asset_id, weight, is_on in weights if not is_on and asset_id in known)
     if max(len(on), len(off)) > drawings.MOST_ADAPTERS:
@@ -140,6 +146,7 @@ def fields() -> dict[str, FormField]:
     """The form's fields in the reader's language."""
     [group] = describe(DrawSettings)
     found = {each.name: each for each in group.fields}
+    found["prompt"] = replace(found["prompt"], kind=Kind.AREA)
     found["sampler"] = replace(found["sampler"], kind=Kind.CHOICE, choices=SAMPLERS)
     return found
 
@@ -169,6 +176,15 @@ def _rows(store: Store, model: str, chosen: Sequence[tuple[str, float, bool]]) -
         for asset_id, weight, is_on in chosen
         if asset_id in known
     ]
+
+
+def _weight(text: str) -> float | None:
+    """The number, brought within -2 and 2; None for what is none."""
+    try:
+        weight = float(text)
+    except ValueError:
+        return None
+    return None if math.isnan(weight) else min(max(weight, -2.0), 2.0)
 
 
 def _with_model(store: Store, values: dict[str, str]) -> dict[str, str]:

@@ -91,7 +91,8 @@ def before_work(job: Job) -> str:
 
 
 def left_s(job: Job, now: float) -> float | None:
-    """Seconds until a running job is done, if it goes on as before; None where nothing is known yet."""
-    if job.began_at is None or not job.done:
+    """Seconds until a running job is done, if it goes on as since it was begun or resumed; None where nothing is known
+    yet. What comes before its first piece of work, such as opening a model, is left out."""
+    if job.paced_at is None or job.paced_from is None or job.done <= job.paced_from:
         return None
-    return (now - job.began_at) / job.done * (job.of - job.done)
+    return (now - job.paced_at) / (job.done - job.paced_from) * (job.of - job.done)

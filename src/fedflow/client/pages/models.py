@@ -15,7 +15,7 @@ from werkzeug import Response as AnyResponse
 from fedflow import web
 from fedflow.client.database.tables import Asset
 from fedflow.client.pages import current, faults
-from fedflow.client.services import drawings, fetching, jobs, library, shelving
+from fedflow.client.services import consents, drawings, fetching, jobs, library, shelving
 from fedflow.client.services.shelving import ImportRequest, MergeRequest
 from fedflow.errors import MistakeError
 from fedflow.web.forms import Kind, describe
@@ -93,14 +93,19 @@ def merges() -> AnyResponse:
 def one(asset_id: str) -> Response:
     """One model or adapter: what it is, where it comes from, what was drawn with it."""
     store, row = current.store(), _row(asset_id)
-    made_from = [each for each in library.listed(store, library.ADAPTER) if each.base_hash == row.base_hash]
+    models = library.listed(store, library.MODEL)
+    base, is_adapter = library.base_of(row, models), row.kind == library.ADAPTER
+    made_from = [] if is_adapter else library.listed(store, library.ADAPTER)
     return web.page(
         "app/model.html",
         fragment="live",
         row=row,
         origin=row.origin,
-        base=_base_of(row),
-        descendants=made_from if row.kind == library.MODEL else [],
+        base=base,
+        rank=library.rank(store, row) if is_adapter else None,
+        run_link=_run_link(row),
+        parent=library.one(store, row.origin["start"]["id"]) if "start" in row.origin else None,
+        descendants=[each for each in made_from if _id_of(library.base_of(each, models)) == row.id],
         pictures=drawings.listed(store, "", EXAMPLES, **{row.kind: row.name}),
         is_written=row.kind == library.MODEL and library.checkpoint(store, asset_id).is_file(),
         writing=shelving.of(store, asset_id),
@@ -114,6 +119,16 @@ def renames(asset_id: str) -> AnyResponse:
     """Call it something else."""
     try:
         library.rename(current.store(), _row(asset_id).id, request.form.get("name", "")[:200])
+    except MistakeError as error:
+        flash(faults.said(str(error)), State.FAILED)
+    return redirect(url_for("pages.models.one", asset_id=asset_id), 303)
+
+
+@blueprint.post("/models/<asset_id>/trigger")
+def sets_trigger(asset_id: str) -> AnyResponse:
+    """Say which words call an adapter."""
+    try:
+        library.set_trigger(current.store(), _row(asset_id).id, request.form.get("trigger", ""))
     except MistakeError as error:
         flash(faults.said(str(error)), State.FAILED)
     return redirect(url_for("pages.models.one", asset_id=asset_id), 303)
@@ -227,11 +242,16 @@ def _merge_page(weights: dict[str, str], fault: str, chosen: list[str] | None = 
     )
 
 
-def _base_of(row: Asset) -> Asset | None:
-    """The library's model that an adapter was trained on, by its content."""
-    wanted = row.origin.get("base_hash") if row.kind == library.MODEL else row.base_hash
-    models = library.listed(current.store(), library.MODEL)
-    return next((each for each in models if wanted and each.base_hash == wanted), None)
+def _run_link(row: Asset) -> str | None:
+    """The page of the run that it came from; None where there is none, or this machine has left its federation."""
+    membership, run = row.origin.get("membership", ""), row.origin.get("run_id", "")
+    if consents.one(current.store(), membership, run) is None:
+        return None
+    return url_for("pages.consent.page", membership_id=membership, run_id=run)
+
+
+def _id_of(row: Asset | None) -> str | None:
+    return None if row is None else row.id
 
 
 def _row(asset_id: str) -> Asset:

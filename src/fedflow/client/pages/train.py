@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, abort, redirect, request, url_for
-from flask_babel import gettext
+from flask_babel import gettext, ngettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
+from fedflow.client.database.tables import Dataset
 from fedflow.client.pages import current, faults
 from fedflow.client.services import datasets, drawings, jobs, library, trainings
 from fedflow.client.services.trainings import TrainRequest
+from fedflow.client.store import Store
 from fedflow.errors import MistakeError
 from fedflow.web.forms import FormField, FormGroup, Kind, describe, texts
 from fedflow.web.reading import Reading, last_values, read
@@ -19,7 +21,16 @@ from fedflow.web.reading import Reading, last_values, read
 blueprint = Blueprint("train", __name__)
 
 ON_A_PAGE = 50
-SHORT = ("name", "dataset", "trains", "training.epochs", "training.learning_rate", "training.batch_size", "lora.rank")
+SHORT = (
+    "name",
+    "dataset",
+    "trains",
+    "training.epochs",
+    "training.learning_rate",
+    "training.batch_size",
+    "lora.rank",
+    "sample_prompt",
+)
 WIDTH, HEIGHT = 640, 200
 MOST_POINTS = 320
 
@@ -60,7 +71,10 @@ def form() -> Response:
     else:
         known = [line.dataset.id for line in datasets.listed(store)]
         wanted = request.args.get("dataset", "")
-        values = {"dataset": wanted if wanted in known else next(iter(known), ""), "name": gettext("My adapter")}
+        if wanted not in known:
+            wanted = next((each for each in known if trainings.usable(store, each)), next(iter(known), ""))
+        sample = trainings.first_caption(store, wanted)
+        values = {"dataset": wanted, "name": gettext("My adapter"), "sample_prompt": sample}
     return _page(read(TrainRequest, values))
 
 
@@ -92,6 +106,7 @@ def one(job_id: str) -> Response:
         abort(404)
     asked = trainings.request_of(job)
     dataset = datasets.one(store, asked.dataset)
+    start = library.one(store, asked.start) if asked.start else None
     return web.page(
         "app/training.html",
         fragment="live",
@@ -102,6 +117,8 @@ def one(job_id: str) -> Response:
         curve=curve_of(trainings.losses(store, job_id), job.of),
         samples=drawings.of_job(store, job_id),
         result=library.one(store, job_id),
+        start=start,
+        rank=(library.rank(store, start) if start else None) if asked.start else asked.lora.rank,
         now=store.clock(),
     )
 
@@ -137,19 +154,29 @@ def _page(reading: Reading[TrainRequest], fragment: str | None = None, *, is_ref
         faults=reading.faults,
         cost=cost,
         asked=reading.settings,
+        has_pictures=reading.settings is not None and trainings.usable(store, reading.settings.dataset) > 0,
         has_datasets=bool(datasets.listed(store)),
     )
+
+
+def _counted(store: Store, dataset: Dataset) -> str:
+    """A dataset's name with how many of its pictures can be trained on."""
+    usable = trainings.usable(store, dataset.id)
+    if not usable:
+        return str(gettext("%(name)s, no picture that can be used", name=dataset.name))
+    return str(ngettext("%(name)s, %(num)s picture", "%(name)s, %(num)s pictures", usable, name=dataset.name))
 
 
 def _described() -> list[FormGroup]:
     """The form with the datasets, models and adapters that there are."""
     store = current.store()
-    sets = tuple((line.dataset.id, line.dataset.name) for line in datasets.listed(store))
+    sets = tuple((line.dataset.id, _counted(store, line.dataset)) for line in datasets.listed(store))
     models = library.models(store)
     adapters = (
         ("", gettext("a fresh adapter")),
         *((row.id, row.name) for row in library.listed(store, library.ADAPTER)),
     )
+    schedules = (("cosine", gettext("falling (cosine)")), ("constant", gettext("the same (constant)")))
     kinds = (("lora", gettext("An adapter (LoRA)")), ("model", gettext("The whole model")))
 
     def with_choices(field: FormField) -> FormField:
@@ -161,6 +188,8 @@ def _described() -> list[FormGroup]:
             return replace(field, kind=Kind.CHOICE, choices=adapters, label=gettext("Go on from"))
         if field.name == "trains":
             return replace(field, choices=kinds, label=gettext("What is trained"))
+        if field.name == "training.schedule":
+            return replace(field, choices=schedules)
         return field
 
     return [

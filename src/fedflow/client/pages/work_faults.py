@@ -82,11 +82,17 @@ SENTENCES: dict[str, str | LazyString] = {
     "a name has up to 80 letters, digits, spaces, dots, dashes, and begins with a letter": lazy_gettext(
         "A name has up to 80 letters, digits, spaces, dots and dashes, and begins with a letter."
     ),
+    "a trigger has up to {most} characters; shorten it": lazy_gettext(
+        "A trigger has up to %(most)s characters. Shorten it."
+    ),
     "'{name}' is taken; choose another name": lazy_gettext("“%(name)s” is taken. Choose another name."),
     "it is no longer in the library": GONE,
     "the model is no longer in the library": GONE,
     "{place} is not there; give the whole path, or a hub name OWNER/NAME": lazy_gettext(
         "%(place)s is not there. Give the whole path, or a name on the model hub (OWNER/NAME)."
+    ),
+    "the file is an adapter (LoRA); choose that, and the model it was trained on": lazy_gettext(
+        "The file is an adapter (LoRA). Choose that, and the model that it was trained on."
     ),
     "choose {fewest} to {most} adapters": lazy_gettext("Choose %(fewest)s to %(most)s adapters."),
     "an adapter is no longer in the library; choose again": ADAPTER_GONE,

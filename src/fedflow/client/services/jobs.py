@@ -59,6 +59,12 @@ def listed(store: Store, limit: int, before: str = "") -> list[Job]:
         return list(session.scalars(query.where(Job.id < before) if before else query))
 
 
+def newest(store: Store, kind: str) -> Job | None:
+    """The newest job of a kind; None where there was none."""
+    with store.read() as session:
+        return session.scalar(select(Job).where(Job.kind == kind).order_by(Job.id.desc()).limit(1))
+
+
 def under_way(store: Store, kinds: Collection[str] = ()) -> list[Job]:
     """Jobs that run or wait, in the order in which they are done; all kinds where none is named."""
     query = select(Job).where(Job.status.in_((QUEUED, RUNNING))).order_by(Job.status.desc(), Job.id)
@@ -103,6 +109,7 @@ def claim(store: Store, job_id: str) -> Job | None:
         now = store.clock()
         job.status, job.wanted, job.message = RUNNING, None, ""
         job.began_at, job.ended_at, job.changed_at = now, None, now
+        job.paced_from = job.paced_at = None
         return job
 
 
@@ -112,6 +119,8 @@ def note(store: Store, job_id: str, done: int, of: int | None = None) -> str | N
     with store.begin() as session:
         job = session.get_one(Job, job_id)
         job.done, job.of, job.changed_at = done, job.of if of is None else of, store.clock()
+        if done and job.paced_from is None:
+            job.paced_from, job.paced_at = done, job.changed_at
         return job.wanted
 
 

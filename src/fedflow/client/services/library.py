@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,9 +17,10 @@ from sqlalchemy import select
 
 from fedflow.client.database.tables import Asset
 from fedflow.client.store import Store
-from fedflow.errors import MistakeError
+from fedflow.errors import FedFlowError, MistakeError
 from fedflow.plan import STARTER
 from fedflow.storage import write_atomic
+from fedflow.tensors.header import read_header
 
 Kind = Literal["model", "adapter"]
 
@@ -26,6 +28,8 @@ MODEL: Kind = "model"
 ADAPTER: Kind = "adapter"
 ADAPTER_FILES = {"diffusers": "adapter.safetensors", "kohya": "adapter.kohya.safetensors"}
 NAME = re.compile(r"[\w][\w .+-]{0,79}")
+DOWN = ("lora.down.weight", "lora_A.weight")
+LONGEST_TRIGGER = 200
 PREFIX = "library:"
 """Before a model's identifier where a job or a form names one."""
 
@@ -91,7 +95,8 @@ def models(store: Store) -> tuple[tuple[str, str], ...]:
 
 def keep(store: Store, asset_id: str, new: New) -> Asset:
     """Put what lies in its folder into the library; a name that is taken gets a number behind it."""
-    here = folder(store, asset_id)
+    # An adapter weighs what one of its files does: the other holds the same for other programs.
+    weighed = [adapter_file(store, asset_id)] if new.kind == ADAPTER else folder(store, asset_id).rglob("*")
     row = Asset(
         id=asset_id,
         kind=new.kind,
@@ -100,7 +105,7 @@ def keep(store: Store, asset_id: str, new: New) -> Asset:
         base_hash=new.base_hash,
         trigger=new.trigger,
         origin=new.origin or {},
-        size_bytes=sum(path.stat().st_size for path in here.rglob("*") if path.is_file()),
+        size_bytes=sum(path.stat().st_size for path in weighed if path.is_file()),
         added_at=store.clock(),
     )
     with store.begin() as session:
@@ -123,6 +128,31 @@ def listed(store: Store, kind: Kind | None = None) -> list[Asset]:
         return list(session.scalars(query if kind is None else query.where(Asset.kind == kind)))
 
 
+def base_of(row: Asset, models: Sequence[Asset]) -> Asset | None:
+    """That of the library's models that a row was made from: of several with the same weights the one of its name.
+
+    None where it is not among them; the starter never is.
+    """
+    wanted = row.origin.get("base_hash") if row.kind == MODEL else row.base_hash
+    if row.base == STARTER or not wanted:
+        return None
+    same = [each for each in models if each.base_hash == wanted and each.id != row.id]
+    return next((each for each in same if each.name == row.base), next(iter(same), None))
+
+
+def rank(store: Store, row: Asset) -> int | None:
+    """The largest rank of an adapter's layers; None where its file cannot be read."""
+    known = row.origin.get("rank")
+    if isinstance(known, int):
+        return known
+    try:
+        entries = read_header(adapter_file(store, row.id)).entries
+    except FedFlowError:
+        return None
+    ranks = [entry.shape[0] for name, entry in entries.items() if name.endswith(DOWN) and entry.shape]
+    return max(ranks, default=None)
+
+
 def one(store: Store, asset_id: str) -> Asset | None:
     """A model or adapter; None where there is none."""
     with store.read() as session:
@@ -142,6 +172,21 @@ def rename(store: Store, asset_id: str, name: str) -> None:
         if session.scalar(same) is not None or name == STARTER:
             raise MistakeError(f"'{name}' is taken; choose another name")
         row.name = name
+
+
+def set_trigger(store: Store, asset_id: str, words: str) -> None:
+    """Words that belong in a prompt drawn with an adapter; none where empty. Its files stay as they are.
+
+    Raises MistakeError.
+    """
+    words = " ".join(words.split())
+    if len(words) > LONGEST_TRIGGER:
+        raise MistakeError(f"a trigger has up to {LONGEST_TRIGGER} characters; shorten it")
+    with store.begin() as session:
+        row = session.get(Asset, asset_id)
+        if row is None:
+            raise MistakeError("it is no longer in the library")
+        row.trigger = words
 
 
 def remove(store: Store, asset_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +13,14 @@ from fedflow.client.database.tables import Job
 from fedflow.client.services import jobs, library
 from fedflow.client.services.library import Kind
 from fedflow.client.store import Store
-from fedflow.errors import MistakeError
+from fedflow.errors import FedFlowError, MistakeError
 from fedflow.plan import STARTER, Settings
+from fedflow.tensors.header import read_header
 
 IMPORT, MERGE, EXPORT = KINDS = ("import", "merge", "export")
+OF_ADAPTERS = re.compile(r"[._]lora[._]|\.lora_[AB]\.|\.alpha$|\.dora_scale$")
+"""In the names of an adapter's weights: kohya's, diffusers' and peft's."""
+
 FEWEST, MOST_PARTS, MOST_WEIGHT = 2, 16, 4.0
 
 
@@ -54,11 +59,22 @@ def take_in(store: Store, request: ImportRequest) -> str:
         raise MistakeError(
             f"place: {request.place.strip()} is not there; give the whole path, or a hub name OWNER/NAME"
         )
+    if request.kind == library.MODEL and place.is_file() and _holds_adapter(place):
+        raise MistakeError("kind: the file is an adapter (LoRA); choose that, and the model it was trained on")
     library.place(store, request.base)
     name = " ".join(request.name.split()) or place.stem or place.name
     asked = request.model_copy(update={"place": request.place.strip(), "name": name}).model_dump(mode="json")
     with store.begin() as session:
         return jobs.add(session, IMPORT, name, asked, 1, store.clock()).id
+
+
+def _holds_adapter(file: Path) -> bool:
+    """Whether all weights of a file are an adapter's, by their names; of a file that cannot be read it is not known."""
+    try:
+        names = read_header(file).entries
+    except FedFlowError:
+        return False
+    return bool(names) and all(OF_ADAPTERS.search(name) for name in names)
 
 
 def merge(store: Store, request: MergeRequest) -> str:

@@ -6,7 +6,7 @@ import importlib.resources
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from sqlalchemy import func, select
@@ -17,11 +17,12 @@ from fedflow.client.memory import available_bytes, gpu_free_bytes
 from fedflow.client.services import datasets, jobs, library
 from fedflow.client.store import Store
 from fedflow.errors import FedFlowError, MistakeError
-from fedflow.federation.estimates import BaseShapes, least_memory, shapes_of
+from fedflow.federation.estimates import BaseShapes, memory_needed, shapes_of
 from fedflow.federation.pace import USUAL_FLOPS_S
 from fedflow.plan import STARTER, Lora, Settings, Training
 
 KIND = "train"
+LONGEST_PROMPT = 2000
 CHECKPOINT_COPIES = 3
 """What is trained, and the optimiser's two moments, in float32."""
 
@@ -30,9 +31,18 @@ class LocalTraining(Training):
     """How long and how hard it learns."""
 
     epochs: int = Field(10, ge=1, le=100_000, description="Passes over the pictures.")
-    schedule: Literal["constant", "cosine"] = Field("cosine", description="Learning rate over the steps.")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        1e-3,
+        strict=False,
+        description="How far a step moves what is learnt (peak, AdamW); training diverges where it is too high.",
+    )
+    schedule: Literal["constant", "cosine"] = Field(
+        "cosine", description="Learning rate over the steps: the same throughout, or down to zero along a cosine."
+    )
     checkpoint_every: int = Field(
-        25, ge=1, description="Steps between checkpoints; what is paused or dies goes on from the last one."
+        25,
+        ge=1,
+        description="Steps between checkpoints; what dies goes on from the last one, and a pause loses nothing.",
     )
 
 
@@ -51,7 +61,9 @@ class TrainRequest(Settings):
     )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="Every random number of the training follows from it.")
     sample_prompt: str = Field(
-        "", max_length=2000, description="What is drawn on the way to see how it goes; nothing if empty."
+        "",
+        max_length=LONGEST_PROMPT,
+        description="What is drawn on the way and at the end to see how it goes; nothing if empty.",
     )
     sample_every: int = Field(100, ge=1, description="Steps between two such pictures.")
     lora: Lora = Lora()
@@ -67,7 +79,7 @@ class TrainRequest(Settings):
 class Cost:
     """What a training will take, before it starts.
 
-    pictures: that can be used. memory_bytes: the least that it needs; `memory_free` what the machine has, None where
+    pictures: that can be used. memory_bytes: about what it needs; `memory_free` what the machine has, None where
     nobody knows, and `on_gpu` whether that is the graphics card's. disk_bytes: for checkpoint and result; `disk_free`
     what there is. seconds: about, at the pace of `is_measured` trainings of before on this machine, else of two
     processor cores.
@@ -85,7 +97,7 @@ class Cost:
 
     @property
     def lacks_memory(self) -> bool:
-        """Whether the machine has less memory free than the least."""
+        """Whether the machine has less memory free than it needs."""
         return self.memory_free is not None and self.memory_free < self.memory_bytes
 
     @property
@@ -126,11 +138,21 @@ def usable(store: Store, dataset_id: str) -> int:
         return session.scalar(query) or 0
 
 
+def first_caption(store: Store, dataset_id: str) -> str:
+    """The caption of the first usable picture that has one, to be drawn on the way; empty where none has."""
+    query = select(Picture.caption).where(
+        Picture.dataset_id == dataset_id, Picture.problem == "", Picture.caption != ""
+    )
+    with store.read() as session:
+        return (session.scalar(query.order_by(Picture.path).limit(1)) or "")[:LONGEST_PROMPT]
+
+
 def cost(store: Store, request: TrainRequest) -> Cost | None:
     """What it will take; None where the model's size is not known here, or no picture can be used."""
     pictures, shapes = usable(store, request.dataset), shapes_here(store, request.model)
     if not pictures or shapes is None:
         return None
+    shapes = shapes.at(request.size_pixels)
     trained = 4 * shapes.numbers(request)
     result = trained if request.trains_adapter else 4 * shapes.weights
     steps = request.training.steps(pictures)
@@ -138,7 +160,7 @@ def cost(store: Store, request: TrainRequest) -> Cost | None:
     return Cost(
         pictures=pictures,
         steps=steps,
-        memory_bytes=least_memory(4 * shapes.weights, trained),
+        memory_bytes=memory_needed(4 * shapes.weights, trained, shapes.kept_bytes(request)),
         memory_free=available_bytes() if gpu_free is None else gpu_free,
         on_gpu=gpu_free is not None,
         disk_bytes=CHECKPOINT_COPIES * trained + result,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,8 @@ class Preview:
         self.path = path
         self.model = model
         self._cost_s: float | None = None
-        self._made_at = self._began_at = time.monotonic()
+        self._step_s = math.inf
+        self._made_at = self._looked_at = time.monotonic()
 
     def __enter__(self) -> Preview:
         self.path.parent.mkdir(exist_ok=True)
@@ -40,18 +42,25 @@ class Preview:
 
     def begin(self) -> None:
         """The next picture begins."""
-        self._began_at = time.monotonic()
+        self._looked_at = time.monotonic()
 
     def look(self, latents_NCHW: Tensor) -> None:
         """Show what the first of the pictures becomes, where it is time to."""
         now = time.monotonic()
-        if self._cost_s is None:  # a step of a picture takes longer than to decode as many of its cells
-            cells = latents_NCHW.shape[-1] * latents_NCHW.shape[-2]
-            self._cost_s = (now - self._began_at) * min(1.0, MOST_CELLS**2 / cells)
-        if now - self._made_at < max(EVERY_S, self._cost_s / SHARE):
+        if now - self._made_at < max(EVERY_S, self._cost(latents_NCHW, now) / SHARE):
+            self._looked_at = now
             return
         buffer = io.BytesIO()
         Image.fromarray(decode_small(self.model, latents_NCHW[0], MOST_CELLS)).save(buffer, "PNG", compress_level=1)
         write_atomic(self.path, buffer.getvalue())
-        self._made_at = time.monotonic()
+        self._made_at = self._looked_at = time.monotonic()
         self._cost_s = self._made_at - now
+
+    def _cost(self, latents_NCHW: Tensor, now: float) -> float:
+        """What the last one took; before the first what a step takes of one of the pictures, of as many cells: to
+        decode them takes less. The quickest step counts, as the first one opens what all others find open."""
+        if self._cost_s is not None:
+            return self._cost_s
+        self._step_s = min(self._step_s, now - self._looked_at)
+        pictures, _, height, width = latents_NCHW.shape
+        return self._step_s / pictures * min(1.0, MOST_CELLS**2 / (height * width))

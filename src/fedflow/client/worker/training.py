@@ -115,7 +115,6 @@ class _Watch:
         self._steps = steps
         self._noted_at = 0.0
         self._losses: dict[int, float] = {}
-        self._wanted: str | None = None
         self.begun_at = 0
 
     def look(self, done: int = 0) -> None:
@@ -125,25 +124,18 @@ class _Watch:
         self._noted_at = time.monotonic()
         trainings.note_losses(self._store, self._job.id, self._losses)
         self._losses = {}
-        self._wanted = jobs.note(self._store, self._job.id, done, self._steps)
-        if self._wanted is not None and not self._is_worth_waiting_for(done):
-            raise Interrupted(self._wanted)
+        wanted = jobs.note(self._store, self._job.id, done, self._steps)
+        if wanted is not None:
+            raise Interrupted(wanted)
 
     def step(self, done: int, _steps: int, loss: float) -> None:
         """After each step; the loss is that of the step before, as a graphics card tells it late."""
         if not self.begun_at:
             self.begun_at = done
         self._losses[max(done - 1, 1)] = loss
-        if self._wanted is not None and not self._is_worth_waiting_for(done):
-            raise Interrupted(self._wanted)
         self.look(done)
-        if self._request.sample_prompt and done % self._request.sample_every == 0:
+        if self._request.sample_prompt and (done % self._request.sample_every == 0 or done == self._steps):
             self._sample(done)
-
-    def _is_worth_waiting_for(self, done: int) -> bool:
-        """Whether a pause waits for the next checkpoint: the step behind it loses one step, and no more."""
-        every = self._request.training.checkpoint_every
-        return self._wanted == jobs.PAUSE and 0 < done < self._steps and done % every != 1 and every > 1
 
     def _sample(self, done: int) -> None:
         request, model = self._request, self._model
@@ -156,6 +148,7 @@ class _Watch:
             guidance=SAMPLE_GUIDANCE,
             size=side,
             sampler=SAMPLE_SAMPLER,
+            step=lambda _: self.look(done),
         )
         model.release("vae")
         text = parameters_text(
@@ -214,12 +207,16 @@ def _keep(
         "steps": result.steps,
         "loss": sum(last) / len(last),
     }
+    parent = library.one(store, request.start) if request.start else None
+    if parent is not None:
+        told: dict[str, object] = {name: parent.origin[name] for name in ("federation", "run") if name in parent.origin}
+        origin["start"] = {"id": parent.id, "name": parent.name, **told}
     if result.adapter is not None:
         origin["rank"] = max(factors.rank for factors in result.adapter.values())
     shapes = trainings.shapes_here(store, request.model)
     steps_here = result.steps - max(begun_at - 1, 0)
     if shapes is not None and seconds > 1.0 and begun_at:
-        origin["flops_s"] = steps_here * shapes.step_flops(request) / seconds
+        origin["flops_s"] = steps_here * shapes.at(request.size_pixels).step_flops(request) / seconds
     if result.adapter is not None:
         facts = {"modelspec.title": request.name, "modelspec.resolution": f"{pictures.size}x{pictures.size}"}
         if trigger:

@@ -85,7 +85,8 @@ const restore = (entries) => {
   const active = new Set(all("active"));
   const weights = all("weight");
   rows().replaceChildren();
-  all("adapter").forEach((id, place) => addAdapter(id, weights[place], active.has(id)));
+  const added = all("adapter").map((id, place) => addAdapter(id, weights[place], active.has(id)));
+  document.querySelector("[data-adapter-gone]").hidden = !added.includes(null);
   markMisfits();
   const start = kept.get("start") ?? "";
   const paint = () => {
@@ -103,6 +104,13 @@ if (draft && !document.getElementById("wrong")) addEventListener("load", () => r
 document.addEventListener("input", (event) => { if (event.target.closest("#wish")) keep(); });
 document.addEventListener("htmx:afterSettle", (event) => { if (event.target.closest?.("#wish")) keep(); });
 document.addEventListener("submit", (event) => { if (event.target === form()) sessionStorage.removeItem(DRAFT); });
+
+// Enter draws; with Shift it is a line break, which counts as a space.
+document.addEventListener("keydown", (event) => {
+  if (event.target.id !== "f-prompt" || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  form().requestSubmit();
+});
 
 // Files that are dropped: over the part for a start they are one, else their settings are read.
 
