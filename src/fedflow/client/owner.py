@@ -27,7 +27,10 @@ class Owner(Protocol):
         """The server has taken a no in."""
 
     def holds_back(self, facts: RunFacts, number: int) -> str | None:
-        """Why this round of a run that was agreed to shall not be trained for, in a sentence; None where it shall."""
+        """Why this round of a run that was agreed to shall not be trained for, in a sentence; None where it shall.
+
+        Asked again whenever the server is asked for work, as long as the round waits for it; from any thread.
+        """
 
     def training(self, facts: RunFacts, number: int, steps: int) -> AbstractContextManager[Progress]:
         """A training lasts as long as the context, which may wait before it begins; what it gives is told each step.

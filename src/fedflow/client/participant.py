@@ -86,7 +86,7 @@ class Participant:
         self._random = random.Random()
         self._facts: dict[str, RunFacts] = {}
         self._open: _Open | None = None
-        self._readiness = Readiness(policy, place, self._is_open)
+        self._readiness = Readiness(policy, place, self._is_open, owner_holds_back=owner.holds_back)
         self._last_said = ""
         self._looked_at = -math.inf
         self._owed = False
@@ -168,11 +168,10 @@ class Participant:
             return self._consent(run)
         plan = plan_of(facts)
         self._place.look_again()
-        held_back = self._owner.holds_back(facts, work.round)
-        why_not = held_back or self._readiness.hindrance(facts, plan, work.round)
+        why_not = self._readiness.hindrance(facts, plan, work.round)
         if why_not is not None:
             self._say(f"run '{printable(facts.name)}', round {work.round}: waiting, as {why_not}")
-            return REST_AFTER_FAULT_S if held_back else 0.0
+            return 0.0
         opened = self._opened(facts, plan)
         (self._home.run(run) / AT_HOME).unlink(missing_ok=True)
         job = self._job(work, plan, opened.bench)
@@ -290,6 +289,7 @@ class Participant:
             return False
         if facts.status not in OVER:
             return False
+        self._readiness.forget(run)
         if facts.status == "done" and not facts.files:
             return facts.jobs_to_come > 0
         files = {layout: folder / f"joint.{layout}.safetensors" for layout in facts.files}

@@ -42,7 +42,7 @@ class _Held:
 class Readiness:
     """Weighs assignments by the owner's policy and hours, by pictures and memory, and keeps those that wait.
 
-    `has_open` says whether a run's base model is in memory already.
+    `has_open` says whether a run's base model is in memory already, `owner_holds_back` why the owner lets a round wait.
     """
 
     def __init__(
@@ -51,11 +51,13 @@ class Readiness:
         place: Place,
         has_open: Callable[[str], bool],
         monotonic: Callable[[], float] = time.monotonic,
+        owner_holds_back: Callable[[RunFacts, int], str | None] = lambda _facts, _number: None,
     ) -> None:
         self._policy = policy
         self._place = place
         self._has_open = has_open
         self._monotonic = monotonic
+        self._owner_holds_back = owner_holds_back
         self._held: dict[str, _Held] = {}
         self._pauses: dict[tuple[str, int], _Pause] = {}
 
@@ -82,6 +84,10 @@ class Readiness:
         self._pauses[run, number] = _Pause(doing, reason, self._monotonic() + seconds, seconds)
         return seconds
 
+    def forget(self, run: str) -> None:
+        """Hold nothing for a run that is over."""
+        self._held.pop(run, None)
+
     def holds(self, run: str | None, number: int) -> bool:
         """Whether this assignment waits here."""
         held = self._held.get(run or "")
@@ -102,6 +108,9 @@ class Readiness:
     def _why(self, held: _Held) -> tuple[Doing, str] | None:
         """A word for the coordinator, a sentence for the owner."""
         facts, plan = held.facts, held.plan
+        why_not = self._owner_holds_back(facts, held.round)
+        if why_not is not None:
+            return "consent", why_not
         pause = self._pauses.get((facts.id, held.round))
         if pause is not None and self._monotonic() < pause.until:
             return pause.doing, pause.reason

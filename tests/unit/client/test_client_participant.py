@@ -235,6 +235,21 @@ class Leaving(TerminalOwner):
         self.note.unlink()
 
 
+class RoundByRound(TerminalOwner):
+    """An owner who agrees to round 2 only when the server has been told `patience` times that it waits for them."""
+
+    def __init__(self, peer: Peer, patience: int) -> None:
+        super().__init__(Policy(), accept_unasked=True)
+        self.peer = peer
+        self.patience = patience
+
+    def holds_back(self, facts: RunFacts, number: int) -> str | None:  # type: ignore[override]
+        """Until the server knows."""
+        if number == 1 or self.peer.paths().count(f"GET /work?doing=consent:{facts.id}:2") >= self.patience:
+            return None
+        return "you agree to its rounds one by one, and not yet to this one"
+
+
 @pytest.fixture(params=["float32"])
 def coordinator(request: pytest.FixtureRequest, peer: Peer, tiny_model_folder: Path, tmp_path: Path) -> Coordinator:
     return Coordinator(peer, tiny_model_folder, tmp_path / "coordinator", {"wire": request.param})
@@ -391,6 +406,17 @@ def test_a_machine_that_holds_back_says_why_and_when_no_more(
     held = "GET /work?doing=hours:r1:1"
     assert asked == ["GET /work", "GET /work", held, held, held]
     assert coordinator.updates == []
+
+
+def test_a_round_that_its_owner_has_not_agreed_to_is_told_so_and_trained_when_they_have(
+    coordinator: Coordinator, machine: Machine, peer: Peer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.take_part(owner=RoundByRound(peer, 3))
+    asked = [path for path in peer.paths() if path.startswith("GET /work")]
+    waits = "GET /work?doing=consent:r1:2"
+    assert [path for path in asked if "training" not in path][2:7] == ["GET /work", waits, waits, waits, "GET /work"]
+    assert len(coordinator.updates) == 2
+    assert "round 2: waiting, as you agree to its rounds one by one, and not yet to this one" in capsys.readouterr().out
 
 
 def test_what_held_a_machine_back_is_taken_back_before_it_trains(

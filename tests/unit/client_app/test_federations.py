@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import threading
 
 import pytest
 from tests.unit.client_app.conftest import Visitor
@@ -12,6 +14,8 @@ from fedflow.client.policy import Policy
 from fedflow.client.services import consents, datasets, jobs, memberships
 from fedflow.client.services.memberships import JoinRequest
 from fedflow.client.store import Store
+from fedflow.client.watch import Unwanted
+from fedflow.client.worker.federating import AppOwner
 from fedflow.errors import MistakeError
 from fedflow.federation.protocol import RunFacts
 from fedflow.plan import Plan
@@ -48,18 +52,88 @@ def facts(name: str = "autumn", **plan: object) -> RunFacts:
     )
 
 
+def owner_of(store: Store, member: str) -> AppOwner:
+    row = memberships.one(store, member)
+    assert row is not None
+    return AppOwner(store, row, threading.Lock(), lambda _row: False)
+
+
+def begins(owner: AppOwner, number: int) -> bool:
+    """Whether a round is trained for where the server assigns it."""
+    if owner.holds_back(facts(), number) is not None:
+        return False
+    with owner.training(facts(), number, 2):
+        return True
+
+
 def test_one_round_is_agreed_to_at_a_time(store: Store, member: str) -> None:
+    owner = owner_of(store, member)
     assert consents.ask(store, member, facts(), 12).answer == consents.ASKED
-    assert not consents.may_train(store, member, "r1", 1)
+    assert not begins(owner, 1)
     consents.answer(store, member, "r1", consents.ROUND)
-    assert consents.may_train(store, member, "r1", 1)
-    assert consents.may_train(store, member, "r1", 1), "the same round, after a restart"
-    assert not consents.may_train(store, member, "r1", 2)
+    assert begins(owner, 1)
+    assert begins(owner, 1), "the same round, after a restart"
+    assert not begins(owner, 2)
     consents.answer(store, member, "r1", consents.ROUND)
-    assert consents.may_train(store, member, "r1", 3), "whichever comes next"
-    assert not consents.may_train(store, member, "r1", 4)
+    assert owner.holds_back(facts(), 2) is None, "what is only asked uses nothing up"
+    assert begins(owner, 3), "whichever comes next"
+    assert not begins(owner, 4)
     consents.answer(store, member, "r1", consents.RUN)
-    assert consents.may_train(store, member, "r1", 4)
+    assert begins(owner, 4)
+
+
+def test_the_next_round_asks_again_on_every_page(visitor: Visitor, store: Store, member: str) -> None:
+    owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
+    consents.ask(store, member, facts(), 12)
+    visitor.post(f"{run}/answer", answer=consents.ROUND)
+    assert begins(owner, 1)
+    assert "Asks for your consent" not in visitor.client.get(f"/federations/{member}").text
+    assert "Agreed round by round" in visitor.client.get(run).text
+    assert owner.holds_back(facts(), 2) == "you agree to its rounds one by one, and not yet to this one"
+    listed = visitor.client.get("/federations").text
+    assert "Round 2 of autumn asks for your consent." in listed
+    assert f'href="{run}"' in listed
+    assert re.search(r'href="/federations"[^>]*>.{0,40}<span class="count"[^>]*>1<', listed, re.DOTALL)
+    page = visitor.client.get(run).text
+    for shown in (page, visitor.client.get(f"/federations/{member}").text):
+        assert re.search(r'class="badge waiting">.*?Asks for your consent to round 2</span>', shown, re.DOTALL)
+    for answer in (consents.RUN, consents.ROUND, consents.ALWAYS, consents.DECLINED):
+        assert f'name="answer" value="{answer}"' in page
+    visitor.post(f"{run}/answer", answer=consents.ROUND)
+    assert begins(owner, 2)
+    assert consents.waiting(store) == []
+
+
+def test_a_no_to_a_further_round_reaches_the_server(store: Store, member: str) -> None:
+    """The participant's note of its yes goes, the round is assigned once more, and answered with the no."""
+    owner = owner_of(store, member)
+    note = memberships.home(store, member).run("r1") / "consent.json"
+    note.parent.mkdir(parents=True)
+    consents.ask(store, member, facts(), 12)
+    consents.answer(store, member, "r1", consents.ROUND)
+    note.write_text(json.dumps({}))
+    assert begins(owner, 1)
+    assert not begins(owner, 2)
+    consents.answer(store, member, "r1", consents.DECLINED)
+    assert not note.exists()
+    assert owner.holds_back(facts(), 2) is None
+    with pytest.raises(Unwanted), owner.training(facts(), 2, 2):
+        pytest.fail("nothing is trained after a no")
+    note.write_text(json.dumps({}))
+    assert owner.holds_back(facts(), 2) is not None, "with the note still there nothing would ask for the answer"
+
+
+def test_a_run_that_ended_asks_no_more(visitor: Visitor, store: Store, member: str) -> None:
+    owner = owner_of(store, member)
+    consents.ask(store, member, facts(), 12)
+    consents.answer(store, member, "r1", consents.ROUND)
+    assert begins(owner, 1)
+    assert not begins(owner, 2)
+    owner.took_home(facts().model_copy(update={"status": "stopped"}), {})
+    assert consents.waiting(store) == []
+    page = visitor.client.get(f"/federations/{member}/runs/r1").text
+    assert "The run is over; nothing more is asked of you." in page
+    assert 'name="answer"' not in page
 
 
 def test_another_plan_under_the_same_name_asks_again(store: Store, member: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from flask_babel import LazyString, lazy_gettext
+from flask_babel import LazyString, gettext, lazy_gettext
 
+from fedflow.client.database.tables import Consent
 from fedflow.client.services import consents, memberships
 from fedflow.web.states import State
 
@@ -15,6 +16,11 @@ ANSWERS: dict[str, tuple[State, LazyString]] = {
     consents.DECLINED: (State.REFUSED, lazy_gettext("Declined")),
     consents.WITHDRAWN: (State.REFUSED, lazy_gettext("Withdrawn")),
     consents.REFUSED: (State.REFUSED, lazy_gettext("Declined by your limits")),
+}
+
+ENDED: dict[str, tuple[State, LazyString]] = {
+    "done": (State.DONE, lazy_gettext("Done")),
+    "stopped": (State.REFUSED, lazy_gettext("Stopped")),
 }
 
 SENT: dict[str, LazyString] = {
@@ -31,3 +37,15 @@ PHASES: dict[str, LazyString] = {
     "aggregating": lazy_gettext("Being joined"),
     "done": lazy_gettext("Joined"),
 }
+
+
+def standing(row: Consent) -> tuple[State, str]:
+    """How a run stands for this machine's owner: how it ended where they took part, else what they answered."""
+    if consents.is_over(row) and row.answer in {consents.ASKED, *consents.AGREED}:
+        state, word = ENDED[row.facts["status"]]
+        return state, str(word)
+    number = consents.asks_for_round(row)
+    if number is not None:
+        return State.WAITING, str(gettext("Asks for your consent to round %(number)s", number=number))
+    state, word = ANSWERS[row.answer]
+    return state, str(word)

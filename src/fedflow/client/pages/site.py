@@ -68,7 +68,8 @@ def set_up(app: Flask) -> None:
     app.jinja_env.globals.update(
         job_words=job_words,
         job_news=lambda: jobs.news(current.store()),
-        answer_words=federation_words.ANSWERS,
+        run_standing=federation_words.standing,
+        asks_for_round=consents.asks_for_round,
         sending_words=federation_words.SENT,
         phase_words=federation_words.PHASES,
     )

@@ -31,6 +31,7 @@ from fedflow.training import Progress
 LOOK_S = 0.5
 NOTE_S = 0.5
 AFTER_FAULT_S = 20.0
+WITHDRAWN = "you have withdrawn your consent"
 
 log = logging.getLogger("fedflow.client")
 
@@ -165,15 +166,20 @@ class AppOwner:
 
     def holds_back(self, facts: RunFacts, number: int) -> str | None:
         """Where the owner agrees round by round."""
-        consents.see(self._store, self._row.id, facts)
+        now = facts.model_copy(update={"status": "running", "round": number})
+        consents.see(self._store, self._row.id, now)
         if consents.may_train(self._store, self._row.id, facts.id, number):
             return None
+        if consents.is_no(self._store, self._row.id, facts.id):
+            return None  # the round is assigned again then, and answered with the no
         return "you agree to its rounds one by one, and not yet to this one"
 
     @contextmanager
     def training(self, facts: RunFacts, number: int, steps: int) -> Iterator[Progress]:
         """As a job of its own on the pages, which waits until no other is done."""
         store = self._store
+        if not consents.take_up(store, self._row.id, facts.id, number):
+            raise Unwanted(WITHDRAWN)
         title = f"{facts.name}, {number} / {facts.rounds}"
         asked = {"membership": self._row.id, "run": facts.id, "round": number}
         with store.begin() as session:
@@ -221,7 +227,7 @@ class AppOwner:
             raise Over
         row = None if facts is None else consents.one(self._store, self._row.id, facts.id)
         if row is not None and row.answer not in consents.AGREED:
-            raise Unwanted("you have withdrawn your consent")
+            raise Unwanted(WITHDRAWN)
 
     def took_home(self, facts: RunFacts, files: Mapping[Layout, Path]) -> None:
         """The joint adapter or model goes into the library, and the run's last state onto its page."""
