@@ -715,6 +715,27 @@ def test_without_consent_nothing_is_trained_even_where_the_server_says_so(
     assert coordinator.uploads == []
 
 
+def test_an_update_that_does_not_get_through_is_said_to_wait(
+    coordinator: Coordinator, machine: Machine, peer: Peer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faults = 4
+
+    def answer(asked: Asked) -> Said:
+        nonlocal faults
+        if "/uploads" in asked.path and faults:
+            faults -= 1
+            return coordinator.said(503)
+        return coordinator.answer(asked)
+
+    peer.answer = answer
+    machine.take_part()
+    told = capsys.readouterr().out
+    assert len(coordinator.updates) == 2
+    trained, away = told.index("round 1: trained; its update is being sent"), told.index("; trying on")
+    assert trained < away < told.index("round 1: loss")
+    assert re.search(r"nothing comes through to the server \(the server answered 503.*\); trying on", told)
+
+
 def test_a_server_that_is_away_is_waited_for(
     coordinator: Coordinator, machine: Machine, peer: Peer, capsys: pytest.CaptureFixture[str]
 ) -> None:

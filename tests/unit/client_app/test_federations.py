@@ -19,6 +19,7 @@ from fedflow.client.worker.federating import AppOwner
 from fedflow.errors import MistakeError
 from fedflow.federation.protocol import RunFacts
 from fedflow.plan import Plan
+from fedflow.training import Progress
 
 MEMBERSHIP = "01a2"
 
@@ -134,6 +135,100 @@ def test_a_run_that_ended_asks_no_more(visitor: Visitor, store: Store, member: s
     page = visitor.client.get(f"/federations/{member}/runs/r1").text
     assert "The run is over; nothing more is asked of you." in page
     assert 'name="answer"' not in page
+
+
+def badges(page: str) -> list[tuple[str, str]]:
+    """States and words, in the order of the page."""
+    return re.findall(r'class="badge (\w+)">.*?</svg>([^<]*)</span>', page, re.DOTALL)
+
+
+def test_who_is_held_up_does_not_seem_to_take_part(visitor: Visitor, store: Store, member: str) -> None:
+    owner = owner_of(store, member)
+    for address in ("/federations", f"/federations/{member}"):
+        assert badges(visitor.client.get(address).text)[0] == ("running", "Taking part")
+    owner.say("https://x: the server does not answer (timed out); check it; trying on", None, is_held_up=True)
+    for address in ("/federations", f"/federations/{member}"):
+        assert badges(visitor.client.get(address).text)[0] == ("waiting", "Held up")
+    owner.say("no run wants this member yet", None, is_held_up=False)
+    assert badges(visitor.client.get("/federations").text)[0] == ("running", "Taking part")
+    consents.ask(store, member, facts(), 12)
+    assert badges(visitor.client.get("/federations").text)[0] == ("waiting", "Asks for your consent")
+
+
+def test_what_the_participant_says_of_one_run_stands_on_no_other(visitor: Visitor, store: Store, member: str) -> None:
+    owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
+    consents.ask(store, member, facts(), 12)
+    owner.say("run 'autumn': waits for your consent", "r1", is_held_up=True)
+    assert "“autumn” waits for your consent." in visitor.client.get(f"/federations/{member}").text
+    visitor.post(f"{run}/answer", answer=consents.RUN)
+    assert "waits for your consent" not in visitor.client.get(run).text, "the answer has made it untrue"
+    owner.say("round 1 of 3: training 5 steps on 12 pictures", "r2", is_held_up=False)
+    assert "training on the dataset" not in visitor.client.get(run).text
+    owner.say("round 1 of 3: training 5 steps on 12 pictures", "r1", is_held_up=False)
+    assert "training on the dataset" in visitor.client.get(run).text
+    owner.say("nothing comes through to the server (timed out); trying on", None, is_held_up=True)
+    assert "Nothing comes through to the server now (timed out). It is tried again" in visitor.client.get(run).text
+    visitor.post(f"{run}/withdraw")
+    assert "Nothing comes through" not in visitor.client.get(run).text, "nothing of it is waited for any more"
+
+
+def test_a_run_that_ended_stands_so_and_is_no_news(visitor: Visitor, store: Store, member: str) -> None:
+    owner = owner_of(store, member)
+    consents.ask(store, member, facts(rounds=2), 12)
+    consents.answer(store, member, "r1", consents.RUN)
+    owner.took_home(facts(rounds=2).model_copy(update={"status": "done", "round": 2}), {})
+    memberships.limit(store, member, Policy(max_rounds=1), always=False)
+    owner.say("run 'autumn' is done", "r1", is_held_up=False)
+    shown = visitor.client.get(f"/federations/{member}").text
+    assert badges(shown)[-1] == ("done", "Done")
+    assert "is done." not in shown
+    page = visitor.client.get(f"/federations/{member}/runs/r1").text
+    assert badges(page)[0] == ("done", "Done")
+    assert "Your limits do not allow it" not in page
+
+
+def test_what_is_said_again_was_said_when_it_was_said_first(store: Store, member: str) -> None:
+    memberships.say(store, member, "no run wants this member yet", is_held_up=False)
+    first = memberships.one(store, member)
+    memberships.say(store, member, "no run wants this member yet", is_held_up=False)
+    again = memberships.one(store, member)
+    assert first is not None
+    assert again is not None
+    assert again.said_at == first.said_at
+
+
+def test_a_round_that_is_trained_says_whether_the_server_has_it(visitor: Visitor, store: Store, member: str) -> None:
+    owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
+    consents.ask(store, member, facts(), 12)
+    consents.answer(store, member, "r1", consents.RUN)
+    assert begins(owner, 1)
+    assert badges(visitor.client.get(run).text)[-1] == ("waiting", "Trained, not sent yet")
+    owner.handed_in("r1", 1, is_taken=True)
+    assert badges(visitor.client.get(run).text)[-1] == ("done", "Trained and sent")
+    assert begins(owner, 2)
+    owner.handed_in("r1", 2, is_taken=False)
+    assert badges(visitor.client.get(run).text)[-2:] == [
+        ("done", "Trained and sent"),
+        ("refused", "Refused by the server"),
+    ]
+
+
+def withdraw_and_go_on(store: Store, member: str, told: Progress) -> None:
+    consents.withdraw(store, member, "r1")
+    told(2, 2, 0.1)
+
+
+def test_a_withdrawal_promises_nothing_that_goes_on(visitor: Visitor, store: Store, member: str) -> None:
+    owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
+    consents.ask(store, member, facts(), 12)
+    consents.answer(store, member, "r1", consents.RUN)
+    assert owner.holds_back(facts(), 1) is None
+    with pytest.raises(Unwanted), owner.training(facts(), 1, 2) as told:
+        withdraw_and_go_on(store, member, told)
+    for address in (run, "/activity"):
+        page = visitor.client.get(address).text
+        assert "It ended on the way. You have withdrawn your consent." in page
+        assert "goes on from its last checkpoint" not in page
 
 
 def test_another_plan_under_the_same_name_asks_again(store: Store, member: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Double, ForeignKey, MetaData, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, MetaData, Text, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAMING = {
@@ -155,7 +155,7 @@ class Membership(Table):
     """A federation that this machine is a member's device in; its home is a folder by `services.memberships`.
 
     `policy` are its owner's limits; `always` says that runs within them need no consent of their own. `said` is what
-    the participant said last, `said_at` when.
+    the participant said last, `said_at` when, `said_run` of which run; `is_held_up` where it cannot go on by itself.
     """
 
     __tablename__ = "membership"
@@ -169,6 +169,8 @@ class Membership(Table):
     is_paused: Mapped[bool]
     said: Mapped[str]
     said_at: Mapped[float | None]
+    said_run: Mapped[str | None]
+    is_held_up: Mapped[bool] = mapped_column(default=False, server_default=false())
     joined_at: Mapped[float]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from flask_babel import LazyString, gettext, lazy_gettext
 
-from fedflow.client.database.tables import Consent
-from fedflow.client.services import consents, memberships
+from fedflow.client.database.tables import Consent, Job, Membership
+from fedflow.client.pages.job_words import STATUS
+from fedflow.client.services import consents, jobs, memberships
 from fedflow.web.states import State
 
 ANSWERS: dict[str, tuple[State, LazyString]] = {
@@ -48,4 +51,42 @@ def standing(row: Consent) -> tuple[State, str]:
     if number is not None:
         return State.WAITING, str(gettext("Asks for your consent to round %(number)s", number=number))
     state, word = ANSWERS[row.answer]
+    return state, str(word)
+
+
+def taking_part(row: Membership, asks: bool) -> tuple[State, str]:
+    """Whether this machine takes part in a federation, and what for it waits where it does not go on by itself."""
+    if row.is_paused:
+        return State.WAITING, str(gettext("Paused"))
+    if asks:
+        return State.WAITING, str(gettext("Asks for your consent"))
+    if row.is_held_up:
+        return State.WAITING, str(gettext("Held up"))
+    return State.RUNNING, str(gettext("Taking part"))
+
+
+def heard(row: Membership, runs: Iterable[Consent]) -> str:
+    """What the participant of a federation said last, unless that is of a run that has ended."""
+    ended = {each.run_id for each in runs if each.membership_id == row.id and consents.is_over(each)}
+    return "" if row.is_paused or row.said_run in ended else row.said
+
+
+def heard_of(row: Membership, asked: Consent) -> str:
+    """The same for a run's page: what is of this run, or of nothing that goes on for any."""
+    is_of_it = row.said_run == asked.run_id or (row.said_run is None and row.is_held_up)
+    return heard(row, [asked]) if is_of_it and asked.answer in {consents.ASKED, *consents.AGREED} else ""
+
+
+def trained(job: Job, asked: Consent, is_last: bool) -> tuple[State, str]:
+    """How a round's training stands, and whether the server has what it made."""
+    if job.status == jobs.DONE and "is_taken" in job.asked:
+        if job.asked["is_taken"]:
+            return State.DONE, str(gettext("Trained and sent"))
+        return State.REFUSED, str(gettext("Refused by the server"))
+    if job.status == jobs.DONE:
+        awaits = asked.answer in consents.AGREED and not consents.is_over(asked)
+        if is_last and awaits and job.asked["round"] == asked.facts["round"]:
+            return State.WAITING, str(gettext("Trained, not sent yet"))
+        return State.DONE, str(gettext("Trained"))
+    state, word = STATUS[job.status]
     return state, str(word)

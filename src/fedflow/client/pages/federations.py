@@ -10,7 +10,7 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Membership
-from fedflow.client.pages import current, faults
+from fedflow.client.pages import current, faults, federation_words
 from fedflow.client.policy import Policy
 from fedflow.client.services import consents, datasets, jobs, library, memberships
 from fedflow.client.services.memberships import JoinRequest
@@ -29,11 +29,16 @@ ALWAYS = "always"
 def listed() -> Response:
     """All federations, what asks for consent, and what is being joined."""
     store = current.store()
-    asking = consents.waiting(store)
+    asking, runs = consents.waiting(store), consents.listed(store)
+    asks = {each.membership_id for each in asking}
+    found = [
+        (row, federation_words.taking_part(row, row.id in asks), federation_words.heard(row, runs))
+        for row in memberships.listed(store)
+    ]
     return web.page(
         "app/federations.html",
         fragment="live",
-        found=memberships.listed(store),
+        found=found,
         asking=asking,
         joining=jobs.under_way(store, (memberships.JOIN,)),
         failed=[job for job in jobs.listed(store, 3) if job.kind == memberships.JOIN and job.status in jobs.WENT_WRONG],
@@ -65,13 +70,17 @@ def one(membership_id: str) -> Response:
     """What is going on there, its runs, and what this machine has sent."""
     store, row = current.store(), _row(membership_id)
     rounds = [job for job in jobs.under_way(store, (jobs.ROUND,)) if job.asked["membership"] == membership_id]
+    runs = consents.listed(store, membership_id)
+    asks = any(each.membership_id == membership_id for each in consents.waiting(store))
     return web.page(
         "app/federation.html",
         fragment="live",
         row=row,
         dataset=None if row.dataset_id is None else datasets.one(store, row.dataset_id),
         sets=[line.dataset for line in datasets.listed(store)],
-        runs=consents.listed(store, membership_id),
+        runs=runs,
+        standing=federation_words.taking_part(row, asks),
+        heard=federation_words.heard(row, runs),
         rounds=rounds,
         sorts=memberships.sent_by_sort(store, membership_id),
         now=store.clock(),

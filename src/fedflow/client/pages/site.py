@@ -70,6 +70,7 @@ def set_up(app: Flask) -> None:
         job_news=lambda: jobs.news(current.store()),
         run_standing=federation_words.standing,
         asks_for_round=consents.asks_for_round,
+        round_standing=federation_words.trained,
         sending_words=federation_words.SENT,
         phase_words=federation_words.PHASES,
     )

@@ -79,6 +79,7 @@ def answer(store: Store, membership_id: str, run_id: str, said: str) -> None:
         more = [NEXT] if said == ROUND else []
         row.rounds = [each for each in row.rounds if each not in (NEXT, TOLD, AGAIN)] + more
         row.answer, row.answered_at = said, store.clock()
+    memberships.unsay(store, membership_id, run_id)
     if said == DECLINED:
         _take_back(store, membership_id, run_id)
 
@@ -103,6 +104,7 @@ def withdraw(store: Store, membership_id: str, run_id: str) -> None:
         if row is None or row.answer not in AGREED:
             raise MistakeError("there is no consent to withdraw")
         row.answer, row.rounds, row.answered_at = WITHDRAWN, [], store.clock()
+    memberships.unsay(store, membership_id, run_id)
     _take_back(store, membership_id, run_id)
 
 

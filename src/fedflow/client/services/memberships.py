@@ -23,6 +23,8 @@ POLL, SIGN_IN, ANSWER, UPDATE, HAND_IN, ASKED_FOR = "poll", "sign-in", "answer",
 """What leaves this machine: questions for work, proofs of who it is, answers to runs, trained weights, the number of
 pictures and losses with them, requests for files and for what the server knows."""
 
+NOTHING_SAID: dict[str, Any] = {"said": "", "said_at": None, "said_run": None, "is_held_up": False}
+
 MERGE_WITHIN_S = 3600.0
 """Sendings of one sort that follow one another within so long are one line of the log."""
 
@@ -103,21 +105,33 @@ def policy(row: Membership) -> Policy:
     return Policy.model_validate(row.policy)
 
 
-def say(store: Store, membership_id: str, line: str) -> None:
-    """Note what the participant said last."""
-    _change(store, membership_id, said=line, said_at=store.clock())
+def say(store: Store, membership_id: str, line: str, run_id: str | None = None, *, is_held_up: bool) -> None:
+    """Note what the participant said last, and of which run. What it says again it has said before."""
+    with store.begin() as session:
+        row = session.get(Membership, membership_id)
+        if row is not None and (row.said, row.said_run, row.is_held_up) != (line, run_id, is_held_up):
+            row.said, row.said_run, row.is_held_up, row.said_at = line, run_id, is_held_up, store.clock()
+
+
+def unsay(store: Store, membership_id: str, run_id: str) -> None:
+    """Drop what the participant said last where it was of this run, as it is so no longer."""
+    with store.begin() as session:
+        row = session.get(Membership, membership_id)
+        if row is not None and row.said_run == run_id:
+            for name, value in NOTHING_SAID.items():
+                setattr(row, name, value)
 
 
 def pause(store: Store, membership_id: str, *, paused: bool) -> None:
     """Take no part for now, or go on; a training that is under way ends at its next step and goes on from there."""
-    _change(store, membership_id, is_paused=paused, **({} if paused else {"said": "", "said_at": None}))
+    _change(store, membership_id, is_paused=paused, **({} if paused else NOTHING_SAID))
 
 
 def bind(store: Store, membership_id: str, dataset_id: str) -> None:
     """Train on another dataset from now on. Raises MistakeError where it is not here."""
     if datasets.one(store, dataset_id) is None:
         raise MistakeError("the dataset is no longer here; choose another")
-    _change(store, membership_id, dataset_id=dataset_id)
+    _change(store, membership_id, dataset_id=dataset_id, **NOTHING_SAID)
 
 
 def limit(store: Store, membership_id: str, limits: Policy, *, always: bool) -> None:

@@ -80,7 +80,7 @@ class Federating:
 
     def _say(self, membership_id: str, line: str) -> None:
         try:
-            memberships.say(self._store, membership_id, line)
+            memberships.say(self._store, membership_id, line, is_held_up=True)
         except OperationalError:  # a full disk empties again, and the next fault is told then
             log.exception("what a federation's participant says could not be kept: %s", line)
 
@@ -131,9 +131,9 @@ class AppOwner:
         self._busy = busy
         self._is_over = is_over
 
-    def say(self, line: str) -> None:
-        """Keep it for the federation's page."""
-        memberships.say(self._store, self._row.id, line)
+    def say(self, line: str, run: str | None, *, is_held_up: bool) -> None:
+        """Keep it for the federation's page, and the run's."""
+        memberships.say(self._store, self._row.id, line, run, is_held_up=is_held_up)
 
     def answer(self, facts: RunFacts, place: Place) -> Answer | None:
         """By the owner's limits, or as the owner has said on the run's page; None until then."""
@@ -228,6 +228,10 @@ class AppOwner:
         row = None if facts is None else consents.one(self._store, self._row.id, facts.id)
         if row is not None and row.answer not in consents.AGREED:
             raise Unwanted(WITHDRAWN)
+
+    def handed_in(self, run: str, number: int, *, is_taken: bool) -> None:
+        """Keep it for the run's page."""
+        jobs.note_handed_in(self._store, self._row.id, run, number, is_taken=is_taken)
 
     def took_home(self, facts: RunFacts, files: Mapping[Layout, Path]) -> None:
         """The joint adapter or model goes into the library, and the run's last state onto its page."""

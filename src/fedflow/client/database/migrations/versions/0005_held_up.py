@@ -1,0 +1,17 @@
+"""Of what run a federation's participant spoke last, and whether it is held up."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add both."""
+    op.add_column("membership", sa.Column("said_run", sa.Text(), nullable=True))
+    op.add_column("membership", sa.Column("is_held_up", sa.Boolean(), nullable=False, server_default=sa.false()))
