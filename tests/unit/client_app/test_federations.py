@@ -357,6 +357,41 @@ def test_what_cannot_be_joined_is_said_before_anything_is_sent(
     assert jobs.under_way(store, (memberships.JOIN,)) == []
 
 
+def attempt(store: Store, dataset: str, reason: str, server: str = "https://x.example") -> str:
+    job = memberships.join(store, JoinRequest(server=server, code="AB-12", device="loom", dataset=dataset))
+    assert jobs.claim(store, job) is not None
+    jobs.end(store, job, jobs.FAILED, reason)
+    return job
+
+
+def test_a_join_that_failed_is_gone_on_with_from_what_was_typed(
+    visitor: Visitor, store: Store, pictures: object
+) -> None:
+    dataset = datasets.add(store, str(pictures))
+    away = "https://x.example/api/v1/join: the server does not answer (timed out); check the address and the network"
+    first = attempt(store, dataset, away)
+    wrong = attempt(store, dataset, "there is no such join code; check its spelling or ask the coordinator for another")
+    assert [job.id for job in memberships.failed_joins(store)] == [wrong], "of one server the newest"
+    assert f'href="/federations/join?instead_of={wrong}"' in visitor.client.get("/federations").text
+    for job, named, said in ((wrong, "code", "knows no such code"), (first, "server", "does not answer (timed out)")):
+        page = visitor.client.get(f"/federations/join?instead_of={job}").text
+        for value in ("https://x.example", "AB-12", "loom"):
+            assert f'value="{value}"' in page
+        assert re.search(rf'<option value="{dataset}" selected', page)
+        beside = re.search(rf'id="[^"]*{named}-error"[^>]*>(.*?)</p>', page, re.DOTALL)
+        assert beside is not None
+        assert said in beside[1]
+    again = {"server": "https://y.example", "code": "CD-34", "device": "loom", "dataset": dataset}
+    assert visitor.post("/federations/join", instead_of=wrong, **again).status_code == 303
+    assert memberships.failed_joins(store) == []
+    other = attempt(store, dataset, away)
+    assert visitor.post(f"/federations/join/{other}/aside").status_code == 303
+    assert "Change it and try again" not in visitor.client.get("/federations").text
+    kept = jobs.one(store, other)
+    assert kept is not None
+    assert memberships.request_of(kept).code == "AB-12", "it can still be resumed"
+
+
 def test_leaving_forgets_the_key_and_all_that_was_fetched(visitor: Visitor, store: Store, member: str) -> None:
     home = memberships.home(store, member)
     home.folder.mkdir(parents=True)

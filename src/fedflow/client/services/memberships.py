@@ -18,6 +18,8 @@ from fedflow.errors import MistakeError
 from fedflow.plan import Settings
 
 JOIN = "join"
+ASIDE = "is_aside"
+JOINS_LOOKED_AT = 50
 
 POLL, SIGN_IN, ANSWER, UPDATE, HAND_IN, ASKED_FOR = "poll", "sign-in", "answer", "update", "hand-in", "download"
 """What leaves this machine: questions for work, proofs of who it is, answers to runs, trained weights, the number of
@@ -52,8 +54,11 @@ def connected(store: Store, membership_id: str, patience_s: float = PATIENCE_S) 
     return Connection(home(store, membership_id), patience_s=patience_s, sent=sent)
 
 
-def join(store: Store, request: JoinRequest) -> str:
-    """Have a federation joined; gives the job's identifier. Raises MistakeError, which names the field."""
+def join(store: Store, request: JoinRequest, instead_of: str = "") -> str:
+    """Have a federation joined; gives the job's identifier. Raises MistakeError, which names the field.
+
+    `instead_of` is the job of an attempt that failed and is told of no more.
+    """
     try:
         server = server_address(request.server)
     except MistakeError as error:
@@ -61,8 +66,32 @@ def join(store: Store, request: JoinRequest) -> str:
     if datasets.one(store, request.dataset) is None:
         raise MistakeError("dataset: it is no longer here; choose another")
     asked = request.model_copy(update={"server": server, "code": request.code.strip()}).model_dump(mode="json")
+    set_aside(store, instead_of)
     with store.begin() as session:
         return jobs.add(session, JOIN, server, asked, 1, store.clock()).id
+
+
+def request_of(job: Job) -> JoinRequest:
+    """What a job to join was asked for."""
+    return JoinRequest.model_validate({name: job.asked[name] for name in JoinRequest.model_fields})
+
+
+def failed_joins(store: Store) -> list[Job]:
+    """Attempts to join that failed, newest first: those of which nobody has tried the same server again since."""
+    query = select(Job).where(Job.kind == JOIN).order_by(Job.id.desc()).limit(JOINS_LOOKED_AT)
+    with store.read() as session:
+        newest: dict[str, Job] = {}
+        for job in session.scalars(query):
+            newest.setdefault(job.title, job)
+    return [job for job in newest.values() if job.status in jobs.WENT_WRONG and not job.asked.get(ASIDE)]
+
+
+def set_aside(store: Store, job_id: str) -> None:
+    """Tell of a failed attempt to join no more; it stays among all that was done."""
+    with store.begin() as session:
+        job = session.get(Job, job_id)
+        if job is not None and job.kind == JOIN and job.status in jobs.WENT_WRONG:
+            job.asked, job.changed_at = {**job.asked, ASIDE: True}, store.clock()
 
 
 def keep(store: Store, job: Job, device: Device) -> None:
