@@ -7,6 +7,7 @@ import re
 import threading
 
 import pytest
+from flask_babel import force_locale
 from tests.unit.client_app.conftest import Visitor
 
 from fedflow.client.database.tables import Membership
@@ -299,6 +300,14 @@ def test_the_consent_page_names_what_leaves_and_offers_four_answers(
     row = memberships.one(store, member)
     assert row is not None
     assert row.always
+
+
+def test_measured_figures_are_written_as_the_reader_writes_them(visitor: Visitor) -> None:
+    app = visitor.client.application
+    for language, told in (("en", "1,106.68"), ("uk", "1\N{NO-BREAK SPACE}106,68")):
+        with app.test_request_context(), force_locale(language):
+            assert app.jinja_env.filters["decimals"](1106.678, 2) == told
+            assert app.jinja_env.filters["decimals"](-0.5, 4)[0] == "\N{MINUS SIGN}"
 
 
 def test_a_picture_that_the_server_does_not_give_is_a_crossed_frame(

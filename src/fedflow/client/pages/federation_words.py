@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from flask_babel import LazyString, gettext, lazy_gettext
+from flask_babel import LazyString, format_decimal, gettext, lazy_gettext
 
 from fedflow.client.database.tables import Consent, Job, Membership
 from fedflow.client.pages.job_words import STATUS
@@ -90,3 +90,8 @@ def trained(job: Job, asked: Consent, is_last: bool) -> tuple[State, str]:
         return State.DONE, str(gettext("Trained"))
     state, word = STATUS[job.status]
     return state, str(word)
+
+
+def decimals(value: float, count: int) -> str:
+    """A measured figure with so many decimals, in the reader's language."""
+    return str(format_decimal(value, format=f"#,##0.{'0' * count}")).replace("-", "\N{MINUS SIGN}")

@@ -75,6 +75,7 @@ def set_up(app: Flask) -> None:
         phase_words=federation_words.PHASES,
     )
     app.jinja_env.filters["said"] = faults.said
+    app.jinja_env.filters["decimals"] = federation_words.decimals
     app.jinja_env.filters["moment"] = lambda seconds: datetime.fromtimestamp(seconds, UTC)
     pages = Blueprint("pages", __name__, template_folder="templates")
     for module in MODULES:
