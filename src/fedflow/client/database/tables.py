@@ -192,7 +192,10 @@ class Consent(Table):
 
 
 class Sending(Table):
-    """Bytes that left this machine for a federation's server: `what` was sent `times` times from `at` to `until`."""
+    """Bytes that left this machine for a federation's server: `what` was sent `times` times from `at` to `until`.
+
+    `run_id` is the run whose answer or figures they are; None of all that no address tells the run of.
+    """
 
     __tablename__ = "sending"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -202,3 +205,4 @@ class Sending(Table):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     times: Mapped[int]
     until: Mapped[float]
+    run_id: Mapped[str | None] = mapped_column(default=None)

@@ -114,6 +114,7 @@ def sent(membership_id: str) -> Response:
         "app/sent.html",
         row=row,
         lines=found[:LINES_OF_LOG],
+        runs={each.run_id: each.facts["name"] for each in consents.listed(store, membership_id)},
         older=older,
         is_first=not before,
         sorts=memberships.sent_by_sort(store, membership_id),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from typing import Any
 
@@ -24,6 +25,8 @@ JOINS_LOOKED_AT = 50
 POLL, SIGN_IN, ANSWER, UPDATE, HAND_IN, ASKED_FOR = "poll", "sign-in", "answer", "update", "hand-in", "download"
 """What leaves this machine: questions for work, proofs of who it is, answers to runs, trained weights, the number of
 pictures and losses with them, requests for files and for what the server knows."""
+
+OF_RUN = re.compile(r"/runs/([^/]+)/")
 
 NOTHING_SAID: dict[str, Any] = {"said": "", "said_at": None, "said_run": None, "is_held_up": False}
 
@@ -183,15 +186,19 @@ def leave(store: Store, membership_id: str) -> None:
 def note_sent(store: Store, membership_id: str, method: str, path: str, size_bytes: int) -> None:
     """Write a request into the log of what left this machine."""
     what, now = _sort_of(method, path), store.clock()
+    run = OF_RUN.search(path) if what in (ANSWER, HAND_IN) else None
+    run_id = None if run is None else run[1]
     with store.begin() as session:
         if session.get(Membership, membership_id) is None:
             return
         newest = select(Sending).where(Sending.membership_id == membership_id).order_by(Sending.id.desc()).limit(1)
         row = session.scalar(newest)
-        if row is not None and row.what == what and now - row.until < MERGE_WITHIN_S:
+        if row is not None and (row.what, row.run_id) == (what, run_id) and now - row.until < MERGE_WITHIN_S:
             row.size_bytes, row.times, row.until = row.size_bytes + size_bytes, row.times + 1, now
             return
-        session.add(Sending(membership_id=membership_id, at=now, what=what, size_bytes=size_bytes, times=1, until=now))
+        new = Sending(membership_id=membership_id, at=now, what=what, size_bytes=size_bytes, times=1, until=now)
+        new.run_id = run_id
+        session.add(new)
 
 
 def sent(store: Store, membership_id: str, limit: int, before: int = 0) -> list[Sending]:
