@@ -7,6 +7,7 @@ import re
 import threading
 
 import pytest
+from flask import render_template
 from flask_babel import force_locale
 from tests.unit.client_app.conftest import Visitor
 
@@ -18,7 +19,7 @@ from fedflow.client.store import Store
 from fedflow.client.watch import Unwanted
 from fedflow.client.worker.federating import AppOwner
 from fedflow.errors import MistakeError
-from fedflow.federation.protocol import RunFacts
+from fedflow.federation.protocol import RoundLine, Rounds, RunFacts
 from fedflow.plan import Plan
 from fedflow.training import Progress
 
@@ -302,6 +303,47 @@ def test_the_consent_page_names_what_leaves_and_offers_four_answers(
     assert row.always
 
 
+def test_a_runs_page_begins_with_its_rounds_and_for_whom_it_waits(visitor: Visitor, store: Store, member: str) -> None:
+    owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
+
+    def rounds() -> list[tuple[str, str]]:
+        _, _, line = visitor.client.get(run).text.partition('<ol class="rounds"')
+        node = r'<li class="(\w+(?: now)?)".*?Round </span>\d<span class="unseen">: (.*?)</span>'
+        return re.findall(node, line.partition("</ol>")[0], re.DOTALL)
+
+    consents.ask(store, member, facts(rounds=3), 12)
+    assert rounds() == [], "nothing is known of what is not taken part in"
+    assert "It waits for your answer; until then nothing is trained" in visitor.client.get(run).text
+    consents.answer(store, member, "r1", consents.ROUND)
+    assert "the server is asked what is to be done next" in visitor.client.get(run).text
+    come = [("waiting", "To come")] * 2
+    assert rounds() == [("running now", "Being trained for"), *come]
+    assert begins(owner, 1)
+    assert rounds() == [("waiting now", "Trained, not sent yet"), *come]
+    owner.handed_in("r1", 1, is_taken=True)
+    assert rounds() == [("running now", "Trained and sent"), *come]
+    assert not begins(owner, 2)
+    assert rounds() == [("done", "Joined"), ("waiting now", "Asks for your consent"), ("waiting", "To come")]
+    assert "Round 2 waits for your answer; until then nothing is trained" in visitor.client.get(run).text
+    memberships.pause(store, member, paused=True)
+    assert "You have paused this federation" in visitor.client.get(run).text
+    owner.took_home(facts(rounds=3).model_copy(update={"status": "done", "round": 3}), {})
+    assert rounds() == [("done", "Joined")] * 3
+    assert "waits for" not in visitor.client.get(run).text
+
+
+def test_a_round_says_whom_it_waits_for_and_how_long(visitor: Visitor, store: Store, member: str) -> None:
+    line = RoundLine(
+        number=2, phase="collecting", selected=("studio", "museum"), accepted={"studio": 12}, deadline_in_s=3600.0,
+        adapter=None, residual=None, seconds=0.0, report=None, version=None, files={},
+    )  # fmt: skip
+    app, row = visitor.client.application, memberships.one(store, member)
+    with app.test_request_context():
+        found = Rounds(items=(line,), next=None)
+        shown = render_template("app/elsewhere.html", row=row, found=found, reason="", joint=[], prompts=())
+    assert "Round 2 waits for museum, for another 1 hr at most;" in shown
+
+
 def test_measured_figures_are_written_as_the_reader_writes_them(visitor: Visitor) -> None:
     app = visitor.client.application
     for language, told in (("en", "1,106.68"), ("uk", "1\N{NO-BREAK SPACE}106,68")):
@@ -352,7 +394,11 @@ def test_the_log_adds_up_what_was_sent_by_sort(visitor: Visitor, store: Store, m
         "download": (1, 250),
         "sign-in": (1, 200),
     }
-    assert "100,500" in visitor.client.get(f"/federations/{member}/sent").text
+    consents.ask(store, member, facts(), 12)
+    page = visitor.client.get(f"/federations/{member}/sent").text
+    assert "100,500" in page
+    assert "Number of pictures, losses, times · autumn" in page
+    assert "Trained weights · " not in page, "no address of an upload tells its run"
 
 
 def test_what_cannot_be_joined_is_said_before_anything_is_sent(

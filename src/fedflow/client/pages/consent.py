@@ -56,6 +56,7 @@ def page(membership_id: str, run_id: str) -> Response:
     except MistakeError as error:
         return web.page("app/unknown_plan.html", row=row, asked=asked, reason=faults.said(str(error)))
     dataset = None if row.dataset_id is None else datasets.one(store, row.dataset_id)
+    trainings = jobs.rounds_of(store, membership_id, run_id)
     why_not = refusal(memberships.policy(row), facts, plan, asked.pictures)
     return web.page(
         "app/consent.html",
@@ -69,8 +70,9 @@ def page(membership_id: str, run_id: str) -> Response:
         steps=plan.training.steps(max(asked.pictures, 1)),
         refused="" if consents.is_over(asked) else faults.reason(why_not or ""),
         limits=limits_of(memberships.policy(row)),
-        rounds=jobs.rounds_of(store, membership_id, run_id),
-        heard=federation_words.heard_of(row, asked),
+        rounds=trainings,
+        nodes=federation_words.line_of_rounds(asked, trainings),
+        stands=federation_words.stands(row, asked),
         result=library_of(membership_id, run_id),
         now=store.clock(),
     )

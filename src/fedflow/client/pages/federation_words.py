@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from flask_babel import LazyString, format_decimal, gettext, lazy_gettext
 
 from fedflow.client.database.tables import Consent, Job, Membership
+from fedflow.client.pages.faults import said
 from fedflow.client.pages.job_words import STATUS
 from fedflow.client.services import consents, jobs, memberships
 from fedflow.web.states import State
@@ -34,6 +35,8 @@ SENT: dict[str, LazyString] = {
     memberships.SIGN_IN: lazy_gettext("Proofs of who this machine is"),
     memberships.ASKED_FOR: lazy_gettext("Requests for files"),
 }
+
+TO_COME = lazy_gettext("To come")
 
 PHASES: dict[str, LazyString] = {
     "collecting": lazy_gettext("Being trained for"),
@@ -90,6 +93,52 @@ def trained(job: Job, asked: Consent, is_last: bool) -> tuple[State, str]:
         return State.DONE, str(gettext("Trained"))
     state, word = STATUS[job.status]
     return state, str(word)
+
+
+def line_of_rounds(asked: Consent, trainings: list[Job]) -> list[dict[str, object]]:
+    """The rounds of a run that this machine takes part in, for the line of rounds; none where it takes none."""
+    takes_part = consents.asks_for_round(asked) is not None or asked.answer in consents.AGREED
+    present, status = asked.facts["round"], asked.facts["status"]
+    if not takes_part or not present:
+        return []
+    nodes: list[dict[str, object]] = []
+    for number in range(1, asked.facts["rounds"] + 1):
+        state, word = (State.DONE, PHASES["done"]) if number < present else (State.WAITING, TO_COME)
+        node: dict[str, object] = {"number": number, "state": state, "word": str(word)}
+        if number == present:
+            node |= _present(asked, [job for job in trainings if job.asked["round"] == number])
+        nodes.append(node)
+    return nodes if status != "done" else [{**node, "state": State.DONE, "word": str(PHASES["done"])} for node in nodes]
+
+
+def _present(asked: Consent, trainings: list[Job]) -> dict[str, object]:
+    """The node of the round under way: how it stands on this machine."""
+    if consents.is_over(asked):
+        state, word = ENDED[asked.facts["status"]]
+        return {"state": state, "word": str(word)}
+    if asked.answer == consents.ASKED:
+        return {"state": State.WAITING, "word": str(ANSWERS[asked.answer][1]), "now": True}
+    if not trainings:
+        return {"state": State.RUNNING, "word": str(PHASES["collecting"]), "now": True}
+    state, told = trained(trainings[-1], asked, is_last=True)
+    return {"state": State.RUNNING if state is State.DONE else state, "word": told, "now": True, "detail": told}
+
+
+def stands(row: Membership, asked: Consent) -> str:
+    """For whom or what a run waits, as far as this machine knows; empty where it has ended or goes on without it."""
+    if consents.is_over(asked) or asked.answer not in {consents.ASKED, *consents.AGREED}:
+        return ""
+    if row.is_paused:
+        return str(gettext("You have paused this federation: the run waits for you, or its rounds close without you."))
+    number = consents.asks_for_round(asked)
+    if number is not None:
+        return str(
+            gettext("Round %(number)s waits for your answer; until then nothing is trained for it here.", number=number)
+        )
+    if asked.answer == consents.ASKED:
+        return str(gettext("It waits for your answer; until then nothing is trained for it here."))
+    told = heard_of(row, asked)
+    return said(told) if told else str(gettext("You take part; the server is asked what is to be done next."))
 
 
 def decimals(value: float, count: int) -> str:
