@@ -139,8 +139,11 @@ class Participant:
             away = [run for run in self._home.runs() if not (self._home.run(run) / AT_HOME).is_file()]
             owed = [self._take_home(run) for run in away if run != work.run or work.action == "finished"]
             self._owed = any(owed)
-        if not self._readiness.holds(work.run, work.round):  # of which was said why
+        why_not = self._readiness.reason(work.run, work.round)
+        if work.run is None or why_not is None:
             self._say(printable(work.text))
+        else:
+            self._say_waiting(self._facts_of(work.run), work.round, why_not)
         return work.poll_after_s
 
     def _consent(self, run: str) -> float:
@@ -176,7 +179,7 @@ class Participant:
         self._place.look_again()
         why_not = self._readiness.hindrance(facts, plan, work.round)
         if why_not is not None:
-            self._say(f"run '{printable(facts.name)}', round {work.round}: waiting, as {why_not}", is_held_up=True)
+            self._say_waiting(facts, work.round, why_not)
             return 0.0
         opened = self._opened(facts, plan)
         (self._home.run(run) / AT_HOME).unlink(missing_ok=True)
@@ -345,6 +348,9 @@ class Participant:
         limit_mb, size_mb = self._policy.max_upload_mb, update.stat().st_size / BYTES_PER_MB
         if limit_mb is not None and size_mb > limit_mb:
             raise RunError(f"the update has {size_mb:.1f} MB, and the policy allows {limit_mb:g} MB; nothing was sent")
+
+    def _say_waiting(self, facts: RunFacts, number: int, why_not: str) -> None:
+        self._say(f"run '{printable(facts.name)}', round {number}: waiting, as {why_not}", is_held_up=True)
 
     def _say(self, line: str, *, is_held_up: bool = False) -> None:
         """Tell a line of the run that the server spoke of last."""

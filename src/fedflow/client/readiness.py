@@ -59,6 +59,7 @@ class Readiness:
         self._monotonic = monotonic
         self._owner_holds_back = owner_holds_back
         self._held: dict[str, _Held] = {}
+        self._reasons: dict[str, tuple[Doing, str]] = {}
         self._pauses: dict[tuple[str, int], _Pause] = {}
 
     def hindrance(self, facts: RunFacts, plan: Plan, number: int) -> str | None:
@@ -68,7 +69,7 @@ class Readiness:
         found = self._why(held)
         if found is None:
             return None
-        self._held[facts.id] = held
+        self._held[facts.id], self._reasons[facts.id] = held, found
         if len(self._held) >= MOST_TOLD:
             del self._held[next(iter(self._held))]
         return found[1]
@@ -93,11 +94,18 @@ class Readiness:
         held = self._held.get(run or "")
         return held is not None and held.round == number
 
+    def reason(self, run: str | None, number: int) -> str | None:
+        """Why this assignment waits here, as it was when that began; None where it does not wait."""
+        return self._reasons[run][1] if run is not None and self.holds(run, number) else None
+
     def told(self) -> tuple[Told, ...]:
         """What the server is told when it is asked for work: the assignments that still wait, weighed anew."""
         if self._held and self._place.problem is not None:
             self._place.look_again()
         weighed = [(held, self._why(held)) for held in self._held.values()]
+        for held, found in weighed:
+            if found is not None and found[0] != self._reasons[held.facts.id][0]:
+                self._reasons[held.facts.id] = found
         self._held = {held.facts.id: held for held, found in weighed if found is not None}
         return tuple(Told(found[0], held.facts.id, held.round) for held, found in weighed if found is not None)
 

@@ -76,10 +76,11 @@ def answer(store: Store, membership_id: str, run_id: str, said: str) -> None:
         row = session.get(Consent, (membership_id, run_id))
         if row is None or said not in (RUN, ROUND, ALWAYS, DECLINED):
             raise MistakeError("this run does not ask any more")
-        more = [NEXT] if said == ROUND else []
+        asked, more = row.answer == ASKED, [NEXT] if said == ROUND else []
         row.rounds = [each for each in row.rounds if each not in (NEXT, TOLD, AGAIN)] + more
         row.answer, row.answered_at = said, store.clock()
-    memberships.unsay(store, membership_id, run_id)
+    if asked:
+        memberships.unsay(store, membership_id, run_id)
     if said == DECLINED:
         _take_back(store, membership_id, run_id)
 

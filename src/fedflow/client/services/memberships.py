@@ -163,7 +163,9 @@ def bind(store: Store, membership_id: str, dataset_id: str) -> None:
     """Train on another dataset from now on. Raises MistakeError where it is not here."""
     if datasets.one(store, dataset_id) is None:
         raise MistakeError("the dataset is no longer here; choose another")
-    _change(store, membership_id, dataset_id=dataset_id, **NOTHING_SAID)
+    row = one(store, membership_id)
+    if row is not None and row.dataset_id != dataset_id:
+        _change(store, membership_id, dataset_id=dataset_id, **NOTHING_SAID)
 
 
 def limit(store: Store, membership_id: str, limits: Policy, *, always: bool) -> None:
