@@ -153,6 +153,11 @@ def test_who_is_held_up_does_not_seem_to_take_part(visitor: Visitor, store: Stor
         assert badges(visitor.client.get(address).text)[0] == ("waiting", "Held up")
     owner.say("no run wants this member yet", None, is_held_up=False)
     assert badges(visitor.client.get("/federations").text)[0] == ("running", "Taking part")
+    assert "None has asked you yet" in visitor.client.get(f"/federations/{member}").text
+    owner.say("run 'autumn': no answer yet, as /p: is not there; name a folder of pictures", "r1", is_held_up=True)
+    page = visitor.client.get(f"/federations/{member}").text
+    assert badges(page)[0] == ("waiting", "Held up")
+    assert "None has asked you yet" not in page
     consents.ask(store, member, facts(), 12)
     assert badges(visitor.client.get("/federations").text)[0] == ("waiting", "Asks for your consent")
 
