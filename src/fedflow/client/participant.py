@@ -103,6 +103,7 @@ class Participant:
         settle_torch(self._place.threads)
         done: tuple[str, str | None, int] | None = None
         while True:
+            self._forget_withdrawn()
             try:
                 work = self._connection.work(self._readiness.told())
                 self._run = work.run
@@ -207,6 +208,12 @@ class Participant:
             self._say(f"run '{printable(facts.name)}', round {work.round}: nothing is sent, as you take part no more")
             return 0.0
         return self._hand_in(work, run, trained, update)
+
+    def _forget_withdrawn(self) -> None:
+        """Hold nothing that its owner has taken the consent back for: assigned again, it is answered with the no."""
+        for run in self._readiness.runs():
+            if not (self._home.run(run) / "consent.json").is_file():
+                self._readiness.forget(run)
 
     def _unwanted(self, server: Connection, run: str, number: int) -> str | None:
         """Why the training for this round is to end, by the server and the owner's hours; None where it is not."""

@@ -85,8 +85,12 @@ class Readiness:
         self._pauses[run, number] = _Pause(doing, reason, self._monotonic() + seconds, seconds)
         return seconds
 
+    def runs(self) -> tuple[str, ...]:
+        """Those of which an assignment waits here."""
+        return tuple(self._held)
+
     def forget(self, run: str) -> None:
-        """Hold nothing for a run that is over."""
+        """Hold nothing for a run that is over, or that its owner takes part in no more."""
         self._held.pop(run, None)
 
     def holds(self, run: str | None, number: int) -> bool:

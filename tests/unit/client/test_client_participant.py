@@ -235,6 +235,18 @@ class Leaving(TerminalOwner):
         self.note.unlink()
 
 
+class Wavering(Leaving):
+    """An owner who lets a round wait, where it does not wait for anything else, and may then withdraw."""
+
+    def __init__(self, note: Path, held: str) -> None:
+        super().__init__(note)
+        self.held = held
+
+    def holds_back(self, facts: RunFacts, number: int) -> str | None:  # type: ignore[override]
+        """For as long as it takes."""
+        return "not yet" if self.held == "consent" else None
+
+
 class RoundByRound(TerminalOwner):
     """An owner who agrees to round 2 only when the server has been told `patience` times that it waits for them."""
 
@@ -417,6 +429,26 @@ def test_a_round_that_its_owner_has_not_agreed_to_is_told_so_and_trained_when_th
     assert [path for path in asked if "training" not in path][2:7] == ["GET /work", waits, waits, waits, "GET /work"]
     assert len(coordinator.updates) == 2
     assert "round 2: waiting, as you agree to its rounds one by one, and not yet to this one" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("held", ["consent", "hours"])
+def test_a_no_while_a_round_waits_here_is_told_at_once(
+    coordinator: Coordinator, machine: Machine, peer: Peer, held: str
+) -> None:
+    now = datetime.now()
+    later = Policy(hours=f"{now + timedelta(hours=2):%H:%M}-{now + timedelta(hours=3):%H:%M}")
+    owner = Wavering(machine.home.run("r1") / "consent.json", held)
+
+    def answer(asked: Asked) -> Said:
+        if f"doing={held}:r1:1" in asked.path and not owner.has_withdrawn:
+            owner.has_withdrawn = True
+            owner.note.unlink()
+        return coordinator.answer(asked)
+
+    peer.answer = answer
+    machine.take_part(Policy() if held == "consent" else later, owner=owner)
+    assert [each.accept for each in coordinator.consents] == [True, False]
+    assert coordinator.updates == []
 
 
 def test_what_held_a_machine_back_is_taken_back_before_it_trains(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 
 from sqlalchemy import select
 
@@ -135,12 +134,6 @@ def take_up(store: Store, membership_id: str, run_id: str, number: int) -> bool:
         return True
 
 
-def is_no(store: Store, membership_id: str, run_id: str) -> bool:
-    """Whether the answer is a no and the participant's own note of a yes is gone, so that it tells the server."""
-    row = one(store, membership_id, run_id)
-    return row is not None and row.answer not in {ASKED, *AGREED} and not _note(store, membership_id, run_id).exists()
-
-
 def one(store: Store, membership_id: str, run_id: str) -> Consent | None:
     """The owner's answer to a run; None where it never asked."""
     with store.read() as session:
@@ -175,12 +168,7 @@ def asks_for_round(row: Consent) -> int | None:
 def _take_back(store: Store, membership_id: str, run_id: str) -> None:
     """Drop the participant's note, so that it asks for the answer anew, and tells the server."""
     with suppress(OSError):
-        _note(store, membership_id, run_id).unlink()
-
-
-def _note(store: Store, membership_id: str, run_id: str) -> Path:
-    """Where the participant keeps what was agreed to."""
-    return memberships.home(store, membership_id).run(run_id) / "consent.json"
+        (memberships.home(store, membership_id).run(run_id) / "consent.json").unlink()
 
 
 def _of(facts: dict[str, object]) -> dict[str, object]:

@@ -170,8 +170,6 @@ class AppOwner:
         consents.see(self._store, self._row.id, now)
         if consents.may_train(self._store, self._row.id, facts.id, number):
             return None
-        if consents.is_no(self._store, self._row.id, facts.id):
-            return None  # the round is assigned again then, and answered with the no
         return "you agree to its rounds one by one, and not yet to this one"
 
     @contextmanager
