@@ -259,9 +259,9 @@ def test_10_join_a_federation_and_consent(stage: Stage) -> None:
 def test_12_complete_rounds_with_fedex_lora(stage: Stage) -> None:
     run_id = stage.start_run("autumn", "fedex-lora")
     page = agree(stage, "autumn", "Agree to the next round")
-    again = page.get_by_text("you agree to its rounds one by one, and not yet to this one")
+    again = page.get_by_text("Round 2 waits for your answer")
     expect(again).to_be_visible(timeout=SLOW_MS)
-    submit(page, "Agree to the next round")
+    submit(page, "Agree to this round")
     done(page)
     stage.network.wait_done(run_id, 60)
     drawn = page.locator("#elsewhere .shots img")

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from fedflow import __version__
 from fedflow.client.home import Device, Home
 from fedflow.client.identity import Identity
-from fedflow.client.transfer import TransferError, abandon, download, retry_after_s, upload
+from fedflow.client.transfer import TransferError, abandon, download, retry_after_s, upload, why
 from fedflow.errors import FedFlowError, MistakeError, RunError
 from fedflow.federation.protocol import (
     API,
@@ -82,7 +82,10 @@ class Unavailable(RunError):  # noqa: N818 - what the server is
 
 
 class Connection:
-    """What this device asks of the server. One for each home; requests are repeated for `patience_s`."""
+    """What this device asks of the server. One for each home; requests are repeated for `patience_s`.
+
+    `on_trouble` is told why, where a request or a transfer has failed twice and is repeated.
+    """
 
     def __init__(
         self,
@@ -99,6 +102,7 @@ class Connection:
         self._patience_s = patience_s
         self._sleep = sleep
         self._random = random.Random()
+        self.on_trouble: Callable[[str], None] = lambda _reason: None
         headers = {PROTOCOL_HEADER: str(PROTOCOL), "User-Agent": f"fedflow/{__version__}"}
         hooks = {"request": [self._count]}
         self._client = httpx.Client(timeout=TIMEOUTS, headers=headers, verify=self._tls, event_hooks=hooks)
@@ -200,12 +204,12 @@ class Connection:
     def fetch(self, sha256: str, target: Path) -> None:
         """Download content into `target`, checked; a download that was cut goes on where it was."""
         with _in_our_words():
-            download(self._client, self._url(f"files/{sha256}"), sha256, target)
+            download(self._client, self._url(f"files/{sha256}"), sha256, target, trouble=self.on_trouble)
 
     def upload(self, path: Path, metadata: Mapping[str, str]) -> str:
         """Upload a file and return the upload's id; one that was cut goes on where it was."""
         with _in_our_words():
-            return upload(self._client, self._url("uploads"), path, metadata)
+            return upload(self._client, self._url("uploads"), path, metadata, trouble=self.on_trouble)
 
     def abandon(self, path: Path) -> None:
         """Give up an upload that was begun or is complete; the server may drop it."""
@@ -263,6 +267,8 @@ class Connection:
                 wait_s = max(wait_s, retry_after_s(response))
             if time.monotonic() - began + wait_s > self._patience_s:
                 raise fault
+            if backoff_s > FIRST_BACKOFF_S:
+                self.on_trouble(str(fault))
             self._sleep(wait_s)
             backoff_s = min(LONGEST_BACKOFF_S, 2 * backoff_s)
 
@@ -369,8 +375,9 @@ def error_of(response: httpx.Response) -> Refused | Unavailable:
 
 def unreachable(url: str, error: httpx.RequestError) -> Unavailable:
     """No answer at all."""
-    reason = printable(str(error)) or type(error).__name__
-    return Unavailable(f"{url}: the server does not answer ({reason}); check the address and the network")
+    return Unavailable(
+        f"{url}: the server does not answer ({printable(why(error))}); check the address and the network"
+    )
 
 
 def _no_message(url: str, kind: type[Message]) -> Unavailable:

@@ -17,8 +17,8 @@ from fedflow.training import Progress
 class Owner(Protocol):
     """What a participant asks of, and tells, the one on whose machine it runs."""
 
-    def say(self, line: str) -> None:
-        """Tell a line of what happens."""
+    def say(self, line: str, run: str | None, *, is_held_up: bool) -> None:
+        """Tell a line of what happens, of which run, and whether the participant is held up by it."""
 
     def answer(self, facts: RunFacts, place: Place) -> Answer | None:
         """The owner's answer to a run; None where there is none yet, and it is asked for again later."""
@@ -27,13 +27,19 @@ class Owner(Protocol):
         """The server has taken a no in."""
 
     def holds_back(self, facts: RunFacts, number: int) -> str | None:
-        """Why this round of a run that was agreed to shall not be trained for, in a sentence; None where it shall."""
+        """Why this round of a run that was agreed to shall not be trained for, in a sentence; None where it shall.
+
+        Asked again whenever the server is asked for work, as long as the round waits for it; from any thread.
+        """
 
     def training(self, facts: RunFacts, number: int, steps: int) -> AbstractContextManager[Progress]:
         """A training lasts as long as the context, which may wait before it begins; what it gives is told each step.
 
         That may raise `watch.Unwanted`, which ends the training.
         """
+
+    def handed_in(self, run: str, number: int, *, is_taken: bool) -> None:
+        """The server has the update of a round, or refuses it for good."""
 
     def took_home(self, facts: RunFacts, files: Mapping[Layout, Path]) -> None:
         """The joint model of a run that is over is here, by layout."""
@@ -46,7 +52,7 @@ class TerminalOwner:
         self._policy = policy
         self._accept_unasked = accept_unasked
 
-    def say(self, line: str) -> None:
+    def say(self, line: str, run: str | None, *, is_held_up: bool) -> None:  # noqa: ARG002
         """Print it."""
         print(line, flush=True)
 
@@ -63,6 +69,9 @@ class TerminalOwner:
     def training(self, facts: RunFacts, number: int, steps: int) -> AbstractContextManager[Progress]:  # noqa: ARG002
         """At once, and nobody looks."""
         return nullcontext(_told_to_nobody)
+
+    def handed_in(self, run: str, number: int, *, is_taken: bool) -> None:
+        """The participant has said so."""
 
     def took_home(self, facts: RunFacts, files: Mapping[Layout, Path]) -> None:
         """The participant has said where they are."""

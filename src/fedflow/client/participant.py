@@ -86,8 +86,11 @@ class Participant:
         self._random = random.Random()
         self._facts: dict[str, RunFacts] = {}
         self._open: _Open | None = None
-        self._readiness = Readiness(policy, place, self._is_open)
-        self._last_said = ""
+        self._readiness = Readiness(policy, place, self._is_open, owner_holds_back=owner.holds_back)
+        self._run: str | None = None
+        self._last_said: tuple[str, str | None, bool] = ("", None, False)
+        self._before_trouble: tuple[str, str | None, bool] | None = None
+        connection.on_trouble = self._tell_trouble
         self._looked_at = -math.inf
         self._owed = False
 
@@ -100,11 +103,15 @@ class Participant:
         settle_torch(self._place.threads)
         done: tuple[str, str | None, int] | None = None
         while True:
+            self._forget_withdrawn()
             try:
                 work = self._connection.work(self._readiness.told())
+                self._run = work.run
+                if self._before_trouble is not None:
+                    self._tell(*self._before_trouble)
                 again_in_s = self._do(work)
             except Unavailable as error:
-                self._say(f"{error}; trying on")
+                self._tell_trouble(str(error))
                 self._rest(REST_AFTER_FAULT_S)
                 continue
             if work.action == "finished" and self._once and not self._owed:
@@ -120,7 +127,7 @@ class Participant:
         except Refused as error:
             if error.status not in NOT_NOW:
                 raise
-            self._say(f"{error}; asking again")
+            self._say(f"{error}; asking again", is_held_up=True)
             return max(work.poll_after_s, REST_AFTER_FAULT_S)
 
     def _carry_out(self, work: Work) -> float:
@@ -133,22 +140,25 @@ class Participant:
             away = [run for run in self._home.runs() if not (self._home.run(run) / AT_HOME).is_file()]
             owed = [self._take_home(run) for run in away if run != work.run or work.action == "finished"]
             self._owed = any(owed)
-        if not self._readiness.holds(work.run, work.round):  # of which was said why
+        why_not = self._readiness.reason(work.run, work.round)
+        if work.run is None or why_not is None:
             self._say(printable(work.text))
+        else:
+            self._say_waiting(self._facts_of(work.run), work.round, why_not)
         return work.poll_after_s
 
     def _consent(self, run: str) -> float:
         facts = self._facts_of(run)
         self._place.look_again()
         if self._place.problem is not None:
-            self._say(f"run '{printable(facts.name)}': no answer yet, as {self._place.problem}")
+            self._say(f"run '{printable(facts.name)}': no answer yet, as {self._place.problem}", is_held_up=True)
             return REST_AFTER_FAULT_S
         note = self._home.run(run) / "consent.json"
         answer = Answer(has_agreed(note, facts))
         if not answer.accept:
             decided = self._owner.answer(facts, self._place)
             if decided is None:
-                self._say(f"run '{printable(facts.name)}': waits for your consent")
+                self._say(f"run '{printable(facts.name)}': waits for your consent", is_held_up=True)
                 return REST_AFTER_FAULT_S
             answer = decided
             if answer.accept:
@@ -168,11 +178,10 @@ class Participant:
             return self._consent(run)
         plan = plan_of(facts)
         self._place.look_again()
-        held_back = self._owner.holds_back(facts, work.round)
-        why_not = held_back or self._readiness.hindrance(facts, plan, work.round)
+        why_not = self._readiness.hindrance(facts, plan, work.round)
         if why_not is not None:
-            self._say(f"run '{printable(facts.name)}', round {work.round}: waiting, as {why_not}")
-            return REST_AFTER_FAULT_S if held_back else 0.0
+            self._say_waiting(facts, work.round, why_not)
+            return 0.0
         opened = self._opened(facts, plan)
         (self._home.run(run) / AT_HOME).unlink(missing_ok=True)
         job = self._job(work, plan, opened.bench)
@@ -200,6 +209,12 @@ class Participant:
             return 0.0
         return self._hand_in(work, run, trained, update)
 
+    def _forget_withdrawn(self) -> None:
+        """Hold nothing that its owner has taken the consent back for: assigned again, it is answered with the no."""
+        for run in self._readiness.runs():
+            if not (self._home.run(run) / "consent.json").is_file():
+                self._readiness.forget(run)
+
     def _unwanted(self, server: Connection, run: str, number: int) -> str | None:
         """Why the training for this round is to end, by the server and the owner's hours; None where it is not."""
         closed = self._readiness.closed()
@@ -214,6 +229,7 @@ class Participant:
             return None
 
     def _hand_in(self, work: Work, run: str, trained: Trained, update: Path) -> float:
+        self._say(f"round {work.round}: trained; its update is being sent")
         try:
             upload_id = self._connection.upload(update, {"run": run, "round": str(work.round)})
             request = UpdateRequest(
@@ -236,9 +252,11 @@ class Participant:
             if error.status != NEVER:
                 raise
             self._readiness.give_up(run, work.round, "refused", "the server refused this update for good")
+            self._owner.handed_in(run, work.round, is_taken=False)
             self._say(f"round {work.round}: the server refuses the update: {error}")
             return work.poll_after_s
         forget(update)
+        self._owner.handed_in(run, work.round, is_taken=True)
         self._say(
             f"round {work.round}: loss {trained.first_loss:.3f} -> {trained.last_loss:.3f} in {trained.seconds:.0f} s, "
             f"sent {size_text(trained.update_bytes)}"
@@ -298,13 +316,14 @@ class Participant:
             return False
         if facts.status not in OVER:
             return False
+        self._readiness.forget(run)
         if facts.status == "done" and not facts.files:
             return facts.jobs_to_come > 0
         files = {layout: folder / f"joint.{layout}.safetensors" for layout in facts.files}
         for layout, digest in facts.files.items():
             if not files[layout].is_file():
                 self._connection.fetch(digest, files[layout])
-                self._say(f"the joint model is here: {files[layout]}")
+                self._tell(f"the joint model is here: {files[layout]}", run, is_held_up=False)
         self._owner.took_home(facts, files)
         if self._open is not None and self._open.facts.id == run:
             self._open = None
@@ -345,11 +364,25 @@ class Participant:
         if limit_mb is not None and size_mb > limit_mb:
             raise RunError(f"the update has {size_mb:.1f} MB, and the policy allows {limit_mb:g} MB; nothing was sent")
 
-    def _say(self, line: str) -> None:
-        """Print a line once, however often the server says the same."""
-        if line != self._last_said:
-            self._owner.say(line)
-            self._last_said = line
+    def _say_waiting(self, facts: RunFacts, number: int, why_not: str) -> None:
+        self._say(f"run '{printable(facts.name)}', round {number}: waiting, as {why_not}", is_held_up=True)
+
+    def _say(self, line: str, *, is_held_up: bool = False) -> None:
+        """Tell a line of the run that the server spoke of last."""
+        self._tell(line, self._run, is_held_up)
+
+    def _tell(self, line: str, run: str | None, is_held_up: bool) -> None:
+        """Tell a line once, however often the server says the same."""
+        self._before_trouble = None
+        if (line, run, is_held_up) != self._last_said:
+            self._owner.say(line, run, is_held_up=is_held_up)
+            self._last_said = (line, run, is_held_up)
+
+    def _tell_trouble(self, reason: str) -> None:
+        """Tell why nothing comes through; what was told before holds again once the server answers."""
+        before = self._before_trouble or (self._last_said if self._last_said[0] else None)
+        self._tell(f"{reason}; trying on", None, is_held_up=True)
+        self._before_trouble = before
 
     def _rest(self, seconds: float) -> None:
         """Wait about so long, so that many participants do not come back in the same moment."""

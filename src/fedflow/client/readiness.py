@@ -42,7 +42,7 @@ class _Held:
 class Readiness:
     """Weighs assignments by the owner's policy and hours, by pictures and memory, and keeps those that wait.
 
-    `has_open` says whether a run's base model is in memory already.
+    `has_open` says whether a run's base model is in memory already, `owner_holds_back` why the owner lets a round wait.
     """
 
     def __init__(
@@ -51,12 +51,15 @@ class Readiness:
         place: Place,
         has_open: Callable[[str], bool],
         monotonic: Callable[[], float] = time.monotonic,
+        owner_holds_back: Callable[[RunFacts, int], str | None] = lambda _facts, _number: None,
     ) -> None:
         self._policy = policy
         self._place = place
         self._has_open = has_open
         self._monotonic = monotonic
+        self._owner_holds_back = owner_holds_back
         self._held: dict[str, _Held] = {}
+        self._reasons: dict[str, tuple[Doing, str]] = {}
         self._pauses: dict[tuple[str, int], _Pause] = {}
 
     def hindrance(self, facts: RunFacts, plan: Plan, number: int) -> str | None:
@@ -66,7 +69,7 @@ class Readiness:
         found = self._why(held)
         if found is None:
             return None
-        self._held[facts.id] = held
+        self._held[facts.id], self._reasons[facts.id] = held, found
         if len(self._held) >= MOST_TOLD:
             del self._held[next(iter(self._held))]
         return found[1]
@@ -82,16 +85,31 @@ class Readiness:
         self._pauses[run, number] = _Pause(doing, reason, self._monotonic() + seconds, seconds)
         return seconds
 
+    def runs(self) -> tuple[str, ...]:
+        """Those of which an assignment waits here."""
+        return tuple(self._held)
+
+    def forget(self, run: str) -> None:
+        """Hold nothing for a run that is over, or that its owner takes part in no more."""
+        self._held.pop(run, None)
+
     def holds(self, run: str | None, number: int) -> bool:
         """Whether this assignment waits here."""
         held = self._held.get(run or "")
         return held is not None and held.round == number
+
+    def reason(self, run: str | None, number: int) -> str | None:
+        """Why this assignment waits here, as it was when that began; None where it does not wait."""
+        return self._reasons[run][1] if run is not None and self.holds(run, number) else None
 
     def told(self) -> tuple[Told, ...]:
         """What the server is told when it is asked for work: the assignments that still wait, weighed anew."""
         if self._held and self._place.problem is not None:
             self._place.look_again()
         weighed = [(held, self._why(held)) for held in self._held.values()]
+        for held, found in weighed:
+            if found is not None and found[0] != self._reasons[held.facts.id][0]:
+                self._reasons[held.facts.id] = found
         self._held = {held.facts.id: held for held, found in weighed if found is not None}
         return tuple(Told(found[0], held.facts.id, held.round) for held, found in weighed if found is not None)
 
@@ -102,6 +120,9 @@ class Readiness:
     def _why(self, held: _Held) -> tuple[Doing, str] | None:
         """A word for the coordinator, a sentence for the owner."""
         facts, plan = held.facts, held.plan
+        why_not = self._owner_holds_back(facts, held.round)
+        if why_not is not None:
+            return "consent", why_not
         pause = self._pauses.get((facts.id, held.round))
         if pause is not None and self._monotonic() < pause.until:
             return pause.doing, pause.reason

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
@@ -27,10 +28,14 @@ from fedflow.storage import read_json, sha256_file, write_json
 CHUNK_BYTES = 256 * 1024
 TUS = {"Tus-Resumable": "1.0.0"}
 LONGEST_RETRY_AFTER_S = 300.0
+ERROR_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
 OFFSET_TYPE = "application/offset+octet-stream"
 
 Progress = Callable[[int, int], None]
 """Is told the bytes that are over, and the bytes there are."""
+
+Trouble = Callable[[str], None]
+"""Is told why nothing comes through, from the second failure in a row on."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +66,11 @@ def download(
     target: Path,
     progress: Progress | None = None,
     patience: Patience = Patience(),
+    trouble: Trouble = lambda _reason: None,
 ) -> None:
     """Fetch `url` into `target`, which is there only when it is whole and its SHA-256 is `digest`.
 
-    What a cut or a restart left in `<target>.part` is gone on with.
+    What a cut or a restart left in `<target>.part` is gone on with. `trouble` is told why it is tried again.
 
     Raises:
         TransferError: the server refuses, sends other content, or nothing moved for too long.
@@ -73,7 +79,7 @@ def download(
     if target.is_file() and sha256_file(target) == digest:
         return
     part = target.with_name(f"{target.name}.part")
-    tries = _Tries(f"download of {target.name}", patience)
+    tries = _Tries(f"download of {target.name}", patience, trouble)
     with _disk(part):
         part.parent.mkdir(parents=True, exist_ok=True)
         part.touch()
@@ -100,11 +106,13 @@ def upload(
     metadata: Mapping[str, str],
     progress: Progress | None = None,
     patience: Patience = Patience(),
+    trouble: Trouble = lambda _reason: None,
 ) -> str:
     """Send the file to the server and return its upload's id; the same file again goes on with the same upload.
 
     `<path>.upload` remembers the upload until `forget` is called, so that a restarted process knows it. The bytes go
-    in one request where nothing cuts it; the server checks their SHA-256 when they are handed in.
+    in one request where nothing cuts it; the server checks their SHA-256 when they are handed in. `trouble` is told why
+    it is tried again.
 
     Raises:
         TransferError: the server refuses, or nothing moved for too long.
@@ -112,7 +120,7 @@ def upload(
     """
     with _disk(path):
         size_bytes = path.stat().st_size
-    tries = _Tries(f"upload of {path.name}", patience)
+    tries = _Tries(f"upload of {path.name}", patience, trouble)
     while True:
         location = _remembered(path, uploads_url, size_bytes)
         if location is None:
@@ -140,9 +148,10 @@ def abandon(client: httpx.Client, path: Path) -> None:
 class _Tries:
     """How long there is patience yet, and how long to pause before the next try."""
 
-    def __init__(self, what: str, patience: Patience) -> None:
+    def __init__(self, what: str, patience: Patience, trouble: Trouble) -> None:
         self.what = what
         self.patience = patience
+        self.trouble = trouble
         self.failures = 0
         self.reason = "it has not begun"
         self.moved_at = time.monotonic()
@@ -167,6 +176,8 @@ class _Tries:
         waited_s = time.monotonic() - self.moved_at
         if waited_s + pause_s > patience.give_up_s:
             raise TransferError(f"{self.what}: no byte moved for {waited_s:.0f} s ({self.reason}); try again later")
+        if self.failures > 1:
+            self.trouble(f"nothing comes through to the server ({self.reason})")
         time.sleep(pause_s)
 
 
@@ -197,7 +208,7 @@ def _fetch(client: httpx.Client, url: str, digest: str, part: Path, progress: Pr
                         progress(file.tell(), total)
             return True
     except httpx.RequestError as error:
-        tries.failed(_why(error))
+        tries.failed(why(error))
         return False
 
 
@@ -213,7 +224,7 @@ def _create(client: httpx.Client, uploads_url: str, size_bytes: int, metadata: M
             if _answered(response, tries, 201):
                 break
         except httpx.RequestError as error:
-            tries.failed(_why(error))
+            tries.failed(why(error))
         tries.pause()
     asked = response.request.url
     location = asked.join(response.headers.get("Location", ""))
@@ -256,7 +267,7 @@ def _send(
                 elif _answered(answer, tries, 204) and answer.headers.get("Upload-Offset") == str(size_bytes):
                     return True
         except httpx.RequestError as error:
-            tries.failed(_why(error))
+            tries.failed(why(error))
         tries.pause()
 
 
@@ -335,8 +346,9 @@ def _state_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.upload")
 
 
-def _why(error: httpx.RequestError) -> str:
-    return str(error) or type(error).__name__
+def why(error: httpx.RequestError) -> str:
+    """What the network says of it, without the numbers of its errors."""
+    return ERROR_NUMBER.sub("", str(error)) or type(error).__name__
 
 
 @contextmanager

@@ -123,11 +123,12 @@ class MergedBase(Message):
     count: int = Field(ge=1)
 
 
-Doing = Literal["training", "hours", "memory", "policy", "pictures", "failed", "refused"]
+Doing = Literal["training", "consent", "hours", "memory", "policy", "pictures", "failed", "refused"]
 """What a participant does with an assignment.
 
-It trains, or holds back: for its owner's hours or policy, for want of memory, for pictures that cannot be used as they
-are, or since its training has failed, or its update was refused, for good.
+It trains, or holds back: for its owner's consent where they give it round by round, for their hours or policy, for want
+of memory, for pictures that cannot be used as they are, or since its training has failed, or its update was refused,
+for good.
 """
 
 MOST_TOLD = 20

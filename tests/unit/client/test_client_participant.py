@@ -241,6 +241,33 @@ class Leaving(TerminalOwner):
         self.note.unlink()
 
 
+class Wavering(Leaving):
+    """An owner who lets a round wait, where it does not wait for anything else, and may then withdraw."""
+
+    def __init__(self, note: Path, held: str) -> None:
+        super().__init__(note)
+        self.held = held
+
+    def holds_back(self, facts: RunFacts, number: int) -> str | None:  # type: ignore[override]
+        """For as long as it takes."""
+        return "not yet" if self.held == "consent" else None
+
+
+class RoundByRound(TerminalOwner):
+    """An owner who agrees to round 2 only when the server has been told `patience` times that it waits for them."""
+
+    def __init__(self, peer: Peer, patience: int) -> None:
+        super().__init__(Policy(), accept_unasked=True)
+        self.peer = peer
+        self.patience = patience
+
+    def holds_back(self, facts: RunFacts, number: int) -> str | None:  # type: ignore[override]
+        """Until the server knows."""
+        if number == 1 or self.peer.paths().count(f"GET /work?doing=consent:{facts.id}:2") >= self.patience:
+            return None
+        return "you agree to its rounds one by one, and not yet to this one"
+
+
 @pytest.fixture(params=["float32"])
 def coordinator(request: pytest.FixtureRequest, peer: Peer, tiny_model_folder: Path, tmp_path: Path) -> Coordinator:
     return Coordinator(peer, tiny_model_folder, tmp_path / "coordinator", {"wire": request.param})
@@ -396,6 +423,37 @@ def test_a_machine_that_holds_back_says_why_and_when_no_more(
     asked = [path for path in peer.paths() if path.startswith("GET /work")]
     held = "GET /work?doing=hours:r1:1"
     assert asked == ["GET /work", "GET /work", held, held, held]
+    assert coordinator.updates == []
+
+
+def test_a_round_that_its_owner_has_not_agreed_to_is_told_so_and_trained_when_they_have(
+    coordinator: Coordinator, machine: Machine, peer: Peer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.take_part(owner=RoundByRound(peer, 3))
+    asked = [path for path in peer.paths() if path.startswith("GET /work")]
+    waits = "GET /work?doing=consent:r1:2"
+    assert [path for path in asked if "training" not in path][2:7] == ["GET /work", waits, waits, waits, "GET /work"]
+    assert len(coordinator.updates) == 2
+    assert "round 2: waiting, as you agree to its rounds one by one, and not yet to this one" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("held", ["consent", "hours"])
+def test_a_no_while_a_round_waits_here_is_told_at_once(
+    coordinator: Coordinator, machine: Machine, peer: Peer, held: str
+) -> None:
+    now = datetime.now()
+    later = Policy(hours=f"{now + timedelta(hours=2):%H:%M}-{now + timedelta(hours=3):%H:%M}")
+    owner = Wavering(machine.home.run("r1") / "consent.json", held)
+
+    def answer(asked: Asked) -> Said:
+        if f"doing={held}:r1:1" in asked.path and not owner.has_withdrawn:
+            owner.has_withdrawn = True
+            owner.note.unlink()
+        return coordinator.answer(asked)
+
+    peer.answer = answer
+    machine.take_part(Policy() if held == "consent" else later, owner=owner)
+    assert [each.accept for each in coordinator.consents] == [True, False]
     assert coordinator.updates == []
 
 
@@ -703,6 +761,27 @@ def test_without_consent_nothing_is_trained_even_where_the_server_says_so(
         with pytest.raises(MistakeError, match="asks for consent and nobody is at a terminal"):
             machine.take_part(accept=False)
     assert coordinator.uploads == []
+
+
+def test_an_update_that_does_not_get_through_is_said_to_wait(
+    coordinator: Coordinator, machine: Machine, peer: Peer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faults = 4
+
+    def answer(asked: Asked) -> Said:
+        nonlocal faults
+        if "/uploads" in asked.path and faults:
+            faults -= 1
+            return coordinator.said(503)
+        return coordinator.answer(asked)
+
+    peer.answer = answer
+    machine.take_part()
+    told = capsys.readouterr().out
+    assert len(coordinator.updates) == 2
+    trained, away = told.index("round 1: trained; its update is being sent"), told.index("; trying on")
+    assert trained < away < told.index("round 1: loss")
+    assert re.search(r"nothing comes through to the server \(the server answered 503.*\); trying on", told)
 
 
 def test_a_server_that_is_away_is_waited_for(

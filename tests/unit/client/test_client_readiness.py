@@ -70,6 +70,22 @@ def test_want_of_memory_is_tried_again_after_longer_and_longer_pauses(pictures: 
     assert readiness.hindrance(facts(), PLAN, 2) is None
 
 
+def test_another_reason_to_wait_is_told_and_the_same_one_as_it_was(pictures: Path) -> None:
+    owner = iter(["not yet", "not yet either", None, None])
+    readiness = Readiness(
+        Policy(), Place(pictures, 1), lambda _: True, Clock(), owner_holds_back=lambda _facts, _number: next(owner)
+    )
+    readiness.pause("r1", 1, "memory", "no memory")
+    assert readiness.hindrance(facts(), PLAN, 1) == "not yet"
+    assert readiness.told() == (Told("consent", "r1", 1),)
+    assert readiness.reason("r1", 1) == "not yet", "what changes in a sentence is no news"
+    assert readiness.told() == (Told("memory", "r1", 1),)
+    assert readiness.reason("r1", 1) == "no memory"
+    assert readiness.reason("r1", 2) is None
+    readiness.forget("r1")
+    assert (readiness.told(), readiness.reason("r1", 1)) == ((), None)
+
+
 def test_a_round_that_is_given_up_stays_so(pictures: Path) -> None:
     clock = Clock()
     readiness = Readiness(Policy(), Place(pictures, 1), lambda _: True, clock)

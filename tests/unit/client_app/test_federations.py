@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import threading
 
 import pytest
+from flask import render_template
+from flask_babel import force_locale
 from tests.unit.client_app.conftest import Visitor
 
 from fedflow.client.database.tables import Membership
@@ -12,9 +16,12 @@ from fedflow.client.policy import Policy
 from fedflow.client.services import consents, datasets, jobs, memberships
 from fedflow.client.services.memberships import JoinRequest
 from fedflow.client.store import Store
+from fedflow.client.watch import Unwanted
+from fedflow.client.worker.federating import AppOwner
 from fedflow.errors import MistakeError
-from fedflow.federation.protocol import RunFacts
+from fedflow.federation.protocol import RoundLine, Rounds, RunFacts
 from fedflow.plan import Plan
+from fedflow.training import Progress
 
 MEMBERSHIP = "01a2"
 
@@ -48,18 +55,185 @@ def facts(name: str = "autumn", **plan: object) -> RunFacts:
     )
 
 
+def owner_of(store: Store, member: str) -> AppOwner:
+    row = memberships.one(store, member)
+    assert row is not None
+    return AppOwner(store, row, threading.Lock(), lambda _row: False)
+
+
+def begins(owner: AppOwner, number: int) -> bool:
+    """Whether a round is trained for where the server assigns it."""
+    if owner.holds_back(facts(), number) is not None:
+        return False
+    with owner.training(facts(), number, 2):
+        return True
+
+
 def test_one_round_is_agreed_to_at_a_time(store: Store, member: str) -> None:
+    owner = owner_of(store, member)
     assert consents.ask(store, member, facts(), 12).answer == consents.ASKED
-    assert not consents.may_train(store, member, "r1", 1)
+    assert not begins(owner, 1)
     consents.answer(store, member, "r1", consents.ROUND)
-    assert consents.may_train(store, member, "r1", 1)
-    assert consents.may_train(store, member, "r1", 1), "the same round, after a restart"
-    assert not consents.may_train(store, member, "r1", 2)
+    assert begins(owner, 1)
+    assert begins(owner, 1), "the same round, after a restart"
+    assert not begins(owner, 2)
     consents.answer(store, member, "r1", consents.ROUND)
-    assert consents.may_train(store, member, "r1", 3), "whichever comes next"
-    assert not consents.may_train(store, member, "r1", 4)
+    assert owner.holds_back(facts(), 2) is None, "what is only asked uses nothing up"
+    assert begins(owner, 3), "whichever comes next"
+    assert not begins(owner, 4)
     consents.answer(store, member, "r1", consents.RUN)
-    assert consents.may_train(store, member, "r1", 4)
+    assert begins(owner, 4)
+
+
+def test_the_next_round_asks_again_on_every_page(visitor: Visitor, store: Store, member: str) -> None:
+    owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
+    consents.ask(store, member, facts(), 12)
+    visitor.post(f"{run}/answer", answer=consents.ROUND)
+    assert begins(owner, 1)
+    assert "Asks for your consent" not in visitor.client.get(f"/federations/{member}").text
+    assert "Agreed round by round" in visitor.client.get(run).text
+    assert owner.holds_back(facts(), 2) == "you agree to its rounds one by one, and not yet to this one"
+    listed = visitor.client.get("/federations").text
+    assert "Round 2 of autumn asks for your consent." in listed
+    assert f'href="{run}"' in listed
+    assert re.search(r'href="/federations"[^>]*>.{0,40}<span class="count"[^>]*>1<', listed, re.DOTALL)
+    page = visitor.client.get(run).text
+    for shown in (page, visitor.client.get(f"/federations/{member}").text):
+        assert re.search(r'class="badge waiting">.*?Asks for your consent to round 2</span>', shown, re.DOTALL)
+    for answer in (consents.RUN, consents.ROUND, consents.ALWAYS, consents.DECLINED):
+        assert f'name="answer" value="{answer}"' in page
+    visitor.post(f"{run}/answer", answer=consents.ROUND)
+    assert begins(owner, 2)
+    assert consents.waiting(store) == []
+
+
+def test_a_no_to_a_further_round_is_one_to_all(store: Store, member: str) -> None:
+    """The participant's note of its yes goes, so that it asks for the answer and tells the server."""
+    owner = owner_of(store, member)
+    note = memberships.home(store, member).run("r1") / "consent.json"
+    note.parent.mkdir(parents=True)
+    consents.ask(store, member, facts(), 12)
+    consents.answer(store, member, "r1", consents.ROUND)
+    note.write_text(json.dumps({}))
+    assert begins(owner, 1)
+    assert not begins(owner, 2)
+    consents.answer(store, member, "r1", consents.DECLINED)
+    assert not note.exists()
+    assert owner.holds_back(facts(), 2) is not None
+    with pytest.raises(Unwanted), owner.training(facts(), 2, 2):
+        pytest.fail("nothing is trained after a no")
+
+
+def test_a_run_that_ended_asks_no_more(visitor: Visitor, store: Store, member: str) -> None:
+    owner = owner_of(store, member)
+    consents.ask(store, member, facts(), 12)
+    consents.answer(store, member, "r1", consents.ROUND)
+    assert begins(owner, 1)
+    assert not begins(owner, 2)
+    owner.took_home(facts().model_copy(update={"status": "stopped"}), {})
+    assert consents.waiting(store) == []
+    page = visitor.client.get(f"/federations/{member}/runs/r1").text
+    assert "The run is over; nothing more is asked of you." in page
+    assert 'name="answer"' not in page
+
+
+def badges(page: str) -> list[tuple[str, str]]:
+    """States and words, in the order of the page."""
+    return re.findall(r'class="badge (\w+)">.*?</svg>([^<]*)</span>', page, re.DOTALL)
+
+
+def test_who_is_held_up_does_not_seem_to_take_part(visitor: Visitor, store: Store, member: str) -> None:
+    owner = owner_of(store, member)
+    for address in ("/federations", f"/federations/{member}"):
+        assert badges(visitor.client.get(address).text)[0] == ("running", "Taking part")
+    owner.say("https://x: the server does not answer (timed out); check it; trying on", None, is_held_up=True)
+    for address in ("/federations", f"/federations/{member}"):
+        assert badges(visitor.client.get(address).text)[0] == ("waiting", "Held up")
+    owner.say("no run wants this member yet", None, is_held_up=False)
+    assert badges(visitor.client.get("/federations").text)[0] == ("running", "Taking part")
+    assert "None has asked you yet" in visitor.client.get(f"/federations/{member}").text
+    owner.say("run 'autumn': no answer yet, as /p: is not there; name a folder of pictures", "r1", is_held_up=True)
+    page = visitor.client.get(f"/federations/{member}").text
+    assert badges(page)[0] == ("waiting", "Held up")
+    assert "None has asked you yet" not in page
+    consents.ask(store, member, facts(), 12)
+    assert badges(visitor.client.get("/federations").text)[0] == ("waiting", "Asks for your consent")
+
+
+def test_what_the_participant_says_of_one_run_stands_on_no_other(visitor: Visitor, store: Store, member: str) -> None:
+    owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
+    consents.ask(store, member, facts(), 12)
+    owner.say("run 'autumn': waits for your consent", "r1", is_held_up=True)
+    assert "“autumn” waits for your consent." in visitor.client.get(f"/federations/{member}").text
+    visitor.post(f"{run}/answer", answer=consents.RUN)
+    assert "waits for your consent" not in visitor.client.get(run).text, "the answer has made it untrue"
+    owner.say("round 1 of 3: training 5 steps on 12 pictures", "r2", is_held_up=False)
+    assert "training on the dataset" not in visitor.client.get(run).text
+    owner.say("round 1 of 3: training 5 steps on 12 pictures", "r1", is_held_up=False)
+    assert "training on the dataset" in visitor.client.get(run).text
+    owner.say("nothing comes through to the server (timed out); trying on", None, is_held_up=True)
+    assert "Nothing comes through to the server now (timed out). It is tried again" in visitor.client.get(run).text
+    visitor.post(f"{run}/withdraw")
+    assert "Nothing comes through" not in visitor.client.get(run).text, "nothing of it is waited for any more"
+
+
+def test_a_run_that_ended_stands_so_and_is_no_news(visitor: Visitor, store: Store, member: str) -> None:
+    owner = owner_of(store, member)
+    consents.ask(store, member, facts(rounds=2), 12)
+    consents.answer(store, member, "r1", consents.RUN)
+    owner.took_home(facts(rounds=2).model_copy(update={"status": "done", "round": 2}), {})
+    memberships.limit(store, member, Policy(max_rounds=1), always=False)
+    owner.say("run 'autumn' is done", "r1", is_held_up=False)
+    shown = visitor.client.get(f"/federations/{member}").text
+    assert badges(shown)[-1] == ("done", "Done")
+    assert "is done." not in shown
+    page = visitor.client.get(f"/federations/{member}/runs/r1").text
+    assert badges(page)[0] == ("done", "Done")
+    assert "Your limits do not allow it" not in page
+
+
+def test_what_is_said_again_was_said_when_it_was_said_first(store: Store, member: str) -> None:
+    memberships.say(store, member, "no run wants this member yet", is_held_up=False)
+    first = memberships.one(store, member)
+    memberships.say(store, member, "no run wants this member yet", is_held_up=False)
+    again = memberships.one(store, member)
+    assert first is not None
+    assert again is not None
+    assert again.said_at == first.said_at
+
+
+def test_a_round_that_is_trained_says_whether_the_server_has_it(visitor: Visitor, store: Store, member: str) -> None:
+    owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
+    consents.ask(store, member, facts(), 12)
+    consents.answer(store, member, "r1", consents.RUN)
+    assert begins(owner, 1)
+    assert badges(visitor.client.get(run).text)[-1] == ("waiting", "Trained, not sent yet")
+    owner.handed_in("r1", 1, is_taken=True)
+    assert badges(visitor.client.get(run).text)[-1] == ("done", "Trained and sent")
+    assert begins(owner, 2)
+    owner.handed_in("r1", 2, is_taken=False)
+    assert badges(visitor.client.get(run).text)[-2:] == [
+        ("done", "Trained and sent"),
+        ("refused", "Refused by the server"),
+    ]
+
+
+def withdraw_and_go_on(store: Store, member: str, told: Progress) -> None:
+    consents.withdraw(store, member, "r1")
+    told(2, 2, 0.1)
+
+
+def test_a_withdrawal_promises_nothing_that_goes_on(visitor: Visitor, store: Store, member: str) -> None:
+    owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
+    consents.ask(store, member, facts(), 12)
+    consents.answer(store, member, "r1", consents.RUN)
+    assert owner.holds_back(facts(), 1) is None
+    with pytest.raises(Unwanted), owner.training(facts(), 1, 2) as told:
+        withdraw_and_go_on(store, member, told)
+    for address in (run, "/activity"):
+        page = visitor.client.get(address).text
+        assert "It ended on the way. You have withdrawn your consent." in page
+        assert "goes on from its last checkpoint" not in page
 
 
 def test_another_plan_under_the_same_name_asks_again(store: Store, member: str) -> None:
@@ -132,6 +306,55 @@ def test_the_consent_page_names_what_leaves_and_offers_four_answers(
     assert row.always
 
 
+def test_a_runs_page_begins_with_its_rounds_and_for_whom_it_waits(visitor: Visitor, store: Store, member: str) -> None:
+    owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
+
+    def rounds() -> list[tuple[str, str]]:
+        _, _, line = visitor.client.get(run).text.partition('<ol class="rounds"')
+        node = r'<li class="(\w+(?: now)?)".*?Round </span>\d<span class="unseen">: (.*?)</span>'
+        return re.findall(node, line.partition("</ol>")[0], re.DOTALL)
+
+    consents.ask(store, member, facts(rounds=3), 12)
+    assert rounds() == [], "nothing is known of what is not taken part in"
+    assert "It waits for your answer; until then nothing is trained" in visitor.client.get(run).text
+    consents.answer(store, member, "r1", consents.ROUND)
+    assert "the server is asked what is to be done next" in visitor.client.get(run).text
+    come = [("waiting", "To come")] * 2
+    assert rounds() == [("running now", "Being trained for"), *come]
+    assert begins(owner, 1)
+    assert rounds() == [("waiting now", "Trained, not sent yet"), *come]
+    owner.handed_in("r1", 1, is_taken=True)
+    assert rounds() == [("running now", "Trained and sent"), *come]
+    assert not begins(owner, 2)
+    assert rounds() == [("done", "Joined"), ("waiting now", "Asks for your consent"), ("waiting", "To come")]
+    assert "Round 2 waits for your answer; until then nothing is trained" in visitor.client.get(run).text
+    memberships.pause(store, member, paused=True)
+    assert "You have paused this federation" in visitor.client.get(run).text
+    owner.took_home(facts(rounds=3).model_copy(update={"status": "done", "round": 3}), {})
+    assert rounds() == [("done", "Joined")] * 3
+    assert "waits for" not in visitor.client.get(run).text
+
+
+def test_a_round_says_whom_it_waits_for_and_how_long(visitor: Visitor, store: Store, member: str) -> None:
+    line = RoundLine(
+        number=2, phase="collecting", selected=("studio", "museum"), accepted={"studio": 12}, deadline_in_s=3600.0,
+        adapter=None, residual=None, seconds=0.0, report=None, version=None, files={},
+    )  # fmt: skip
+    app, row = visitor.client.application, memberships.one(store, member)
+    with app.test_request_context():
+        found = Rounds(items=(line,), next=None)
+        shown = render_template("app/elsewhere.html", row=row, found=found, reason="", joint=[], prompts=())
+    assert "Round 2 waits for museum, for about another 1 hr;" in shown
+
+
+def test_measured_figures_are_written_as_the_reader_writes_them(visitor: Visitor) -> None:
+    app = visitor.client.application
+    for language, told in (("en", "1,106.68"), ("uk", "1\N{NO-BREAK SPACE}106,68")):
+        with app.test_request_context(), force_locale(language):
+            assert app.jinja_env.filters["decimals"](1106.678, 2) == told
+            assert app.jinja_env.filters["decimals"](-0.5, 4)[0] == "\N{MINUS SIGN}"
+
+
 def test_a_picture_that_the_server_does_not_give_is_a_crossed_frame(
     visitor: Visitor, store: Store, member: str
 ) -> None:
@@ -174,7 +397,11 @@ def test_the_log_adds_up_what_was_sent_by_sort(visitor: Visitor, store: Store, m
         "download": (1, 250),
         "sign-in": (1, 200),
     }
-    assert "100,500" in visitor.client.get(f"/federations/{member}/sent").text
+    consents.ask(store, member, facts(), 12)
+    page = visitor.client.get(f"/federations/{member}/sent").text
+    assert "100,500" in page
+    assert "Number of pictures, losses, times · autumn" in page
+    assert "Trained weights · " not in page, "no address of an upload tells its run"
 
 
 def test_what_cannot_be_joined_is_said_before_anything_is_sent(
@@ -186,6 +413,41 @@ def test_what_cannot_be_joined_is_said_before_anything_is_sent(
     with pytest.raises(MistakeError, match="dataset: it is no longer here"):
         memberships.join(store, JoinRequest(server="http://localhost:1", code="1", dataset="gone"))
     assert jobs.under_way(store, (memberships.JOIN,)) == []
+
+
+def attempt(store: Store, dataset: str, reason: str, server: str = "https://x.example") -> str:
+    job = memberships.join(store, JoinRequest(server=server, code="AB-12", device="loom", dataset=dataset))
+    assert jobs.claim(store, job) is not None
+    jobs.end(store, job, jobs.FAILED, reason)
+    return job
+
+
+def test_a_join_that_failed_is_gone_on_with_from_what_was_typed(
+    visitor: Visitor, store: Store, pictures: object
+) -> None:
+    dataset = datasets.add(store, str(pictures))
+    away = "https://x.example/api/v1/join: the server does not answer (timed out); check the address and the network"
+    first = attempt(store, dataset, away)
+    wrong = attempt(store, dataset, "there is no such join code; check its spelling or ask the coordinator for another")
+    assert [job.id for job in memberships.failed_joins(store)] == [wrong], "of one server the newest"
+    assert f'href="/federations/join?instead_of={wrong}"' in visitor.client.get("/federations").text
+    for job, named, said in ((wrong, "code", "knows no such code"), (first, "server", "does not answer (timed out)")):
+        page = visitor.client.get(f"/federations/join?instead_of={job}").text
+        for value in ("https://x.example", "AB-12", "loom"):
+            assert f'value="{value}"' in page
+        assert re.search(rf'<option value="{dataset}" selected', page)
+        beside = re.search(rf'id="[^"]*{named}-error"[^>]*>(.*?)</p>', page, re.DOTALL)
+        assert beside is not None
+        assert said in beside[1]
+    again = {"server": "https://y.example", "code": "CD-34", "device": "loom", "dataset": dataset}
+    assert visitor.post("/federations/join", instead_of=wrong, **again).status_code == 303
+    assert memberships.failed_joins(store) == []
+    other = attempt(store, dataset, away)
+    assert visitor.post(f"/federations/join/{other}/aside").status_code == 303
+    assert "Change it and try again" not in visitor.client.get("/federations").text
+    kept = jobs.one(store, other)
+    assert kept is not None
+    assert memberships.request_of(kept).code == "AB-12", "it can still be resumed"
 
 
 def test_leaving_forgets_the_key_and_all_that_was_fetched(visitor: Visitor, store: Store, member: str) -> None:

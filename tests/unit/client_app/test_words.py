@@ -71,7 +71,16 @@ ANSWERS = frozenset(
 )
 """Functions that return a sentence without raising it."""
 
-TOLD_BY = {"self._say": 0, "say": 0, "tries.failed": 0, "Problem": 1, "found.append": 0, "self._readiness.give_up": 3}
+TOLD_BY = {
+    "self._say": 0,
+    "self._tell": 0,
+    "self.trouble": 0,
+    "say": 0,
+    "tries.failed": 0,
+    "Problem": 1,
+    "found.append": 0,
+    "self._readiness.give_up": 3,
+}
 """What a sentence is handed to that is not raised, and as which argument."""
 
 ERRORS = frozenset({"NoUpdate", "Refused", "Unavailable", "Unwanted", "error"})
@@ -349,7 +358,8 @@ def test_what_a_participant_says_is_told_in_ukrainian(store: Store, visitor: Vis
                 always=False, is_paused=False, said="", said_at=None, joined_at=0.0,
             )
         )  # fmt: skip
-    memberships.say(store, "m", "run 'icons', round 3: waiting, as the policy allows training at 22:00-06:00")
+    line = "run 'icons', round 3: waiting, as the policy allows training at 22:00-06:00"
+    memberships.say(store, "m", line, "r1", is_held_up=True)
     for address in ("/federations", "/federations/m"):
         page = visitor.client.get(address, headers=UKRAINIAN).text
         assert "«icons», раунд 3: очікування. Ви дозволяєте навчання" in page

@@ -596,6 +596,9 @@ def test_explain_says_why_a_participant_holds_back(setting: Setting, clock: Any)
     told = explain.explain(setting.store, setting.run)
     assert "a (last seen 10 s ago; its owner lets it train at other hours)" in told
     assert "b (last seen 0 s ago; its machine lacks the memory now), c (last seen 10 s ago)." in told
+    work_for(setting.store, setting.callers["c"], (Told("consent", setting.run, 1),))
+    told = explain.explain(setting.store, setting.run)
+    assert "c (last seen 0 s ago; it waits for its owner's consent to this round)." in told
     clock.now += 10
     work_for(setting.store, setting.callers["b"], (Told("training", setting.run, 1),))
     assert "b (last seen 0 s ago; it trains)" in explain.explain(setting.store, setting.run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Double, ForeignKey, MetaData, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, MetaData, Text, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAMING = {
@@ -158,7 +158,7 @@ class Membership(Table):
     """A federation that this machine is a member's device in; its home is a folder by `services.memberships`.
 
     `policy` are its owner's limits; `always` says that runs within them need no consent of their own. `said` is what
-    the participant said last, `said_at` when.
+    the participant said last, `said_at` when, `said_run` of which run; `is_held_up` where it cannot go on by itself.
     """
 
     __tablename__ = "membership"
@@ -172,6 +172,8 @@ class Membership(Table):
     is_paused: Mapped[bool]
     said: Mapped[str]
     said_at: Mapped[float | None]
+    said_run: Mapped[str | None]
+    is_held_up: Mapped[bool] = mapped_column(default=False, server_default=false())
     joined_at: Mapped[float]
 
 
@@ -193,7 +195,10 @@ class Consent(Table):
 
 
 class Sending(Table):
-    """Bytes that left this machine for a federation's server: `what` was sent `times` times from `at` to `until`."""
+    """Bytes that left this machine for a federation's server: `what` was sent `times` times from `at` to `until`.
+
+    `run_id` is the run whose answer or figures they are; None of all that no address tells the run of.
+    """
 
     __tablename__ = "sending"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -203,3 +208,4 @@ class Sending(Table):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     times: Mapped[int]
     until: Mapped[float]
+    run_id: Mapped[str | None] = mapped_column(default=None)

@@ -16,7 +16,7 @@ from werkzeug import Response as AnyResponse
 from fedflow import web
 from fedflow.client.consent import plan_of
 from fedflow.client.database.tables import Consent, Membership
-from fedflow.client.pages import current, faults
+from fedflow.client.pages import current, faults, federation_words
 from fedflow.client.pages.federations import library_of
 from fedflow.client.pages.missing import crossed
 from fedflow.client.policy import Policy, refusal
@@ -56,7 +56,8 @@ def page(membership_id: str, run_id: str) -> Response:
     except MistakeError as error:
         return web.page("app/unknown_plan.html", row=row, asked=asked, reason=faults.said(str(error)))
     dataset = None if row.dataset_id is None else datasets.one(store, row.dataset_id)
-    rounds = [job for job in jobs.listed(store, 200) if job.asked.get("run") == run_id]
+    trainings = jobs.rounds_of(store, membership_id, run_id)
+    why_not = refusal(memberships.policy(row), facts, plan, asked.pictures)
     return web.page(
         "app/consent.html",
         fragment="live",
@@ -67,9 +68,11 @@ def page(membership_id: str, run_id: str) -> Response:
         dataset=dataset,
         groups=groups_of(facts),
         steps=plan.training.steps(max(asked.pictures, 1)),
-        refused=faults.reason(refusal(memberships.policy(row), facts, plan, asked.pictures) or ""),
+        refused="" if consents.is_over(asked) else faults.reason(why_not or ""),
         limits=limits_of(memberships.policy(row)),
-        rounds=sorted((job for job in rounds if job.kind == jobs.ROUND), key=lambda job: job.id),
+        rounds=trainings,
+        nodes=federation_words.line_of_rounds(asked, trainings),
+        stands=federation_words.stands(row, asked),
         result=library_of(membership_id, run_id),
         now=store.clock(),
     )
@@ -86,8 +89,8 @@ def answers(membership_id: str, run_id: str) -> AnyResponse:
     consents.answer(store, membership_id, run_id, said)
     if said == consents.ALWAYS:
         memberships.limit(store, membership_id, memberships.policy(row), always=True)
-    told = gettext("Declined. The coordinator is told so.") if said == consents.DECLINED else gettext("You take part.")
-    flash(told, State.DONE)
+    if said == consents.DECLINED:
+        flash(gettext("Declined. The coordinator is told so."), State.DONE)
     return redirect(url_for("pages.consent.page", membership_id=membership_id, run_id=run_id), 303)
 
 

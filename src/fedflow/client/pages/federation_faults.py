@@ -19,6 +19,7 @@ NO_FEDFLOW = lazy_gettext(
     "What answers at this address is no FedFlow server of this version; it may be a proxy or a sign-in page. Check "
     "the address, and that this machine is online."
 )
+TRIED_AGAIN = lazy_gettext("%(reason)s It is tried again and again.")
 NO_SPACE = lazy_gettext("“%(file)s” cannot be written (%(why)s). Check the disk; it then goes on by itself.")
 BASE_CHANGED = lazy_gettext(
     "The copy of the base model on this machine is damaged or was changed. Remove the folder “%(file)s”; it is then "
@@ -52,6 +53,9 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "download of {file}: {reason}": "%(reason)s",
     "upload of {file}: {reason}": "%(reason)s",
+    "nothing comes through to the server ({problem})": lazy_gettext(
+        "Nothing comes through to the server now (%(problem)s)."
+    ),
     "the token has run out": lazy_gettext("the sign-in has run out"),
     "the server answered {what}": lazy_gettext("the server answered %(what)s"),
     # Joining, and who this machine is.
@@ -180,7 +184,9 @@ SENTENCES: dict[str, str | LazyString] = {
         "The server has not written its files yet. Try again in a while."
     ),
     # What the participant says of how it goes.
-    "{reason}; trying on": lazy_gettext("%(reason)s It is tried again and again."),
+    "{reason}; trying on": TRIED_AGAIN,
+    "upload of {file}: {reason}; trying on": TRIED_AGAIN,
+    "download of {file}: {reason}; trying on": TRIED_AGAIN,
     "{reason}; asking again": lazy_gettext("%(reason)s The server is asked again."),
     "run '{run}': no answer yet, as {reason}": lazy_gettext("“%(run)s” has no answer yet. %(reason)s"),
     "run '{run}': waits for your consent": lazy_gettext("“%(run)s” waits for your consent."),
@@ -195,6 +201,9 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "round {round}: training ended early, as {reason}": lazy_gettext(
         "The training for round %(round)s ended early. %(reason)s"
+    ),
+    "round {round}: trained; its update is being sent": lazy_gettext(
+        "Round %(round)s is trained; its update is being sent."
     ),
     "round {round}: loss {first} -> {last} in {seconds} s, sent {size}": lazy_gettext(
         "Round %(round)s is trained and sent (%(size)s). The loss went from %(first)s to %(last)s in %(seconds)s s."

@@ -10,7 +10,7 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Membership
-from fedflow.client.pages import current, faults
+from fedflow.client.pages import current, faults, federation_words, job_words
 from fedflow.client.policy import Policy
 from fedflow.client.services import consents, datasets, jobs, library, memberships
 from fedflow.client.services.memberships import JoinRequest
@@ -29,34 +29,54 @@ ALWAYS = "always"
 def listed() -> Response:
     """All federations, what asks for consent, and what is being joined."""
     store = current.store()
-    asking = consents.waiting(store)
+    asking, runs = consents.waiting(store), consents.listed(store)
+    asks = {each.membership_id for each in asking}
+    found = [
+        (row, federation_words.taking_part(row, row.id in asks), federation_words.heard(row, runs))
+        for row in memberships.listed(store)
+    ]
     return web.page(
         "app/federations.html",
         fragment="live",
-        found=memberships.listed(store),
+        found=found,
         asking=asking,
         joining=jobs.under_way(store, (memberships.JOIN,)),
-        failed=[job for job in jobs.listed(store, 3) if job.kind == memberships.JOIN and job.status in jobs.WENT_WRONG],
+        failed=memberships.failed_joins(store),
         now=store.clock(),
     )
 
 
 @blueprint.get("/federations/join")
 def join_form() -> Response:
-    """Server, code, dataset."""
-    return _join_page(Reading(None, {}))
+    """Server, code, dataset; as they were given where an attempt failed, with the reason beside its field."""
+    job = jobs.one(current.store(), request.args.get("instead_of", "")[:40])
+    if job is None or job.kind != memberships.JOIN:
+        return _join_page(Reading(None, {}))
+    reading = Reading[JoinRequest](None, texts(memberships.request_of(job)))
+    if job.status in jobs.WENT_WRONG:
+        reading.faults[_field_of(job.message)] = [job_words.reason(job)]
+    return _join_page(reading, job.id)
 
 
 @blueprint.post("/federations/join")
 def joins() -> AnyResponse:
     """Have it joined, or say what is wrong."""
-    reading = read(JoinRequest, last_values(request.form))
+    form = last_values(request.form)
+    instead_of = form.pop("instead_of", "")[:40]
+    reading = read(JoinRequest, form)
     if reading.settings is None:
-        return _join_page(reading)
+        return _join_page(reading, instead_of, status=422)
     try:
-        memberships.join(current.store(), reading.settings)
+        memberships.join(current.store(), reading.settings, instead_of)
     except MistakeError as error:
-        return _join_page(faults.refused(reading, error))
+        return _join_page(faults.refused(reading, error), instead_of, status=422)
+    return redirect(url_for("pages.federations.listed"), 303)
+
+
+@blueprint.post("/federations/join/<job_id>/aside")
+def sets_aside(job_id: str) -> AnyResponse:
+    """Tell of an attempt that failed no more."""
+    memberships.set_aside(current.store(), job_id)
     return redirect(url_for("pages.federations.listed"), 303)
 
 
@@ -65,13 +85,17 @@ def one(membership_id: str) -> Response:
     """What is going on there, its runs, and what this machine has sent."""
     store, row = current.store(), _row(membership_id)
     rounds = [job for job in jobs.under_way(store, (jobs.ROUND,)) if job.asked["membership"] == membership_id]
+    runs = consents.listed(store, membership_id)
+    asks = any(each.membership_id == membership_id for each in consents.waiting(store))
     return web.page(
         "app/federation.html",
         fragment="live",
         row=row,
         dataset=None if row.dataset_id is None else datasets.one(store, row.dataset_id),
         sets=[line.dataset for line in datasets.listed(store)],
-        runs=consents.listed(store, membership_id),
+        runs=runs,
+        standing=federation_words.taking_part(row, asks),
+        heard=federation_words.heard(row, runs),
         rounds=rounds,
         sorts=memberships.sent_by_sort(store, membership_id),
         now=store.clock(),
@@ -90,6 +114,7 @@ def sent(membership_id: str) -> Response:
         "app/sent.html",
         row=row,
         lines=found[:LINES_OF_LOG],
+        runs={each.run_id: each.facts["name"] for each in consents.listed(store, membership_id)},
         older=older,
         is_first=not before,
         sorts=memberships.sent_by_sort(store, membership_id),
@@ -141,7 +166,14 @@ def leaves(membership_id: str) -> AnyResponse:
     return redirect(url_for("pages.federations.listed"), 303)
 
 
-def _join_page(reading: Reading[JoinRequest]) -> Response:
+def _field_of(message: str) -> str:
+    """The field of the form to join that a failure is about; none where it is about all of it."""
+    if "join code" in message:
+        return "code"
+    return "server" if message.startswith(("http://", "https://")) else ""
+
+
+def _join_page(reading: Reading[JoinRequest], instead_of: str = "", *, status: int = 200) -> Response:
     sets = tuple((line.dataset.id, line.dataset.name) for line in datasets.listed(current.store()))
     [group] = describe(JoinRequest)
     found = {field.name: field for field in group.fields}
@@ -154,7 +186,8 @@ def _join_page(reading: Reading[JoinRequest]) -> Response:
     ]
     return web.page(
         "app/join.html",
-        status=422 if reading.faults else 200,
+        status=status,
+        instead_of=instead_of,
         fields=fields,
         values=reading.values,
         faults=reading.faults,

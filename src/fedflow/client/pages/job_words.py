@@ -68,6 +68,8 @@ UNITS: dict[str, LazyString] = {
 
 def reason(job: Job) -> str:
     """Why a job did not end well, in one sentence; empty where it did."""
+    if job.kind == jobs.ROUND and job.status == jobs.STOPPED and job.message:
+        return str(gettext("It ended on the way. %(reason)s", reason=said(job.message)))
     if job.kind == jobs.ROUND and job.status in (jobs.DIED, jobs.STOPPED):
         return str(gettext("It ended on the way, and goes on from its last checkpoint when the round still wants it."))
     if job.status == jobs.DIED:

@@ -68,11 +68,14 @@ def set_up(app: Flask) -> None:
     app.jinja_env.globals.update(
         job_words=job_words,
         job_news=lambda: jobs.news(current.store()),
-        answer_words=federation_words.ANSWERS,
+        run_standing=federation_words.standing,
+        asks_for_round=consents.asks_for_round,
+        round_standing=federation_words.trained,
         sending_words=federation_words.SENT,
         phase_words=federation_words.PHASES,
     )
     app.jinja_env.filters["said"] = faults.said
+    app.jinja_env.filters["decimals"] = federation_words.decimals
     app.jinja_env.filters["moment"] = lambda seconds: datetime.fromtimestamp(seconds, UTC)
     pages = Blueprint("pages", __name__, template_folder="templates")
     for module in MODULES:

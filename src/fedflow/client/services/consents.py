@@ -15,10 +15,12 @@ from fedflow.federation.protocol import RunFacts
 ASKED, RUN, ROUND, ALWAYS, DECLINED, WITHDRAWN, REFUSED = (
     "asked", "run", "round", "always", "declined", "withdrawn", "refused",
 )  # fmt: skip
-"""`round` agrees to one round at a time; `always` came of the owner's limits, and `refused` too."""
+"""`round` agrees to one round at a time, and is `asked` again as the next one begins; `always` came of the owner's
+limits, and `refused` too."""
 
 AGREED = frozenset({RUN, ROUND, ALWAYS})
 REFUSED_BY_HAND = frozenset({DECLINED, WITHDRAWN})
+OVER = frozenset({"done", "stopped"})
 NEXT = "next"
 """Among the rounds of a consent: one more, whichever comes."""
 
@@ -65,14 +67,21 @@ def see(store: Store, membership_id: str, facts: RunFacts) -> None:
 
 
 def answer(store: Store, membership_id: str, run_id: str, said: str) -> None:
-    """Say yes for the run, yes for one more round, yes always within limits, or no. Raises MistakeError for no run."""
+    """Say yes for the run, yes for one more round, yes always within limits, or no. Raises MistakeError for no run.
+
+    A no to a further round is one to all that come.
+    """
     with store.begin() as session:
         row = session.get(Consent, (membership_id, run_id))
         if row is None or said not in (RUN, ROUND, ALWAYS, DECLINED):
             raise MistakeError("this run does not ask any more")
-        more = [NEXT] if said == ROUND else []
+        asked, more = row.answer == ASKED, [NEXT] if said == ROUND else []
         row.rounds = [each for each in row.rounds if each not in (NEXT, TOLD, AGAIN)] + more
         row.answer, row.answered_at = said, store.clock()
+    if asked:
+        memberships.unsay(store, membership_id, run_id)
+    if said == DECLINED:
+        _take_back(store, membership_id, run_id)
 
 
 def settle(store: Store, membership_id: str, run_id: str, said: str) -> bool:
@@ -95,12 +104,24 @@ def withdraw(store: Store, membership_id: str, run_id: str) -> None:
         if row is None or row.answer not in AGREED:
             raise MistakeError("there is no consent to withdraw")
         row.answer, row.rounds, row.answered_at = WITHDRAWN, [], store.clock()
-    with suppress(OSError):
-        (memberships.home(store, membership_id).run(run_id) / "consent.json").unlink()
+    memberships.unsay(store, membership_id, run_id)
+    _take_back(store, membership_id, run_id)
 
 
 def may_train(store: Store, membership_id: str, run_id: str, number: int) -> bool:
-    """Whether the owner's answer covers a round; one of its own is taken up by it."""
+    """Whether the owner's answer covers a round. Where it covers single rounds and not this one, it is asked again."""
+    with store.begin() as session:
+        row = session.get(Consent, (membership_id, run_id))
+        if row is None or row.answer not in AGREED:
+            return False
+        if row.answer != ROUND or number in row.rounds or NEXT in row.rounds:
+            return True
+        row.answer, row.asked_at, row.answered_at = ASKED, store.clock(), None
+        return False
+
+
+def take_up(store: Store, membership_id: str, run_id: str, number: int) -> bool:
+    """A round begins: whether the owner's answer covers it. One for whichever comes next is used up by it."""
     with store.begin() as session:
         row = session.get(Consent, (membership_id, run_id))
         if row is None or row.answer not in AGREED:
@@ -130,7 +151,24 @@ def listed(store: Store, membership_id: str | None = None) -> list[Consent]:
 
 def waiting(store: Store) -> list[Consent]:
     """Those that ask now."""
-    return [row for row in listed(store) if row.answer == ASKED]
+    return [row for row in listed(store) if row.answer == ASKED and not is_over(row)]
+
+
+def is_over(row: Consent) -> bool:
+    """Whether the run has ended, as far as this machine has been told."""
+    return row.facts["status"] in OVER
+
+
+def asks_for_round(row: Consent) -> int | None:
+    """The further round that is asked for, where the owner agrees round by round; None where it is the run."""
+    is_further = row.answer == ASKED and any(type(each) is int for each in row.rounds)
+    return row.facts["round"] if is_further else None
+
+
+def _take_back(store: Store, membership_id: str, run_id: str) -> None:
+    """Drop the participant's note, so that it asks for the answer anew, and tells the server."""
+    with suppress(OSError):
+        (memberships.home(store, membership_id).run(run_id) / "consent.json").unlink()
 
 
 def _of(facts: dict[str, object]) -> dict[str, object]:

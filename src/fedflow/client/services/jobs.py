@@ -182,6 +182,30 @@ def put_aside_all(session: Session, dataset_id: str, now: float) -> None:
     session.execute(update(Job).where(about, unfinished).values(status=ASIDE, changed_at=now))
 
 
+def note_handed_in(store: Store, membership_id: str, run_id: str, number: int, *, is_taken: bool) -> None:
+    """What a round's training made has come to its server, which takes it or refuses it for good."""
+    asked = Job.asked
+    query = (
+        select(Job)
+        .where(Job.kind == ROUND, asked["membership"].as_string() == membership_id)
+        .where(asked["run"].as_string() == run_id, asked["round"].as_integer() == number)
+        .order_by(Job.id.desc())
+        .limit(1)
+    )
+    with store.begin() as session:
+        job = session.scalar(query)
+        if job is not None:
+            job.asked, job.changed_at = {**job.asked, "is_taken": is_taken}, store.clock()
+
+
+def rounds_of(store: Store, membership_id: str, run_id: str) -> list[Job]:
+    """Trainings for a run's rounds, oldest first."""
+    asked = Job.asked
+    query = select(Job).where(Job.kind == ROUND, asked["membership"].as_string() == membership_id)
+    with store.read() as session:
+        return list(session.scalars(query.where(asked["run"].as_string() == run_id).order_by(Job.id)))
+
+
 def bury(store: Store) -> None:
     """Tell all jobs as died that run; a round that waited for its turn too. A worker does so before its first job.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from typing import Any
 
@@ -18,10 +19,16 @@ from fedflow.errors import MistakeError
 from fedflow.plan import Settings
 
 JOIN = "join"
+ASIDE = "is_aside"
+JOINS_LOOKED_AT = 50
 
 POLL, SIGN_IN, ANSWER, UPDATE, HAND_IN, ASKED_FOR = "poll", "sign-in", "answer", "update", "hand-in", "download"
 """What leaves this machine: questions for work, proofs of who it is, answers to runs, trained weights, the number of
 pictures and losses with them, requests for files and for what the server knows."""
+
+OF_RUN = re.compile(r"/runs/([^/]+)/")
+
+NOTHING_SAID: dict[str, Any] = {"said": "", "said_at": None, "said_run": None, "is_held_up": False}
 
 MERGE_WITHIN_S = 3600.0
 """Sendings of one sort that follow one another within so long are one line of the log."""
@@ -50,8 +57,11 @@ def connected(store: Store, membership_id: str, patience_s: float = PATIENCE_S) 
     return Connection(home(store, membership_id), patience_s=patience_s, sent=sent)
 
 
-def join(store: Store, request: JoinRequest) -> str:
-    """Have a federation joined; gives the job's identifier. Raises MistakeError, which names the field."""
+def join(store: Store, request: JoinRequest, instead_of: str = "") -> str:
+    """Have a federation joined; gives the job's identifier. Raises MistakeError, which names the field.
+
+    `instead_of` is the job of an attempt that failed and is told of no more.
+    """
     try:
         server = server_address(request.server)
     except MistakeError as error:
@@ -59,8 +69,32 @@ def join(store: Store, request: JoinRequest) -> str:
     if datasets.one(store, request.dataset) is None:
         raise MistakeError("dataset: it is no longer here; choose another")
     asked = request.model_copy(update={"server": server, "code": request.code.strip()}).model_dump(mode="json")
+    set_aside(store, instead_of)
     with store.begin() as session:
         return jobs.add(session, JOIN, server, asked, 1, store.clock()).id
+
+
+def request_of(job: Job) -> JoinRequest:
+    """What a job to join was asked for."""
+    return JoinRequest.model_validate({name: job.asked[name] for name in JoinRequest.model_fields})
+
+
+def failed_joins(store: Store) -> list[Job]:
+    """Attempts to join that failed, newest first: those of which nobody has tried the same server again since."""
+    query = select(Job).where(Job.kind == JOIN).order_by(Job.id.desc()).limit(JOINS_LOOKED_AT)
+    with store.read() as session:
+        newest: dict[str, Job] = {}
+        for job in session.scalars(query):
+            newest.setdefault(job.title, job)
+    return [job for job in newest.values() if job.status in jobs.WENT_WRONG and not job.asked.get(ASIDE)]
+
+
+def set_aside(store: Store, job_id: str) -> None:
+    """Tell of a failed attempt to join no more; it stays among all that was done."""
+    with store.begin() as session:
+        job = session.get(Job, job_id)
+        if job is not None and job.kind == JOIN and job.status in jobs.WENT_WRONG:
+            job.asked, job.changed_at = {**job.asked, ASIDE: True}, store.clock()
 
 
 def keep(store: Store, job: Job, device: Device) -> None:
@@ -103,21 +137,35 @@ def policy(row: Membership) -> Policy:
     return Policy.model_validate(row.policy)
 
 
-def say(store: Store, membership_id: str, line: str) -> None:
-    """Note what the participant said last."""
-    _change(store, membership_id, said=line, said_at=store.clock())
+def say(store: Store, membership_id: str, line: str, run_id: str | None = None, *, is_held_up: bool) -> None:
+    """Note what the participant said last, and of which run. What it says again it has said before."""
+    with store.begin() as session:
+        row = session.get(Membership, membership_id)
+        if row is not None and (row.said, row.said_run, row.is_held_up) != (line, run_id, is_held_up):
+            row.said, row.said_run, row.is_held_up, row.said_at = line, run_id, is_held_up, store.clock()
+
+
+def unsay(store: Store, membership_id: str, run_id: str) -> None:
+    """Drop what the participant said last where it was of this run, as it is so no longer."""
+    with store.begin() as session:
+        row = session.get(Membership, membership_id)
+        if row is not None and row.said_run == run_id:
+            for name, value in NOTHING_SAID.items():
+                setattr(row, name, value)
 
 
 def pause(store: Store, membership_id: str, *, paused: bool) -> None:
     """Take no part for now, or go on; a training that is under way ends at its next step and goes on from there."""
-    _change(store, membership_id, is_paused=paused, **({} if paused else {"said": "", "said_at": None}))
+    _change(store, membership_id, is_paused=paused, **({} if paused else NOTHING_SAID))
 
 
 def bind(store: Store, membership_id: str, dataset_id: str) -> None:
     """Train on another dataset from now on. Raises MistakeError where it is not here."""
     if datasets.one(store, dataset_id) is None:
         raise MistakeError("the dataset is no longer here; choose another")
-    _change(store, membership_id, dataset_id=dataset_id)
+    row = one(store, membership_id)
+    if row is not None and row.dataset_id != dataset_id:
+        _change(store, membership_id, dataset_id=dataset_id, **NOTHING_SAID)
 
 
 def limit(store: Store, membership_id: str, limits: Policy, *, always: bool) -> None:
@@ -140,15 +188,19 @@ def leave(store: Store, membership_id: str) -> None:
 def note_sent(store: Store, membership_id: str, method: str, path: str, size_bytes: int) -> None:
     """Write a request into the log of what left this machine."""
     what, now = _sort_of(method, path), store.clock()
+    run = OF_RUN.search(path) if what in (ANSWER, HAND_IN) else None
+    run_id = None if run is None else run[1]
     with store.begin() as session:
         if session.get(Membership, membership_id) is None:
             return
         newest = select(Sending).where(Sending.membership_id == membership_id).order_by(Sending.id.desc()).limit(1)
         row = session.scalar(newest)
-        if row is not None and row.what == what and now - row.until < MERGE_WITHIN_S:
+        if row is not None and (row.what, row.run_id) == (what, run_id) and now - row.until < MERGE_WITHIN_S:
             row.size_bytes, row.times, row.until = row.size_bytes + size_bytes, row.times + 1, now
             return
-        session.add(Sending(membership_id=membership_id, at=now, what=what, size_bytes=size_bytes, times=1, until=now))
+        new = Sending(membership_id=membership_id, at=now, what=what, size_bytes=size_bytes, times=1, until=now)
+        new.run_id = run_id
+        session.add(new)
 
 
 def sent(store: Store, membership_id: str, limit: int, before: int = 0) -> list[Sending]:

@@ -31,6 +31,7 @@ from fedflow.training import Progress
 LOOK_S = 0.5
 NOTE_S = 0.5
 AFTER_FAULT_S = 20.0
+WITHDRAWN = "you have withdrawn your consent"
 
 log = logging.getLogger("fedflow.client")
 
@@ -79,7 +80,7 @@ class Federating:
 
     def _say(self, membership_id: str, line: str) -> None:
         try:
-            memberships.say(self._store, membership_id, line)
+            memberships.say(self._store, membership_id, line, is_held_up=True)
         except OperationalError:  # a full disk empties again, and the next fault is told then
             log.exception("what a federation's participant says could not be kept: %s", line)
 
@@ -130,9 +131,9 @@ class AppOwner:
         self._busy = busy
         self._is_over = is_over
 
-    def say(self, line: str) -> None:
-        """Keep it for the federation's page."""
-        memberships.say(self._store, self._row.id, line)
+    def say(self, line: str, run: str | None, *, is_held_up: bool) -> None:
+        """Keep it for the federation's page, and the run's."""
+        memberships.say(self._store, self._row.id, line, run, is_held_up=is_held_up)
 
     def answer(self, facts: RunFacts, place: Place) -> Answer | None:
         """By the owner's limits, or as the owner has said on the run's page; None until then."""
@@ -165,7 +166,8 @@ class AppOwner:
 
     def holds_back(self, facts: RunFacts, number: int) -> str | None:
         """Where the owner agrees round by round."""
-        consents.see(self._store, self._row.id, facts)
+        now = facts.model_copy(update={"status": "running", "round": number})
+        consents.see(self._store, self._row.id, now)
         if consents.may_train(self._store, self._row.id, facts.id, number):
             return None
         return "you agree to its rounds one by one, and not yet to this one"
@@ -174,6 +176,8 @@ class AppOwner:
     def training(self, facts: RunFacts, number: int, steps: int) -> Iterator[Progress]:
         """As a job of its own on the pages, which waits until no other is done."""
         store = self._store
+        if not consents.take_up(store, self._row.id, facts.id, number):
+            raise Unwanted(WITHDRAWN)
         title = f"{facts.name}, {number} / {facts.rounds}"
         asked = {"membership": self._row.id, "run": facts.id, "round": number}
         with store.begin() as session:
@@ -221,7 +225,11 @@ class AppOwner:
             raise Over
         row = None if facts is None else consents.one(self._store, self._row.id, facts.id)
         if row is not None and row.answer not in consents.AGREED:
-            raise Unwanted("you have withdrawn your consent")
+            raise Unwanted(WITHDRAWN)
+
+    def handed_in(self, run: str, number: int, *, is_taken: bool) -> None:
+        """Keep it for the run's page."""
+        jobs.note_handed_in(self._store, self._row.id, run, number, is_taken=is_taken)
 
     def took_home(self, facts: RunFacts, files: Mapping[Layout, Path]) -> None:
         """The joint adapter or model goes into the library, and the run's last state onto its page."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from fedflow.client.connection import Connection
 from fedflow.client.database.tables import Job
 from fedflow.client.services import jobs, memberships
-from fedflow.client.services.memberships import JoinRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 
@@ -17,7 +16,7 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:  # noqa: ARG00
 
     Raises FedFlowError, one line, where the server refuses it or does not answer.
     """
-    request = JoinRequest.model_validate(job.asked)
+    request = memberships.request_of(job)
     home, sent = memberships.home(store, job.id), []
     with home.alone(), Connection(home, patience_s=PATIENCE_S, sent=lambda *one: sent.append(one)) as connection:
         device = home.device() or connection.join(request.server, request.code, request.device)

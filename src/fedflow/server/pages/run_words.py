@@ -51,6 +51,7 @@ MODELS: dict[str, LazyString] = {BASE: lazy_gettext("Base"), AGGREGATED: lazy_ge
 DOING: dict[str, LazyString] = {
     "training": lazy_gettext("trains"),
     "another": lazy_gettext("trains for another run"),
+    "consent": lazy_gettext("waits for its owner's consent to this round"),
     "hours": lazy_gettext("trains only at the hours its owner set"),
     "memory": lazy_gettext("not enough memory now"),
     "policy": lazy_gettext("its owner's policy no longer allows it"),

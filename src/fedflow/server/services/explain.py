@@ -11,6 +11,7 @@ MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 DOING = {
     "training": "it trains",
     "another": "it trains for another run",
+    "consent": "it waits for its owner's consent to this round",
     "hours": "its owner lets it train at other hours",
     "memory": "its machine lacks the memory now",
     "policy": "its owner's policy does not allow this run any more",
