@@ -443,7 +443,7 @@ def test_a_join_that_failed_is_gone_on_with_from_what_was_typed(
     assert visitor.post("/federations/join", instead_of=wrong, **again).status_code == 303
     assert memberships.failed_joins(store) == []
     other = attempt(store, dataset, away)
-    assert visitor.post(f"/federations/join/{other}/aside").status_code == 303
+    assert visitor.post(f"/activity/{other}/aside").status_code == 303
     assert "Change it and try again" not in visitor.client.get("/federations").text
     kept = jobs.one(store, other)
     assert kept is not None

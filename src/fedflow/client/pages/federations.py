@@ -73,13 +73,6 @@ def joins() -> AnyResponse:
     return redirect(url_for("pages.federations.listed"), 303)
 
 
-@blueprint.post("/federations/join/<job_id>/aside")
-def sets_aside(job_id: str) -> AnyResponse:
-    """Tell of an attempt that failed no more."""
-    memberships.set_aside(current.store(), job_id)
-    return redirect(url_for("pages.federations.listed"), 303)
-
-
 @blueprint.get("/federations/<membership_id>")
 def one(membership_id: str) -> Response:
     """What is going on there, its runs, and what this machine has sent."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import suppress
 from typing import Any
 
 from pydantic import Field
@@ -19,7 +20,6 @@ from fedflow.errors import MistakeError
 from fedflow.plan import Settings
 
 JOIN = "join"
-ASIDE = "is_aside"
 JOINS_LOOKED_AT = 50
 
 POLL, SIGN_IN, ANSWER, UPDATE, HAND_IN, ASKED_FOR = "poll", "sign-in", "answer", "update", "hand-in", "download"
@@ -60,7 +60,7 @@ def connected(store: Store, membership_id: str, patience_s: float = PATIENCE_S) 
 def join(store: Store, request: JoinRequest, instead_of: str = "") -> str:
     """Have a federation joined; gives the job's identifier. Raises MistakeError, which names the field.
 
-    `instead_of` is the job of an attempt that failed and is told of no more.
+    `instead_of` is the job of an attempt that failed, and is put aside.
     """
     try:
         server = server_address(request.server)
@@ -69,7 +69,8 @@ def join(store: Store, request: JoinRequest, instead_of: str = "") -> str:
     if datasets.one(store, request.dataset) is None:
         raise MistakeError("dataset: it is no longer here; choose another")
     asked = request.model_copy(update={"server": server, "code": request.code.strip()}).model_dump(mode="json")
-    set_aside(store, instead_of)
+    with suppress(MistakeError):  # it is told of no more
+        jobs.put_aside(store, instead_of)
     with store.begin() as session:
         return jobs.add(session, JOIN, server, asked, 1, store.clock()).id
 
@@ -86,15 +87,7 @@ def failed_joins(store: Store) -> list[Job]:
         newest: dict[str, Job] = {}
         for job in session.scalars(query):
             newest.setdefault(job.title, job)
-    return [job for job in newest.values() if job.status in jobs.WENT_WRONG and not job.asked.get(ASIDE)]
-
-
-def set_aside(store: Store, job_id: str) -> None:
-    """Tell of a failed attempt to join no more; it stays among all that was done."""
-    with store.begin() as session:
-        job = session.get(Job, job_id)
-        if job is not None and job.kind == JOIN and job.status in jobs.WENT_WRONG:
-            job.asked, job.changed_at = {**job.asked, ASIDE: True}, store.clock()
+    return [job for job in newest.values() if job.status in jobs.WENT_WRONG]
 
 
 def keep(store: Store, job: Job, device: Device) -> None:
