@@ -554,7 +554,7 @@ def test_a_training_that_was_stopped_says_from_which_step_it_goes_on(
     monkeypatch.setattr(watch.Watch, "check", stop_once)
     machine.take_part()
     told = capsys.readouterr().out
-    assert told.count("round 1: goes on from step 2, where it was stopped") == 1
+    assert told.count("round 1: goes on from step 3, where it was stopped") == 1
     assert "round 2: goes on" not in told
     assert len(coordinator.updates) == 2
 

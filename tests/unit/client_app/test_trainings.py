@@ -201,6 +201,7 @@ def test_the_form_begins_with_a_dataset_that_can_be_used_and_counts_its_pictures
     visitor: Visitor, store: Store, dataset: str, tmp_path: Path
 ) -> None:
     (tmp_path / "A none").mkdir()
+    (tmp_path / "A none" / "broken.png").write_bytes(b"no picture")
     empty = datasets.add(store, str(tmp_path / "A none"))
     page = visitor.client.get("/train/new").text
     assert re.search(rf'<option value="{dataset}" selected>\s*pictures, 4 pictures', page)

@@ -12,7 +12,7 @@ from fedflow.models import model_folder
 from fedflow.plan import STARTER, Plan
 
 TRAINS = """
-import resource, sys, torch
+import pathlib, sys, torch
 from fedflow.federation.workbench import settle_torch
 from fedflow.models import add_lora, open_model
 from fedflow.training import train_lora, train_unet
@@ -30,7 +30,8 @@ if method == "fedex-lora":
     train_lora(model, latents, captions, recipe)
 else:
     train_unet(model, latents, captions, recipe)
-print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+status = pathlib.Path("/proc/self/status").read_text()  # ru_maxrss would be the parent's before the exec, too
+print(1024 * int(status.split("VmHWM:")[1].split()[0]))
 """
 
 
