@@ -79,8 +79,8 @@ def test_the_name_of_a_job_leads_to_what_it_is_about(
         session.flush()
         session.add(
             Consent(
-                membership_id=joined, run_id="r", facts={"status": "running"}, pictures=1, answer="asked", rounds=[], asked_at=0.0,
-                answered_at=None,
+                membership_id=joined, run_id="r", facts={"status": "running"}, pictures=1, answer="asked", rounds=[],
+                asked_at=0.0, answered_at=None,
             )
         )  # fmt: skip
     add(store, shelving.EXPORT, "an export", model=imported)
