@@ -42,3 +42,10 @@ def taken_in(store: Store, folder: Path) -> str:
 def captions(folder: Path) -> dict[str, str]:
     """What the caption files say, by the picture's name without its suffix."""
     return {path.stem: path.read_text(encoding="utf-8").strip() for path in sorted(folder.glob("*.txt"))}
+
+
+def captioned(folder: Path) -> Path:
+    """A folder of four pictures, each with a caption of its own."""
+    for number, picture in enumerate(demo_pictures(folder, 4)):
+        picture.with_suffix(".txt").write_text(f"icon, thing {number}\n", encoding="utf-8")
+    return folder

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.unit.client_app.conftest import Visitor
-from tests.unit.client_app.datasets_support import captions, demo_pictures, taken_in, work
+from tests.unit.client_app.datasets_support import captioned, captions, taken_in, work
 
 from fedflow.client.services import datasets, datasets_asides, datasets_edits, jobs
 from fedflow.client.store import Store
@@ -22,10 +22,7 @@ JSON = {"Accept": "application/json"}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "icons"
-    for number, picture in enumerate(demo_pictures(made, 4)):
-        picture.with_suffix(".txt").write_text(f"icon, thing {number}\n", encoding="utf-8")
-    return made
+    return captioned(tmp_path / "icons")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.unit.client_app.datasets_support import captions, demo_pictures, taken_in, work
+from tests.unit.client_app.datasets_support import captioned, captions, demo_pictures, taken_in, work
 
 from fedflow.client.database.tables import Dataset
 from fedflow.client.serve import SETTINGS
@@ -55,10 +55,7 @@ else:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "icons"
-    for number, picture in enumerate(demo_pictures(made, 4)):
-        picture.with_suffix(".txt").write_text(f"icon, thing {number}\n", encoding="utf-8")
-    return made
+    return captioned(tmp_path / "icons")
 
 
 @pytest.fixture
