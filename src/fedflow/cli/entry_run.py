@@ -111,6 +111,9 @@ def join(
     data: Annotated[Path, typer.Option(help="Folder of pictures with captions (same name, .txt).")],
     url: Annotated[str | None, typer.Argument(help="The server's address; not needed a second time.")] = None,
     code: Annotated[str | None, typer.Option(help="The coordinator's one-time code; not needed a second time.")] = None,
+    sign_in: Annotated[
+        bool, typer.Option("--sign-in", help="Be let in by your account at the server, in place of a code.")
+    ] = False,
     home: Annotated[Path | None, typer.Option(help="Folder for this device's key, base models and runs.")] = None,
     name: Annotated[str, typer.Option(help="What the coordinator sees of this device.")] = "device",
     accept: Annotated[
@@ -128,6 +131,7 @@ def join(
         url,
         data,
         code=code,
+        sign_in=sign_in,
         home=home,
         name=name,
         accept=accept,

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from pathlib import Path
 
-from fedflow.client.connection import PATIENCE_S, Connection, Unavailable, is_private, printable, server_address
+from fedflow.client.connection import (
+    PATIENCE_S,
+    Connection,
+    Unavailable,
+    is_private,
+    printable,
+    server_address,
+    sign_in_page,
+)
 from fedflow.client.home import Device, Home, default_home, only_home
 from fedflow.client.owner import TerminalOwner
 from fedflow.client.participant import Participant
@@ -14,12 +23,16 @@ from fedflow.client.place import Place
 from fedflow.client.policy import Policy, read_policy
 from fedflow.errors import MistakeError
 
+ASK_S = 2.0
+"""Between two questions whether this machine was let in."""
+
 
 def join(
     url: str | None,
     data: Path,
     *,
     code: str | None = None,
+    sign_in: bool = False,
     home: Path | None = None,
     name: str = "device",
     accept: bool = False,
@@ -30,6 +43,7 @@ def join(
 ) -> None:
     """Join the federation at `url` with a one-time code, or go on as the device that joined from `home` before.
 
+    With `sign_in` the code is what a person lets this device in by, on the server's page whose address is printed.
     A device that was shut out since then joins anew, with a new key; else the code of one that has joined stays unused.
 
     `data` holds the pictures; `name` is what the coordinator sees of this device. `accept` answers yes to every run
@@ -49,7 +63,7 @@ def join(
         print("fedflow: nobody is at a terminal: this ends when a run asks for consent; see --accept", file=sys.stderr)
     own = Home(home)
     with own.alone(), Connection(own) as connection:
-        device = _device(own, connection, server, code, name)
+        device = _device(own, connection, server, code, name, sign_in=sign_in)
         print(
             f"Member '{printable(device.member)}' of '{printable(device.federation)}' at {device.server}.", flush=True
         )
@@ -78,24 +92,39 @@ def _same_again(
     return [*words, *(["--accept"] if accept else []), *(["--once"] if once else [])]
 
 
-def _device(home: Home, connection: Connection, server: str | None, code: str | None, name: str) -> Device:
+def _device(
+    home: Home, connection: Connection, server: str | None, code: str | None, name: str, *, sign_in: bool
+) -> Device:
     device = home.device()
     if device is not None:
         if server not in (None, device.server):
             raise MistakeError(f"{home.folder}: has joined {device.server}; give another --home to join {server} too")
-        if code is None or not _was_shut_out(connection):
+        if (code is None and not sign_in) or not _was_shut_out(connection):
             return device
         connection.leave()
         server = device.server
-    if server is None or code is None:
+    if server is None or (code is None and not sign_in):
         raise MistakeError(
             f"{home.folder}: has not joined a federation yet; give the server's URL, and --code with the coordinator's "
-            "one-time code"
+            "one-time code, or --sign-in where you have an account there"
         )
     if not is_private(server):
         print(f"fedflow: {server} is not https: others on the network can read what is sent", file=sys.stderr)
     print(f"Joining {server}; a server that does not answer is tried for {PATIENCE_S:.0f} seconds.", flush=True)
-    return connection.join(server, code, name)
+    return connection.join(server, code or _code_by_sign_in(connection, server, name), name)
+
+
+def _code_by_sign_in(connection: Connection, server: str, name: str) -> str:
+    """The code with which this device joins once a person has let it in; waits for that. Raises MistakeError."""
+    begun = connection.begin_sign_in(server, name)
+    print(f"Open {sign_in_page(server, printable(begun.user_code))}")
+    print(f"and sign in; let this machine in there if the page shows {printable(begun.user_code)}.", flush=True)
+    while (found := connection.sign_in_state(server, begun.code)).state == "waiting":
+        time.sleep(ASK_S)
+    if found.state == "refused":
+        raise MistakeError(f"this machine was not let in: somebody refused it at {server}")
+    print(f"Let in: '{printable(found.federation)}' as '{printable(found.member)}'.", flush=True)
+    return begun.code
 
 
 def _was_shut_out(connection: Connection) -> bool:

@@ -36,6 +36,10 @@ from fedflow.federation.protocol import (
     Rounds,
     RunFacts,
     Scores,
+    SignInBegun,
+    SignInQuestion,
+    SignInRequest,
+    SignInState,
     Token,
     TokenRequest,
     Told,
@@ -141,6 +145,18 @@ class Connection:
         self._home.keep(device)
         self._speak_as(device)
         return device
+
+    def begin_sign_in(self, server: str, device_name: str) -> SignInBegun:
+        """Have a person let this device in, on the server's page `sign_in_page`; the code of it joins then."""
+        try:
+            request = SignInRequest(device_name=device_name)
+        except ValidationError as error:
+            raise MistakeError(f"this cannot be joined with: {describe(error)}") from None
+        return self._call(SignInBegun, "POST", f"{server}{API}/sign-ins", request)
+
+    def sign_in_state(self, server: str, code: str) -> SignInState:
+        """Whether the person has let this device in."""
+        return self._call(SignInState, "POST", f"{server}{API}/sign-ins/state", SignInQuestion(code=code))
 
     def is_shut_out(self) -> bool:
         """Whether the server answers this device that it, or its member, was shut out. Raises Unavailable."""
@@ -350,6 +366,11 @@ def server_address(url: str) -> str:
     if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.userinfo:
         raise MistakeError(f"{url!r}: is no address of a server; give one such as https://example.org")
     return str(parsed).rstrip("/")
+
+
+def sign_in_page(server: str, user_code: str) -> str:
+    """The address of the server's page on which a person lets a device in that shows `user_code`."""
+    return f"{server}/device?code={user_code}"
 
 
 def is_private(server: str) -> bool:

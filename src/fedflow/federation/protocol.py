@@ -87,6 +87,37 @@ class Joined(Message):
     federation: str
 
 
+class SignInRequest(Message):
+    """A device that has no join code asks to be let in by a person who signs in at the server (as in RFC 8628)."""
+
+    device_name: Name
+
+
+class SignInBegun(Message):
+    """The person lets the device in that shows `user_code`, within `expires_in_s`.
+
+    `code` is the device's secret, and its join code from then on.
+    """
+
+    code: str
+    user_code: Annotated[str, Field(max_length=20), SHOWN]
+    expires_in_s: Seconds
+
+
+class SignInQuestion(Message):
+    """Whether the device with this secret was let in."""
+
+    code: str = Field(min_length=8, max_length=80)
+
+
+class SignInState(Message):
+    """How the person answered; `federation` and `member` are what the device joins as, once it was approved."""
+
+    state: Literal["waiting", "approved", "refused"]
+    federation: Annotated[str, SHOWN] = ""
+    member: Annotated[str, SHOWN] = ""
+
+
 class ChallengeRequest(Message):
     """A device asks for something to sign."""
 

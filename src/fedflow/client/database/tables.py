@@ -177,6 +177,24 @@ class Membership(Table):
     joined_at: Mapped[float]
 
 
+class ServerSignIn(Table):
+    """A server that the owner signs in at so that it lets this machine in. `code` is a secret, and joins then.
+
+    `user_code` is what the owner compares; `federation` and `member` are what the machine joins as, once it is let in.
+    """
+
+    __tablename__ = "server_sign_in"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    server: Mapped[str]
+    device: Mapped[str]
+    code: Mapped[str]
+    user_code: Mapped[str]
+    created_at: Mapped[float]
+    expires_at: Mapped[float]
+    federation: Mapped[str]
+    member: Mapped[str]
+
+
 class Consent(Table):
     """A run that asks for its owner's consent: `facts` as the server told them, `pictures` would be trained on.
 

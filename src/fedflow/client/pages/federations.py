@@ -12,7 +12,7 @@ from fedflow import web
 from fedflow.client.database.tables import Membership
 from fedflow.client.pages import current, faults, federation_words, job_words
 from fedflow.client.policy import Policy
-from fedflow.client.services import consents, datasets, jobs, library, memberships
+from fedflow.client.services import consents, datasets, jobs, library, memberships, server_sign_ins
 from fedflow.client.services.memberships import JoinRequest
 from fedflow.errors import MistakeError
 from fedflow.web.forms import FormField, Kind, describe, texts
@@ -51,7 +51,7 @@ def join_form() -> Response:
     """Server, code, dataset; as they were given where an attempt failed, with the reason beside its field."""
     job = jobs.one(current.store(), request.args.get("instead_of", "")[:40])
     if job is None or job.kind != memberships.JOIN:
-        return _join_page(Reading(None, {}))
+        return _join_page(Reading(None, {}), signed_in=request.args.get("signed_in", ""))
     reading = Reading[JoinRequest](None, texts(memberships.request_of(job)))
     if job.status in jobs.WENT_WRONG:
         reading.faults[_field_of(job.message)] = [job_words.reason(job)]
@@ -62,14 +62,14 @@ def join_form() -> Response:
 def joins() -> AnyResponse:
     """Have it joined, or say what is wrong."""
     form = last_values(request.form)
-    instead_of = form.pop("instead_of", "")[:40]
+    instead_of, signed_in = form.pop("instead_of", "")[:40], form.pop("signed_in", "")
     reading = read(JoinRequest, form)
     if reading.settings is None:
-        return _join_page(reading, instead_of, status=422)
+        return _join_page(reading, instead_of, signed_in=signed_in, status=422)
     try:
         memberships.join(current.store(), reading.settings, instead_of)
     except MistakeError as error:
-        return _join_page(faults.refused(reading, error), instead_of, status=422)
+        return _join_page(faults.refused(reading, error), instead_of, signed_in=signed_in, status=422)
     return redirect(url_for("pages.federations.listed"), 303)
 
 
@@ -166,7 +166,10 @@ def _field_of(message: str) -> str:
     return "server" if message.startswith(("http://", "https://")) else ""
 
 
-def _join_page(reading: Reading[JoinRequest], instead_of: str = "", *, status: int = 200) -> Response:
+def _join_page(
+    reading: Reading[JoinRequest], instead_of: str = "", *, signed_in: str = "", status: int = 200
+) -> Response:
+    let_in = server_sign_ins.one(current.store(), signed_in[:40])
     sets = tuple((line.dataset.id, line.dataset.name) for line in datasets.listed(current.store()))
     [group] = describe(JoinRequest)
     found = {field.name: field for field in group.fields}
@@ -181,7 +184,8 @@ def _join_page(reading: Reading[JoinRequest], instead_of: str = "", *, status: i
         "app/join.html",
         status=status,
         instead_of=instead_of,
-        fields=fields,
+        signed_in=let_in,
+        fields=[dataset] if let_in else fields,
         values=reading.values,
         faults=reading.faults,
         has_datasets=bool(sets),

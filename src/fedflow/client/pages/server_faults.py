@@ -23,6 +23,7 @@ OTHER_UPDATE = lazy_gettext(
 )
 DAMAGED_UPDATE = lazy_gettext("The update arrived damaged. Check this machine's disk if that happens again.")
 ANSWERED = lazy_gettext("Another machine of “%(member)s” has answered round %(number)s already.")
+SIGN_IN_ANEW = lazy_gettext("Nobody has let this machine in within its time. Begin again.")
 NOT_ASKED = lazy_gettext("This round goes without you.")
 
 SENTENCES: dict[str, str | LazyString] = {
@@ -51,6 +52,8 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "this server speaks protocol {own}, the client {spoken}; install the same version of FedFlow on both "
     "sides": lazy_gettext("The server has another version of FedFlow. Install the same one on both sides."),
+    "no device waits with this code; begin to sign in anew": SIGN_IN_ANEW,
+    "nobody has let this device in within its time; begin to sign in anew": SIGN_IN_ANEW,
     # A server that cannot answer now.
     "too many requests came from you; wait {seconds} seconds, and try again": lazy_gettext(
         "Too many requests came from this machine. Wait %(seconds)s seconds, then try again."

@@ -29,6 +29,7 @@ from fedflow.client.pages import (
     job_words,
     models,
     server_models,
+    sign_ins,
     train,
 )
 from fedflow.client.services import consents, jobs
@@ -50,6 +51,7 @@ MODULES = (
     federations,
     consent,
     server_models,
+    sign_ins,
     activity,
 )
 YEAR_S = 365 * 86400.0

@@ -12,6 +12,10 @@ from fedflow.federation.protocol import (
     ChallengeRequest,
     Joined,
     JoinRequest,
+    SignInBegun,
+    SignInQuestion,
+    SignInRequest,
+    SignInState,
     Token,
     TokenRequest,
 )
@@ -20,7 +24,7 @@ from fedflow.server.api.current import answer
 from fedflow.server.api.idempotency import idempotent
 from fedflow.server.api.messages import DevicePath, Me
 from fedflow.server.api.problems import PROBLEMS
-from fedflow.server.services import devices
+from fedflow.server.services import device_sign_in, devices
 
 blueprint = APIBlueprint("devices", __name__, url_prefix=API, abp_tags=[Tag(name="devices")], abp_responses=PROBLEMS)
 BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
@@ -31,6 +35,18 @@ BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
 def join(body: JoinRequest) -> Response:
     """Join a federation with a one-time code and this device's public key."""
     return answer(devices.join(current.store(), body, request.remote_addr or ""), 201)
+
+
+@blueprint.post("/sign-ins", responses={201: SignInBegun})
+def begin_sign_in(body: SignInRequest) -> Response:
+    """Wait to be let in by a person who signs in on the server's page /device and types the code that comes back."""
+    return answer(device_sign_in.begin(current.store(), body.device_name, request.remote_addr or ""), 201)
+
+
+@blueprint.post("/sign-ins/state", responses={200: SignInState})
+def sign_in_state(body: SignInQuestion) -> Response:
+    """Whether the device was let in; then it joins with the code that it waited with."""
+    return answer(device_sign_in.state(current.store(), body.code))
 
 
 @blueprint.post("/devices/challenge", responses={200: Challenged})

@@ -54,6 +54,9 @@ COMING_IN = Allowance("coming in", 300, 120)
 JOINING = Allowance("joining", 1200, 1200)
 """A device's joining and its key's proof, of one address."""
 
+WAITING = Allowance("waiting to be let in", 60, 60)
+"""Devices of one address that begin to wait for a person who lets them in."""
+
 LETTERS = Allowance("letters", 5, 5 / 60)
 """Letters to one address that somebody who is not signed in asks for."""
 
@@ -64,6 +67,8 @@ OF_AN_ADDRESS = {
     "devices.join": JOINING,
     "devices.challenge": JOINING,
     "devices.token": JOINING,
+    "devices.begin_sign_in": WAITING,
+    "devices.sign_in_state": JOINING,
     "pages.entry.signs_in": COMING_IN,
     "pages.entry.asks_for_link": COMING_IN,
     "pages.entry.registers": COMING_IN,

@@ -84,6 +84,24 @@ class SignIn(Table):
     fresh_at: Mapped[float]
 
 
+class DeviceSignIn(Table):
+    """A device that waits for a person to let it in, by the hash of its secret; `user_code` is what it shows.
+
+    Once `answered_at` is set it was let in as `member_name` of the federation, or refused where there is none.
+    """
+
+    __tablename__ = "device_sign_in"
+    hash: Mapped[str] = mapped_column(primary_key=True)
+    user_code: Mapped[str] = mapped_column(unique=True)
+    device: Mapped[str]
+    address: Mapped[str]
+    created_at: Mapped[float]
+    expires_at: Mapped[float]
+    answered_at: Mapped[float | None]
+    federation_id: Mapped[str | None] = mapped_column(ForeignKey("federation.id"))
+    member_name: Mapped[str | None]
+
+
 class Role(Table):
     """What a person is in a federation: administrator, coordinator, participant or viewer.
 

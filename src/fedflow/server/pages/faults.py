@@ -24,6 +24,7 @@ FIELDS = frozenset(
         "email",
         "password",
         "code",
+        "federation",
         "member",
         "role",
         "life",
@@ -173,6 +174,16 @@ SENTENCES: dict[str, str | LazyString] = {
         "“%(name)s” is what a run's table calls one of its own rows. Choose another name."
     ),
     "'{given}' is no whole number from 1 on": lazy_gettext("“%(given)s” is not a whole number of at least 1."),
+    "no device waits with this code; compare it with the device's, or begin anew there": lazy_gettext(
+        "No machine waits with this code. Compare it with the machine's screen, or begin again there."
+    ),
+    "you may let no device in there; ask its coordinator for a join code": lazy_gettext(
+        "You may not let a machine in there. Ask its coordinator for a join code."
+    ),
+    "name the organisation that the device belongs to": lazy_gettext("Name the organisation that it belongs to."),
+    "you act for '{member}' there, and may let in its devices alone": lazy_gettext(
+        "You act for “%(member)s” there, and can let in only its machines."
+    ),
     "there is no such join code, or it was used": lazy_gettext("This join code was used or withdrawn already."),
     "there is a federation '{name}' already; choose another name": lazy_gettext(
         "There is already a federation “%(name)s”. Choose another name."

@@ -99,6 +99,7 @@ def head(federation_id: str, here: str) -> dict[str, Any]:
         "federation_id": federation_id,
         "role": belonging.role,
         "coordinates": coordinates,
+        "takes_part": takes_part,
         "tabs": [
             {"label": label, "href": url_for(endpoint, federation_id=federation_id), "here": endpoint == here}
             for endpoint, label in parts

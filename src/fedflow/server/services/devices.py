@@ -55,28 +55,52 @@ def new_code(
     form: identifier of the form that asks for it, which makes one code however often it is sent.
     Raises NotFound where there is no such federation, AlreadyMade.
     """
-    groups = ("".join(secrets.choice(CODE_LETTERS) for _ in range(GROUP_LETTERS)) for _ in range(CODE_GROUPS))
-    code = "-".join(groups)
-    now = store.clock()
+    code = random_code()
     with store.begin() as session:
         idempotency.once(session, store, by, form)
-        rules = policies.of(session, federation_id)
-        if max_examples is None:
-            known = select(Member.max_examples).where(Member.federation_id == federation_id, Member.name == member_name)
-            max_examples = session.scalar(known) or rules.members.most_examples
-        session.add(
-            JoinCode(
-                hash=_code_hash(code),
-                federation_id=federation_id,
-                member_name=member_name,
-                max_examples=max_examples,
-                created_at=now,
-                expires_at=now + ttl_s,
-            )
-        )
-        told = {"member": member_name, "max_examples": max_examples}
-        audit.record(session, store, by, "join code made", "member", member_name, federation_id, **told)
+        add_code(session, store, code_hash(code), federation_id, member_name, max_examples, ttl_s=ttl_s, by=by)
     return code
+
+
+def random_code() -> str:
+    """A secret of 80 bits, as people can read it out."""
+    groups = ("".join(secrets.choice(CODE_LETTERS) for _ in range(GROUP_LETTERS)) for _ in range(CODE_GROUPS))
+    return "-".join(groups)
+
+
+def add_code(
+    session: Session,
+    store: Store,
+    hashed: str,
+    federation_id: str,
+    member_name: str,
+    max_examples: int | None,
+    *,
+    ttl_s: float,
+    by: Caller,
+    **told: str,
+) -> None:
+    """Let one device join with the secret whose `code_hash` is `hashed`, in the caller's transaction; as `new_code`.
+
+    `told` goes into the audit log besides.
+    """
+    now = store.clock()
+    rules = policies.of(session, federation_id)
+    if max_examples is None:
+        known = select(Member.max_examples).where(Member.federation_id == federation_id, Member.name == member_name)
+        max_examples = session.scalar(known) or rules.members.most_examples
+    session.add(
+        JoinCode(
+            hash=hashed,
+            federation_id=federation_id,
+            member_name=member_name,
+            max_examples=max_examples,
+            created_at=now,
+            expires_at=now + ttl_s,
+        )
+    )
+    facts = {"member": member_name, "max_examples": max_examples, **told}
+    audit.record(session, store, by, "join code made", "member", member_name, federation_id, **facts)
 
 
 def join(store: Store, request: JoinRequest, address: str = "") -> Joined:
@@ -133,7 +157,7 @@ def join(store: Store, request: JoinRequest, address: str = "") -> Joined:
 
 
 def _code(session: Session, request: JoinRequest, *, locked: bool = False) -> JoinCode:
-    code = session.get(JoinCode, _code_hash(request.code), with_for_update=locked)
+    code = session.get(JoinCode, code_hash(request.code), with_for_update=locked)
     if code is None:
         raise NotFound("there is no such join code; check its spelling or ask the coordinator for another")
     return code
@@ -250,7 +274,8 @@ def _joined(device: Device, member: Member, federation: Federation) -> Joined:
     return Joined(device_id=device.id, member=member.name, federation_id=federation.id, federation=federation.name)
 
 
-def _code_hash(code: str) -> str:
+def code_hash(code: str) -> str:
+    """By which a code is found, however its letters were typed."""
     letters = "".join(character for character in code.upper() if character not in "- ")
     return secret_hash(letters.translate(LOOKALIKES))
 

@@ -56,6 +56,11 @@ class MemberPolicies(Settings):
         None, ge=1, le=100_000, description="The most members that the federation may have; removed ones do not count."
     )
     most_devices: int | None = Field(None, ge=1, le=1000, description="The most devices that one member may have.")
+    own_devices: bool = Field(
+        True,
+        description="Participants may let in devices of the organisation that they act for, by signing in; otherwise "
+        "each needs a join code from a coordinator.",
+    )
     most_examples: int = Field(
         100_000,
         ge=1,
