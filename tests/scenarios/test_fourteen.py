@@ -345,9 +345,48 @@ def test_14_refuse_a_plan_against_local_policy(stage: Stage) -> None:
     expect(page.get_by_text("Declined by your limits")).to_be_visible()
 
 
+def test_a_machine_is_let_in_by_an_account_and_leaves_again(stage: Stage) -> None:
+    """No code is handed on: its owner signs in at the server, in another tab of the same browser."""
+    network = stage.network
+    other = network.post("/federations", {"name": "Prints"})["id"]
+    asked = {"role": "participant", "member": "print room"}
+    invitation = network.post(f"/federations/{other}/invitations", asked)["code"]
+    page = visit(stage, "/federations/join")
+    page.get_by_role("link", name="Sign in at the server").click()
+    page.get_by_label("Server").fill(network.url)
+    page.get_by_label("This machine's name").fill("loom")
+    submit(page, "Continue")
+    expect(page.get_by_text("Waiting until you have let this machine in.")).to_be_visible()
+    code = page.locator("dd").first.inner_text()
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="Open the server's page").click()
+    server = opened.value
+    wanted = server.url
+    server.goto(f"{network.url}/invitation/{invitation}")
+    server.get_by_label("Name").fill("Ann")
+    server.get_by_label("E-mail").fill("ann@example.org")
+    server.get_by_label("Password", exact=True).fill("violet tram eats seven maps")
+    submit(server, "Make account")
+    server.goto(f"{network.url}/device?code={code}")
+    expect(server.get_by_text("loom", exact=True)).to_be_visible()
+    expect(server.get_by_text(code, exact=True)).to_be_visible()
+    submit(server, "Let it in")
+    expect(server.get_by_text("“loom” is let in")).to_be_visible()
+    server.close()
+    assert code in wanted
+    expect(page.get_by_text("this machine joins “Prints” as “print room”")).to_be_visible(timeout=SLOW_MS)
+    submit(page, "Join")
+    page.get_by_role("link", name="Prints").click(timeout=SLOW_MS)
+    expect(page.get_by_text("Taking part").first).to_be_visible(timeout=SLOW_MS)
+    submit(page, "Leave this federation")
+    page.get_by_role("dialog").get_by_role("button", name="Leave").click()
+    expect(page.get_by_text("This machine takes part there no more.")).to_be_visible()
+    expect(page.get_by_role("link", name="Prints")).to_have_count(0)
+
+
 EVERY_PAGE = (
     "/", "/gallery", "/datasets", "/train", "/train/new", "/models", "/models/import", "/models/merge", "/federations",
-    "/federations/join", "/activity",
+    "/federations/join", "/federations/sign-in", "/activity",
 )  # fmt: skip
 
 

@@ -21,6 +21,9 @@ blueprint = Blueprint("activity", __name__)
 
 ON_A_PAGE = 30
 POLL_S = 0.25
+CALM_S = 0.5
+"""Between two of the news that a page draws itself anew by; the last one is always told."""
+
 STREAM_S = 60.0  # then the browser asks again, and the thread is free for a moment
 QUIET_S = 2.0  # only by writing is a page missed that was left
 RECONNECT_MS = 1000
@@ -76,6 +79,7 @@ def _changes(store: Store, seen: float) -> Iterator[str]:
         if newest != seen:
             seen, told_at = newest, time.monotonic()
             yield "event: changed\ndata: \n\n"
+            time.sleep(CALM_S - POLL_S)
         elif time.monotonic() - told_at >= QUIET_S:
             told_at = time.monotonic()
             yield ": nothing new\n\n"

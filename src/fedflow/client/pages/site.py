@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flask import Blueprint, Flask, g, url_for
+from flask import Blueprint, Flask, g, request, url_for
 from flask_babel import lazy_gettext
 
 from fedflow import web
@@ -65,11 +65,12 @@ def set_up(app: Flask) -> None:
         static={"client": HERE / "static"},
         translations=[HERE / "translations"],
     )
+    app.before_request(_note_news)
     guard.set_up(app, lambda: current.store().key, YEAR_S)
     errors.set_up(app)
     app.jinja_env.globals.update(
         job_words=job_words,
-        job_news=lambda: jobs.news(current.store()),
+        job_news=lambda: g.news if "news" in g else jobs.news(current.store()),
         run_standing=federation_words.standing,
         asks_for_round=consents.asks_for_round,
         round_standing=federation_words.trained,
@@ -83,6 +84,12 @@ def set_up(app: Flask) -> None:
     for module in MODULES:
         pages.register_blueprint(module.blueprint)
     app.register_blueprint(pages)
+
+
+def _note_news() -> None:
+    """A page is told of all that changes from before it was put together: its stream begins there."""
+    if "text/html" in request.headers.get("Accept", ""):
+        g.news = jobs.news(current.store())
 
 
 def _rail() -> list[web.Item]:

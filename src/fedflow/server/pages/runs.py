@@ -47,6 +47,9 @@ blueprint = Blueprint("runs", __name__)
 
 ON_A_PAGE = 50
 MOST_REFUSALS = 50
+CALM_S = 1.0
+"""Between two of the news that a page draws itself anew by; the last one is always told."""
+
 ON_AN_AXIS = r'(<text [^>]*text-anchor="end"[^>]*>)(\S?\d+\.\d+)</text>'
 """A figure beside the upright axis; the members' names, which may look like one, begin at their place instead."""
 
@@ -88,6 +91,7 @@ def listed() -> Response:
 def run(run_id: str) -> Response:
     """One run as it is now; the part that moves alone where the page asks for it."""
     store, caller = current.store(), current.caller()
+    newest = events.last(store, run_view.federation_of(store, run_id))  # before all else: the stream goes on from it
     view = run_view.view(store, run_id, caller)
     measured = scores.listed(store, caller, run_id)
     drawn_rounds = {score.round for score in measured if score.gallery and score.who != BASE}
@@ -101,6 +105,7 @@ def run(run_id: str) -> Response:
         "pages/run.html",
         status=ASK_NO_MORE if view.is_over and asks_for_part else 200,
         fragment="live",
+        newest=newest,
         view=view,
         federation=_federation(view.federation_id),
         version_id=registry.made_by(store, run_id),
@@ -171,7 +176,11 @@ def stream(run_id: str) -> Response:
         caller = asks()
         return caller is not None and roles.role_in(store, caller, federation_id) is not None
 
-    return streaming(_changes(store, federation_id, run_id, may_look))
+    told = request.headers.get("Last-Event-ID", type=int)
+    after = request.args.get("after", type=int) if told is None else told
+    if after is None:
+        after = events.last(store, federation_id)
+    return streaming(_changes(store, federation_id, run_id, after, may_look))
 
 
 @blueprint.get("/pictures/<sha256>")
@@ -194,9 +203,8 @@ def _changed(run_id: str, action: str, act: Callable[[Store, str, Caller], None]
     return redirect(url_for("pages.runs.run", run_id=run_id), 303)
 
 
-def _changes(store: Store, federation_id: str, run_id: str, may_look: Callable[[], bool]) -> Iterator[str]:
-    """Until the run is over, or the reader has signed out or has no role there any more."""
-    after = events.last(store, federation_id)
+def _changes(store: Store, federation_id: str, run_id: str, after: int, may_look: Callable[[], bool]) -> Iterator[str]:
+    """What comes after the event `after`, until the run is over, or the reader has signed out or has no role there."""
     yield f"retry: {RECONNECT_MS}\n\n"
     ends = time.monotonic() + STREAM_S
     quiet = 0
@@ -209,6 +217,7 @@ def _changes(store: Store, federation_id: str, run_id: str, may_look: Callable[[
             yield f"id: {after}\nevent: changed\ndata: {after}\n\n"
             is_over = run_view.is_over(store, run_id)
             quiet = 0
+            time.sleep(CALM_S - POLL_S)
         else:
             quiet += 1
         if quiet == QUIET_POLLS:
