@@ -367,6 +367,7 @@ def test_a_machine_is_let_in_by_an_account_and_leaves_again(stage: Stage) -> Non
     server.get_by_label("E-mail").fill("ann@example.org")
     server.get_by_label("Password", exact=True).fill("violet tram eats seven maps")
     submit(server, "Make account")
+    server.wait_for_url(lambda address: "/invitation/" not in address)
     server.goto(f"{network.url}/device?code={code}")
     expect(server.get_by_text("loom", exact=True)).to_be_visible()
     expect(server.get_by_text(code, exact=True)).to_be_visible()

@@ -20,7 +20,10 @@ def client(
     threads: Annotated[int | None, typer.Option(help="Threads that draw and train; 2 where not given.", min=1)] = None,
     browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
 ) -> None:
-    """Open the app in the browser: pictures generated, datasets. FEDFLOW_CLIENT_PASSWORD sets its password."""
+    """Open the app in the browser: datasets, pictures, trainings, federations.
+
+    FEDFLOW_CLIENT_PASSWORD sets its password.
+    """
     from fedflow.cli.client import client as open_client
 
     open_client(folder, host=host, port=port, threads=threads, browser=browser)

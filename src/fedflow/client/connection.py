@@ -358,9 +358,16 @@ class DeviceAuth(httpx.Auth):
 
 
 def server_address(url: str) -> str:
-    """The address as it is kept, without a slash at the end. Raises MistakeError for what is none."""
+    """The address as it is kept, without a slash at the end. Raises MistakeError for what is none.
+
+    One without a scheme is of https, as people write a host, or of this machine.
+    """
+    wanted = url.strip()
+    if wanted and "://" not in wanted:
+        name = wanted.partition("/")[0].rpartition(":")[0] or wanted.partition("/")[0]
+        wanted = f"{'http' if name in LOOPBACK | {'[::1]'} else 'https'}://{wanted}"
     try:
-        parsed = httpx.URL(url.strip())
+        parsed = httpx.URL(wanted)
     except httpx.InvalidURL:
         parsed = httpx.URL()
     if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.userinfo:

@@ -231,6 +231,10 @@ def test_without_having_joined_the_way_out_is_told(tmp_path: Path) -> None:
         (" http://127.0.0.1:8440 ", "http://127.0.0.1:8440", True),
         ("http://10.0.0.2:8440", "http://10.0.0.2:8440", False),
         ("https://example.org/fed/", "https://example.org/fed", True),
+        ("fed.example.org:8440/", "https://fed.example.org:8440", True),
+        ("127.0.0.1:8440", "http://127.0.0.1:8440", True),
+        ("[::1]:8440", "http://[::1]:8440", True),
+        ("localhost", "http://localhost", True),
     ],
 )
 def test_addresses(url: str, address: str, private: bool) -> None:
@@ -238,9 +242,7 @@ def test_addresses(url: str, address: str, private: bool) -> None:
     assert is_private(address) is private
 
 
-@pytest.mark.parametrize(
-    "url", ["fed.example.org", "ftp://x", "https://", "http://x:port", "https://u:p@x", "", "https://x?a"]
-)
+@pytest.mark.parametrize("url", ["ftp://x", "https://", "http://x:port", "https://u:p@x", "", "https://x?a"])
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(MistakeError, match="is no address of a server"):
         server_address(url)

@@ -214,6 +214,7 @@ def test_one_caption_where_it_stands_is_a_change_too(
     status, answer = send(visitor, address, caption="c", seen="icon, thing 0")
     assert status == 422
     assert "the caption was changed meanwhile" in answer["told"]
+    assert answer["captions"] == {str(number): "a, b"}, "the window sees what another has written"
     assert next(iter(captions(folder).values())) == "a, b"
 
 

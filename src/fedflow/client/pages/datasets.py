@@ -55,6 +55,7 @@ def one(dataset_id: str) -> Response:
 def one_page(dataset_id: str, wrong: Mapping[str, Sequence[str]], name: str | None = None) -> Response:
     """The grid's page; `wrong` says by field why a form of it is refused, `name` is what was typed as a name."""
     dataset, store = dataset_of(dataset_id), current.store()
+    looking = under_way(dataset_id)  # before the pictures: what ends meanwhile is still told, and the page drawn anew
     tag, text = request.args.get("tag", "")[:200], request.args.get("text", "").strip()[:200]
     faulty = "problems" in request.args
     every = datasets.lines(store, dataset_id)
@@ -84,7 +85,7 @@ def one_page(dataset_id: str, wrong: Mapping[str, Sequence[str]], name: str | No
         faults=wrong,
         name=dataset.name if name is None else name,
         longest_name=datasets.LONGEST_NAME,
-        looking=under_way(dataset_id),
+        looking=looking,
         now=store.clock(),
     )
 

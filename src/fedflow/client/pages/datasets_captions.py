@@ -62,7 +62,7 @@ def caption(dataset_id: str, picture_id: int) -> AnyResponse:
     try:
         done = datasets.caption(current.store(), dataset, picture_id, text, seen)
     except FedFlowError as error:
-        return _answer(dataset, error)
+        return _answer(dataset, error, picture_id=picture_id)
     return _answer(dataset, done)
 
 
@@ -87,16 +87,22 @@ def step(found: Step | None) -> dict[str, Any] | None:
     return None if found is None else {"edit": found.id, "what": datasets_words.made(found)}
 
 
-def _answer(dataset: Dataset, done: Done | FedFlowError | None, said: str = "") -> AnyResponse:
+def _answer(
+    dataset: Dataset, done: Done | FedFlowError | None, said: str = "", picture_id: int | None = None
+) -> AnyResponse:
     """What was done, why it was not, or (None) that the worker does it: as data for the grid, else as a page.
 
-    `said` says it where it was done; else its captions are counted.
+    `said` says it where it was done; else its captions are counted. Where it was not, the caption of the picture
+    `picture_id` is told as it is now: another window may have changed it.
     """
     told, state = _told(done)
     told = said if said and isinstance(done, Done) else told
     if request.accept_mimetypes.best_match(("text/html", "application/json")) == "application/json":
         if isinstance(done, FedFlowError):
-            return jsonify({"told": told}), 422  # type: ignore[return-value]  # Flask makes an answer of the pair
+            now = {
+                each.id: each.caption for each in datasets.lines(current.store(), dataset.id) if each.id == picture_id
+            }
+            return jsonify({"told": told, "captions": now}), 422  # type: ignore[return-value]  # Flask makes an answer of the pair
         every = [each.caption for each in datasets.lines(current.store(), dataset.id)]
         captions = {} if done is None else done.captions
         return jsonify({"told": told, "captions": captions, "waits": done is None, **_around(dataset.id, every)})

@@ -51,7 +51,7 @@ def asks(dataset_id: str) -> AnyResponse:
 
 
 def _page(dataset: Dataset, reading: Reading[TagRequest]) -> Response:
-    store = current.store()
+    store, looking = current.store(), under_way(dataset.id)  # what ends meanwhile is still told, and drawn anew
     failed = jobs.last_failed(store, (datasets_tagging.KIND,), dataset.id)
     every = datasets.lines(store, dataset.id)
     done = datasets_edits.undoable(store, dataset.id)
@@ -70,7 +70,7 @@ def _page(dataset: Dataset, reading: Reading[TagRequest]) -> Response:
         bare=sum(1 for each in every if not each.caption),
         done=done if done is not None and done.action == datasets_edits.TAG else None,
         undo=step(done),
-        looking=under_way(dataset.id),
+        looking=looking,
         now=store.clock(),
     )
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
 
 from fedflow import web
+from fedflow.client.pages import current
 from fedflow.errors import StorageError
 
 REASONS: dict[int, tuple[LazyString, LazyString]] = {
@@ -38,7 +39,11 @@ def _refused(error: HTTPException) -> Response:
 def _no_store(error: Exception) -> Response:
     """The disk is full, or the folder cannot be read or written."""
     log.error("the app's folder cannot be used: %s", error)
-    reason = gettext("The app's folder cannot be used. Free space on the disk, or check the folder, then try again.")
+    reason = gettext(
+        "The app's folder %(folder)s cannot be used. Free space on its disk, or check the folder, then go back in your "
+        "browser, which keeps what you have typed, and try again.",
+        folder=current.store().folder,
+    )
     return _page(507, gettext("Storage"), reason)
 
 

@@ -87,7 +87,7 @@ def asks() -> AnyResponse:
     try:
         job_id = trainings.ask(current.store(), reading.settings)
     except MistakeError as error:
-        return _page(faults.refused(reading, error), is_refused=True)
+        return _page(faults.refused(reading, error), is_refused=True, of=reading.settings)
     return redirect(url_for("pages.train.one", job_id=job_id), 303)
 
 
@@ -142,9 +142,16 @@ def curve_of(losses: list[tuple[int, float]], steps: int) -> Curve | None:
     return Curve("M" + " L".join(places), smooth[0][1], smooth[-1][1], low, high, last)
 
 
-def _page(reading: Reading[TrainRequest], fragment: str | None = None, *, is_refused: bool = False) -> Response:
-    store = current.store()
-    cost = None if reading.settings is None else trainings.cost(store, reading.settings)
+def _page(
+    reading: Reading[TrainRequest],
+    fragment: str | None = None,
+    *,
+    is_refused: bool = False,
+    of: TrainRequest | None = None,
+) -> Response:
+    """`of` is what was asked for where a service refused it: its cost may be why."""
+    store, asked = current.store(), reading.settings or of
+    cost = None if asked is None else trainings.cost(store, asked)
     return web.page(
         "app/train.html",
         status=422 if is_refused else 200,
@@ -153,8 +160,8 @@ def _page(reading: Reading[TrainRequest], fragment: str | None = None, *, is_ref
         values=reading.values,
         faults=reading.faults,
         cost=cost,
-        asked=reading.settings,
-        has_pictures=reading.settings is not None and trainings.usable(store, reading.settings.dataset) > 0,
+        asked=asked,
+        has_pictures=asked is not None and trainings.usable(store, asked.dataset) > 0,
         has_datasets=bool(datasets.listed(store)),
     )
 

@@ -73,6 +73,12 @@ export class Captions {
       typed.refused = (await this.write(place, typed.text, typed.seen)) ?? "";
       typed.isWriting = false;
       if (!typed.refused) { close(takesFocus); return; }
+      typed.tried = typed.text;
+      const now = this.of(place);
+      if (now !== typed.seen) { // another window was quicker: what it wrote is shown, and Enter once more writes over it
+        typed.seen = now;
+        typed.refused = `${typed.refused} ${this.words.isNow.replace("{caption}", now || this.words.noCaption)}`;
+      }
       const drawn = document.getElementById(cell.id)?.querySelector(".editor");
       if (!drawn) return;
       drawn.querySelector(".error").textContent = typed.refused;
@@ -87,7 +93,7 @@ export class Captions {
       if (event.key === "Enter") { event.preventDefault(); write(true); }
       if (event.key === "Escape") { event.preventDefault(); close(true); }
     });
-    field.addEventListener("blur", () => write(false));
+    field.addEventListener("blur", () => { if (typed.text !== typed.tried) write(false); });
     return field;
   }
 }

@@ -53,7 +53,10 @@ export class Changes {
     try {
       const sent = await fetch(address, { method: "POST", headers: HEADERS(), body: new URLSearchParams(fields) });
       answer = await sent.json();
-      if (!sent.ok) return this.say(answer.told, true);
+      if (!sent.ok) {
+        this.rewrite(answer.captions ?? {});
+        return this.say(answer.told, true);
+      }
     } catch {
       return this.say(this.words.unreachable, true);
     }
