@@ -314,6 +314,11 @@ def test_09_list_and_download_the_servers_models_and_adapters(stage: Stage) -> N
         page.get_by_role("link", name="Generate with it").click()
         draw(stage, f"fluent_style, {kind}")
         visit(stage, "/federations").locator(".job a").first.click()
+    page.get_by_role("link", name="Models of the server").click()
+    expect(page.get_by_role("link", name="in your library").first).to_be_visible()
+    page.get_by_label("Version of autumn").select_option("after round 1")
+    page.get_by_role("button", name="Take autumn into the library").first.click()
+    expect(page.get_by_role("link", name="autumn, round 1", exact=True)).to_be_visible(timeout=SLOW_MS)
 
 
 def test_13_lose_and_regain_the_connection_mid_round(stage: Stage) -> None:
@@ -357,7 +362,7 @@ def test_a_machine_is_let_in_by_an_account_and_leaves_again(stage: Stage) -> Non
     page.get_by_label("This machine's name").fill("loom")
     submit(page, "Continue")
     expect(page.get_by_text("Waiting until you have let this machine in.")).to_be_visible()
-    code = page.locator("dd").first.inner_text()
+    code = page.locator(".shown-code").inner_text()
     with page.expect_popup() as opened:
         page.get_by_role("link", name="Open the server's page").click()
     server = opened.value

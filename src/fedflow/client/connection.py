@@ -45,6 +45,7 @@ from fedflow.federation.protocol import (
     Told,
     UpdateAnswer,
     UpdateRequest,
+    VersionLine,
     Versions,
     Work,
     signed_text,
@@ -201,6 +202,10 @@ class Connection:
     def versions(self, artifact_id: str) -> Versions:
         """Versions of a model or adapter, oldest first."""
         return self._call(Versions, "GET", self._url(f"artifacts/{artifact_id}/versions?limit=200"))
+
+    def ask_files(self, version_id: str) -> VersionLine:
+        """Have the server write a version's files where it has not yet; the version as it is now."""
+        return self._call(VersionLine, "POST", self._url(f"versions/{version_id}/export"), once=uuid.uuid4().hex)
 
     def fetch_version(self, version_id: str, layout: str, sha256: str, target: Path) -> None:
         """Download a version's file in a layout into `target`, as `fetch`."""

@@ -415,6 +415,22 @@ def test_what_cannot_be_joined_is_said_before_anything_is_sent(
     assert jobs.under_way(store, (memberships.JOIN,)) == []
 
 
+def test_where_a_server_cannot_be_signed_in_at_is_said_beside_its_field(
+    visitor: Visitor, store: Store, pictures: object
+) -> None:
+    page = visitor.client.get("/federations/sign-in")
+    assert page.headers["Location"] == "/federations/join", "which says that it needs pictures first"
+    datasets.add(store, str(pictures))
+    for server, reason in (("ftp://x", "is no address of a server"), ("localhost:1", "does not answer")):
+        refused = visitor.post("/federations/sign-in", server=server, device="loom")
+        assert refused.status_code == 422
+        beside = re.search(r'id="[^"]*server-error"[^>]*>(.*?)</p>', refused.text, re.DOTALL)
+        assert beside is not None
+        assert reason in beside[1]
+        assert f'value="{server}"' in refused.text
+    assert visitor.client.get("/federations/sign-in/none").status_code == 404
+
+
 def attempt(store: Store, dataset: str, reason: str, server: str = "https://x.example") -> str:
     job = memberships.join(store, JoinRequest(server=server, code="AB-12", device="loom", dataset=dataset))
     assert jobs.claim(store, job) is not None

@@ -10,9 +10,9 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.connection import Connection
-from fedflow.client.database.tables import Membership
+from fedflow.client.database.tables import Asset, Membership
 from fedflow.client.pages import current, faults
-from fedflow.client.services import fetching, memberships
+from fedflow.client.services import fetching, library, memberships
 from fedflow.client.services.fetching import FetchRequest
 from fedflow.errors import FedFlowError
 from fedflow.federation.protocol import ArtifactLine, VersionLine
@@ -23,10 +23,11 @@ blueprint = Blueprint("server_models", __name__)
 
 @dataclass(frozen=True)
 class Line:
-    """A model or adapter with its newest version; None before it has one."""
+    """A model or adapter with its versions, newest first, and what the library has of the newest."""
 
     artifact: ArtifactLine
-    newest: VersionLine | None
+    versions: tuple[VersionLine, ...]
+    here: Asset | None
 
 
 @blueprint.get("/federations/<membership_id>/models")
@@ -41,8 +42,8 @@ def listed(membership_id: str) -> Response:
     row, adapters, models, reason = _row(membership_id), [], [], ""
     try:
         with memberships.connected(current.store(), row.id, patience_s=0.0) as connection:
-            adapters = [_line(connection, each) for each in connection.artifacts("adapters").items]
-            models = [_line(connection, each) for each in connection.artifacts("models").items]
+            adapters = [_line(connection, each, row) for each in connection.artifacts("adapters").items]
+            models = [_line(connection, each, row) for each in connection.artifacts("models").items]
     except FedFlowError as error:
         reason = faults.said(str(error))
     return web.page("app/server_models_list.html", row=row, adapters=adapters, models=models, reason=reason)
@@ -60,9 +61,30 @@ def fetches(membership_id: str) -> AnyResponse:
     return redirect(url_for("pages.models.listed"), 303)
 
 
-def _line(connection: Connection, artifact: ArtifactLine) -> Line:
-    found = connection.versions(artifact.id).items
-    return Line(artifact, found[-1] if found else None)
+def _line(connection: Connection, artifact: ArtifactLine, row: Membership) -> Line:
+    versions = connection.versions(artifact.id).items[::-1]
+    return Line(artifact, versions, _in_library(row, versions[0]) if versions else None)
+
+
+def _in_library(row: Membership, version: VersionLine) -> Asset | None:
+    """What the library has of a version: what a run left here or was fetched, or a base model of the same content."""
+    store = current.store()
+    left = library.one(store, f"{row.id}-{version.run}") if version.run and _is_last(version) else None
+    if left is not None:
+        return left
+    for each in library.listed(store):
+        if version.content_hash is not None and each.base_hash == version.content_hash and each.kind == library.MODEL:
+            return each
+        if version.run is not None and (each.origin.get("run"), each.origin.get("round")) == (
+            version.run,
+            version.round,
+        ):
+            return each
+    return None
+
+
+def _is_last(version: VersionLine) -> bool:
+    return version.round == version.facts.get("rounds")
 
 
 def _row(membership_id: str) -> Membership:

@@ -11,7 +11,7 @@ from werkzeug import Response as AnyResponse
 from fedflow import web
 from fedflow.client.connection import is_private, sign_in_page
 from fedflow.client.pages import current, faults
-from fedflow.client.services import server_sign_ins
+from fedflow.client.services import datasets, server_sign_ins
 from fedflow.client.services.server_sign_ins import SignInRequest
 from fedflow.errors import FedFlowError
 from fedflow.web.forms import describe
@@ -21,8 +21,10 @@ blueprint = Blueprint("sign_ins", __name__)
 
 
 @blueprint.get("/federations/sign-in")
-def form() -> Response:
-    """The server's address, and this machine's name."""
+def form() -> AnyResponse:
+    """The server's address, and this machine's name; first of all it needs pictures, as the form to join says."""
+    if not datasets.listed(current.store()):
+        return redirect(url_for("pages.federations.join_form"), 303)
     given = {name: request.args[name][:400] for name in ("server", "device") if name in request.args}
     return _page(Reading(None, given))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -24,6 +25,10 @@ from fedflow.models.adapter_intake import read_adapter_file
 from fedflow.models.model_intake import TAKEN, open_checked
 
 PATIENCE_S = 20.0
+WRITTEN_WITHIN_S = 120.0
+"""A server with much to do writes later: the owner is told, and tries again."""
+
+LOOK_S = 1.0
 
 
 def do(store: Store, settings: ClientSettings, job: Job) -> None:
@@ -42,11 +47,15 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
         memberships.connected(store, row.id, PATIENCE_S) as connection,
         tempfile.TemporaryDirectory(dir=store.folder, prefix=FETCHING) as scratch,
     ):
-        found = {each.id: each for each in connection.versions(request.artifact).items}
-        if request.version not in found:
+        every = connection.versions(request.artifact).items
+        version = next((each for each in every if each.id == request.version), None)
+        if version is None:
             raise MistakeError("the server has this version no more; look at its list again")
-        fetch = _Fetch(store, connection, found[request.version], request, row, Path(scratch))
-        new = fetch.adapter(job.id) if "diffusers" in found[request.version].files else fetch.model(job.id)
+        if version.round is not None and version is not every[-1]:
+            request = request.model_copy(update={"name": f"{request.name}, round {version.round}"})
+        is_adapter = any(each.id == request.artifact for each in connection.artifacts("adapters").items)
+        fetch = _Fetch(store, connection, version, request, row, Path(scratch))
+        new = fetch.adapter(job.id) if is_adapter else fetch.model(job.id)
     library.keep(store, job.id, new)
     jobs.note(store, job.id, 1, 1)
 
@@ -131,8 +140,14 @@ class _Fetch:
         return None
 
     def _file(self, layout: str) -> Path:
-        if layout not in self._version.files:
-            raise MistakeError("the server has not written its files yet; try again in a while")
+        """The version's file; the server writes that of a round before the last when somebody asks for it."""
+        version, give_up_at = self._version, time.monotonic() + WRITTEN_WITHIN_S
+        while layout not in version.files:
+            if time.monotonic() >= give_up_at:
+                raise MistakeError("the server has not written its files yet; try again in a while")
+            version = self._connection.ask_files(version.id)
+            if layout not in version.files:
+                time.sleep(LOOK_S)
         target = self._scratch / f"{layout}.safetensors"
-        self._connection.fetch_version(self._version.id, layout, self._version.files[layout], target)
+        self._connection.fetch_version(version.id, layout, version.files[layout], target)
         return target

@@ -274,7 +274,7 @@ RIGHTS: dict[str, Right] = {
     "registry.adapters": LISTS,
     "registry.versions": SEES_ARTIFACT,
     "registry.lineage": SEES_ARTIFACT,
-    "registry.export": Right("person", "participant", "registry", artifact=True),
+    "registry.export": Right("caller", "participant", "registry", artifact=True),
     "runs.create": PLANS,
     "runs.listed": LISTS,
     "runs.facts": SEES,
