@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
+from types import ModuleType
 
 from huey import SqliteHuey
 from sqlalchemy.exc import OperationalError
@@ -44,6 +45,8 @@ KINDS = {
 """Each kind of job, and the module here whose `do` does it; that of drawing brings torch along with the first job."""
 
 Task = Callable[[Store, ClientSettings, Job], None]
+
+importing = threading.Lock()
 
 log = logging.getLogger("fedflow.client")
 
@@ -97,7 +100,13 @@ def _federate(store: Store, settings: ClientSettings, busy: threading.Lock, ende
     while not _has_joined(store):
         if ended.wait(SWEEP_S):
             return
-    import_module("fedflow.client.worker.federating").Federating(store, settings, busy, ended).run()
+    _module("federating").Federating(store, settings, busy, ended).run()
+
+
+def _module(name: str) -> ModuleType:
+    """A module of this folder. Only one thread at a time brings torch and diffusers along: two get them half made."""
+    with importing:
+        return import_module(f"fedflow.client.worker.{name}")
 
 
 def _has_joined(store: Store) -> bool:
@@ -133,7 +142,7 @@ def end(store: Store, job_id: str, status: str, message: str = "") -> None:
 def _done(store: Store, settings: ClientSettings, job: Job) -> tuple[str, str]:
     """Do a job; what became of it, and why where it did not end well."""
     try:
-        task: Task = import_module(f"fedflow.client.worker.{KINDS[job.kind]}").do
+        task: Task = _module(KINDS[job.kind]).do
         task(store, settings, job)
     except Interrupted as interruption:
         return (jobs.PAUSED if interruption.wanted == jobs.PAUSE else jobs.STOPPED), ""
