@@ -136,11 +136,20 @@ def test_adapters_have_sliders_and_outlive_a_reload_and_use_again(address: str, 
 def test_a_preview_is_seen_while_it_is_drawn(address: str, watched: Watched) -> None:
     page = watched.page
     wish(page, address, steps=100)
-    page.get_by_label("Size").fill("128")
+    page.get_by_label("Pictures").fill("2")
+    page.get_by_label("Width", exact=True).fill("160")
+    page.get_by_label("Height", exact=True).fill("80")
     page.get_by_role("button", name="Generate", exact=True).click()
     seen = page.get_by_alt_text("What the picture looks like by now")
     expect(seen).to_be_visible(timeout=SLOW_MS)
     page.wait_for_function("document.querySelector('.preview img')?.naturalWidth > 0")
+    assert (
+        page.evaluate(
+            "(({naturalWidth, naturalHeight}) => naturalWidth / naturalHeight)(document.querySelector('.preview img'))"
+        )
+        == 2
+    )
+    expect(page.get_by_text("of 2 pictures are drawn.")).to_be_visible()
     first = seen.get_attribute("src")
     expect(seen).not_to_have_attribute("src", first or "", timeout=SLOW_MS)
     page.get_by_role("button", name="Stop").click()
@@ -192,12 +201,62 @@ def test_the_brush_says_what_is_drawn_anew_by_pointer_and_by_keys(address: str, 
     assert not np.array_equal(changed[:, :8], source[:, :8])
 
 
+def test_a_picture_that_is_not_square_is_drawn_shown_and_drawn_over(address: str, watched: Watched) -> None:
+    page = watched.page
+    wish(page, address)
+    width, height = page.get_by_label("Width", exact=True), page.get_by_label("Height", exact=True)
+    width.fill("64")
+    height.fill("98")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator("#f-height_pixels-error")).to_have_text("The model draws multiples of 4; the nearest is 100.")
+    height.fill("96")
+    page.get_by_role("button", name="Swap width and height").click()
+    expect(width).to_have_value("96")
+    expect(height).to_have_value("64")
+    page.reload()
+    expect(width).to_have_value("96")
+    drawn(page)
+    thumbnail = page.locator(f"{SHOTS} img").first
+    assert thumbnail.evaluate("(image) => getComputedStyle(image).objectFit") == "contain"
+    thumbnail.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("fluent_style, red_apple, fruit")
+    picture = page.locator(".one-picture img").first
+    box = picture.bounding_box()
+    assert box is not None
+    assert box["width"] / box["height"] == pytest.approx(1.5, rel=0.01)
+    source = pixels_of(page, picture.evaluate("(image) => image.src"))
+    assert source.shape == (64, 96, 3)
+    page.get_by_role("button", name="Use as start").click()
+    canvas, frame = page.get_by_role("application", name="Mask over the picture"), page.locator("[data-frame]")
+    over = canvas.bounding_box()
+    assert over is not None
+    assert over["width"] / over["height"] == pytest.approx(1.5, rel=0.02)
+    cut = page.get_by_text("what is dark is cut off")
+    expect(cut).to_be_hidden()
+    width.fill("64")
+    expect(cut).to_be_visible()
+    kept = frame.bounding_box()
+    assert kept is not None
+    assert kept["width"] == pytest.approx(over["width"] * 2 / 3, rel=0.01)
+    assert kept["x"] - over["x"] == pytest.approx(over["width"] / 6, abs=1)
+    page.mouse.move(over["x"] + over["width"] / 2, over["y"] + 4)
+    page.mouse.down()
+    page.mouse.move(kept["x"] + 4, over["y"] + 4, steps=5)
+    page.mouse.up()
+    drawn(page)
+    page.locator(f"{SHOTS} a").first.click()
+    changed = pixels_of(page, page.locator(".one-picture img").first.evaluate("(image) => image.src"))
+    assert changed.shape == (64, 64, 3)
+    assert np.array_equal(changed[24:], source[24:, 16:80]), "the middle of the picture, no wider than it was"
+
+
 def test_a_dropped_png_fills_the_form(address: str, watched: Watched) -> None:
     page = watched.page
     text = parameters_text(
-        "a (cat:1.2)", negative="dog", steps=33, sampler="Euler a", guidance=4.5, seed=11, size=64,
+        "a (cat:1.2)", negative="dog", steps=33, sampler="Euler a", guidance=4.5, seed=11, size=(96, 64),
         model_name="starter", model_hash="", adapters=[("Watercolour", 0.5), ("Lost", 1.0)],
     )  # fmt: skip
+    text += ", Clip skip: 2, Hires upscale: 2, Hires steps: 9"
     png = base64.b64encode(png_bytes(np.zeros((8, 8, 3), np.uint8), text)).decode()
     page.goto(address)
     page.evaluate(DROP, ["main", png])
@@ -206,6 +265,9 @@ def test_a_dropped_png_fills_the_form(address: str, watched: Watched) -> None:
     expect(page.get_by_label("Weight of Watercolour", exact=True)).to_have_value("0.5")
     expect(page.get_by_label("Seed", exact=False).first).to_have_value("11")
     expect(page.locator("#f-sampler")).to_have_value("euler-a")
+    expect(page.get_by_label("Width", exact=True)).to_have_value("96")
+    expect(page.get_by_label("Height", exact=True)).to_have_value("64")
+    expect(page.get_by_text("Not taken over: Clip skip, Hires fix.")).to_be_visible()
     empty = base64.b64encode(b"no picture").decode()
     page.evaluate(DROP, ["main", empty])
     expect(page.get_by_text("The file is no PNG, or is damaged. Choose a PNG.")).to_be_visible()

@@ -261,7 +261,8 @@ def generate(
     ] = 3.0,
     negative: Annotated[str, typer.Option(help="What to keep away from.")] = "",
     sampler: Annotated[Sampler, typer.Option(help="How pictures are drawn.")] = Sampler.UNIPC,
-    size: Annotated[int | None, typer.Option(help="Side in pixels; the model's where not given.", min=1)] = None,
+    width: Annotated[int | None, typer.Option(help="Width in pixels; the model's where not given.", min=1)] = None,
+    height: Annotated[int | None, typer.Option(help="Height in pixels; the model's where not given.", min=1)] = None,
     batch_size: Annotated[int, typer.Option(help="Pictures drawn at once.", min=1)] = 16,
 ) -> None:
     """Draw pictures with a model and any number of adapters."""
@@ -278,7 +279,8 @@ def generate(
         guidance=guidance,
         negative=negative,
         sampler=sampler.value,
-        size=size,
+        width=width,
+        height=height,
         batch_size=batch_size,
     )
 

@@ -32,7 +32,8 @@ def generate(
     guidance: float = 3.0,
     negative: str = "",
     sampler: str = "unipc",
-    size: int | None = None,
+    width: int | None = None,
+    height: int | None = None,
     batch_size: int = 16,
 ) -> list[Path]:
     """Draw `count` pictures per prompt with seeds `seed`, `seed + 1`, ... and write them as PNG into `out`.
@@ -51,8 +52,7 @@ def generate(
     with out_folder(out):
         first = _next_number(out)
         base = open_model(model).to(best_device())
-        side = size or base.resolution
-        base.latent_size(side)
+        size = base.picture_size(width, height)
         jobs = [
             (number, prompt, seed + offset) for number, prompt in enumerate(prompts, first) for offset in range(count)
         ]
@@ -72,7 +72,7 @@ def generate(
                     sampler=SAMPLERS[sampler][1],
                     guidance=guidance,
                     seed=picture_seed,
-                    size=side,
+                    size=size,
                     model_name=base.name,
                     model_hash=base.content_hash,
                     adapters=[(file.stem, weight) for file, weight, _ in chosen],
@@ -90,7 +90,7 @@ def generate(
                     guidance=guidance,
                     negative=negative,
                     batch_size=batch_size,
-                    size=side,
+                    size=size,
                     sampler=sampler,
                     adapters=[(adapter, weight) for _, weight, adapter in chosen],
                     progress=lambda done, _: bars.update(drawing, completed=done),

@@ -29,7 +29,7 @@ def generate(
     guidance: float = 3.0,
     negative: str = "",
     batch_size: int = 16,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
     sampler: str = "unipc",
     adapters: Sequence[tuple[Adapter, float]] = (),
     progress: Callable[[int, int], None] | None = None,
@@ -39,7 +39,9 @@ def generate(
     emphasis: bool = True,
     look: Callable[[torch.Tensor], None] | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """One picture per prompt and seed, (N, size, size, 3); `size` in pixels, the model's resolution where None.
+    """One picture per prompt and seed, (N, height, width, 3).
+
+    `size` is width and height in pixels, one number where they are alike, the model's resolution where None.
 
     With `emphasis` parts of a prompt weigh more or less as the module of that name reads them; without it a prompt is
     taken letter by letter, as captions are, whose tags may hold brackets. `start` holds N pictures that are drawn over.
@@ -56,13 +58,13 @@ def generate(
     """
     if len(prompts) != len(seeds):
         raise ModelError(f"{len(prompts)} prompts, but {len(seeds)} seeds; give one seed for each prompt")
-    side = size or model.resolution
-    model.latent_size(side)
-    if start is not None and start.pictures.shape != (len(prompts), side, side, 3):
+    width, height = model.picture_size(*(size if isinstance(size, tuple) else (size, size)))
+    if start is not None and start.pictures.shape != (len(prompts), height, width, 3):
         raise ModelError(
-            f"pictures to start from have shape {start.pictures.shape}; give {len(prompts)} of {side} by {side} pixels"
+            f"pictures to start from have shape {start.pictures.shape}; "
+            f"give {len(prompts)} of {width} by {height} pixels"
         )
-    drawn: list[npt.NDArray[np.uint8]] = [np.empty((0, side, side, 3), np.uint8)]
+    drawn: list[npt.NDArray[np.uint8]] = [np.empty((0, height, width, 3), np.uint8)]
     with torch.inference_mode(), merged(model, adapters):
         encode = partial(encode_prompts, model) if emphasis else model.encode_captions
         texts = list(dict.fromkeys([*prompts, negative]))
@@ -83,7 +85,7 @@ def generate(
                     steps=steps,
                     guidance=guidance,
                     sampler=sampler,
-                    size=side,
+                    size=(width, height),
                     step=step,
                     start=_of_batch(start, batch),
                     look=look,

@@ -22,7 +22,7 @@ def parameters_text(
     sampler: str,
     guidance: float,
     seed: int,
-    size: int,
+    size: int | tuple[int, int],
     model_name: str,
     model_hash: str,
     adapters: Sequence[tuple[str, float]] = (),
@@ -30,16 +30,18 @@ def parameters_text(
 ) -> str:
     """The settings of one picture as other tools read them.
 
-    `sampler` is the name that other tools know (fedflow.models.SAMPLERS has it), `adapters` are names and weights,
-    written as `<lora:name:weight>` behind the prompt. `strength` is that of a picture drawn over another one.
+    `size` is width and height in pixels, one number where they are alike. `sampler` is the name that other tools know
+    (fedflow.models.SAMPLERS has it), `adapters` are names and weights, written as `<lora:name:weight>` behind the
+    prompt. `strength` is that of a picture drawn over another one.
     """
+    width, height = size if isinstance(size, tuple) else (size, size)
     tags = "".join(f" <lora:{name}:{weight:g}>" for name, weight in adapters)
     settings = {
         "Steps": steps,
         "Sampler": sampler,
         "CFG scale": f"{guidance:g}",
         "Seed": seed,
-        "Size": f"{size}x{size}",
+        "Size": f"{width}x{height}",
         "Model hash": model_hash[:10],
         "Model": model_name,
         **({} if strength is None else {"Denoising strength": f"{strength:g}"}),

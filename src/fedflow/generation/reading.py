@@ -19,6 +19,8 @@ from fedflow.errors import MistakeError
 MOST_CHARACTERS = 1_000_000
 MOST_NODES = 2000
 DEEPEST = 64
+MOST_LOST = 20
+LONGEST_NAME = 60
 
 SAMPLER_NAMES = {
     "unipc": "unipc", "uni_pc": "unipc", "uni_pc_bh2": "unipc",
@@ -30,15 +32,31 @@ SAMPLER_NAMES = {
 """Names of other tools, in small letters, and the key of fedflow.models.SAMPLERS that draws alike."""
 
 _LORA = re.compile(r"<lora:([^:<>]{1,200}):([+-]?[\d.]+)(?::[^<>]*)?>")
-_PAIR = re.compile(r'\s*([\w /+-]+):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
+_PAIR = re.compile(r'\s*([\w /+-]{1,60}):\s*("(?:\\.|[^"\\])*"|\{[^{}]*\}|\[[^\[\]]*\]|[^,]*)(?:,|$)')
+_SCHEDULE = re.compile(r" (Karras|Exponential)$")
 _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
+
+TAKEN = frozenset({"Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Model hash"})
+MEANS_NOTHING = frozenset(
+    {"Version", "Hashes", "VAE hash", "Batch size", "Batch pos", "Created Date", "Civitai resources"}
+)
+"""Settings of A1111 that a picture does not depend on, or that say once more what others say."""
+
+USUAL = {"Clip skip": "1", "ENSD": "0", "Schedule type": "Automatic"}
+"""Values that ask for nothing else than what is done anyway."""
+
+PASSING = frozenset({"SaveImage", "PreviewImage", "VAEDecode", "VAEDecodeTiled", "Reroute", "Note", "MarkdownNote"})
+"""Nodes of ComfyUI that change nothing in a picture."""
+
+USUAL_SCHEDULES = ("normal", "simple", "")
 
 
 @dataclass
 class Found:
     """What a file told. None and empty: it did not say. `model_hash` begins the model's hash as the tool wrote it.
 
-    `adapters` are names and weights. `sampler` is a key of SAMPLERS; `other_sampler` a name that has none.
+    `adapters` are names and weights. `sampler` is a key of SAMPLERS; `other_sampler` a name that has none. `lost` names
+    what the picture depends on and has no place here: settings of A1111 and nodes of ComfyUI, by their own names.
     """
 
     tool: str
@@ -54,6 +72,7 @@ class Found:
     model: str = ""
     model_hash: str = ""
     adapters: list[tuple[str, float]] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
 
 def read_settings(content: bytes) -> Found:
@@ -91,8 +110,19 @@ def _of_parameters(text: str) -> Found:
     if size := _SIZE.fullmatch(pairs.get("Size", "")):
         found.width, found.height = int(size[1]), int(size[2])
     found.model, found.model_hash = pairs.get("Model", ""), pairs.get("Model hash", "")
-    _name_sampler(found, pairs.get("Sampler", "").removesuffix(" Karras"))
+    sampler = pairs.get("Sampler", "")
+    _name_sampler(found, _SCHEDULE.sub("", sampler))
+    schedule = _SCHEDULE.search(sampler)
+    keys = [key for key, value in pairs.items() if key not in TAKEN | MEANS_NOTHING and value != USUAL.get(key)]
+    _lose(found, [schedule[1] if schedule else "", *(_named(key, pairs[key]) for key in keys)])
     return found
+
+
+def _named(key: str, value: str) -> str:
+    """A setting of A1111 as people call it."""
+    if key.startswith("Hires"):
+        return "Hires fix"
+    return value if key == "Schedule type" else key
 
 
 def _of_workflow(text: str) -> Found:
@@ -103,30 +133,86 @@ def _of_workflow(text: str) -> Found:
         nodes = None
     if not isinstance(nodes, dict) or len(nodes) > MOST_NODES:
         raise MistakeError("the picture's workflow cannot be read; it is no graph of nodes")
-    sampler = next((node for node in nodes.values() if "KSampler" in _class_of(node)), None)
+    sampler = next((number for number, node in nodes.items() if "KSampler" in _class_of(node)), None)
     if sampler is None:
         raise MistakeError("the picture's workflow has no KSampler node that tells steps and seed")
-    inputs = _inputs(sampler)
+    graph = _Graph(nodes, {sampler})
+    inputs = _inputs(nodes[sampler])
     found = Found("ComfyUI")
-    found.prompt = " ".join(_text_at(nodes, inputs.get("positive")).split())
-    found.negative = " ".join(_text_at(nodes, inputs.get("negative")).split())
-    found.steps, found.guidance = _whole(_value(nodes, inputs.get("steps"))), _number(_value(nodes, inputs.get("cfg")))
-    found.seed = _whole(_value(nodes, inputs.get("seed", inputs.get("noise_seed"))))
+    found.prompt = " ".join(graph.text(inputs.get("positive")).split())
+    found.negative = " ".join(graph.text(inputs.get("negative")).split())
+    found.steps, found.guidance = _whole(graph.value(inputs.get("steps"))), _number(graph.value(inputs.get("cfg")))
+    found.seed = _whole(graph.value(inputs.get("seed", inputs.get("noise_seed"))))
     _name_sampler(found, str(inputs.get("sampler_name", "")))
-    latents = _inputs(_node(nodes, inputs.get("latent_image")))
-    found.width, found.height = _whole(latents.get("width")), _whole(latents.get("height"))
-    link = inputs.get("model")
-    for _ in range(DEEPEST):
-        node = _node(nodes, link)
-        own = _inputs(node)
-        if "ckpt_name" in own:
-            found.model = str(own["ckpt_name"])[:200]
-            break
-        weight = _number(own.get("strength_model"))
-        if "lora_name" in own and weight is not None:
-            found.adapters.insert(0, (str(own["lora_name"])[:200], weight))
-        link = own.get("model")
+    latents = inputs.get("latent_image")
+    empty = graph.inputs(latents)
+    found.width, found.height = _whole(graph.value(empty.get("width"))), _whole(graph.value(empty.get("height")))
+    if found.width and found.height:
+        graph.take(latents)
+    found.model, found.adapters = graph.model(inputs.get("model"))
+    schedule, strength = str(inputs.get("scheduler", "")), _number(inputs.get("denoise"))
+    _lose(
+        found,
+        [
+            schedule if schedule not in USUAL_SCHEDULES else "",
+            "denoise" if strength is not None and strength < 1 else "",
+            *(_class_of(node) for number, node in nodes.items() if number not in graph.taken),
+        ],
+    )
     return found
+
+
+@dataclass
+class _Graph:
+    """A workflow, and the numbers of the nodes that something was taken from."""
+
+    nodes: dict[str, Any]
+    taken: set[str]
+
+    def inputs(self, link: Any) -> dict[str, Any]:
+        """Those of the node that a link leads to."""
+        return _inputs(self.nodes.get(_number_of(link)))
+
+    def take(self, link: Any) -> None:
+        """Note that something was taken from the node that a link leads to."""
+        self.taken.add(_number_of(link))
+
+    def text(self, link: Any) -> str:
+        """The text that a link to a conditioning leads to, through nodes that pass it on."""
+        for _ in range(DEEPEST):
+            inputs = self.inputs(link)
+            keys = [key for key in ("text", "string", "value", "conditioning", "conditioning_1") if key in inputs]
+            if any(key in ("text", "string", "value") for key in keys):
+                self.take(link)
+            for key in ("text", "string", "value"):
+                if isinstance(inputs.get(key), str):
+                    return str(inputs[key])
+            link = inputs[keys[0]] if keys else None
+        return ""
+
+    def value(self, value: Any) -> Any:
+        """A number that stands in the node itself or in one of its own that it is linked to."""
+        inputs = self.inputs(value)
+        for key in ("seed", "noise_seed", "value", "int", "float"):
+            if key in inputs:
+                self.take(value)
+                return inputs[key]
+        return value
+
+    def model(self, link: Any) -> tuple[str, list[tuple[str, float]]]:
+        """The checkpoint that a link leads to, and the adapters on the way, names and weights."""
+        adapters: list[tuple[str, float]] = []
+        for _ in range(DEEPEST):
+            inputs = self.inputs(link)
+            if "ckpt_name" in inputs:
+                self.take(link)
+                return str(inputs["ckpt_name"])[:200], adapters
+            weight = _number(inputs.get("strength_model"))
+            if "lora_name" in inputs and weight is not None:
+                self.take(link)
+                adapters.insert(0, (str(inputs["lora_name"])[:200], weight))
+            link = inputs.get("model")
+        return "", adapters
 
 
 def _without_lora(prompt: str) -> tuple[str, list[tuple[str, float]]]:
@@ -141,27 +227,14 @@ def _name_sampler(found: Found, name: str) -> None:
     found.other_sampler = "" if found.sampler else name.strip()[:80]
 
 
-def _text_at(nodes: dict[str, Any], link: Any) -> str:
-    """The text that a link to a conditioning leads to, through nodes that pass it on."""
-    for _ in range(DEEPEST):
-        inputs = _inputs(_node(nodes, link))
-        for key in ("text", "string", "value"):
-            if isinstance(inputs.get(key), str):
-                return str(inputs[key])
-        link = next(
-            (inputs[key] for key in ("text", "string", "conditioning", "conditioning_1") if key in inputs), None
-        )
-    return ""
+def _lose(found: Found, names: list[str]) -> None:
+    """Note once each what has no place here."""
+    found.lost = list(dict.fromkeys(name[:LONGEST_NAME] for name in names if name and name not in PASSING))[:MOST_LOST]
 
 
-def _value(nodes: dict[str, Any], value: Any) -> Any:
-    """A number that stands in the node itself or in one of its own that it is linked to."""
-    inputs = _inputs(_node(nodes, value))
-    return next((inputs[key] for key in ("seed", "noise_seed", "value", "int", "float") if key in inputs), value)
-
-
-def _node(nodes: dict[str, Any], link: Any) -> Any:
-    return nodes.get(link[0]) if isinstance(link, list) and link and isinstance(link[0], str) else None
+def _number_of(link: Any) -> str:
+    """The number of the node that a link leads to; empty for what is no link."""
+    return link[0] if isinstance(link, list) and link and isinstance(link[0], str) else ""
 
 
 def _inputs(node: Any) -> dict[str, Any]:

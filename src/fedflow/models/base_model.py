@@ -133,6 +133,16 @@ class BaseModel:
         side = size // self.pixels_per_latent
         return int(self.vae.config.latent_channels), side, side
 
+    def picture_size(self, width: int | None = None, height: int | None = None) -> tuple[int, int]:
+        """Width and height of pictures in pixels, the model's resolution where None.
+
+        Raises ModelError where the model has no latents of that size.
+        """
+        sides = (width or self.resolution, height or self.resolution)
+        for side in sides:
+            self.latent_size(side)
+        return sides
+
     def encode_captions(self, captions: list[str]) -> Tensor:
         """Embeddings of the captions' tokens, (N, L, D), on the model's device; a caption too long is cut."""
         tokens = self.tokenizer(

@@ -43,9 +43,9 @@ FLOW_SAMPLERS = ("dpm++", "unipc")
 class Start:
     """Pictures to begin from instead of noise alone.
 
-    `pictures` are uint8 (N, size, size, 3), `strength` in (0, 1] is how much of the way back to noise they go first:
-    of `steps`, the last `steps * strength` are done, at least one. `masks`, uint8 (N, size, size), are above 127 where
-    something new is drawn; elsewhere the picture stays as it is, bit for bit. None: all of it is drawn anew.
+    `pictures` are uint8 (N, height, width, 3), `strength` in (0, 1] is how much of the way back to noise they go first:
+    of `steps`, the last `steps * strength` are done, at least one. `masks`, uint8 (N, height, width), are above 127
+    where something new is drawn; elsewhere the picture stays as it is, bit for bit. None: all of it is drawn anew.
     """
 
     pictures: npt.NDArray[np.uint8]
@@ -62,13 +62,14 @@ def draw(
     steps: int,
     guidance: float,
     sampler: str,
-    size: int,
+    size: tuple[int, int],
     step: Callable[[int], None] | None = None,
     start: Start | None = None,
     look: Callable[[Tensor], None] | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """Pictures (N, size, size, 3), each from its own embedding and CPU generator, and from `start` where it is given.
+    """Pictures (N, height, width, 3), each from its own embedding and CPU generator, and from `start` if given.
 
+    `size` is their width and height, both multiples of the model's pixels per latent, and those of `start`.
     `guidance` is the classifier-free guidance scale, 1 for none. `step` is told after each denoising step how many are
     done, `look` is shown the latents (N, C, H, W) of what the pictures become by then; what they raise ends the
     drawing. Raises ModelError for a sampler that is not in SAMPLERS or that cannot sample a flow model.
@@ -87,6 +88,8 @@ def draw(
         requires_safety_checker=False,
     )
     pipeline.set_progress_bar_config(disable=True)
+    # diffusers wants multiples of 8 of every model, also of one whose latents stand for fewer pixels.
+    pipeline.check_inputs = lambda *_, **__: None
 
     def after_step(_pipeline: Any, index: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         if look is not None:
@@ -112,11 +115,12 @@ def draw(
 
 
 def decode_small(model: BaseModel, latents_CHW: Tensor, most: int = 32) -> npt.NDArray[np.uint8]:
-    """A picture of latents at low cost, uint8 (h, w, 3): decoded from at most `most` by `most` latent cells."""
+    """A picture of latents at low cost, uint8 (h, w, 3): decoded from at most `most` latent cells a side."""
     latents_NCHW = latents_CHW[None]
-    height, width = latents_NCHW.shape[-2:]
-    if max(height, width) > most:
-        latents_NCHW = functional.adaptive_avg_pool2d(latents_NCHW, (min(height, most), min(width, most)))
+    sides = latents_NCHW.shape[-2:]
+    if max(sides) > most:
+        height, width = (max(1, round(side * most / max(sides))) for side in sides)
+        latents_NCHW = functional.adaptive_avg_pool2d(latents_NCHW, (height, width))
     config = model.vae.config
     pixels_NCHW = model.vae.decode(latents_NCHW / config.scaling_factor + (config.get("shift_factor") or 0.0)).sample
     pixels_HWC = (pixels_NCHW[0].float().clamp(-1, 1) + 1).permute(1, 2, 0) * 127.5
@@ -124,16 +128,17 @@ def decode_small(model: BaseModel, latents_CHW: Tensor, most: int = 32) -> npt.N
     return small
 
 
-def _beginning(start: Start | None, steps: int, size: int) -> dict[str, Any]:
+def _beginning(start: Start | None, steps: int, size: tuple[int, int]) -> dict[str, Any]:
     """What a pipeline is told of where it begins."""
+    width, height = size
     if start is None:
-        return {"height": size, "width": size}
+        return {"height": height, "width": width}
     told: dict[str, Any] = {
         "image": start.pictures.astype(np.float32) / 255.0,
         "strength": min(max(start.strength, 1.0 / steps + 1e-6), 1.0),
     }
     if start.masks is not None:
-        told |= {"mask_image": (start.masks > 127).astype(np.float32)[..., None], "height": size, "width": size}
+        told |= {"mask_image": (start.masks > 127).astype(np.float32)[..., None], "height": height, "width": width}
     return told
 
 

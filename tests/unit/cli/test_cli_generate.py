@@ -36,6 +36,14 @@ def test_pictures_of_every_prompt_and_seed(tiny_model_folder: Path, tmp_path: Pa
     assert settings.startswith("green\nNegative prompt: \nSteps: 2, Sampler: UniPC, CFG scale: 3, Seed: 8, Size: 16x16")
 
 
+def test_a_picture_is_as_wide_and_high_as_was_asked_for(tiny_model_folder: Path, tmp_path: Path) -> None:
+    for width, height, size in ((32, 24, (32, 24)), (18, None, (18, 16)), (None, 10, (16, 10))):
+        [written] = generate(str(tiny_model_folder), ["red"], tmp_path, steps=1, width=width, height=height)
+        with Image.open(written) as picture:
+            assert picture.size == size
+            assert f"Size: {size[0]}x{size[1]}," in picture.text["parameters"]  # type: ignore[attr-defined]
+
+
 def test_adapters_act_by_their_weights(tiny_model_folder: Path, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     fresh = new_adapter(open_model(str(tiny_model_folder)), 2, 2.0, False, generator)
@@ -98,7 +106,7 @@ def test_what_cannot_be_drawn_is_refused_before_the_model_is_opened(tmp_path: Pa
 
 def test_a_size_that_does_not_fit_leaves_no_folder(tiny_model_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="size 33"):
-        generate(str(tiny_model_folder), ["red"], tmp_path / "out", size=33)
+        generate(str(tiny_model_folder), ["red"], tmp_path / "out", width=32, height=33)
     assert not (tmp_path / "out").exists()
 
 

@@ -51,7 +51,9 @@ def test_the_name_of_a_job_leads_to_what_it_is_about(
     datasets_check.ask(store, dataset)
     assert led(visitor) == {"pictures": f"/datasets/{dataset_id}"}, "the older of two of a name stands below"
     datasets_tagging.ask(store, dataset, TagRequest())
-    request = DrawRequest(model=str(tiny_model_folder), prompt="a cat", pictures=2, steps=1, seed=7, size_pixels=32)
+    request = DrawRequest(
+        model=str(tiny_model_folder), prompt="a cat", pictures=2, steps=1, seed=7, width_pixels=32, height_pixels=32
+    )
     drawn = drawings.ask(store, request)
     assert "a cat" not in led(visitor), "there is no picture yet"
     carry_out(store, ClientSettings(folder=store.folder, threads=1), drawn)

@@ -15,6 +15,7 @@ from adapters import add_adapter
 from PIL import Image
 from tests.unit.client_app.conftest import Visitor
 
+from fedflow.client.database.tables import Job
 from fedflow.client.services import drawings, drawings_start, jobs, library
 from fedflow.client.services.drawings import Axis, DrawRequest
 from fedflow.client.settings import ClientSettings
@@ -58,6 +59,12 @@ def picture_bytes(side: int = 20, colour: str = "red", kind: str = "PNG", **more
     buffer = io.BytesIO()
     Image.new("RGB", (side, side + 10), colour).save(buffer, kind, **more)  # type: ignore[arg-type]
     return buffer.getvalue()
+
+
+def value_of(page: str, name: str) -> str:
+    """What stands in a field of a number."""
+    [found] = re.findall(rf'<input type="number"[^>]*value="([^"]*)"[^>]*name="{name}"', page)
+    return str(found)
 
 
 def mask_url(box: tuple[int, int, int, int] | None) -> str:
@@ -235,14 +242,14 @@ def test_a_picture_is_drawn_over_within_the_mask_alone(store: Store, visitor: Vi
     part = visitor.client.post("/start", data=sent).text
     found = re.search(r'name="start" value="([0-9a-f]{64})"', part)
     assert found is not None
-    [drawn] = asked(start=found[1], mask=mask_url((0, 0, 256, 512)), strength="0.9", size_pixels="16")
+    [drawn] = asked(start=found[1], mask=mask_url((0, 0, 256, 512)), strength="0.9")
     assert {"start": found[1], "strength": 0.9}.items() <= drawn.made_from.items()
     assert (pixels(store, drawn)[:, 8:] == (255, 0, 0)).all()
     assert not (pixels(store, drawn)[:, :8] == (255, 0, 0)).all()
     assert "strength 0.9" in visitor.client.get(f"/gallery/{drawn.id}").text
     again = visitor.client.get(f"/?like={drawn.id}").text
     assert f'name="mask" value="{drawn.made_from["mask"]}"' in again
-    [unpainted] = asked(start=found[1], mask=mask_url(None), strength="0.5", size_pixels="16")
+    [unpainted] = asked(start=found[1], mask=mask_url(None), strength="0.5")
     assert unpainted.made_from["mask"] == ""
     to_form = visitor.post(f"/gallery/{drawn.id}/start")
     drawings.remove(store, drawn.id)
@@ -253,6 +260,104 @@ def test_a_picture_is_drawn_over_within_the_mask_alone(store: Store, visitor: Vi
     assert not drawings_start.is_there(store, found[1])
 
 
+def test_a_start_of_another_shape_is_cut_around_its_middle_and_never_squashed(store: Store, asked) -> None:
+    image, buffer = Image.new("RGB", (64, 32), "red"), io.BytesIO()
+    image.paste("blue", (16, 0, 48, 32))
+    image.paste("lime", (24, 8, 40, 24))
+    image.save(buffer, "PNG")
+    start = drawings_start.take_in(store, buffer.getvalue())
+    assert drawings_start.size_of(store, start) == (64, 32)
+    below = mask_url((0, 448, 512, 512))  # the lowest eighth
+    [square] = asked(start=start, mask=below, width_pixels="32", height_pixels="32")
+    seen = pixels(store, square)
+    assert (seen.shape, (seen[4, 2:30] == (0, 0, 255)).all()) == ((32, 32, 3), True), "the ends are cut off"
+    assert (seen[10:22, 10:22] == (0, 255, 0)).all()
+    assert not (seen[28:] == (0, 0, 255)).all(), "what is painted is drawn anew"
+    [wide] = asked(start=start, mask=below, width_pixels="32", height_pixels="16")
+    assert (wide.width, wide.height, pixels(store, wide).shape) == (32, 16, (16, 32, 3))
+    assert pixels(store, wide)[2, 2].tolist() == [255, 0, 0]
+    assert pixels(store, wide)[8, 16].tolist() == [0, 255, 0]
+    [whole] = asked(start=start, width_pixels="16", height_pixels="24", strength="0.5")
+    assert pixels(store, whole).shape == (24, 16, 3)
+
+
+def test_a_mask_of_which_nothing_is_left_is_told(store: Store, visitor: Visitor, tiny_model_folder: Path) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 16), "red").save(buffer, "PNG")
+    start = drawings_start.take_in(store, buffer.getvalue())
+    mask = drawings_start.take_in_mask(store, mask_url((0, 0, 64, 512)))
+    job_id = drawings.ask(store, DrawRequest(model=str(tiny_model_folder), prompt="cat", start=start, mask=mask))
+    carry_out(store, ClientSettings(folder=store.folder, threads=1), job_id)
+    job = jobs.one(store, job_id)
+    assert job is not None
+    assert job.status == jobs.FAILED
+    assert "All that is painted is cut off by the width and height." in visitor.client.get("/").text
+
+
+def test_width_and_height_go_into_picture_file_form_grid_and_gallery(store: Store, visitor: Visitor, asked) -> None:
+    [drawn] = asked(width_pixels="48", height_pixels="32")
+    with Image.open(store.blobs.get(drawn.sha256)) as image:
+        assert (image.size, (drawn.width, drawn.height)) == ((48, 32), (48, 32))
+        assert "Size: 48x32," in image.info["parameters"]
+    again = visitor.client.get(f"/?like={drawn.id}").text
+    assert (value_of(again, "width_pixels"), value_of(again, "height_pixels")) == ("48", "32")
+    [own] = asked(height_pixels="32")
+    assert (own.width, own.height) == (16, 32), "the model's own where nothing is asked for"
+    cells = asked("/compare", across_kind="steps", across_values="1, 2", width_pixels="48", height_pixels="16")
+    assert [(each.width, each.height) for each in cells] == [(48, 16)] * 2
+    sheet = visitor.client.get(f"/compare/{cells[0].job_id}.png", buffered=True)
+    with Image.open(io.BytesIO(sheet.data)) as image:
+        assert image.width > 2 * 128
+        assert image.height < 128, "a picture in it is a third as high as it is wide"
+    assert 'width="48" height="32"' in visitor.client.get("/gallery").text
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        ({"width_pixels": "50"}, {"width_pixels": "multiples of 4; the nearest is 52."}),
+        ({"height_pixels": "17"}, {"height_pixels": "multiples of 4; the nearest is 16."}),
+        (
+            {"width_pixels": "8", "height_pixels": "4096"},
+            {"width_pixels": "at least 16", "height_pixels": "at most 2048"},
+        ),
+        ({"width_pixels": "wide"}, {"width_pixels": "Write a whole number."}),
+        (
+            {"model": "other", "model_other": "a/hub-name", "width_pixels": "500"},
+            {"width_pixels": "of 8; the nearest is 504."},
+        ),
+    ],
+)
+def test_a_side_that_cannot_be_drawn_is_told_beside_it(
+    store: Store, visitor: Visitor, form: dict[str, str], told: dict[str, str]
+) -> None:
+    for address, more in (("/", {}), ("/compare", {"across_kind": "steps", "across_values": "1"})):
+        answer = visitor.post(address, prompt="cat", **form, **more)
+        assert (answer.status_code, jobs.waiting(store)) == (422, [])
+        for name, words in told.items():
+            assert re.search(rf'id="f-{name}-error".*?{words}', answer.text, re.DOTALL)
+    assert visitor.post("/", prompt="cat", width_pixels="52", height_pixels="2048").status_code == 303
+
+
+def test_a_picture_s_page_is_called_by_its_prompt(store: Store, visitor: Visitor, asked) -> None:
+    [short], [long] = asked(prompt="<b>cat</b>"), asked(prompt="cat " * 40)
+    assert "<h1>&lt;b&gt;cat&lt;/b&gt;</h1>" in visitor.client.get(f"/gallery/{short.id}").text
+    [heading] = re.findall("<h1>([^<]+)</h1>", visitor.client.get(f"/gallery/{long.id}").text)
+    assert heading == "cat " * 13 + "cat…"
+
+
+def test_how_many_of_its_pictures_are_drawn_stands_with_the_steps(store: Store, visitor: Visitor, asked) -> None:
+    [_, second, _] = asked(pictures="3")
+    drawings.remove(store, second.id)
+    with store.begin() as session:
+        job = session.get_one(Job, second.job_id)
+        job.status, job.done = jobs.RUNNING, 4
+    for address in ("/drawn", "/activity"):
+        page = visitor.client.get(address).text
+        assert "4 of 6 steps" in page
+        assert "2 of 3 pictures are drawn." in page
+
+
 def test_what_an_upload_holds_besides_its_pixels_is_left_behind(store: Store) -> None:
     exif = Image.Exif()
     exif[0x010E] = "secret words"
@@ -260,7 +365,7 @@ def test_what_an_upload_holds_besides_its_pixels_is_left_behind(store: Store) ->
     kept = store.blobs.get(sha256).read_bytes()
     assert b"secret" not in kept
     with Image.open(io.BytesIO(kept)) as image:
-        assert (image.size, set(image.info)) == ((1024, 1024), set())
+        assert (image.size, set(image.info)) == ((1500, 1510), set())
 
 
 @pytest.mark.parametrize(
@@ -307,6 +412,16 @@ def test_a_file_fills_the_form_and_what_is_not_known_is_told(store: Store, visit
         "Model “gone” is not in the library; the starter is chosen.",
         "Adapter “Lost” is not in the library and was left out.",
     ]
+    text = "cat\nNegative prompt: \nSteps: 9, Sampler: DPM++ 2M Karras, Size: {}, Clip skip: 2, Model: starter"
+    for size, sides, notes in (
+        ("32x48", ("32", "48"), []),
+        ("4096x512", ("", ""), ["Size 4096x512 was left out; it must lie between 16 and 2048."]),
+    ):
+        content = png_bytes(np.zeros((8, 8, 3), np.uint8), text.format(size))
+        sent = {"csrf_token": visitor.token(), "settings": (io.BytesIO(content), "a.png")}
+        form = visitor.client.post("/from-file", data=sent).text
+        assert (value_of(form, "width_pixels"), value_of(form, "height_pixels")) == sides
+        assert re.findall(r"<li>([^<]+)</li>", form) == [*notes, "Not taken over: Karras, Clip skip."]
     sent = {"csrf_token": visitor.token(), "settings": (io.BytesIO(picture_bytes()), "a.png")}
     answer = visitor.client.post("/from-file", data=sent)
     assert "carries no settings" in answer.text

@@ -22,7 +22,7 @@ from fedflow.models import one_model
 
 
 def asked(store: Store, model: Path, **more: object) -> str:
-    request = {"prompt": "cat", "pictures": 2, "steps": 2, "seed": 7, "size_pixels": 32, **more}
+    request = {"prompt": "cat", "pictures": 2, "steps": 2, "seed": 7, "width_pixels": 32, "height_pixels": 32, **more}
     return drawings.ask(store, DrawRequest(model=str(model), **request))  # type: ignore[arg-type]
 
 
@@ -185,7 +185,7 @@ def test_what_cannot_be_drawn_says_why_in_one_sentence(store: Store, visitor: Vi
 
 def test_memory_that_does_not_suffice_is_told_with_the_way_out(store: Store, tiny_model_folder: Path) -> None:
     assert do(store, asked(store, tiny_model_folder)) == jobs.DONE  # the model is open by now
-    job_id = asked(store, tiny_model_folder, size_pixels=2048)
+    job_id = asked(store, tiny_model_folder, width_pixels=2048, height_pixels=2048)
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (taken + 100_000_000, before[1]))

@@ -78,10 +78,17 @@ def test_released_parts_come_back_and_no_prompts_is_no_pictures(model: BaseModel
     assert generate(model, [], []).shape == (0, 16, 16, 3)
 
 
+def test_width_and_height_are_two_things(model: BaseModel) -> None:
+    wide, alone = (generate(model, ["red"] * n, [1, 2][:n], steps=2, size=(32, 16)) for n in (2, 1))
+    assert (wide.shape, alone.shape) == ((2, 16, 32, 3), (1, 16, 32, 3))
+    assert difference(wide[:1], alone) <= 1
+    assert generate(model, ["red"], [1], steps=2, size=(10, 18)).shape == (1, 18, 10, 3)
+
+
 def test_what_does_not_fit_is_named(model: BaseModel) -> None:
     with pytest.raises(ModelError, match="2 prompts, but 1 seeds"):
         generate(model, ["red", "green"], [1])
     with pytest.raises(ModelError, match="sampler 'plms' is unknown; choose one of dpm"):
         generate(model, ["red"], [1], sampler="plms")
     with pytest.raises(ModelError, match="size 33"):
-        generate(model, ["red"], [1], size=33)
+        generate(model, ["red"], [1], size=(32, 33))

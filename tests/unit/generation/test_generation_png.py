@@ -33,6 +33,13 @@ def test_the_settings_stand_in_three_lines() -> None:
     )
 
 
+def test_a_size_of_two_is_width_and_height() -> None:
+    told = parameters_text(
+        "cat", negative="", steps=1, sampler="DDIM", guidance=1.0, seed=1, size=(48, 32), model_name="m", model_hash="h"
+    )
+    assert "Size: 48x32," in told
+
+
 def test_a_png_gives_picture_and_settings_back(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     for name, prompt in (("plain", "red_apple"), ("unicode", "красное яблоко 🍎")):

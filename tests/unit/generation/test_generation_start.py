@@ -61,5 +61,24 @@ def test_one_who_looks_sees_what_the_picture_becomes_and_changes_nothing(model: 
     assert np.array_equal(seen, generate(model, ["red"], [1], steps=4))
     assert [each.shape for each in looks] == [(16, 16, 3)] * 4
     assert np.abs(looks[-1].astype(int) - seen[0]).mean() <= 2, "the last guess is the picture"
+
+
+@pytest.mark.parametrize(("height", "width", "shown"), [(64, 64, (16, 16)), (64, 32, (16, 8)), (16, 640, (2, 16))])
+def test_a_small_picture_has_the_shape_of_the_large_one(
+    model: BaseModel, height: int, width: int, shown: tuple[int, int]
+) -> None:
     with torch.inference_mode():
-        assert decode_small(model, torch.zeros(4, 64, 64), most=8).shape == (16, 16, 3)
+        assert decode_small(model, torch.zeros(4, height, width), most=8).shape == (*shown, 3)
+
+
+def test_a_start_that_is_not_square_is_drawn_over_outside_the_mask_bit_for_bit(model: BaseModel) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (1, 16, 24, 3), dtype=np.uint8)
+    masks = np.zeros((1, 16, 24), np.uint8)
+    masks[:, :, :8] = 255
+    over = generate(model, ["red"], [1], steps=3, start=Start(pictures, 0.9), size=(24, 16))
+    assert over.shape == (1, 16, 24, 3)
+    within = generate(model, ["red"], [1], steps=3, start=Start(pictures, 0.9, masks), size=(24, 16))
+    assert np.array_equal(within[:, :, 8:], pictures[:, :, 8:])
+    assert not np.array_equal(within[:, :, :8], pictures[:, :, :8])
+    with pytest.raises(ModelError, match="give 1 of 16 by 24 pixels"):
+        generate(model, ["red"], [1], start=Start(pictures, 0.5), size=(16, 24))

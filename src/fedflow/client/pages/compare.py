@@ -49,9 +49,11 @@ def one(job_id: str) -> Response:
     columns = [_heading(across, value) for value in across.values]
     rows = [_heading(down, value) for value in down.values] if down else [gettext("Picture")]
     cells = [[shown.get(row * len(columns) + column) for column in range(len(columns))] for row in range(len(rows))]
+    first = next(iter(shown.values()), None)
     return web.page(
         "app/compare.html",
         fragment="live",
+        shape=(first.width, first.height) if first else (wish.width_pixels or 1, wish.height_pixels or 1),
         job=job,
         wish=wish,
         columns=columns,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, Response, abort, redirect, request, send_file, url_for
@@ -20,7 +21,8 @@ from fedflow.errors import MistakeError
 blueprint = Blueprint("generate", __name__)
 
 NEWEST = 24
-IN_SIGHT = ("pictures", "size_pixels", "seed")
+IN_SIGHT = ("pictures", "seed")
+SIDES = ("width_pixels", "height_pixels")
 FOLDED = ("negative_prompt", "steps", "guidance", "sampler")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -132,12 +134,15 @@ def shown(wish: Wish) -> Response:
 
 def _form(wish: Wish) -> dict[str, Any]:
     store = current.store()
+    fields = generate_form.fields()
     return {
-        "fields": generate_form.fields(),
+        "fields": fields,
         "values": wish.values,
         "faults": wish.faults,
         "wish": wish,
         "in_sight": IN_SIGHT,
+        "sides": [replace(fields[name], help="", optional=False) for name in SIDES],
+        "canvas": _canvas(wish),
         "folded": FOLDED,
         "models": generate_form.models(store),
         "axis_kinds": list(generate_form.AXIS_KINDS.items()),
@@ -146,7 +151,21 @@ def _form(wish: Wish) -> dict[str, Any]:
 
 
 def _start(wish: Wish) -> Response:
-    return web.page("app/generate_start.html", wish=wish, fields=generate_form.fields(), values={}, faults=wish.faults)
+    return web.page(
+        "app/generate_start.html",
+        wish=wish,
+        fields=generate_form.fields(),
+        values={},
+        faults=wish.faults,
+        canvas=_canvas(wish),
+    )
+
+
+def _canvas(wish: Wish) -> tuple[int, int] | None:
+    """Width and height of the canvas over the picture to start from; None where there is none."""
+    if not wish.start:
+        return None
+    return drawings_start.canvas_of(drawings_start.size_of(current.store(), wish.start))
 
 
 def _sent(name: str) -> bytes:
@@ -188,7 +207,8 @@ def _told_by(drawing: Drawing) -> DrawRequest:
         steps=drawing.steps,
         guidance=drawing.guidance,
         sampler=drawing.sampler,
-        size_pixels=drawing.width,
+        width_pixels=drawing.width,
+        height_pixels=drawing.height,
         seed=drawing.seed,
         pictures=1,
     )

@@ -36,6 +36,8 @@ def of_file(store: Store, content: bytes) -> Wish:
         notes.append(gettext("Sampler “%(name)s” is not known here; UniPC is chosen.", name=found.other_sampler))
     known["model"] = _model(store, found, notes)
     known["adapters"] = _adapters(store, found, notes)
+    if found.lost:
+        notes.append(gettext("Not taken over: %(names)s.", names=", ".join(found.lost)))
     wish = generate_form.of_request(store, DrawRequest.model_construct(**{**_defaults(), **known}))  # type: ignore[arg-type]
     wish.values["prompt"] = found.prompt[:LONGEST_PROMPT]
     wish.notes = [*notes, *wish.notes]
@@ -48,22 +50,10 @@ def _defaults() -> dict[str, object]:
 
 def _numbers(found: Found, known: dict[str, object], notes: list[str]) -> None:
     """Steps, guidance, seed and size, where they lie within what can be drawn here."""
-    size = None
-    if found.width and found.height:
-        size = min(found.width, found.height)
-        if found.width != found.height:
-            notes.append(
-                gettext(
-                    "Its size is %(width)s by %(height)s px; pictures here are square.",
-                    width=found.width,
-                    height=found.height,
-                )
-            )
     limits = (
         ("steps", gettext("Steps"), found.steps, 1, 200),
         ("guidance", gettext("Guidance"), found.guidance, 1.0, 30.0),
         ("seed", gettext("Seed"), found.seed, 0, drawings.HIGHEST_SEED),
-        ("size_pixels", gettext("Size"), size, 16, 2048),
     )
     for name, label, value, least, most in limits:
         if value is None:
@@ -71,12 +61,23 @@ def _numbers(found: Found, known: dict[str, object], notes: list[str]) -> None:
         if least <= value <= most:
             known[name] = value
         else:
-            notes.append(
-                gettext(
-                    "%(label)s %(value)s was left out; it must lie between %(least)s and %(most)s.",
-                    label=label, value=value, least=least, most=most,
-                )
-            )  # fmt: skip
+            notes.append(_beyond(label, value, least, most))
+    if found.width is None or found.height is None:
+        return
+    sides, least, most = (found.width, found.height), drawings.LEAST_SIDE, drawings.MOST_SIDE
+    if all(least <= side <= most for side in sides):
+        known["width_pixels"], known["height_pixels"] = sides
+    else:
+        notes.append(_beyond(gettext("Size"), f"{sides[0]}x{sides[1]}", least, most))
+
+
+def _beyond(label: str, value: object, least: float, most: float) -> str:
+    return str(
+        gettext(
+            "%(label)s %(value)s was left out; it must lie between %(least)s and %(most)s.",
+            label=label, value=value, least=least, most=most,
+        )
+    )  # fmt: skip
 
 
 def _model(store: Store, found: Found, notes: list[str]) -> str:

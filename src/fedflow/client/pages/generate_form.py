@@ -13,7 +13,7 @@ from werkzeug.datastructures import MultiDict
 
 from fedflow.client.database.tables import Asset
 from fedflow.client.pages.faults import said
-from fedflow.client.services import drawings, drawings_start, library
+from fedflow.client.services import drawings, drawings_size, drawings_start, library
 from fedflow.client.services.drawings import Axis, AxisKind, DrawRequest, DrawSettings
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
@@ -125,6 +125,7 @@ def of_form(store: Store, form: MultiDict[str, str], *, as_grid: bool = False) -
     weights = list({each[0]: each for each in weights}.values())
     wish.rows = _rows(store, values["model"], weights)
     wish.values = _with_model(store, {**wish.values, "model": values["model"]})
+    _check_sides(store, wish, reading.settings)
     _read_start(store, wish, sent)
     known = {row.id for row in wish.rows}
     if len(known) < len(weights):
@@ -193,6 +194,19 @@ def _with_model(store: Store, values: dict[str, str]) -> dict[str, str]:
     if any(model == value for value, _, _ in models(store)):
         return {**values, "model": model, "model_other": values.get("model_other", "")}
     return {**values, "model": OTHER, "model_other": "" if model.startswith(library.PREFIX) else model}
+
+
+def _check_sides(store: Store, wish: Wish, settings: DrawSettings | None) -> None:
+    """A width or height that the model cannot draw is told beside it, with the nearest that it can."""
+    if settings is None:
+        return
+    multiple = drawings_size.multiple(store, settings.model)
+    for name, side in (("width_pixels", settings.width_pixels), ("height_pixels", settings.height_pixels)):
+        if side is not None and side % multiple:
+            near = drawings_size.nearest(side, multiple)
+            wish.faults[name] = [
+                gettext("The model draws multiples of %(step)s; the nearest is %(near)s.", step=multiple, near=near)
+            ]
 
 
 def _read_start(store: Store, wish: Wish, sent: dict[str, str]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from flask_babel import LazyString, gettext, lazy_gettext
+from flask_babel import LazyString, gettext, lazy_gettext, ngettext
 
 from fedflow.client.database.tables import Job
+from fedflow.client.pages import current
 from fedflow.client.pages.faults import said
 from fedflow.client.services import (
     datasets,
@@ -90,6 +91,21 @@ def before_work(job: Job) -> str:
     if job.kind in (trainings.KIND, jobs.ROUND):
         return str(gettext("Pictures and captions are being encoded."))
     return str(gettext("The model is being opened.")) if job.kind == drawings.KIND else ""
+
+
+def pictures_drawn(job: Job) -> str:
+    """How many of its pictures a job has drawn; empty where it draws one, or has not begun."""
+    if job.kind != drawings.KIND or not job.done:
+        return ""
+    wanted = len(drawings.shots(drawings.request_of(job)))
+    if wanted < 2:
+        return ""
+    drawn = drawings.counted(current.store(), job.id)
+    return str(
+        ngettext(
+            "%(drawn)s of %(num)s picture is drawn.", "%(drawn)s of %(num)s pictures are drawn.", wanted, drawn=drawn
+        )
+    )
 
 
 def left_s(job: Job, now: float) -> float | None:

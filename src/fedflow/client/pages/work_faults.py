@@ -44,6 +44,9 @@ SENTENCES: dict[str, str | LazyString] = {
         "This machine does not have enough memory for it. Ask for smaller pictures, or close other programs, then "
         "resume."
     ),
+    "all that is painted is cut off by the width and height; paint within what is drawn": lazy_gettext(
+        "All that is painted is cut off by the width and height. Paint nearer to the middle."
+    ),
     "an adapter is no longer in the library; take it out of the form and try again": lazy_gettext(
         "An adapter is no longer in the library. Take it out of the form, then try again."
     ),

@@ -20,6 +20,8 @@ KIND = "draw"
 HIGHEST_SEED = 2**32 - 1
 MOST_ADAPTERS = 16
 MOST_VALUES = 10
+LEAST_SIDE, MOST_SIDE = 16, 2048
+"""Pixels of a picture's width or height."""
 
 AxisKind = Literal["seed", "steps", "guidance", "sampler", "adapter", "weight"]
 Weight = Annotated[float, Field(ge=-2.0, le=2.0, strict=False)]
@@ -43,7 +45,8 @@ class DrawSettings(Settings):
         None, ge=0, le=HIGHEST_SEED,
         description="Seed of the first picture, plus one for each next; a random one if empty.",
     )  # fmt: skip
-    size_pixels: int | None = Field(None, ge=16, le=2048, description="Width and height; the model's own if empty.")
+    width_pixels: int | None = Field(None, ge=LEAST_SIDE, le=MOST_SIDE, description="The model's own if empty.")
+    height_pixels: int | None = Field(None, ge=LEAST_SIDE, le=MOST_SIDE, description="The model's own if empty.")
     strength: float = Field(
         0.6, ge=0.05, le=1.0, strict=False, description="How much of the picture changes; 1 is all of it."
     )
@@ -148,6 +151,12 @@ def of_job(store: Store, job_id: str) -> list[Drawing]:
     """The pictures of one job, in the order in which they were drawn."""
     with store.read() as session:
         return list(session.scalars(select(Drawing).where(Drawing.job_id == job_id).order_by(Drawing.id)))
+
+
+def counted(store: Store, job_id: str) -> int:
+    """How many pictures of one job are drawn."""
+    with store.read() as session:
+        return session.scalar(select(func.count()).where(Drawing.job_id == job_id)) or 0
 
 
 def listed(

@@ -9,13 +9,15 @@ import io
 from PIL import Image, ImageOps
 
 from fedflow.client.database.tables import Drawing
+from fedflow.client.services.drawings import MOST_SIDE
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError, StorageError
 
 MOST_BYTES = 30_000_000
 MOST_PIXELS = 50_000_000
-SIDE_PIXELS = 1024
 MASK_SIDE_PIXELS = 512
+"""Of its longer side, as the page's brush paints it."""
+
 FORMATS = ("PNG", "JPEG", "WEBP")
 DATA_URL = "data:image/png;base64,"
 PAINTED = 127
@@ -23,7 +25,7 @@ PAINTED = 127
 
 
 def take_in(store: Store, content: bytes) -> str:
-    """Keep the middle square of a picture, at most 1024 pixels wide; gives its SHA-256.
+    """Keep a picture, no side of it longer than one that is drawn; gives its SHA-256.
 
     Raises MistakeError, one line, for what is no picture, or too large.
     """
@@ -31,8 +33,8 @@ def take_in(store: Store, content: bytes) -> str:
         raise MistakeError(f"the file has more than {MOST_BYTES // 1_000_000} MB; choose a smaller one")
     with _opened(content, FORMATS) as image:
         upright = ImageOps.exif_transpose(image).convert("RGB")
-        side = min(*upright.size, SIDE_PIXELS)
-        return store.blobs.put(_png(ImageOps.fit(upright, (side, side), Image.Resampling.LANCZOS)))
+        upright.thumbnail((MOST_SIDE, MOST_SIDE), Image.Resampling.LANCZOS)
+        return store.blobs.put(_png(upright))
 
 
 def take_in_drawing(store: Store, drawing: Drawing) -> str:
@@ -43,16 +45,29 @@ def take_in_drawing(store: Store, drawing: Drawing) -> str:
 def take_in_mask(store: Store, painted: str) -> str:
     """Keep a mask that a page sends as `data:image/png;base64,`; gives its SHA-256, '' where nothing is painted.
 
-    Raises MistakeError for what is no mask.
+    It covers the whole picture to start from, whatever its own size. Raises MistakeError for what is no mask.
     """
     try:
         content = base64.b64decode(painted.removeprefix(DATA_URL), validate=True)
     except (binascii.Error, ValueError):
         raise MistakeError("the mask cannot be read; paint it again") from None
     with _opened(content, ("PNG",)) as image:
-        grey = image.convert("L").resize((MASK_SIDE_PIXELS, MASK_SIDE_PIXELS), Image.Resampling.NEAREST)
+        grey = image.convert("L")
+        grey.thumbnail((MASK_SIDE_PIXELS, MASK_SIDE_PIXELS), Image.Resampling.NEAREST)
         mask = grey.point(lambda value: 255 if value > PAINTED else 0)
     return store.blobs.put(_png(mask)) if mask.getbbox() else ""
+
+
+def size_of(store: Store, sha256: str) -> tuple[int, int]:
+    """Width and height of a start that is kept."""
+    with Image.open(store.blobs.local(sha256)) as image:
+        return image.size
+
+
+def canvas_of(size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of the canvas on which a mask over a start of this size is painted."""
+    scale = MASK_SIDE_PIXELS / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def is_there(store: Store, sha256: str) -> bool:

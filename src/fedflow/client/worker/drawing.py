@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fedflow.client.database.tables import Drawing, Job
-from fedflow.client.services import drawings, jobs, library
+from fedflow.client.services import drawings, drawings_start, jobs, library
 from fedflow.client.services.drawings import DrawRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
@@ -94,9 +94,9 @@ def _batches(model: BaseModel, shots: Sequence[DrawRequest], numbers: Sequence[i
     batch: list[int] = []
     for number in numbers:
         shot = shots[number]
-        side = shot.size_pixels or model.resolution
+        width, height = model.picture_size(shot.width_pixels, shot.height_pixels)
         pixels = PIXELS_AT_ONCE.get(model.device.type, PIXELS_ON_A_GPU)
-        at_once = max(1, min(MOST_AT_ONCE, pixels // side**2))
+        at_once = max(1, min(MOST_AT_ONCE, pixels // (width * height)))
         if batch and (len(batch) >= at_once or _but_seed(shots[batch[0]]) != _but_seed(shot)):
             yield batch
             batch = []
@@ -156,7 +156,7 @@ def _drawn(
                 raise Interrupted(wanted)
 
     step(0)
-    size = shot.size_pixels or bench.model.resolution
+    size = bench.model.picture_size(shot.width_pixels, shot.height_pixels)
     bench.preview.begin()
     pictures = generate(
         bench.model,
@@ -181,7 +181,8 @@ def _drawn(
 
 def _kept(bench: _Bench, shot: DrawRequest, pixels: npt.NDArray[np.uint8], cell: dict[str, int]) -> Drawing:
     """A picture of the gallery, whose file is written."""
-    model, seed, size = bench.model, shot.seed or 0, len(pixels)
+    model, seed = bench.model, shot.seed or 0
+    height, width, _ = pixels.shape
     named = [(bench.adapters[asset_id][0], weight) for asset_id, weight in shot.adapters]
     text = parameters_text(
         shot.prompt,
@@ -190,7 +191,7 @@ def _kept(bench: _Bench, shot: DrawRequest, pixels: npt.NDArray[np.uint8], cell:
         sampler=SAMPLERS[shot.sampler][1],
         guidance=shot.guidance,
         seed=seed,
-        size=size,
+        size=(width, height),
         model_name=bench.name,
         model_hash=model.content_hash,
         adapters=named,
@@ -210,25 +211,29 @@ def _kept(bench: _Bench, shot: DrawRequest, pixels: npt.NDArray[np.uint8], cell:
         steps=shot.steps,
         guidance=shot.guidance,
         sampler=shot.sampler,
-        width=size,
-        height=size,
+        width=width,
+        height=height,
         drawn_at=bench.store.clock(),
         made_from={**over, **cell},
     )
 
 
-def _start(store: Store, shot: DrawRequest, size: int, count: int) -> Start | None:
-    """The picture to begin from and its mask, `count` times at the size that is drawn.
+def _start(store: Store, shot: DrawRequest, size: tuple[int, int], count: int) -> Start | None:
+    """The picture to begin from and its mask, `count` times: as much around the middle as has the shape of `size`.
 
-    Raises StorageError where one is gone.
+    Raises StorageError where one is gone, MistakeError where all that is painted is cut off.
     """
     if not shot.start:
         return None
     with Image.open(store.blobs.get(shot.start)) as image:
-        picture = np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.LANCZOS))
+        picture = np.asarray(ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS))
+        whole = image.size
     pictures = np.repeat(picture[None], count, axis=0)
     if not shot.mask:
         return Start(pictures, shot.strength)
     with Image.open(store.blobs.get(shot.mask)) as image:
-        mask = np.asarray(image.convert("L").resize((size, size), Image.Resampling.BOX))
+        over = image.convert("L").resize(whole, Image.Resampling.NEAREST)
+        mask = np.asarray(ImageOps.fit(over, size, Image.Resampling.BOX))
+    if not (mask > drawings_start.PAINTED).any():
+        raise MistakeError("all that is painted is cut off by the width and height; paint within what is drawn")
     return Start(pictures, shot.strength, np.repeat(mask[None], count, axis=0))

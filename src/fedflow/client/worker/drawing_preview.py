@@ -63,4 +63,4 @@ class Preview:
             return self._cost_s
         self._step_s = min(self._step_s, now - self._looked_at)
         pictures, _, height, width = latents_NCHW.shape
-        return self._step_s / pictures * min(1.0, MOST_CELLS**2 / (height * width))
+        return self._step_s / pictures * min(1.0, MOST_CELLS / max(height, width)) ** 2

@@ -52,6 +52,11 @@ document.addEventListener("click", (event) => {
     row?.querySelector("[data-slider]").focus();
     keep();
   }
+  if ("swaps" in button.dataset) {
+    const { width_pixels: width, height_pixels: height } = form().elements;
+    [width.value, height.value] = [height.value, width.value];
+    width.dispatchEvent(new Event("input", { bubbles: true }));
+  }
   if ("removes" in button.dataset) {
     button.closest(".adapter").remove();
     document.getElementById("f-add")?.focus();

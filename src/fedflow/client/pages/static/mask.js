@@ -1,7 +1,6 @@
 // The mask over a picture to start from: painted with a brush by pointer or keyboard, kept in the form as a PNG, white
 // where it is painted.
 
-const SIDE = 512;
 const MOST_UNDO = 30;
 const STEP = 8;
 const FAR = 48;
@@ -24,27 +23,38 @@ class MaskEditor {
     this.told = part.querySelector("[data-mask-told]");
     this.field = part.querySelector("[data-mask]");
     this.tools = [...part.querySelectorAll("[data-tool]")];
-    this.at = { x: SIDE / 2, y: SIDE / 2 };
+    this.at = { x: this.canvas.width / 2, y: this.canvas.height / 2 };
+    this.frame = box.querySelector("[data-frame]");
+    this.cut = part.querySelector("[data-cut]");
     this.isErasing = false;
     this.before = [];
     for (const tool of this.tools) tool.addEventListener("click", () => this.choose(tool.dataset.tool === "erase"));
     part.querySelector("[data-undo]").addEventListener("click", () => this.undo());
-    part.querySelector("[data-clear]").addEventListener("click", () => { this.remember(); this.pen.clearRect(0, 0, SIDE, SIDE); this.keep(); });
+    part.querySelector("[data-clear]").addEventListener("click", () => { this.remember(); this.clear(); this.keep(); });
     this.size.addEventListener("input", () => this.showRing());
     this.canvas.addEventListener("pointerdown", (event) => this.begin(event));
     this.canvas.addEventListener("pointermove", (event) => this.move(event));
     for (const end of ["pointerup", "pointercancel"]) this.canvas.addEventListener(end, () => this.end());
     this.canvas.addEventListener("keydown", (event) => this.press(event));
     this.canvas.addEventListener("focus", () => this.showRing());
-    this.field.addEventListener("mask:kept", () => this.load(this.field.value));
+    this.field.addEventListener("mask:kept", () => { this.load(this.field.value); this.showFrame(); });
     this.load(box.dataset.painted || this.field.value);
     this.showRing();
+    this.showFrame();
   }
 
   // Places are in cells of the canvas, whatever its size on the page.
   place(event) {
     const seen = this.canvas.getBoundingClientRect();
-    return { x: (event.clientX - seen.left) * SIDE / seen.width, y: (event.clientY - seen.top) * SIDE / seen.height };
+    return { x: (event.clientX - seen.left) * this.canvas.width / seen.width, y: (event.clientY - seen.top) * this.canvas.height / seen.height };
+  }
+
+  clear() {
+    this.pen.clearRect(0, 0, this.canvas.width, this.canvas.height);
+  }
+
+  all() {
+    return this.pen.getImageData(0, 0, this.canvas.width, this.canvas.height);
   }
 
   choose(isErasing) {
@@ -90,10 +100,10 @@ class MaskEditor {
   press(event) {
     const far = event.shiftKey ? FAR : STEP;
     const moves = { ArrowLeft: [-far, 0], ArrowRight: [far, 0], ArrowUp: [0, -far], ArrowDown: [0, far] };
-    const bounded = (value) => Math.min(Math.max(value, 0), SIDE);
+    const bounded = (value, most) => Math.min(Math.max(value, 0), most);
     if (moves[event.key]) {
       const [x, y] = moves[event.key];
-      this.at = { x: bounded(this.at.x + x), y: bounded(this.at.y + y) };
+      this.at = { x: bounded(this.at.x + x, this.canvas.width), y: bounded(this.at.y + y, this.canvas.height) };
     } else if (event.key === " ") {
       this.remember();
       this.stroke(this.at);
@@ -112,7 +122,7 @@ class MaskEditor {
   }
 
   showRing() {
-    const scale = this.canvas.clientWidth / SIDE;
+    const scale = this.canvas.clientWidth / this.canvas.width;
     const width = Number(this.size.value) * scale;
     Object.assign(this.ring.style, {
       width: `${width}px`, height: `${width}px`,
@@ -120,8 +130,23 @@ class MaskEditor {
     });
   }
 
+  // Of the picture as much is drawn as has the shape asked for, around its middle; a model's own is square.
+  showFrame() {
+    const { width_pixels: width, height_pixels: height } = this.field.form.elements;
+    const isKnown = (width.value === "") === (height.value === "");
+    const wanted = (Number(width.value) || 1) / (Number(height.value) || 1);
+    const here = this.canvas.width / this.canvas.height;
+    const across = Math.min(1, wanted / here);
+    const down = Math.min(1, here / wanted);
+    Object.assign(this.frame.style, {
+      left: `${50 - 50 * across}%`, top: `${50 - 50 * down}%`, width: `${100 * across}%`, height: `${100 * down}%`,
+    });
+    this.frame.hidden = !isKnown;
+    this.cut.hidden = !isKnown || Math.min(across, down) > 0.98;
+  }
+
   remember() {
-    this.before.push(this.pen.getImageData(0, 0, SIDE, SIDE));
+    this.before.push(this.all());
     if (this.before.length > MOST_UNDO) this.before.shift();
   }
 
@@ -134,8 +159,8 @@ class MaskEditor {
 
   // What is painted goes into the form, white on black.
   keep() {
-    const { data } = this.pen.getImageData(0, 0, SIDE, SIDE);
-    const out = new ImageData(SIDE, SIDE);
+    const { data, width, height } = this.all();
+    const out = new ImageData(width, height);
     let painted = 0;
     for (let place = 0; place < data.length; place += 4) {
       const value = data[place + 3] > 127 ? 255 : 0;
@@ -143,7 +168,7 @@ class MaskEditor {
       out.data.set([value, value, value, 255], place);
     }
     const sheet = document.createElement("canvas");
-    sheet.width = sheet.height = SIDE;
+    Object.assign(sheet, { width, height });
     sheet.getContext("2d").putImageData(out, 0, 0);
     this.field.value = painted ? sheet.toDataURL("image/png") : "";
     this.say(painted);
@@ -151,13 +176,13 @@ class MaskEditor {
   }
 
   say(painted) {
-    const percent = Math.max(1, Math.round(100 * painted / SIDE / SIDE));
+    const percent = Math.max(1, Math.round(100 * painted / this.canvas.width / this.canvas.height));
     this.told.textContent = painted ? this.told.dataset.some.replace("{}", percent) : this.told.dataset.none;
   }
 
   // A mask of the form: white becomes paint.
   async load(address) {
-    this.pen.clearRect(0, 0, SIDE, SIDE);
+    this.clear();
     if (!address) { this.say(0); return; }
     let image;
     try {
@@ -166,8 +191,8 @@ class MaskEditor {
       return; // the mask is gone; the server says so when the form is sent
     }
     this.pen.globalCompositeOperation = "source-over";
-    this.pen.drawImage(image, 0, 0, SIDE, SIDE);
-    const painted = this.pen.getImageData(0, 0, SIDE, SIDE);
+    this.pen.drawImage(image, 0, 0, this.canvas.width, this.canvas.height);
+    const painted = this.all();
     let count = 0;
     for (let place = 0; place < painted.data.length; place += 4) {
       const isPainted = painted.data[place] > 127;
@@ -179,11 +204,15 @@ class MaskEditor {
   }
 }
 
+let editor = null;
 const begin = () => {
   for (const box of document.querySelectorAll("[data-mask-editor]:not([data-ready])")) {
     box.dataset.ready = "";
-    new MaskEditor(box);
+    editor = new MaskEditor(box);
   }
 };
 begin();
 document.addEventListener("htmx:afterSettle", begin);
+document.addEventListener("input", (event) => {
+  if (editor?.box.isConnected && ["width_pixels", "height_pixels"].includes(event.target.name)) editor.showFrame();
+});
