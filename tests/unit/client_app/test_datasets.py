@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 from tests.unit.client_app.conftest import Visitor
 
-from fedflow.client.services import datasets, jobs
+from fedflow.client.services import datasets, jobs, trainings
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 from fedflow.client.worker.main import carry_out
 from fedflow.datasets.demo import demo_folder
+from fedflow.errors import MistakeError
 
 
 @pytest.fixture
@@ -210,3 +211,26 @@ def test_a_dataset_that_is_taken_out_leaves_its_folder(
     assert datasets.listed(store) == []
     assert visitor.client.get(f"/datasets/{dataset_id}").status_code == 404
     assert sorted(folder.iterdir()) == before
+
+
+def test_a_folder_that_was_moved_is_told_and_found_again(
+    store: Store, visitor: Visitor, folder: Path, dataset_id: str, tmp_path: Path
+) -> None:
+    page = f"/datasets/{dataset_id}"
+    assert "Its folder is not where it was." not in visitor.client.get(page).text
+    before = [(each.path, each.caption) for each in datasets.lines(store, dataset_id)]
+    datasets.set_trigger(store, dataset_id, "icon_set")
+    place = folder.rename(tmp_path / "elsewhere")
+    told = visitor.client.get(page).text
+    assert "Its folder is not where it was." in told
+    with pytest.raises(MistakeError, match="dataset: its folder is not where it was"):
+        trainings.ask(store, trainings.TrainRequest(dataset=dataset_id, name="x"))
+    refused = visitor.post(f"{page}/folder", folder=str(tmp_path / "nowhere"))
+    assert (refused.status_code, "is no folder on this machine" in refused.text) == (422, True)
+    assert visitor.post(f"{page}/folder", folder=str(place)).status_code == 303
+    look(store)
+    assert "Its folder is not where it was." not in visitor.client.get(page).text
+    row = datasets.one(store, dataset_id)
+    assert row is not None
+    assert (row.folder, row.trigger) == (str(place), "icon_set")
+    assert [(each.path, each.caption) for each in datasets.lines(store, dataset_id)] == before

@@ -15,7 +15,15 @@ from fedflow.client.pages import current, datasets_words, faults, job_words
 from fedflow.client.pages.datasets_asked import KINDS, dataset_of, picture_of, tabs, under_way
 from fedflow.client.pages.datasets_captions import MOST_TAGS, step
 from fedflow.client.pages.missing import crossed
-from fedflow.client.services import datasets, datasets_check, datasets_edits, datasets_uploads, jobs, thumbnails
+from fedflow.client.services import (
+    datasets,
+    datasets_check,
+    datasets_edits,
+    datasets_uploads,
+    jobs,
+    memberships,
+    thumbnails,
+)
 from fedflow.datasets.captions import caption_tags
 from fedflow.datasets.pixels import PictureError
 from fedflow.datasets.thumbnails import MEDIA_TYPE
@@ -52,8 +60,10 @@ def one(dataset_id: str) -> Response:
     return one_page(dataset_id, {})
 
 
-def one_page(dataset_id: str, wrong: Mapping[str, Sequence[str]], name: str | None = None) -> Response:
-    """The grid's page; `wrong` says by field why a form of it is refused, `name` is what was typed as a name."""
+def one_page(
+    dataset_id: str, wrong: Mapping[str, Sequence[str]], name: str | None = None, folder: str = ""
+) -> Response:
+    """The grid's page; `wrong` says by field why a form of it is refused, `name` and `folder` are what was typed."""
     dataset, store = dataset_of(dataset_id), current.store()
     looking = under_way(dataset_id)  # before the pictures: what ends meanwhile is still told, and the page drawn anew
     tag, text = request.args.get("tag", "")[:200], request.args.get("text", "").strip()[:200]
@@ -81,6 +91,9 @@ def one_page(dataset_id: str, wrong: Mapping[str, Sequence[str]], name: str | No
         failed=failed,
         why=job_words.reason(failed) if failed else "",
         is_own=datasets.is_own(store, dataset),
+        is_there=datasets.is_there(dataset),
+        folder=folder,
+        trained_by=[each.federation for each in memberships.listed(store) if each.dataset_id == dataset_id],
         most_bytes=datasets_uploads.MOST_BYTES,
         faults=wrong,
         name=dataset.name if name is None else name,
@@ -112,6 +125,17 @@ def renames(dataset_id: str) -> AnyResponse:
     except MistakeError as error:
         return one_page(dataset_id, {"name": [faults.said(str(error))]}, name)
     flash(gettext("The dataset has its new name. Its folder keeps its own."), State.DONE)
+    return redirect(url_for("pages.datasets.one", dataset_id=dataset_id), 303)
+
+
+@blueprint.post("/datasets/<dataset_id>/folder")
+def moves(dataset_id: str) -> AnyResponse:
+    """Point the dataset at where its folder is now, or say beside the field why not."""
+    folder = request.form.get("folder", "")[:4000]
+    try:
+        datasets.move(current.store(), dataset_of(dataset_id).id, folder)
+    except MistakeError as error:
+        return one_page(dataset_id, {"folder": [faults.said(str(error))]}, folder=folder)
     return redirect(url_for("pages.datasets.one", dataset_id=dataset_id), 303)
 
 

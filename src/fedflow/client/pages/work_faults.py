@@ -108,6 +108,9 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     # Training.
     "it is no longer here; choose another": lazy_gettext("It is no longer here. Choose another."),
+    "its folder is not where it was; its page says how to go on": lazy_gettext(
+        "Its folder is not where it was. The dataset's page says how to go on."
+    ),
     "none of its pictures can be used; its page says why": lazy_gettext(
         "None of its pictures can be used. Its page says why."
     ),

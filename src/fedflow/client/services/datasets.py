@@ -43,6 +43,42 @@ def add(store: Store, folder: str) -> str:
 
     Raises MistakeError where it is no folder, has no picture in it, or is here already.
     """
+    path = _folder(store, folder)
+    dataset_id = jobs.new_id()
+    try:
+        with store.begin() as session:
+            row = Dataset(id=dataset_id, name=path.name, folder=str(path), added_at=store.clock(), other_problems=[])
+            session.add(row)
+            session.flush()
+            _ask(session, store, row)
+    except IntegrityError:
+        raise MistakeError(f"{path}: is here already") from None
+    return dataset_id
+
+
+def move(store: Store, dataset_id: str, folder: str) -> None:
+    """Point a dataset at where its folder is now, and have that looked at; names, captions and undo stay.
+
+    Raises as `add`.
+    """
+    path = _folder(store, folder)
+    try:
+        with store.begin() as session:
+            row = session.get(Dataset, dataset_id)
+            if row is not None:
+                row.folder = str(path)
+                session.flush()
+                _ask(session, store, row)
+    except IntegrityError:
+        raise MistakeError(f"{path}: is here already") from None
+
+
+def is_there(dataset: Dataset) -> bool:
+    """Whether its folder can be found: it may have been moved, or be on a disk that is not connected."""
+    return Path(dataset.folder).is_dir()
+
+
+def _folder(store: Store, folder: str) -> Path:
     path = Path(folder.strip()).expanduser()
     if not folder.strip() or not path.is_absolute():
         raise MistakeError("give the folder's whole path, such as /home/me/pictures")
@@ -55,16 +91,7 @@ def add(store: Store, folder: str) -> str:
         raise MistakeError(
             f"{path}: holds no pictures; put PNG or JPEG files there, each with a .txt caption beside it"
         )
-    dataset_id = jobs.new_id()
-    try:
-        with store.begin() as session:
-            row = Dataset(id=dataset_id, name=path.name, folder=str(path), added_at=store.clock(), other_problems=[])
-            session.add(row)
-            session.flush()
-            _ask(session, store, row)
-    except IntegrityError:
-        raise MistakeError(f"{path}: is here already") from None
-    return dataset_id
+    return path
 
 
 def own_folders(store: Store) -> Path:

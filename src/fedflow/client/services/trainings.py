@@ -111,6 +111,8 @@ def ask(store: Store, request: TrainRequest) -> str:
     dataset = datasets.one(store, request.dataset)
     if dataset is None:
         raise MistakeError("dataset: it is no longer here; choose another")
+    if not datasets.is_there(dataset):
+        raise MistakeError("dataset: its folder is not where it was; its page says how to go on")
     if not usable(store, dataset.id):
         raise MistakeError("dataset: none of its pictures can be used; its page says why")
     if request.start and not request.trains_adapter:
