@@ -371,7 +371,7 @@ def test_every_page_is_for_everyone(stage: Stage, width: int, theme: Literal["li
     federation = paths[-1]
     visit(stage, federation)
     paths.append(page.locator("main table a").first.get_attribute("href") or "")
-    paths += [f"{federation}/sent", f"{federation}/limits", f"{federation}/models"]
+    paths += ["/federations/sent", f"{federation}/limits", f"{federation}/models"]
     found = {}
     for path in dict.fromkeys(paths):
         visit(stage, path)

@@ -134,7 +134,8 @@ class Participant:
         if work.action == "consent" and work.run is not None:
             return self._consent(work.run)
         if work.action == "train" and work.run is not None:
-            return self._train(work, work.run)
+            with self._connection.about(work.run, work.round):
+                return self._train(work, work.run)
         if work.action == "finished" or time.monotonic() - self._looked_at >= LOOK_HOME_S:
             self._looked_at = time.monotonic()
             away = [run for run in self._home.runs() if not (self._home.run(run) / AT_HOME).is_file()]
@@ -322,7 +323,8 @@ class Participant:
         files = {layout: folder / f"joint.{layout}.safetensors" for layout in facts.files}
         for layout, digest in facts.files.items():
             if not files[layout].is_file():
-                self._connection.fetch(digest, files[layout])
+                with self._connection.about(run):
+                    self._connection.fetch(digest, files[layout])
                 self._tell(f"the joint model is here: {files[layout]}", run, is_held_up=False)
         self._owner.took_home(facts, files)
         if self._open is not None and self._open.facts.id == run:

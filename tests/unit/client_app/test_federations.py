@@ -10,8 +10,8 @@ import pytest
 from flask import render_template
 from flask_babel import force_locale
 from tests.unit.client_app.conftest import Visitor
+from tests.unit.client_app.federation_support import facts, joined
 
-from fedflow.client.database.tables import Membership
 from fedflow.client.policy import Policy
 from fedflow.client.services import consents, datasets, jobs, memberships
 from fedflow.client.services.memberships import JoinRequest
@@ -19,40 +19,13 @@ from fedflow.client.store import Store
 from fedflow.client.watch import Unwanted
 from fedflow.client.worker.federating import AppOwner
 from fedflow.errors import MistakeError
-from fedflow.federation.protocol import RoundLine, Rounds, RunFacts
-from fedflow.plan import Plan
+from fedflow.federation.protocol import RoundLine, Rounds
 from fedflow.training import Progress
-
-MEMBERSHIP = "01a2"
 
 
 @pytest.fixture
 def member(store: Store) -> str:
-    with store.begin() as session:
-        row = Membership(id=MEMBERSHIP, server="https://x.example", federation="Museums", member="studio", said="")
-        row.policy, row.always, row.is_paused, row.joined_at = {}, False, False, 1.0
-        row.dataset_id = row.said_at = None
-        session.add(row)
-    return MEMBERSHIP
-
-
-def facts(name: str = "autumn", **plan: object) -> RunFacts:
-    planned = Plan.model_validate({"name": name, "data": {"clients": ["studio", "museum"]}, **plan})
-    return RunFacts(
-        id="r1",
-        federation_id="f1",
-        name=name,
-        status="running",
-        round=1,
-        rounds=planned.rounds,
-        plan=planned.model_dump(mode="json"),
-        members=("studio", "museum"),
-        base_hash="0" * 64,
-        base_files=(),
-        tensors={"unet.a.lora_A": (4, 8), "unet.a.lora_B": (8, 4)},
-        upload_bytes=1000,
-        message="",
-    )
+    return joined(store)
 
 
 def owner_of(store: Store, member: str) -> AppOwner:
@@ -359,10 +332,10 @@ def test_a_picture_that_the_server_does_not_give_is_a_crossed_frame(
     visitor: Visitor, store: Store, member: str
 ) -> None:
     before = sorted(path.name for path in store.folder.iterdir())
-    answer = visitor.client.get(f"/federations/{member}/pictures/{'0' * 64}.png")
+    answer = visitor.client.get(f"/federations/{member}/runs/r1/pictures/{'0' * 64}.png")
     assert (answer.status_code, answer.mimetype, answer.cache_control.no_store) == (200, "image/svg+xml", True)
     assert sorted(path.name for path in store.folder.iterdir()) == before
-    assert visitor.client.get(f"/federations/{member}/pictures/nonsense.png").status_code == 404
+    assert visitor.client.get(f"/federations/{member}/runs/r1/pictures/nonsense.png").status_code == 404
 
 
 def test_limits_are_kept_and_a_wrong_one_is_refused_beside_its_field(
@@ -375,33 +348,6 @@ def test_limits_are_kept_and_a_wrong_one_is_refused_beside_its_field(
     assert row is not None
     assert memberships.policy(row) == Policy(max_rounds=5, hours="22:00-06:00")
     assert not row.always
-
-
-def test_the_log_adds_up_what_was_sent_by_sort(visitor: Visitor, store: Store, member: str) -> None:
-    sent = [
-        ("GET", "/api/v1/work", 300),
-        ("GET", "/api/v1/work", 300),
-        ("POST", "/api/v1/uploads", 500),
-        ("PATCH", "/api/v1/uploads/1", 100_000),
-        ("POST", "/api/v1/runs/r1/rounds/1/updates", 700),
-        ("GET", "/api/v1/files/ab", 250),
-        ("POST", "/api/v1/devices/challenge", 200),
-    ]
-    for method, path, size_bytes in sent:
-        memberships.note_sent(store, member, method, path, size_bytes)
-    assert [(line.what, line.times) for line in memberships.sent(store, member, 10)][-1] == ("poll", 2)
-    assert memberships.sent_by_sort(store, member) == {
-        "poll": (2, 600),
-        "update": (2, 100_500),
-        "hand-in": (1, 700),
-        "download": (1, 250),
-        "sign-in": (1, 200),
-    }
-    consents.ask(store, member, facts(), 12)
-    page = visitor.client.get(f"/federations/{member}/sent").text
-    assert "100,500" in page
-    assert "Number of pictures, losses, times · autumn" in page
-    assert "Trained weights · " not in page, "no address of an upload tells its run"
 
 
 def test_what_cannot_be_joined_is_said_before_anything_is_sent(

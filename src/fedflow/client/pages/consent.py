@@ -119,6 +119,7 @@ def elsewhere(membership_id: str, run_id: str) -> Response:
     return web.page(
         "app/elsewhere.html",
         row=row,
+        run_id=run_id,
         found=found,
         reason=reason,
         joint=joint,
@@ -126,8 +127,8 @@ def elsewhere(membership_id: str, run_id: str) -> Response:
     )
 
 
-@blueprint.get("/federations/<membership_id>/pictures/<sha256>.png")
-def picture(membership_id: str, sha256: str) -> Response:
+@blueprint.get("/federations/<membership_id>/runs/<run_id>/pictures/<sha256>.png")
+def picture(membership_id: str, run_id: str, sha256: str) -> Response:
     """A picture of a run's gallery: fetched from the server once, and kept; a crossed frame where it does not come."""
     store = current.store()
     row = memberships.one(store, membership_id)
@@ -137,7 +138,7 @@ def picture(membership_id: str, sha256: str) -> Response:
         with tempfile.TemporaryDirectory(dir=store.folder, prefix=ARRIVING) as scratch:  # two may ask at once
             arriving = Path(scratch) / sha256
             try:
-                with memberships.connected(store, row.id, patience_s=0.0) as connection:
+                with memberships.connected(store, row.id, patience_s=0.0) as connection, connection.about(run_id):
                     connection.fetch(sha256, arriving)
             except FedFlowError:
                 return crossed()

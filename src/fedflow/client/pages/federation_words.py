@@ -9,7 +9,7 @@ from flask_babel import LazyString, format_decimal, gettext, lazy_gettext
 from fedflow.client.database.tables import Consent, Job, Membership
 from fedflow.client.pages.faults import said
 from fedflow.client.pages.job_words import STATUS
-from fedflow.client.services import consents, jobs, memberships
+from fedflow.client.services import consents, jobs, sendings
 from fedflow.web.states import State
 
 ANSWERS: dict[str, tuple[State, LazyString]] = {
@@ -28,12 +28,12 @@ ENDED: dict[str, tuple[State, LazyString]] = {
 }
 
 SENT: dict[str, LazyString] = {
-    memberships.UPDATE: lazy_gettext("Trained weights"),
-    memberships.HAND_IN: lazy_gettext("Number of pictures, losses, times"),
-    memberships.ANSWER: lazy_gettext("Answers to runs"),
-    memberships.POLL: lazy_gettext("Questions for work"),
-    memberships.SIGN_IN: lazy_gettext("Proofs of who this machine is"),
-    memberships.ASKED_FOR: lazy_gettext("Requests for files"),
+    sendings.UPDATE: lazy_gettext("Trained weights"),
+    sendings.HAND_IN: lazy_gettext("Number of pictures, losses, times"),
+    sendings.ANSWER: lazy_gettext("Answers to runs"),
+    sendings.POLL: lazy_gettext("Questions for work"),
+    sendings.SIGN_IN: lazy_gettext("Proofs of who this machine is"),
+    sendings.ASKED_FOR: lazy_gettext("Requests for files"),
 }
 
 TO_COME = lazy_gettext("To come")

@@ -28,6 +28,7 @@ from fedflow.client.pages import (
     generate,
     job_words,
     models,
+    sent,
     server_models,
     train,
 )
@@ -47,6 +48,7 @@ MODULES = (
     datasets_uploads,
     train,
     models,
+    sent,
     federations,
     consent,
     server_models,

@@ -149,6 +149,14 @@ def listed(store: Store, membership_id: str | None = None) -> list[Consent]:
         return list(session.scalars(query))
 
 
+def names(store: Store) -> dict[tuple[str, str], str]:
+    """What the runs that asked are called, by federation and identifier; newest first."""
+    query = select(Consent.membership_id, Consent.run_id, Consent.facts["name"].as_string())
+    with store.read() as session:
+        found = session.execute(query.order_by(Consent.asked_at.desc()))
+        return {(membership_id, run_id): name for membership_id, run_id, name in found}
+
+
 def waiting(store: Store) -> list[Consent]:
     """Those that ask now."""
     return [row for row in listed(store) if row.answer == ASKED and not is_over(row)]
