@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
@@ -44,6 +44,12 @@ class Owner(Protocol):
     def took_home(self, facts: RunFacts, files: Mapping[Layout, Path]) -> None:
         """The joint model of a run that is over is here, by layout."""
 
+    def follows(self) -> Collection[str]:
+        """Runs that the owner has been asked for and takes no part in, whose end they are to be told of."""
+
+    def saw(self, facts: RunFacts) -> None:
+        """How far the server says that such a run is."""
+
 
 class TerminalOwner:
     """The owner at a terminal, or one who has said yes to everything within the policy."""
@@ -75,6 +81,13 @@ class TerminalOwner:
 
     def took_home(self, facts: RunFacts, files: Mapping[Layout, Path]) -> None:
         """The participant has said where they are."""
+
+    def follows(self) -> Collection[str]:
+        """None: who is asked at a terminal answers at once."""
+        return ()
+
+    def saw(self, facts: RunFacts) -> None:
+        """There is none."""
 
 
 def _told_to_nobody(_step: int, _steps: int, _loss: float) -> None:

@@ -42,6 +42,7 @@ REST_AFTER_FAULT_S = 5.0
 NOT_NOW = frozenset({404, 409, 410, 413})
 NEVER = 422
 FORBIDDEN = 403
+NOT_THERE = 404
 OVER = frozenset({"done", "stopped"})
 LOOK_HOME_S = 60.0
 """How often it is looked for the joint models of runs that have ended meanwhile."""
@@ -136,11 +137,15 @@ class Participant:
         if work.action == "train" and work.run is not None:
             with self._connection.about(work.run, work.round):
                 return self._train(work, work.run)
-        if work.action == "finished" or time.monotonic() - self._looked_at >= LOOK_HOME_S:
+        is_due = time.monotonic() - self._looked_at >= LOOK_HOME_S
+        if work.action == "finished" or is_due:
             self._looked_at = time.monotonic()
             away = [run for run in self._home.runs() if not (self._home.run(run) / AT_HOME).is_file()]
             owed = [self._take_home(run) for run in away if run != work.run or work.action == "finished"]
             self._owed = any(owed)
+            for run in self._owner.follows():
+                if is_due or run == work.run:
+                    self._see(run)
         why_not = self._readiness.reason(work.run, work.round)
         if work.run is None or why_not is None:
             self._say(printable(work.text))
@@ -308,14 +313,8 @@ class Participant:
         A run that was stopped has no joint model to come; one that is done has it after a while. Returns whether it is
         still to come.
         """
-        folder = self._home.run(run)
-        try:
-            facts = self._connection.run(run)
-        except Refused as error:
-            if error.status != 404:
-                raise
-            return False
-        if facts.status not in OVER:
+        folder, facts = self._home.run(run), self._as_it_is(run)
+        if facts is None or facts.status not in OVER:
             return False
         self._readiness.forget(run)
         if facts.status == "done" and not facts.files:
@@ -333,6 +332,21 @@ class Participant:
             shutil.rmtree(folder / name, ignore_errors=True)
         write_json(folder / AT_HOME, {"status": facts.status})
         return False
+
+    def _see(self, run: str) -> None:
+        """Tell the owner how far a run is that goes on, or has ended, without this machine."""
+        facts = self._as_it_is(run)
+        if facts is not None:
+            self._owner.saw(facts)
+
+    def _as_it_is(self, run: str) -> RunFacts | None:
+        """A run's facts as they are now; None where the server has it no more."""
+        try:
+            return self._connection.run(run)
+        except Refused as error:
+            if error.status != NOT_THERE:
+                raise
+            return None
 
     def _trained(self, bench: Workbench, job: TrainJob, facts: RunFacts) -> Trained:
         with self._owner.training(facts, job.round, job.steps) as told:

@@ -110,6 +110,53 @@ def test_a_run_that_ended_asks_no_more(visitor: Visitor, store: Store, member: s
     assert 'name="answer"' not in page
 
 
+@pytest.mark.parametrize("ended", ["done", "stopped"])
+def test_a_run_that_ended_unanswered_is_told_as_ended_without_this_machine(
+    ended: str, visitor: Visitor, store: Store, member: str
+) -> None:
+    owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
+    consents.ask(store, member, facts(), 12)
+    assert owner.follows() == ["r1"]
+    owner.saw(facts().model_copy(update={"status": ended}))
+    assert owner.follows() == []
+    assert "asks for your consent" not in visitor.client.get("/federations").text
+    assert badges(visitor.client.get(f"/federations/{member}").text) == [
+        ("running", "Taking part"), ("waiting", "Ended without this machine"),
+    ]  # fmt: skip
+    page = visitor.client.get(run).text
+    assert badges(page)[0] == ("waiting", "Ended without this machine")
+    assert "The run ended before you answered: nothing was trained for it here" in page
+    assert "Would have left this machine" in page
+    assert 'name="answer"' not in page
+
+
+def test_a_run_that_failed_asks_again_when_it_is_resumed(visitor: Visitor, store: Store, member: str) -> None:
+    owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
+    consents.ask(store, member, facts(), 12)
+    owner.saw(facts().model_copy(update={"status": "failed"}))
+    assert consents.waiting(store) == []
+    page = visitor.client.get(run).text
+    assert badges(page)[0] == ("failed", "Failed")
+    assert "Nothing is asked of you unless its coordinator resumes it." in page
+    assert 'name="answer"' not in page
+    assert owner.follows() == ["r1"]
+    consents.ask(store, member, facts(), 12)
+    assert [row.run_id for row in consents.waiting(store)] == ["r1"]
+    assert 'name="answer"' in visitor.client.get(run).text
+
+
+def test_a_further_round_of_a_run_that_ended_was_not_without_this_machine(
+    visitor: Visitor, store: Store, member: str
+) -> None:
+    owner = owner_of(store, member)
+    consents.ask(store, member, facts(), 12)
+    consents.answer(store, member, "r1", consents.ROUND)
+    assert begins(owner, 1)
+    assert not begins(owner, 2)
+    owner.saw(facts().model_copy(update={"status": "stopped"}))
+    assert badges(visitor.client.get(f"/federations/{member}").text)[-1] == ("refused", "Stopped")
+
+
 def badges(page: str) -> list[tuple[str, str]]:
     """States and words, in the order of the page."""
     return re.findall(r'class="badge (\w+)">.*?</svg>([^<]*)</span>', page, re.DOTALL)

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from tests.unit.server.run_setting import DEADLINE_S, MEMBERS, Setting, adapter, plan_of, start
 
 from fedflow.federation.protocol import Told, UpdateRequest
 from fedflow.processes import is_alive
-from fedflow.server.database.tables import Event, Job, Receipt, Refusal, Run
+from fedflow.server.database.tables import Event, Job, Receipt, Refusal, Run, RunMember
 from fedflow.server.errors import ApiError, Conflict, Forbidden, NotFound, Unauthorised, Unprocessable
 from fedflow.server.services import (
     commits,
@@ -513,6 +514,18 @@ def test_nobody_is_asked_for_consent_before_there_is_anything_to_tell(
     runs.fail(store, run, "the base model cannot be read")
     work = work_for(store, callers["a"])
     assert (work.action, "has failed: the base model cannot be read" in work.text) == ("wait", True)
+
+
+def test_a_run_that_failed_asks_nobody_for_consent_until_it_is_resumed(
+    setting: Setting, store: Store, callers: dict[str, Caller]
+) -> None:
+    with store.begin() as session:
+        session.execute(update(RunMember).where(RunMember.run_id == setting.run).values(consent="asked"))
+    assert setting.work("a").action == "consent"
+    runs.fail(store, setting.run, "the disk is full")
+    assert setting.work("a").action == "wait"
+    runs.resume(store, setting.run)
+    assert setting.work("a").action == "consent"
 
 
 def test_a_commit_heals_a_run_that_another_worker_failed(setting: Setting) -> None:

@@ -21,6 +21,7 @@ limits, and `refused` too."""
 AGREED = frozenset({RUN, ROUND, ALWAYS})
 REFUSED_BY_HAND = frozenset({DECLINED, WITHDRAWN})
 OVER = frozenset({"done", "stopped"})
+FAILED = "failed"
 NEXT = "next"
 """Among the rounds of a consent: one more, whichever comes."""
 
@@ -159,7 +160,28 @@ def names(store: Store) -> dict[tuple[str, str], str]:
 
 def waiting(store: Store) -> list[Consent]:
     """Those that ask now."""
-    return [row for row in listed(store) if row.answer == ASKED and not is_over(row)]
+    return [row for row in listed(store) if asks(row)]
+
+
+def followed(store: Store, membership_id: str) -> list[str]:
+    """Runs that asked, have no yes, and may still go on as far as this machine has been told."""
+    rows = listed(store, membership_id)
+    return [row.run_id for row in rows if row.answer not in AGREED and not is_over(row)]
+
+
+def asks(row: Consent) -> bool:
+    """Whether the run waits for its owner's answer. One that has failed does not, until its coordinator resumes it."""
+    return row.answer == ASKED and not is_over(row) and not has_failed(row)
+
+
+def has_failed(row: Consent) -> bool:
+    """Whether the run has failed, as far as this machine has been told."""
+    return bool(row.facts["status"] == FAILED)
+
+
+def went_without(row: Consent) -> bool:
+    """Whether the run has ended, and its owner never said a word to it."""
+    return is_over(row) and row.answer == ASKED and not row.rounds
 
 
 def is_over(row: Consent) -> bool:
@@ -169,7 +191,7 @@ def is_over(row: Consent) -> bool:
 
 def asks_for_round(row: Consent) -> int | None:
     """The further round that is asked for, where the owner agrees round by round; None where it is the run."""
-    is_further = row.answer == ASKED and any(type(each) is int for each in row.rounds)
+    is_further = asks(row) and any(type(each) is int for each in row.rounds)
     return row.facts["round"] if is_further else None
 
 

@@ -258,6 +258,14 @@ class AppOwner:
         new = library.New(kind, facts.name, plan.model, own_hash, plan.data.trigger or "", origin)
         library.keep(self._store, asset_id, new)
 
+    def follows(self) -> list[str]:
+        """Those whose page is here, and that may still go on."""
+        return consents.followed(self._store, self._row.id)
+
+    def saw(self, facts: RunFacts) -> None:
+        """Keep it for the run's page: one that has ended asks no more."""
+        consents.see(self._store, self._row.id, facts)
+
     def _whole_model(self, facts: RunFacts, plan: Plan, weights: Path, asset_id: str) -> str:
         """Base model and joint weights as one; returns its content hash."""
         base = memberships.home(self._store, self._row.id).base(facts.base_hash or "")
