@@ -528,6 +528,25 @@ def test_a_run_that_failed_asks_nobody_for_consent_until_it_is_resumed(
     assert setting.work("a").action == "consent"
 
 
+def test_the_mean_loss_of_a_round_tells_no_single_members(setting: Setting, store: Store) -> None:
+    """Once it is closed, and of three members or more; a loss that is none counts for nothing."""
+
+    def told() -> list[float | None]:
+        return [line.loss for line in run_facts.rounds_of(store, setting.callers["a"], setting.run, 0, 10)]
+
+    setting.hand_in("a", 1, adapter(1), 10, metrics={"last_loss": 1.0})
+    setting.hand_in("b", 1, adapter(2), 10, metrics={"last_loss": 2.0})
+    assert told() == [None]
+    setting.hand_in("c", 1, adapter(3), 20, metrics={"last_loss": 4.0})
+    assert told() == [2.75]
+    setting.aggregate()
+    setting.hand_in("a", 2, adapter(4), metrics={"last_loss": 1.0})
+    setting.hand_in("b", 2, adapter(5), metrics={"last_loss": 2.0})
+    assert told() == [2.75, None]
+    setting.hand_in("c", 2, adapter(6), metrics={"last_loss": -4.0})
+    assert told() == [2.75, None]
+
+
 def test_a_commit_heals_a_run_that_another_worker_failed(setting: Setting) -> None:
     for number, member in enumerate(MEMBERS):
         setting.hand_in(member, 1, adapter(number))
