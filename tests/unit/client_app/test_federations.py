@@ -13,7 +13,7 @@ from tests.unit.client_app.conftest import Visitor
 from tests.unit.client_app.federation_support import facts, joined
 
 from fedflow.client.policy import Policy
-from fedflow.client.services import consents, datasets, jobs, memberships
+from fedflow.client.services import consents, datasets, jobs, memberships, trainings
 from fedflow.client.services.memberships import JoinRequest
 from fedflow.client.store import Store
 from fedflow.client.watch import Unwanted
@@ -238,6 +238,37 @@ def test_a_round_that_is_trained_says_whether_the_server_has_it(visitor: Visitor
     ]
 
 
+def test_the_loss_of_each_round_is_drawn_and_told(visitor: Visitor, store: Store, member: str) -> None:
+    owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
+    consents.ask(store, member, facts(), 12)
+    assert "drawn here from its second step on" not in visitor.client.get(run).text, "nobody has agreed to it yet"
+    consents.answer(store, member, "r1", consents.RUN)
+    assert "drawn here from its second step on" in visitor.client.get(run).text
+    for number, losses in ((1, (0.8, 0.7, 0.6, 0.5)), (2, (0.4, 0.25))):
+        with owner.training(facts(), number, len(losses)) as told:
+            for step, loss in enumerate(losses, start=1):
+                told(step, len(losses), loss)
+    assert trainings.round_losses(store, member, "r1") == {
+        1: [(1, 0.8), (2, 0.7), (3, 0.6), (4, 0.5)], 2: [(1, 0.4), (2, 0.25)],
+    }  # fmt: skip
+    page = visitor.client.get(run).text
+    assert "loss 0.8000 at first, 0.5000 at the end" in page
+    assert "loss 0.4000 at first, 0.2500 at the end" in page
+    assert "6 steps" in page
+    assert page.count('class="ticks"') == 1, "where the first round ends"
+
+
+def test_a_round_that_began_anew_counts_from_there(store: Store, member: str) -> None:
+    owner = owner_of(store, member)
+    consents.ask(store, member, facts(), 12)
+    consents.answer(store, member, "r1", consents.RUN)
+    for steps in ((1, 2, 3, 4), (1, 2), (2, 3)):
+        with owner.training(facts(), 1, 4) as told:
+            for step in steps:
+                told(step, steps[-1], 0.1 * len(steps))
+    assert trainings.round_losses(store, member, "r1") == {1: [(1, 0.2), (2, 0.2), (3, 0.2)]}
+
+
 def withdraw_and_go_on(store: Store, member: str, told: Progress) -> None:
     consents.withdraw(store, member, "r1")
     told(2, 2, 0.1)
@@ -358,13 +389,22 @@ def test_a_runs_page_begins_with_its_rounds_and_for_whom_it_waits(visitor: Visit
 def test_a_round_says_whom_it_waits_for_and_how_long(visitor: Visitor, store: Store, member: str) -> None:
     line = RoundLine(
         number=2, phase="collecting", selected=("studio", "museum"), accepted={"studio": 12}, deadline_in_s=3600.0,
-        adapter=None, residual=None, seconds=0.0, report=None, version=None, files={},
+        adapter=None, residual=None, seconds=0.0, loss=None, report=None, version=None, files={},
     )  # fmt: skip
     app, row = visitor.client.application, memberships.one(store, member)
     with app.test_request_context():
-        found = Rounds(items=(line,), next=None)
-        shown = render_template("app/elsewhere.html", row=row, found=found, reason="", joint=[], prompts=())
-    assert "Round 2 waits for museum, for about another 1 hr;" in shown
+        going, ended = (
+            render_template(
+                "app/elsewhere.html", row=row, run_id="r1", found=Rounds(items=(line,), next=None), reason="",
+                joint=[], curves=[], prompts=(), is_measured=True, over=over,
+            )
+            for over in (False, True)
+        )  # fmt: skip
+    assert "Round 2 waits for museum, for about another 1 hr;" in going
+    assert "stand here once the server has measured them" in going
+    assert "waits for" not in ended
+    assert "Being trained for" not in ended
+    assert "Stopped" in ended
 
 
 def test_measured_figures_are_written_as_the_reader_writes_them(visitor: Visitor) -> None:

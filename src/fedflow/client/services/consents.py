@@ -191,7 +191,7 @@ def is_over(row: Consent) -> bool:
 
 def asks_for_round(row: Consent) -> int | None:
     """The further round that is asked for, where the owner agrees round by round; None where it is the run."""
-    is_further = asks(row) and any(type(each) is int for each in row.rounds)
+    is_further = row.answer == ASKED and any(type(each) is int for each in row.rounds)
     return row.facts["round"] if is_further else None
 
 

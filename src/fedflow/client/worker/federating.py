@@ -16,7 +16,7 @@ from fedflow.client.database.tables import Job, Membership
 from fedflow.client.participant import Participant
 from fedflow.client.place import Place
 from fedflow.client.policy import refusal
-from fedflow.client.services import consents, datasets, jobs, library, memberships
+from fedflow.client.services import consents, datasets, jobs, library, memberships, trainings
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 from fedflow.client.watch import Unwanted
@@ -207,12 +207,16 @@ class AppOwner:
 
     def _noted(self, job: Job, facts: RunFacts) -> Progress:
         noted_at = 0.0
+        losses: dict[int, float] = {}
 
-        def note(step: int, steps: int, _loss: float) -> None:
+        def note(step: int, steps: int, loss: float) -> None:
             nonlocal noted_at
+            losses[step] = loss
             if time.monotonic() - noted_at < NOTE_S and step < steps:
                 return
             noted_at = time.monotonic()
+            trainings.note_losses(self._store, job.id, losses)
+            losses.clear()
             if jobs.note(self._store, job.id, step, steps) is not None:
                 memberships.pause(self._store, self._row.id, paused=True)
             self._check(facts)
