@@ -38,8 +38,8 @@ class Owner(Protocol):
         That may raise `watch.Unwanted`, which ends the training.
         """
 
-    def handed_in(self, run: str, number: int, *, is_taken: bool) -> None:
-        """The server has the update of a round, or refuses it for good."""
+    def handed_in(self, run: str, number: int, losses: tuple[float, float], *, is_taken: bool) -> None:
+        """The server has the update of a round with its first and last `losses`, or refuses it for good."""
 
     def took_home(self, facts: RunFacts, files: Mapping[Layout, Path]) -> None:
         """The joint model of a run that is over is here, by layout."""
@@ -76,7 +76,7 @@ class TerminalOwner:
         """At once, and nobody looks."""
         return nullcontext(_told_to_nobody)
 
-    def handed_in(self, run: str, number: int, *, is_taken: bool) -> None:
+    def handed_in(self, run: str, number: int, losses: tuple[float, float], *, is_taken: bool) -> None:
         """The participant has said so."""
 
     def took_home(self, facts: RunFacts, files: Mapping[Layout, Path]) -> None:

@@ -236,6 +236,7 @@ class Participant:
 
     def _hand_in(self, work: Work, run: str, trained: Trained, update: Path) -> float:
         self._say(f"round {work.round}: trained; its update is being sent")
+        losses = trained.first_loss, trained.last_loss
         try:
             upload_id = self._connection.upload(update, {"run": run, "round": str(work.round)})
             request = UpdateRequest(
@@ -258,11 +259,11 @@ class Participant:
             if error.status != NEVER:
                 raise
             self._readiness.give_up(run, work.round, "refused", "the server refused this update for good")
-            self._owner.handed_in(run, work.round, is_taken=False)
+            self._owner.handed_in(run, work.round, losses, is_taken=False)
             self._say(f"round {work.round}: the server refuses the update: {error}")
             return work.poll_after_s
         forget(update)
-        self._owner.handed_in(run, work.round, is_taken=True)
+        self._owner.handed_in(run, work.round, losses, is_taken=True)
         self._say(
             f"round {work.round}: loss {trained.first_loss:.3f} -> {trained.last_loss:.3f} in {trained.seconds:.0f} s, "
             f"sent {size_text(trained.update_bytes)}"

@@ -23,8 +23,8 @@ def test_figures_that_are_all_the_same_are_a_line() -> None:
 
 
 def test_losses_of_rounds_follow_one_another() -> None:
-    assert over_rounds({}) is None
-    curve = over_rounds({1: [(1, 1.0), (2, 1.0)], 3: [(1, 1.0), (2, 1.0)]})
+    assert over_rounds({}, {}) is None
+    curve = over_rounds({1: [(1, 1.0)], 3: [(1, 1.0)]}, {1: 2, 3: 2})
     assert curve is not None
     assert curve.last == 4
     assert curve.ticks == "M320.0,0 v200"

@@ -228,10 +228,10 @@ def test_a_round_that_is_trained_says_whether_the_server_has_it(visitor: Visitor
     consents.answer(store, member, "r1", consents.RUN)
     assert begins(owner, 1)
     assert badges(visitor.client.get(run).text)[-1] == ("waiting", "Trained, not sent yet")
-    owner.handed_in("r1", 1, is_taken=True)
+    owner.handed_in("r1", 1, (0.75, 0.5), is_taken=True)
     assert badges(visitor.client.get(run).text)[-1] == ("done", "Trained and sent")
     assert begins(owner, 2)
-    owner.handed_in("r1", 2, is_taken=False)
+    owner.handed_in("r1", 2, (0.5, 0.25), is_taken=False)
     assert badges(visitor.client.get(run).text)[-2:] == [
         ("done", "Trained and sent"),
         ("refused", "Refused by the server"),
@@ -244,17 +244,18 @@ def test_the_loss_of_each_round_is_drawn_and_told(visitor: Visitor, store: Store
     assert "drawn here from its second step on" not in visitor.client.get(run).text, "nobody has agreed to it yet"
     consents.answer(store, member, "r1", consents.RUN)
     assert "drawn here from its second step on" in visitor.client.get(run).text
-    for number, losses in ((1, (0.8, 0.7, 0.6, 0.5)), (2, (0.4, 0.25))):
-        with owner.training(facts(), number, len(losses)) as told:
-            for step, loss in enumerate(losses, start=1):
-                told(step, len(losses), loss)
+    for number, told in ((1, (0.8, 0.8, 0.7, 0.6)), (2, (0.4, 0.4, 0.25))):
+        with owner.training(facts(), number, len(told)) as progress:
+            for step, loss in enumerate(told, start=1):
+                progress(step, len(told), loss)
+        owner.handed_in("r1", number, (told[0], 0.5), is_taken=True)
     assert trainings.round_losses(store, member, "r1") == {
-        1: [(1, 0.8), (2, 0.7), (3, 0.6), (4, 0.5)], 2: [(1, 0.4), (2, 0.25)],
-    }  # fmt: skip
+        1: [(1, 0.8), (2, 0.7), (3, 0.6)], 2: [(1, 0.4), (2, 0.25)],
+    }, "a loss is told when the next step is done"  # fmt: skip
     page = visitor.client.get(run).text
     assert "loss 0.8000 at first, 0.5000 at the end" in page
-    assert "loss 0.4000 at first, 0.2500 at the end" in page
-    assert "6 steps" in page
+    assert "loss 0.4000 at first, 0.5000 at the end" in page
+    assert "7 steps" in page
     assert page.count('class="ticks"') == 1, "where the first round ends"
 
 
@@ -262,11 +263,11 @@ def test_a_round_that_began_anew_counts_from_there(store: Store, member: str) ->
     owner = owner_of(store, member)
     consents.ask(store, member, facts(), 12)
     consents.answer(store, member, "r1", consents.RUN)
-    for steps in ((1, 2, 3, 4), (1, 2), (2, 3)):
+    for steps in ((1, 2, 3, 4, 5), (1, 2, 3), (3, 4)):
         with owner.training(facts(), 1, 4) as told:
             for step in steps:
                 told(step, steps[-1], 0.1 * len(steps))
-    assert trainings.round_losses(store, member, "r1") == {1: [(1, 0.2), (2, 0.2), (3, 0.2)]}
+    assert trainings.round_losses(store, member, "r1") == {1: [(1, 0.1 * 3), (2, 0.2), (3, 0.2)]}
 
 
 def withdraw_and_go_on(store: Store, member: str, told: Progress) -> None:
@@ -374,7 +375,7 @@ def test_a_runs_page_begins_with_its_rounds_and_for_whom_it_waits(visitor: Visit
     assert rounds() == [("running now", "Being trained for"), *come]
     assert begins(owner, 1)
     assert rounds() == [("waiting now", "Trained, not sent yet"), *come]
-    owner.handed_in("r1", 1, is_taken=True)
+    owner.handed_in("r1", 1, (0.75, 0.5), is_taken=True)
     assert rounds() == [("running now", "Trained and sent"), *come]
     assert not begins(owner, 2)
     assert rounds() == [("done", "Joined"), ("waiting now", "Asks for your consent"), ("waiting", "To come")]

@@ -73,8 +73,7 @@ def page(membership_id: str, run_id: str) -> Response:
         refused="" if consents.is_over(asked) or consents.has_failed(asked) else faults.reason(why_not or ""),
         limits=limits_of(memberships.policy(row)),
         rounds=trained,
-        losses={number: _ends(found) for number, found in losses.items()},
-        curve=over_rounds(losses),
+        curve=over_rounds(losses, {job.asked["round"]: job.of for job in trained}),
         nodes=federation_words.line_of_rounds(asked, trained),
         stands=federation_words.stands(row, asked),
         asks=consents.asks(asked),
@@ -176,13 +175,6 @@ def groups_of(facts: RunFacts) -> list[Group]:
         )
         for part, shapes in sorted(parts.items())
     ]
-
-
-def _ends(losses: Sequence[tuple[int, float]]) -> tuple[float, float]:
-    """The mean losses of a training's first and last quarter, as the server is told them."""
-    values = [loss for _, loss in losses]
-    quarter = max(1, len(values) // 4)
-    return sum(values[:quarter]) / quarter, sum(values[-quarter:]) / quarter
 
 
 def _curves(found: Rounds | None, joint: Sequence[ScoreLine]) -> list[tuple[str, int, Curve]]:

@@ -64,15 +64,14 @@ def score_curve(points: Sequence[Point], level: float | None = None) -> Curve | 
     return _drawn(points, points[0].at, points[-1].at, level=level, has_dots=True) if len(points) > 1 else None
 
 
-def over_rounds(losses: Mapping[int, Sequence[tuple[int, float]]]) -> Curve | None:
-    """The losses of rounds one after another; None before the second step."""
-    steps: list[tuple[int, float]] = []
-    ends: list[int] = []
-    for found in losses.values():
-        before = ends[-1] if ends else 0
-        steps += [(before + step, loss) for step, loss in found]
-        ends.append(steps[-1][0])
-    return loss_curve(steps, 0, ends[:-1])
+def over_rounds(losses: Mapping[int, Sequence[tuple[int, float]]], steps: Mapping[int, int]) -> Curve | None:
+    """The losses of rounds one after another, each of so many `steps`; None before the second one."""
+    found: list[tuple[int, float]] = []
+    ends = [0]
+    for number, told in losses.items():
+        found += [(ends[-1] + step, loss) for step, loss in told]
+        ends.append(ends[-1] + steps[number])
+    return loss_curve(found, ends[-1], ends[1:-1])
 
 
 def _drawn(

@@ -211,7 +211,7 @@ class AppOwner:
 
         def note(step: int, steps: int, loss: float) -> None:
             nonlocal noted_at
-            losses[step] = loss
+            losses[max(step - 1, 1)] = loss  # it is told one step late
             if time.monotonic() - noted_at < NOTE_S and step < steps:
                 return
             noted_at = time.monotonic()
@@ -231,9 +231,9 @@ class AppOwner:
         if row is not None and row.answer not in consents.AGREED:
             raise Unwanted(WITHDRAWN)
 
-    def handed_in(self, run: str, number: int, *, is_taken: bool) -> None:
+    def handed_in(self, run: str, number: int, losses: tuple[float, float], *, is_taken: bool) -> None:
         """Keep it for the run's page."""
-        jobs.note_handed_in(self._store, self._row.id, run, number, is_taken=is_taken)
+        jobs.note_handed_in(self._store, self._row.id, run, number, losses, is_taken=is_taken)
 
     def took_home(self, facts: RunFacts, files: Mapping[Layout, Path]) -> None:
         """The joint adapter or model goes into the library, and the run's last state onto its page."""
