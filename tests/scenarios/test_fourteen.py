@@ -14,7 +14,7 @@ import pytest
 from accessibility import faults
 from app_process import SLOW_MS, worker_of
 from playwright.sync_api import Page, expect
-from tests.scenarios.conftest import Stage
+from stage import Stage
 
 SHOTS = ".shots li"
 CELLS = "#grid .cell"
@@ -250,7 +250,7 @@ def test_10_join_a_federation_and_consent(stage: Stage) -> None:
     network.wait_members("client-1", "client-2", "client-3")
     page.locator(".job a").first.click()
     page.get_by_role("link", name="Every line").click()
-    expect(page.get_by_text("Proofs of who this machine is").first).to_be_visible()  # joining stands in it, too
+    expect(page.locator("#log .facts")).to_contain_text("Proofs of who this machine is")  # joining stands in it, too
     stage.start_run("declined", "fedit", rounds=1)
     agree(stage, "declined", "Decline")
     expect(page.get_by_text("You take no part in it.")).to_be_visible(timeout=SLOW_MS)
@@ -416,7 +416,7 @@ def test_every_page_is_for_everyone(stage: Stage, width: int, theme: Literal["li
     federation = paths[-1]
     visit(stage, federation)
     paths.append(page.locator("main table a").first.get_attribute("href") or "")
-    paths += [f"{federation}/sent", f"{federation}/limits", f"{federation}/models"]
+    paths += ["/federations/sent", f"{federation}/limits", f"{federation}/models"]
     found = {}
     for path in dict.fromkeys(paths):
         visit(stage, path)

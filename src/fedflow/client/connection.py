@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from fedflow import __version__
 from fedflow.client.home import Device, Home
 from fedflow.client.identity import Identity
+from fedflow.client.leaving import NOTHING, About, Leaving, leaving
 from fedflow.client.transfer import TransferError, abandon, download, retry_after_s, upload, why
 from fedflow.errors import FedFlowError, MistakeError, RunError
 from fedflow.federation.protocol import (
@@ -70,8 +71,8 @@ MOST_LISTED = 20
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-Sent = Callable[[str, str, int], None]
-"""Is told each request before it goes: its method, the path of its address, and its bytes, encryption apart."""
+Sent = Callable[[Leaving], None]
+"""Is told each request before it goes."""
 
 
 class Refused(MistakeError):  # noqa: N818 - what the server did
@@ -103,6 +104,7 @@ class Connection:
         """`tls` is another connection's, as reading the authorities' certificates takes a while; `sent` is told all."""
         self._home = home
         self._sent = sent
+        self._about: About = NOTHING
         self._tls = tls or httpx.create_ssl_context()
         self._patience_s = patience_s
         self._sleep = sleep
@@ -173,6 +175,15 @@ class Connection:
         """Another connection of this device, for another thread; it asks once."""
         return Connection(self._home, patience_s=0.0, tls=self._tls, sent=self._sent)
 
+    @contextmanager
+    def about(self, run: str, number: int | None = None) -> Iterator[None]:
+        """What is sent within the context is for this run, and for this round where it is given."""
+        before, self._about = self._about, (run, number)
+        try:
+            yield
+        finally:
+            self._about = before
+
     def leave(self) -> None:
         """Forget the federation that this device had joined, so that it can join anew."""
         self._home.leave()
@@ -237,11 +248,8 @@ class Connection:
         abandon(self._client, path)
 
     def _count(self, request: httpx.Request) -> None:
-        if self._sent is None:
-            return
-        head = sum(len(name) + len(value) + 4 for name, value in request.headers.raw)
-        body = int(request.headers.get("Content-Length", "0"))
-        self._sent(request.method, request.url.path, len(request.url.raw_path) + head + body)
+        if self._sent is not None:
+            self._sent(leaving(request, self._about))
 
     @property
     def _server(self) -> str:

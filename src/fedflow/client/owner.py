@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
@@ -38,11 +38,17 @@ class Owner(Protocol):
         That may raise `watch.Unwanted`, which ends the training.
         """
 
-    def handed_in(self, run: str, number: int, *, is_taken: bool) -> None:
-        """The server has the update of a round, or refuses it for good."""
+    def handed_in(self, run: str, number: int, losses: tuple[float, float], *, is_taken: bool) -> None:
+        """The server has the update of a round with its first and last `losses`, or refuses it for good."""
 
     def took_home(self, facts: RunFacts, files: Mapping[Layout, Path]) -> None:
         """The joint model of a run that is over is here, by layout."""
+
+    def follows(self) -> Collection[str]:
+        """Runs that the owner has been asked for and takes no part in, whose end they are to be told of."""
+
+    def saw(self, facts: RunFacts) -> None:
+        """How far the server says that such a run is."""
 
 
 class TerminalOwner:
@@ -70,11 +76,18 @@ class TerminalOwner:
         """At once, and nobody looks."""
         return nullcontext(_told_to_nobody)
 
-    def handed_in(self, run: str, number: int, *, is_taken: bool) -> None:
+    def handed_in(self, run: str, number: int, losses: tuple[float, float], *, is_taken: bool) -> None:
         """The participant has said so."""
 
     def took_home(self, facts: RunFacts, files: Mapping[Layout, Path]) -> None:
         """The participant has said where they are."""
+
+    def follows(self) -> Collection[str]:
+        """None: who is asked at a terminal answers at once."""
+        return ()
+
+    def saw(self, facts: RunFacts) -> None:
+        """There is none."""
 
 
 def _told_to_nobody(_step: int, _steps: int, _loss: float) -> None:

@@ -42,6 +42,7 @@ REST_AFTER_FAULT_S = 5.0
 NOT_NOW = frozenset({404, 409, 410, 413})
 NEVER = 422
 FORBIDDEN = 403
+NOT_THERE = 404
 OVER = frozenset({"done", "stopped"})
 LOOK_HOME_S = 60.0
 """How often it is looked for the joint models of runs that have ended meanwhile."""
@@ -134,12 +135,17 @@ class Participant:
         if work.action == "consent" and work.run is not None:
             return self._consent(work.run)
         if work.action == "train" and work.run is not None:
-            return self._train(work, work.run)
-        if work.action == "finished" or time.monotonic() - self._looked_at >= LOOK_HOME_S:
+            with self._connection.about(work.run, work.round):
+                return self._train(work, work.run)
+        is_due = time.monotonic() - self._looked_at >= LOOK_HOME_S
+        if work.action == "finished" or is_due:
             self._looked_at = time.monotonic()
             away = [run for run in self._home.runs() if not (self._home.run(run) / AT_HOME).is_file()]
             owed = [self._take_home(run) for run in away if run != work.run or work.action == "finished"]
             self._owed = any(owed)
+            for run in self._owner.follows():
+                if is_due or run == work.run:
+                    self._see(run)
         why_not = self._readiness.reason(work.run, work.round)
         if work.run is None or why_not is None:
             self._say(printable(work.text))
@@ -230,6 +236,7 @@ class Participant:
 
     def _hand_in(self, work: Work, run: str, trained: Trained, update: Path) -> float:
         self._say(f"round {work.round}: trained; its update is being sent")
+        losses = trained.first_loss, trained.last_loss
         try:
             upload_id = self._connection.upload(update, {"run": run, "round": str(work.round)})
             request = UpdateRequest(
@@ -252,11 +259,11 @@ class Participant:
             if error.status != NEVER:
                 raise
             self._readiness.give_up(run, work.round, "refused", "the server refused this update for good")
-            self._owner.handed_in(run, work.round, is_taken=False)
+            self._owner.handed_in(run, work.round, losses, is_taken=False)
             self._say(f"round {work.round}: the server refuses the update: {error}")
             return work.poll_after_s
         forget(update)
-        self._owner.handed_in(run, work.round, is_taken=True)
+        self._owner.handed_in(run, work.round, losses, is_taken=True)
         self._say(
             f"round {work.round}: loss {trained.first_loss:.3f} -> {trained.last_loss:.3f} in {trained.seconds:.0f} s, "
             f"sent {size_text(trained.update_bytes)}"
@@ -307,14 +314,8 @@ class Participant:
         A run that was stopped has no joint model to come; one that is done has it after a while. Returns whether it is
         still to come.
         """
-        folder = self._home.run(run)
-        try:
-            facts = self._connection.run(run)
-        except Refused as error:
-            if error.status != 404:
-                raise
-            return False
-        if facts.status not in OVER:
+        folder, facts = self._home.run(run), self._as_it_is(run)
+        if facts is None or facts.status not in OVER:
             return False
         self._readiness.forget(run)
         if facts.status == "done" and not facts.files:
@@ -322,7 +323,8 @@ class Participant:
         files = {layout: folder / f"joint.{layout}.safetensors" for layout in facts.files}
         for layout, digest in facts.files.items():
             if not files[layout].is_file():
-                self._connection.fetch(digest, files[layout])
+                with self._connection.about(run):
+                    self._connection.fetch(digest, files[layout])
                 self._tell(f"the joint model is here: {files[layout]}", run, is_held_up=False)
         self._owner.took_home(facts, files)
         if self._open is not None and self._open.facts.id == run:
@@ -331,6 +333,21 @@ class Participant:
             shutil.rmtree(folder / name, ignore_errors=True)
         write_json(folder / AT_HOME, {"status": facts.status})
         return False
+
+    def _see(self, run: str) -> None:
+        """Tell the owner how far a run is that goes on, or has ended, without this machine."""
+        facts = self._as_it_is(run)
+        if facts is not None:
+            self._owner.saw(facts)
+
+    def _as_it_is(self, run: str) -> RunFacts | None:
+        """A run's facts as they are now; None where the server has it no more."""
+        try:
+            return self._connection.run(run)
+        except Refused as error:
+            if error.status != NOT_THERE:
+                raise
+            return None
 
     def _trained(self, bench: Workbench, job: TrainJob, facts: RunFacts) -> Trained:
         with self._owner.training(facts, job.round, job.steps) as told:

@@ -259,8 +259,9 @@ class RoundLine(Message):
 
     The number of pictures is null where the federation's rules do not show it to viewers.
 
-    `seconds` is what its members' training took, added up; `report` are the aggregation's figures, `version` is what
-    the registry calls it, `files` are its exports by layout.
+    `seconds` is what its members' training took, added up. `loss` is the mean by pictures of their losses in the last
+    quarter of it: null until the round is closed, and where so few have answered that it would tell a single member's.
+    `report` are the aggregation's figures, `version` is what the registry calls it, `files` are its exports by layout.
     """
 
     number: int
@@ -271,6 +272,7 @@ class RoundLine(Message):
     adapter: str | None
     residual: str | None
     seconds: float
+    loss: float | None
     report: dict[str, Any] | None
     version: str | None
     files: dict[str, str]

@@ -708,6 +708,40 @@ def test_a_run_that_ended_beside_another_leaves_its_joint_model_here(
     assert not (folder / "blobs").exists()
 
 
+class Unsure(TerminalOwner):
+    """An owner who does not answer, and is told what becomes of the run."""
+
+    def __init__(self) -> None:
+        super().__init__(Policy(), accept_unasked=True)
+        self.seen: list[str] = []
+
+    def answer(self, facts: RunFacts, place: Place) -> None:  # type: ignore[override]
+        """Nothing yet."""
+
+    def follows(self) -> tuple[str, ...]:
+        """Until it is over."""
+        return () if "stopped" in self.seen else ("r1",)
+
+    def saw(self, facts: RunFacts) -> None:
+        """As it comes."""
+        self.seen.append(facts.status)
+
+
+def test_an_owner_who_never_answered_is_told_that_the_run_has_ended(coordinator: Coordinator, machine: Machine) -> None:
+    owner = Unsure()
+    machine.stop_after_rests = 1
+    with pytest.raises(KeyboardInterrupt):
+        machine.take_part(owner=owner)
+    assert owner.seen == []
+    coordinator.facts = coordinator.facts.model_copy(update={"status": "stopped"})
+    coordinator.other_run_waits = True
+    machine.stop_after_rests = 2
+    with pytest.raises(KeyboardInterrupt):
+        machine.take_part(owner=owner)
+    assert owner.seen == ["stopped"]
+    assert coordinator.consents == []
+
+
 def test_a_run_whose_plan_this_version_does_not_know_is_declined(
     coordinator: Coordinator, machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,49 +10,22 @@ import pytest
 from flask import render_template
 from flask_babel import force_locale
 from tests.unit.client_app.conftest import Visitor
+from tests.unit.client_app.federation_support import facts, joined
 
-from fedflow.client.database.tables import Membership
 from fedflow.client.policy import Policy
-from fedflow.client.services import consents, datasets, jobs, memberships
+from fedflow.client.services import consents, datasets, jobs, memberships, trainings
 from fedflow.client.services.memberships import JoinRequest
 from fedflow.client.store import Store
 from fedflow.client.watch import Unwanted
 from fedflow.client.worker.federating import AppOwner
 from fedflow.errors import MistakeError
-from fedflow.federation.protocol import RoundLine, Rounds, RunFacts
-from fedflow.plan import Plan
+from fedflow.federation.protocol import RoundLine, Rounds
 from fedflow.training import Progress
-
-MEMBERSHIP = "01a2"
 
 
 @pytest.fixture
 def member(store: Store) -> str:
-    with store.begin() as session:
-        row = Membership(id=MEMBERSHIP, server="https://x.example", federation="Museums", member="studio", said="")
-        row.policy, row.always, row.is_paused, row.joined_at = {}, False, False, 1.0
-        row.dataset_id = row.said_at = None
-        session.add(row)
-    return MEMBERSHIP
-
-
-def facts(name: str = "autumn", **plan: object) -> RunFacts:
-    planned = Plan.model_validate({"name": name, "data": {"clients": ["studio", "museum"]}, **plan})
-    return RunFacts(
-        id="r1",
-        federation_id="f1",
-        name=name,
-        status="running",
-        round=1,
-        rounds=planned.rounds,
-        plan=planned.model_dump(mode="json"),
-        members=("studio", "museum"),
-        base_hash="0" * 64,
-        base_files=(),
-        tensors={"unet.a.lora_A": (4, 8), "unet.a.lora_B": (8, 4)},
-        upload_bytes=1000,
-        message="",
-    )
+    return joined(store)
 
 
 def owner_of(store: Store, member: str) -> AppOwner:
@@ -137,6 +110,53 @@ def test_a_run_that_ended_asks_no_more(visitor: Visitor, store: Store, member: s
     assert 'name="answer"' not in page
 
 
+@pytest.mark.parametrize("ended", ["done", "stopped"])
+def test_a_run_that_ended_unanswered_is_told_as_ended_without_this_machine(
+    ended: str, visitor: Visitor, store: Store, member: str
+) -> None:
+    owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
+    consents.ask(store, member, facts(), 12)
+    assert owner.follows() == ["r1"]
+    owner.saw(facts().model_copy(update={"status": ended}))
+    assert owner.follows() == []
+    assert "asks for your consent" not in visitor.client.get("/federations").text
+    assert badges(visitor.client.get(f"/federations/{member}").text) == [
+        ("running", "Taking part"), ("waiting", "Ended without this machine"),
+    ]  # fmt: skip
+    page = visitor.client.get(run).text
+    assert badges(page)[0] == ("waiting", "Ended without this machine")
+    assert "The run ended before you answered: nothing was trained for it here" in page
+    assert "Would have left this machine" in page
+    assert 'name="answer"' not in page
+
+
+def test_a_run_that_failed_asks_again_when_it_is_resumed(visitor: Visitor, store: Store, member: str) -> None:
+    owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
+    consents.ask(store, member, facts(), 12)
+    owner.saw(facts().model_copy(update={"status": "failed"}))
+    assert consents.waiting(store) == []
+    page = visitor.client.get(run).text
+    assert badges(page)[0] == ("failed", "Failed")
+    assert "Nothing is asked of you unless its coordinator resumes it." in page
+    assert 'name="answer"' not in page
+    assert owner.follows() == ["r1"]
+    consents.ask(store, member, facts(), 12)
+    assert [row.run_id for row in consents.waiting(store)] == ["r1"]
+    assert 'name="answer"' in visitor.client.get(run).text
+
+
+def test_a_further_round_of_a_run_that_ended_was_not_without_this_machine(
+    visitor: Visitor, store: Store, member: str
+) -> None:
+    owner = owner_of(store, member)
+    consents.ask(store, member, facts(), 12)
+    consents.answer(store, member, "r1", consents.ROUND)
+    assert begins(owner, 1)
+    assert not begins(owner, 2)
+    owner.saw(facts().model_copy(update={"status": "stopped"}))
+    assert badges(visitor.client.get(f"/federations/{member}").text)[-1] == ("refused", "Stopped")
+
+
 def badges(page: str) -> list[tuple[str, str]]:
     """States and words, in the order of the page."""
     return re.findall(r'class="badge (\w+)">.*?</svg>([^<]*)</span>', page, re.DOTALL)
@@ -208,14 +228,46 @@ def test_a_round_that_is_trained_says_whether_the_server_has_it(visitor: Visitor
     consents.answer(store, member, "r1", consents.RUN)
     assert begins(owner, 1)
     assert badges(visitor.client.get(run).text)[-1] == ("waiting", "Trained, not sent yet")
-    owner.handed_in("r1", 1, is_taken=True)
+    owner.handed_in("r1", 1, (0.75, 0.5), is_taken=True)
     assert badges(visitor.client.get(run).text)[-1] == ("done", "Trained and sent")
     assert begins(owner, 2)
-    owner.handed_in("r1", 2, is_taken=False)
+    owner.handed_in("r1", 2, (0.5, 0.25), is_taken=False)
     assert badges(visitor.client.get(run).text)[-2:] == [
         ("done", "Trained and sent"),
         ("refused", "Refused by the server"),
     ]
+
+
+def test_the_loss_of_each_round_is_drawn_and_told(visitor: Visitor, store: Store, member: str) -> None:
+    owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
+    consents.ask(store, member, facts(), 12)
+    assert "drawn here from its second step on" not in visitor.client.get(run).text, "nobody has agreed to it yet"
+    consents.answer(store, member, "r1", consents.RUN)
+    assert "drawn here from its second step on" in visitor.client.get(run).text
+    for number, told in ((1, (0.8, 0.8, 0.7, 0.6)), (2, (0.4, 0.4, 0.25))):
+        with owner.training(facts(), number, len(told)) as progress:
+            for step, loss in enumerate(told, start=1):
+                progress(step, len(told), loss)
+        owner.handed_in("r1", number, (told[0], 0.5), is_taken=True)
+    assert trainings.round_losses(store, member, "r1") == {
+        1: [(1, 0.8), (2, 0.7), (3, 0.6)], 2: [(1, 0.4), (2, 0.25)],
+    }, "a loss is told when the next step is done"  # fmt: skip
+    page = visitor.client.get(run).text
+    assert "loss 0.8000 at first, 0.5000 at the end" in page
+    assert "loss 0.4000 at first, 0.5000 at the end" in page
+    assert "7 steps" in page
+    assert page.count('class="ticks"') == 1, "where the first round ends"
+
+
+def test_a_round_that_began_anew_counts_from_there(store: Store, member: str) -> None:
+    owner = owner_of(store, member)
+    consents.ask(store, member, facts(), 12)
+    consents.answer(store, member, "r1", consents.RUN)
+    for steps in ((1, 2, 3, 4, 5), (1, 2, 3), (3, 4)):
+        with owner.training(facts(), 1, 4) as told:
+            for step in steps:
+                told(step, steps[-1], 0.1 * len(steps))
+    assert trainings.round_losses(store, member, "r1") == {1: [(1, 0.1 * 3), (2, 0.2), (3, 0.2)]}
 
 
 def withdraw_and_go_on(store: Store, member: str, told: Progress) -> None:
@@ -323,7 +375,7 @@ def test_a_runs_page_begins_with_its_rounds_and_for_whom_it_waits(visitor: Visit
     assert rounds() == [("running now", "Being trained for"), *come]
     assert begins(owner, 1)
     assert rounds() == [("waiting now", "Trained, not sent yet"), *come]
-    owner.handed_in("r1", 1, is_taken=True)
+    owner.handed_in("r1", 1, (0.75, 0.5), is_taken=True)
     assert rounds() == [("running now", "Trained and sent"), *come]
     assert not begins(owner, 2)
     assert rounds() == [("done", "Joined"), ("waiting now", "Asks for your consent"), ("waiting", "To come")]
@@ -338,13 +390,22 @@ def test_a_runs_page_begins_with_its_rounds_and_for_whom_it_waits(visitor: Visit
 def test_a_round_says_whom_it_waits_for_and_how_long(visitor: Visitor, store: Store, member: str) -> None:
     line = RoundLine(
         number=2, phase="collecting", selected=("studio", "museum"), accepted={"studio": 12}, deadline_in_s=3600.0,
-        adapter=None, residual=None, seconds=0.0, report=None, version=None, files={},
+        adapter=None, residual=None, seconds=0.0, loss=None, report=None, version=None, files={},
     )  # fmt: skip
     app, row = visitor.client.application, memberships.one(store, member)
     with app.test_request_context():
-        found = Rounds(items=(line,), next=None)
-        shown = render_template("app/elsewhere.html", row=row, found=found, reason="", joint=[], prompts=())
-    assert "Round 2 waits for museum, for about another 1 hr;" in shown
+        going, ended = (
+            render_template(
+                "app/elsewhere.html", row=row, run_id="r1", found=Rounds(items=(line,), next=None), reason="",
+                joint=[], curves=[], prompts=(), is_measured=True, over=over,
+            )
+            for over in (False, True)
+        )  # fmt: skip
+    assert "Round 2 waits for museum, for about another 1 hr;" in going
+    assert "stand here once the server has measured them" in going
+    assert "waits for" not in ended
+    assert "Being trained for" not in ended
+    assert "Stopped" in ended
 
 
 def test_measured_figures_are_written_as_the_reader_writes_them(visitor: Visitor) -> None:
@@ -359,10 +420,10 @@ def test_a_picture_that_the_server_does_not_give_is_a_crossed_frame(
     visitor: Visitor, store: Store, member: str
 ) -> None:
     before = sorted(path.name for path in store.folder.iterdir())
-    answer = visitor.client.get(f"/federations/{member}/pictures/{'0' * 64}.png")
+    answer = visitor.client.get(f"/federations/{member}/runs/r1/pictures/{'0' * 64}.png")
     assert (answer.status_code, answer.mimetype, answer.cache_control.no_store) == (200, "image/svg+xml", True)
     assert sorted(path.name for path in store.folder.iterdir()) == before
-    assert visitor.client.get(f"/federations/{member}/pictures/nonsense.png").status_code == 404
+    assert visitor.client.get(f"/federations/{member}/runs/r1/pictures/nonsense.png").status_code == 404
 
 
 def test_limits_are_kept_and_a_wrong_one_is_refused_beside_its_field(
@@ -375,33 +436,6 @@ def test_limits_are_kept_and_a_wrong_one_is_refused_beside_its_field(
     assert row is not None
     assert memberships.policy(row) == Policy(max_rounds=5, hours="22:00-06:00")
     assert not row.always
-
-
-def test_the_log_adds_up_what_was_sent_by_sort(visitor: Visitor, store: Store, member: str) -> None:
-    sent = [
-        ("GET", "/api/v1/work", 300),
-        ("GET", "/api/v1/work", 300),
-        ("POST", "/api/v1/uploads", 500),
-        ("PATCH", "/api/v1/uploads/1", 100_000),
-        ("POST", "/api/v1/runs/r1/rounds/1/updates", 700),
-        ("GET", "/api/v1/files/ab", 250),
-        ("POST", "/api/v1/devices/challenge", 200),
-    ]
-    for method, path, size_bytes in sent:
-        memberships.note_sent(store, member, method, path, size_bytes)
-    assert [(line.what, line.times) for line in memberships.sent(store, member, 10)][-1] == ("poll", 2)
-    assert memberships.sent_by_sort(store, member) == {
-        "poll": (2, 600),
-        "update": (2, 100_500),
-        "hand-in": (1, 700),
-        "download": (1, 250),
-        "sign-in": (1, 200),
-    }
-    consents.ask(store, member, facts(), 12)
-    page = visitor.client.get(f"/federations/{member}/sent").text
-    assert "100,500" in page
-    assert "Number of pictures, losses, times · autumn" in page
-    assert "Trained weights · " not in page, "no address of an upload tells its run"
 
 
 def test_what_cannot_be_joined_is_said_before_anything_is_sent(

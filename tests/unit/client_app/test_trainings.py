@@ -14,7 +14,7 @@ from adapters import add_adapter
 from tests.unit.client_app.conftest import Visitor
 
 from fedflow.client.database.tables import Asset
-from fedflow.client.pages.train import curve_of
+from fedflow.client.pages.curves import loss_curve
 from fedflow.client.services import datasets, drawings, jobs, library, trainings
 from fedflow.client.services.trainings import TrainRequest
 from fedflow.client.settings import ClientSettings
@@ -211,8 +211,8 @@ def test_the_form_begins_with_a_dataset_that_can_be_used_and_counts_its_pictures
 
 
 def test_a_curve_of_many_steps_has_few_points() -> None:
-    assert curve_of([(1, 0.5)], 10) is None
-    curve = curve_of([(step, 1.0 / step) for step in range(1, 5001)], 5000)
+    assert loss_curve([(1, 0.5)], 10) is None
+    curve = loss_curve([(step, 1.0 / step) for step in range(1, 5001)], 5000)
     assert curve is not None
     assert curve.path.count("L") <= 320
-    assert curve.first > curve.last
+    assert curve.first > curve.now

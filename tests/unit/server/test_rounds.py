@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from tests.unit.server.run_setting import DEADLINE_S, MEMBERS, Setting, adapter, plan_of, start
 
 from fedflow.federation.protocol import Told, UpdateRequest
 from fedflow.processes import is_alive
-from fedflow.server.database.tables import Event, Job, Receipt, Refusal, Run
+from fedflow.server.database.tables import Event, Job, Receipt, Refusal, Run, RunMember
 from fedflow.server.errors import ApiError, Conflict, Forbidden, NotFound, Unauthorised, Unprocessable
 from fedflow.server.services import (
     commits,
@@ -513,6 +514,37 @@ def test_nobody_is_asked_for_consent_before_there_is_anything_to_tell(
     runs.fail(store, run, "the base model cannot be read")
     work = work_for(store, callers["a"])
     assert (work.action, "has failed: the base model cannot be read" in work.text) == ("wait", True)
+
+
+def test_a_run_that_failed_asks_nobody_for_consent_until_it_is_resumed(
+    setting: Setting, store: Store, callers: dict[str, Caller]
+) -> None:
+    with store.begin() as session:
+        session.execute(update(RunMember).where(RunMember.run_id == setting.run).values(consent="asked"))
+    assert setting.work("a").action == "consent"
+    runs.fail(store, setting.run, "the disk is full")
+    assert setting.work("a").action == "wait"
+    runs.resume(store, setting.run)
+    assert setting.work("a").action == "consent"
+
+
+def test_the_mean_loss_of_a_round_tells_no_single_members(setting: Setting, store: Store) -> None:
+    """Once it is closed, and of three members or more; a loss that is none counts for nothing."""
+
+    def told() -> list[float | None]:
+        return [line.loss for line in run_facts.rounds_of(store, setting.callers["a"], setting.run, 0, 10)]
+
+    setting.hand_in("a", 1, adapter(1), 10, metrics={"last_loss": 1.0})
+    setting.hand_in("b", 1, adapter(2), 10, metrics={"last_loss": 2.0})
+    assert told() == [None]
+    setting.hand_in("c", 1, adapter(3), 20, metrics={"last_loss": 4.0})
+    assert told() == [2.75]
+    setting.aggregate()
+    setting.hand_in("a", 2, adapter(4), metrics={"last_loss": 1.0})
+    setting.hand_in("b", 2, adapter(5), metrics={"last_loss": 2.0})
+    assert told() == [2.75, None]
+    setting.hand_in("c", 2, adapter(6), metrics={"last_loss": -4.0})
+    assert told() == [2.75, None]
 
 
 def test_a_commit_heals_a_run_that_another_worker_failed(setting: Setting) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Double, ForeignKey, MetaData, Text, UniqueConstraint, false
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, MetaData, Text, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAMING = {
@@ -215,15 +215,21 @@ class Consent(Table):
 class Sending(Table):
     """Bytes that left this machine for a federation's server: `what` was sent `times` times from `at` to `until`.
 
-    `run_id` is the run whose answer or figures they are; None of all that no address tells the run of.
+    `run_id` and `round` are what they were for; None where they were for none, and of lines of before 0007 where no
+    address told it.
     """
 
     __tablename__ = "sending"
+    __table_args__ = (
+        Index("ix_sending_of_federation", "membership_id", "what"),
+        Index("ix_sending_of_run", "run_id", "what"),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     membership_id: Mapped[str] = mapped_column(ForeignKey("membership.id", ondelete="CASCADE"), index=True)
     at: Mapped[float]
-    what: Mapped[str]
+    what: Mapped[str] = mapped_column(index=True)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     times: Mapped[int]
     until: Mapped[float]
-    run_id: Mapped[str | None] = mapped_column(default=None)
+    run_id: Mapped[str | None] = mapped_column(default=None, index=True)
+    round: Mapped[int | None] = mapped_column(default=None)

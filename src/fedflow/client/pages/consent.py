@@ -6,6 +6,7 @@ import math
 import re
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +18,14 @@ from fedflow import web
 from fedflow.client.consent import plan_of
 from fedflow.client.database.tables import Consent, Membership
 from fedflow.client.pages import current, faults, federation_words
+from fedflow.client.pages.curves import Curve, Point, over_rounds, score_curve
 from fedflow.client.pages.federations import library_of
 from fedflow.client.pages.missing import crossed
 from fedflow.client.policy import Policy, refusal
-from fedflow.client.services import consents, datasets, jobs, memberships
+from fedflow.client.services import consents, datasets, jobs, memberships, trainings
 from fedflow.client.services.leftovers import ARRIVING
 from fedflow.errors import FedFlowError, MistakeError
-from fedflow.federation.protocol import RunFacts
+from fedflow.federation.protocol import Rounds, RunFacts, ScoreLine
 from fedflow.plan import AGGREGATED, BASE
 from fedflow.web.forms import describe, texts
 from fedflow.web.states import State
@@ -56,7 +58,7 @@ def page(membership_id: str, run_id: str) -> Response:
     except MistakeError as error:
         return web.page("app/unknown_plan.html", row=row, asked=asked, reason=faults.said(str(error)))
     dataset = None if row.dataset_id is None else datasets.one(store, row.dataset_id)
-    trainings = jobs.rounds_of(store, membership_id, run_id)
+    trained, losses = jobs.rounds_of(store, membership_id, run_id), trainings.round_losses(store, membership_id, run_id)
     why_not = refusal(memberships.policy(row), facts, plan, asked.pictures)
     return web.page(
         "app/consent.html",
@@ -68,11 +70,14 @@ def page(membership_id: str, run_id: str) -> Response:
         dataset=dataset,
         groups=groups_of(facts),
         steps=plan.training.steps(max(asked.pictures, 1)),
-        refused="" if consents.is_over(asked) else faults.reason(why_not or ""),
+        refused="" if consents.is_over(asked) or consents.has_failed(asked) else faults.reason(why_not or ""),
         limits=limits_of(memberships.policy(row)),
-        rounds=trainings,
-        nodes=federation_words.line_of_rounds(asked, trainings),
+        rounds=trained,
+        curve=over_rounds(losses, {job.asked["round"]: job.of for job in trained}),
+        nodes=federation_words.line_of_rounds(asked, trained),
         stands=federation_words.stands(row, asked),
+        asks=consents.asks(asked),
+        without=consents.went_without(asked),
         result=library_of(membership_id, run_id),
         now=store.clock(),
     )
@@ -108,7 +113,7 @@ def withdraws(membership_id: str, run_id: str) -> AnyResponse:
 @blueprint.get("/federations/<membership_id>/runs/<run_id>/elsewhere")
 def elsewhere(membership_id: str, run_id: str) -> Response:
     """The rounds as the server tells them now; the page asks for this part by itself and waits for nothing."""
-    row, _ = _rows(membership_id, run_id)
+    row, asked = _rows(membership_id, run_id)
     found, scores, reason = None, None, ""
     try:
         with memberships.connected(current.store(), row.id, patience_s=0.0) as connection:
@@ -119,15 +124,19 @@ def elsewhere(membership_id: str, run_id: str) -> Response:
     return web.page(
         "app/elsewhere.html",
         row=row,
+        run_id=run_id,
+        over=consents.is_over(asked),
         found=found,
         reason=reason,
         joint=joint,
+        is_measured=scores is not None,
+        curves=_curves(found, joint),
         prompts=next((each.prompts for each in joint if each.gallery), ()),
     )
 
 
-@blueprint.get("/federations/<membership_id>/pictures/<sha256>.png")
-def picture(membership_id: str, sha256: str) -> Response:
+@blueprint.get("/federations/<membership_id>/runs/<run_id>/pictures/<sha256>.png")
+def picture(membership_id: str, run_id: str, sha256: str) -> Response:
     """A picture of a run's gallery: fetched from the server once, and kept; a crossed frame where it does not come."""
     store = current.store()
     row = memberships.one(store, membership_id)
@@ -137,7 +146,7 @@ def picture(membership_id: str, sha256: str) -> Response:
         with tempfile.TemporaryDirectory(dir=store.folder, prefix=ARRIVING) as scratch:  # two may ask at once
             arriving = Path(scratch) / sha256
             try:
-                with memberships.connected(store, row.id, patience_s=0.0) as connection:
+                with memberships.connected(store, row.id, patience_s=0.0) as connection, connection.about(run_id):
                     connection.fetch(sha256, arriving)
             except FedFlowError:
                 return crossed()
@@ -166,6 +175,30 @@ def groups_of(facts: RunFacts) -> list[Group]:
         )
         for part, shapes in sorted(parts.items())
     ]
+
+
+def _curves(found: Rounds | None, joint: Sequence[ScoreLine]) -> list[tuple[str, int, Curve]]:
+    """What is known of the joint models by round, as far as it makes a curve: its name, its decimals, and the curve."""
+    means = [] if found is None else [(line.number, line.loss) for line in found.items if line.loss is not None]
+    base = next((each for each in joint if each.who == BASE), None)
+    drawn = [
+        (gettext("Mean loss of all"), 4, score_curve([Point(number, loss, loss, loss) for number, loss in means])),
+        ("FID", 2, score_curve([_fid(each) for each in joint], None if base is None else base.fid)),
+        (
+            "KID",
+            4,
+            score_curve(
+                [Point(each.round, each.kid, each.kid_low, each.kid_high) for each in joint],
+                None if base is None else base.kid,
+            ),
+        ),
+    ]
+    return [(name, count, curve) for name, count, curve in drawn if curve is not None]
+
+
+def _fid(line: ScoreLine) -> Point:
+    low = line.fid if line.fid_low is None else line.fid_low
+    return Point(line.round, line.fid, low, line.fid if line.fid_high is None else line.fid_high)
 
 
 def _rows(membership_id: str, run_id: str) -> tuple[Membership, Consent]:

@@ -9,7 +9,7 @@ from flask_babel import LazyString, format_decimal, gettext, lazy_gettext
 from fedflow.client.database.tables import Consent, Job, Membership
 from fedflow.client.pages.faults import said
 from fedflow.client.pages.job_words import STATUS
-from fedflow.client.services import consents, jobs, memberships
+from fedflow.client.services import consents, jobs, sendings
 from fedflow.web.states import State
 
 ANSWERS: dict[str, tuple[State, LazyString]] = {
@@ -25,15 +25,16 @@ ANSWERS: dict[str, tuple[State, LazyString]] = {
 ENDED: dict[str, tuple[State, LazyString]] = {
     "done": (State.DONE, lazy_gettext("Done")),
     "stopped": (State.REFUSED, lazy_gettext("Stopped")),
+    consents.FAILED: (State.FAILED, lazy_gettext("Failed")),
 }
 
 SENT: dict[str, LazyString] = {
-    memberships.UPDATE: lazy_gettext("Trained weights"),
-    memberships.HAND_IN: lazy_gettext("Number of pictures, losses, times"),
-    memberships.ANSWER: lazy_gettext("Answers to runs"),
-    memberships.POLL: lazy_gettext("Questions for work"),
-    memberships.SIGN_IN: lazy_gettext("Proofs of who this machine is"),
-    memberships.ASKED_FOR: lazy_gettext("Requests for files"),
+    sendings.UPDATE: lazy_gettext("Trained weights"),
+    sendings.HAND_IN: lazy_gettext("Number of pictures, losses, times"),
+    sendings.ANSWER: lazy_gettext("Answers to runs"),
+    sendings.POLL: lazy_gettext("Questions for work"),
+    sendings.SIGN_IN: lazy_gettext("Proofs of who this machine is"),
+    sendings.ASKED_FOR: lazy_gettext("Requests for files"),
 }
 
 TO_COME = lazy_gettext("To come")
@@ -47,7 +48,9 @@ PHASES: dict[str, LazyString] = {
 
 def standing(row: Consent) -> tuple[State, str]:
     """How a run stands for this machine's owner: how it ended where they took part, else what they answered."""
-    if consents.is_over(row) and row.answer in {consents.ASKED, *consents.AGREED}:
+    if consents.went_without(row):
+        return State.WAITING, str(gettext("Ended without this machine"))
+    if row.facts["status"] in ENDED and row.answer in {consents.ASKED, *consents.AGREED}:
         state, word = ENDED[row.facts["status"]]
         return state, str(word)
     number = consents.asks_for_round(row)
@@ -113,7 +116,7 @@ def line_of_rounds(asked: Consent, trainings: list[Job]) -> list[dict[str, objec
 
 def _present(asked: Consent, trainings: list[Job]) -> dict[str, object]:
     """The node of the round under way: how it stands on this machine."""
-    if consents.is_over(asked):
+    if asked.facts["status"] in ENDED:
         state, word = ENDED[asked.facts["status"]]
         return {"state": state, "word": str(word)}
     if asked.answer == consents.ASKED:
@@ -128,6 +131,8 @@ def stands(row: Membership, asked: Consent) -> str:
     """For whom or what a run waits, as far as this machine knows; empty where it has ended or goes on without it."""
     if consents.is_over(asked) or asked.answer not in {consents.ASKED, *consents.AGREED}:
         return ""
+    if consents.has_failed(asked):
+        return str(gettext("The run has failed. Nothing is asked of you unless its coordinator resumes it."))
     if row.is_paused:
         return str(gettext("You have paused this federation: the run waits for you, or its rounds close without you."))
     number = consents.asks_for_round(asked)

@@ -1,4 +1,4 @@
-"""Federations: joining one, what it does now, its runs, the owner's limits, and the log of what left this machine."""
+"""Federations: joining one, what it does now, its runs, and the owner's limits."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from fedflow import web
 from fedflow.client.database.tables import Membership
 from fedflow.client.pages import current, faults, federation_words, job_words
 from fedflow.client.policy import Policy
-from fedflow.client.services import consents, datasets, jobs, library, memberships, server_sign_ins
+from fedflow.client.services import consents, datasets, jobs, library, memberships, sendings, server_sign_ins
 from fedflow.client.services.memberships import JoinRequest
+from fedflow.client.services.sendings import Wanted
 from fedflow.errors import MistakeError
 from fedflow.web.forms import FormField, Kind, describe, texts
 from fedflow.web.reading import Reading, all_values, last_values, read
@@ -21,7 +22,6 @@ from fedflow.web.states import State
 
 blueprint = Blueprint("federations", __name__)
 
-LINES_OF_LOG = 50
 ALWAYS = "always"
 
 
@@ -90,27 +90,8 @@ def one(membership_id: str) -> Response:
         standing=federation_words.taking_part(row, asks),
         heard=federation_words.heard(row, runs),
         rounds=rounds,
-        sorts=memberships.sent_by_sort(store, membership_id),
+        sorts=sendings.by_sort(store, Wanted(membership_id)),
         now=store.clock(),
-    )
-
-
-@blueprint.get("/federations/<membership_id>/sent")
-def sent(membership_id: str) -> Response:
-    """Every line of the log."""
-    store, row, before = current.store(), _row(membership_id), request.args.get("before", 0, type=int)
-    found = memberships.sent(store, membership_id, LINES_OF_LOG + 1, before)
-    older = None
-    if found[LINES_OF_LOG:]:
-        older = url_for("pages.federations.sent", membership_id=membership_id, before=found[LINES_OF_LOG - 1].id)
-    return web.page(
-        "app/sent.html",
-        row=row,
-        lines=found[:LINES_OF_LOG],
-        runs={each.run_id: each.facts["name"] for each in consents.listed(store, membership_id)},
-        older=older,
-        is_first=not before,
-        sorts=memberships.sent_by_sort(store, membership_id),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from flask import Blueprint, Response, abort, redirect, request, url_for
 from flask_babel import gettext, ngettext
@@ -11,6 +11,7 @@ from werkzeug import Response as AnyResponse
 from fedflow import web
 from fedflow.client.database.tables import Dataset
 from fedflow.client.pages import current, faults
+from fedflow.client.pages.curves import loss_curve
 from fedflow.client.services import datasets, drawings, jobs, library, trainings
 from fedflow.client.services.trainings import TrainRequest
 from fedflow.client.store import Store
@@ -31,20 +32,6 @@ SHORT = (
     "lora.rank",
     "sample_prompt",
 )
-WIDTH, HEIGHT = 640, 200
-MOST_POINTS = 320
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A loss curve as an SVG draws it: its path, and its ends in words. `steps` are all that there will be."""
-
-    path: str
-    first: float
-    last: float
-    low: float
-    high: float
-    steps: int
 
 
 @blueprint.get("/train")
@@ -114,32 +101,13 @@ def one(job_id: str) -> Response:
         asked=asked,
         model=library.called(store, asked.model),
         dataset=dataset,
-        curve=curve_of(trainings.losses(store, job_id), job.of),
+        curve=loss_curve(trainings.losses(store, job_id), job.of),
         samples=drawings.of_job(store, job_id),
         result=library.one(store, job_id),
         start=start,
         rank=(library.rank(store, start) if start else None) if asked.start else asked.lora.rank,
         now=store.clock(),
     )
-
-
-def curve_of(losses: list[tuple[int, float]], steps: int) -> Curve | None:
-    """The means of as many pieces of the curve as can be told apart; None before the second step."""
-    if len(losses) < 2:
-        return None
-    size = -(-len(losses) // MOST_POINTS)
-    pieces = [losses[start : start + size] for start in range(0, len(losses), size)]
-    points = [(piece[-1][0], sum(loss for _, loss in piece) / len(piece)) for piece in pieces]
-    smooth, mean = [], points[0][1]
-    for step, loss in points:
-        mean += 0.15 * (loss - mean)  # single steps jump by their noise levels
-        smooth.append((step, mean))
-    low, high = min(loss for _, loss in smooth), max(loss for _, loss in smooth)
-    span, last = (high - low) or 1.0, max(steps, smooth[-1][0])
-    places = [
-        f"{WIDTH * step / last:.1f},{HEIGHT - (HEIGHT - 16) * (loss - low) / span - 8:.1f}" for step, loss in smooth
-    ]
-    return Curve("M" + " L".join(places), smooth[0][1], smooth[-1][1], low, high, last)
 
 
 def _page(

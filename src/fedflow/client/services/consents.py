@@ -21,6 +21,7 @@ limits, and `refused` too."""
 AGREED = frozenset({RUN, ROUND, ALWAYS})
 REFUSED_BY_HAND = frozenset({DECLINED, WITHDRAWN})
 OVER = frozenset({"done", "stopped"})
+FAILED = "failed"
 NEXT = "next"
 """Among the rounds of a consent: one more, whichever comes."""
 
@@ -149,9 +150,38 @@ def listed(store: Store, membership_id: str | None = None) -> list[Consent]:
         return list(session.scalars(query))
 
 
+def names(store: Store) -> dict[tuple[str, str], str]:
+    """What the runs that asked are called, by federation and identifier; newest first."""
+    query = select(Consent.membership_id, Consent.run_id, Consent.facts["name"].as_string())
+    with store.read() as session:
+        found = session.execute(query.order_by(Consent.asked_at.desc()))
+        return {(membership_id, run_id): name for membership_id, run_id, name in found}
+
+
 def waiting(store: Store) -> list[Consent]:
     """Those that ask now."""
-    return [row for row in listed(store) if row.answer == ASKED and not is_over(row)]
+    return [row for row in listed(store) if asks(row)]
+
+
+def followed(store: Store, membership_id: str) -> list[str]:
+    """Runs that asked, have no yes, and may still go on as far as this machine has been told."""
+    rows = listed(store, membership_id)
+    return [row.run_id for row in rows if row.answer not in AGREED and not is_over(row)]
+
+
+def asks(row: Consent) -> bool:
+    """Whether the run waits for its owner's answer. One that has failed does not, until its coordinator resumes it."""
+    return row.answer == ASKED and not is_over(row) and not has_failed(row)
+
+
+def has_failed(row: Consent) -> bool:
+    """Whether the run has failed, as far as this machine has been told."""
+    return bool(row.facts["status"] == FAILED)
+
+
+def went_without(row: Consent) -> bool:
+    """Whether the run has ended, and its owner never said a word to it."""
+    return is_over(row) and row.answer == ASKED and not row.rounds
 
 
 def is_over(row: Consent) -> bool:

@@ -182,8 +182,13 @@ def put_aside_all(session: Session, dataset_id: str, now: float) -> None:
     session.execute(update(Job).where(about, unfinished).values(status=ASIDE, changed_at=now))
 
 
-def note_handed_in(store: Store, membership_id: str, run_id: str, number: int, *, is_taken: bool) -> None:
-    """What a round's training made has come to its server, which takes it or refuses it for good."""
+def note_handed_in(
+    store: Store, membership_id: str, run_id: str, number: int, losses: tuple[float, float], *, is_taken: bool
+) -> None:
+    """What a round's training made has come to its server, which takes it or refuses it for good.
+
+    `losses` are the training's at first and at the end, as the server was told them.
+    """
     asked = Job.asked
     query = (
         select(Job)
@@ -195,7 +200,7 @@ def note_handed_in(store: Store, membership_id: str, run_id: str, number: int, *
     with store.begin() as session:
         job = session.scalar(query)
         if job is not None:
-            job.asked, job.changed_at = {**job.asked, "is_taken": is_taken}, store.clock()
+            job.asked, job.changed_at = {**job.asked, "is_taken": is_taken, "losses": list(losses)}, store.clock()
 
 
 def rounds_of(store: Store, membership_id: str, run_id: str) -> list[Job]:

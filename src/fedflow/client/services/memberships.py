@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from pydantic import Field
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from fedflow.client.connection import PATIENCE_S, Connection, server_address
-from fedflow.client.database.tables import Job, Membership, Sending
+from fedflow.client.database.tables import Job, Membership
 from fedflow.client.home import Device, Home
 from fedflow.client.policy import Policy
-from fedflow.client.services import datasets, jobs
+from fedflow.client.services import datasets, jobs, sendings
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
 from fedflow.plan import Settings
@@ -22,16 +22,7 @@ from fedflow.plan import Settings
 JOIN = "join"
 JOINS_LOOKED_AT = 50
 
-POLL, SIGN_IN, ANSWER, UPDATE, HAND_IN, ASKED_FOR = "poll", "sign-in", "answer", "update", "hand-in", "download"
-"""What leaves this machine: questions for work, proofs of who it is, answers to runs, trained weights, the number of
-pictures and losses with them, requests for files and for what the server knows."""
-
-OF_RUN = re.compile(r"/runs/([^/]+)/")
-
 NOTHING_SAID: dict[str, Any] = {"said": "", "said_at": None, "said_run": None, "is_held_up": False}
-
-MERGE_WITHIN_S = 3600.0
-"""Sendings of one sort that follow one another within so long are one line of the log."""
 
 
 class JoinRequest(Settings):
@@ -50,11 +41,8 @@ def home(store: Store, membership_id: str) -> Home:
 
 def connected(store: Store, membership_id: str, patience_s: float = PATIENCE_S) -> Connection:
     """A connection to a federation's server, of which every request is written into the log."""
-
-    def sent(method: str, path: str, size_bytes: int) -> None:
-        note_sent(store, membership_id, method, path, size_bytes)
-
-    return Connection(home(store, membership_id), patience_s=patience_s, sent=sent)
+    note = partial(sendings.note, store, membership_id)
+    return Connection(home(store, membership_id), patience_s=patience_s, sent=note)
 
 
 def join(store: Store, request: JoinRequest, instead_of: str = "") -> str:
@@ -178,57 +166,9 @@ def leave(store: Store, membership_id: str) -> None:
     shutil.rmtree(home(store, membership_id).folder, ignore_errors=True)
 
 
-def note_sent(store: Store, membership_id: str, method: str, path: str, size_bytes: int) -> None:
-    """Write a request into the log of what left this machine."""
-    what, now = _sort_of(method, path), store.clock()
-    run = OF_RUN.search(path) if what in (ANSWER, HAND_IN) else None
-    run_id = None if run is None else run[1]
-    with store.begin() as session:
-        if session.get(Membership, membership_id) is None:
-            return
-        newest = select(Sending).where(Sending.membership_id == membership_id).order_by(Sending.id.desc()).limit(1)
-        row = session.scalar(newest)
-        if row is not None and (row.what, row.run_id) == (what, run_id) and now - row.until < MERGE_WITHIN_S:
-            row.size_bytes, row.times, row.until = row.size_bytes + size_bytes, row.times + 1, now
-            return
-        new = Sending(membership_id=membership_id, at=now, what=what, size_bytes=size_bytes, times=1, until=now)
-        new.run_id = run_id
-        session.add(new)
-
-
-def sent(store: Store, membership_id: str, limit: int, before: int = 0) -> list[Sending]:
-    """The log, newest first; lines before the number `before` where it is given."""
-    query = select(Sending).where(Sending.membership_id == membership_id).order_by(Sending.id.desc()).limit(limit)
-    with store.read() as session:
-        return list(session.scalars(query.where(Sending.id < before) if before else query))
-
-
-def sent_by_sort(store: Store, membership_id: str) -> dict[str, tuple[int, int]]:
-    """Requests and bytes in all, by sort."""
-    query = (
-        select(Sending.what, func.sum(Sending.times), func.sum(Sending.size_bytes))
-        .where(Sending.membership_id == membership_id)
-        .group_by(Sending.what)
-    )
-    with store.read() as session:
-        return {what: (int(times), int(size)) for what, times, size in session.execute(query)}
-
-
 def _change(store: Store, membership_id: str, **values: Any) -> None:
     with store.begin() as session:
         row = session.get(Membership, membership_id)
         if row is not None:
             for name, value in values.items():
                 setattr(row, name, value)
-
-
-def _sort_of(method: str, path: str) -> str:
-    if path.endswith("/work"):
-        return POLL
-    if path.endswith(("/join", "/challenge", "/token")):
-        return SIGN_IN
-    if path.endswith("/consent"):
-        return ANSWER
-    if path.endswith("/updates"):
-        return HAND_IN
-    return ASKED_FOR if method in ("GET", "HEAD") and "/uploads" not in path else UPDATE

@@ -217,6 +217,24 @@ def losses(store: Store, job_id: str) -> list[tuple[int, float]]:
         return [(step, loss) for step, loss in session.execute(query)]
 
 
+def round_losses(store: Store, membership_id: str, run_id: str) -> dict[int, list[tuple[int, float]]]:
+    """Steps and their losses of this machine's trainings for a run, by round; one that began anew counts from there."""
+    asked, found = Job.asked, dict[int, dict[int, float]]()
+    query = (
+        select(asked["round"].as_integer(), Loss.step, Loss.loss)
+        .join(Loss, Loss.job_id == Job.id)
+        .where(Job.kind == jobs.ROUND, asked["membership"].as_string() == membership_id)
+        .where(asked["run"].as_string() == run_id)
+        .order_by(Job.id, Loss.step)
+    )
+    with store.read() as session:
+        for number, step, loss in session.execute(query):
+            if step == 1 or number not in found:
+                found[number] = {}
+            found[number][step] = loss
+    return {number: sorted(steps.items()) for number, steps in sorted(found.items())}
+
+
 def listed(store: Store, limit: int) -> list[Job]:
     """The newest trainings, newest first."""
     query = select(Job).where(Job.kind == KIND).order_by(Job.id.desc()).limit(limit)

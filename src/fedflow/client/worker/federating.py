@@ -16,7 +16,7 @@ from fedflow.client.database.tables import Job, Membership
 from fedflow.client.participant import Participant
 from fedflow.client.place import Place
 from fedflow.client.policy import refusal
-from fedflow.client.services import consents, datasets, jobs, library, memberships
+from fedflow.client.services import consents, datasets, jobs, library, memberships, trainings
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 from fedflow.client.watch import Unwanted
@@ -207,12 +207,16 @@ class AppOwner:
 
     def _noted(self, job: Job, facts: RunFacts) -> Progress:
         noted_at = 0.0
+        losses: dict[int, float] = {}
 
-        def note(step: int, steps: int, _loss: float) -> None:
+        def note(step: int, steps: int, loss: float) -> None:
             nonlocal noted_at
+            losses[max(step - 1, 1)] = loss  # it is told one step late
             if time.monotonic() - noted_at < NOTE_S and step < steps:
                 return
             noted_at = time.monotonic()
+            trainings.note_losses(self._store, job.id, losses)
+            losses.clear()
             if jobs.note(self._store, job.id, step, steps) is not None:
                 memberships.pause(self._store, self._row.id, paused=True)
             self._check(facts)
@@ -227,9 +231,9 @@ class AppOwner:
         if row is not None and row.answer not in consents.AGREED:
             raise Unwanted(WITHDRAWN)
 
-    def handed_in(self, run: str, number: int, *, is_taken: bool) -> None:
+    def handed_in(self, run: str, number: int, losses: tuple[float, float], *, is_taken: bool) -> None:
         """Keep it for the run's page."""
-        jobs.note_handed_in(self._store, self._row.id, run, number, is_taken=is_taken)
+        jobs.note_handed_in(self._store, self._row.id, run, number, losses, is_taken=is_taken)
 
     def took_home(self, facts: RunFacts, files: Mapping[Layout, Path]) -> None:
         """The joint adapter or model goes into the library, and the run's last state onto its page."""
@@ -257,6 +261,14 @@ class AppOwner:
             library.write_adapter(self._store, asset_id, diffusers=diffusers, kohya=kohya)
         new = library.New(kind, facts.name, plan.model, own_hash, plan.data.trigger or "", origin)
         library.keep(self._store, asset_id, new)
+
+    def follows(self) -> list[str]:
+        """Those whose page is here, and that may still go on."""
+        return consents.followed(self._store, self._row.id)
+
+    def saw(self, facts: RunFacts) -> None:
+        """Keep it for the run's page: one that has ended asks no more."""
+        consents.see(self._store, self._row.id, facts)
 
     def _whole_model(self, facts: RunFacts, plan: Plan, weights: Path, asset_id: str) -> str:
         """Base model and joint weights as one; returns its content hash."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fedflow.client.connection import Connection
 from fedflow.client.database.tables import Job
-from fedflow.client.services import jobs, memberships
+from fedflow.client.leaving import Leaving
+from fedflow.client.services import jobs, memberships, sendings
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 
@@ -17,10 +18,11 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:  # noqa: ARG00
     Raises FedFlowError, one line, where the server refuses it or does not answer.
     """
     request = memberships.request_of(job)
-    home, sent = memberships.home(store, job.id), []
-    with home.alone(), Connection(home, patience_s=PATIENCE_S, sent=lambda *one: sent.append(one)) as connection:
+    home = memberships.home(store, job.id)
+    sent: list[Leaving] = []
+    with home.alone(), Connection(home, patience_s=PATIENCE_S, sent=sent.append) as connection:
         device = home.device() or connection.join(request.server, request.code, request.device)
     memberships.keep(store, job, device)
-    for method, path, size_bytes in sent:  # the log is the membership's, which is there only now
-        memberships.note_sent(store, job.id, method, path, size_bytes)
+    for each in sent:  # the log is the membership's, which is there only now
+        sendings.note(store, job.id, each)
     jobs.note(store, job.id, 1, 1)

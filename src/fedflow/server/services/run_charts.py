@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -24,6 +24,10 @@ class Loss:
     num_examples: int
 
 
+HIGHEST_LOSS = 1e6
+"""What a member may say of its loss; more would flatten everybody else's line."""
+
+
 @dataclass(frozen=True)
 class Figures:
     """What the charts of a run show; `members` in the plan's order, `scores` in no order."""
@@ -31,6 +35,16 @@ class Figures:
     members: tuple[str, ...]
     losses: tuple[Loss, ...]
     scores: tuple[Score, ...]
+
+
+def mean(losses: Sequence[Loss]) -> float:
+    """Their mean by pictures."""
+    return sum(each.loss * each.num_examples for each in losses) / sum(each.num_examples for each in losses)
+
+
+def is_told(loss: float) -> bool:
+    """Whether a loss is one that is shown."""
+    return 0.0 <= loss <= HIGHEST_LOSS
 
 
 def ask(session: Session, store: Store, run: Run, number: int, subject: str = "") -> None:

@@ -12,14 +12,18 @@ from sqlalchemy.orm import Session, undefer_group
 from fedflow.federation.protocol import BaseFile, Layout, RoundLine, RunFacts
 from fedflow.federation.rounds import Phase, Status
 from fedflow.server.database.tables import Member, Receipt, Round, Run, Version
-from fedflow.server.services import jobs, policies, registry, roles
+from fedflow.server.services import jobs, policies, registry, roles, run_charts
 from fedflow.server.services.identity import Caller
+from fedflow.server.services.run_charts import Loss
 from fedflow.server.services.run_rows import plan_of, seen_by
 from fedflow.server.store import Store
 
 LOCAL_DATA_KEYS = ("root", "heldout")
 """Settings that name folders of the coordinator's machine, which are nobody else's business."""
 
+
+LEAST_FOR_A_MEAN = 3
+"""Of so many members' losses the mean is told: from that of two each would know the other's."""
 
 MOST_SECONDS = 1e9
 """What a member may say of its training's time; more is no time."""
@@ -51,6 +55,7 @@ def rounds_of(store: Store, caller: Caller, run_id: str, after: int, limit: int)
         counts = policies.shows_examples(session, caller, run.federation_id)
         accepted: dict[int, dict[str, int | None]] = {row.number: {} for row in rows}
         seconds = dict.fromkeys(accepted, 0.0)
+        losses: dict[int, list[Loss]] = {number: [] for number in accepted}
         receipts = (
             select(Receipt, Member.name)
             .join(Member, Member.id == Receipt.member_id)
@@ -59,6 +64,9 @@ def rounds_of(store: Store, caller: Caller, run_id: str, after: int, limit: int)
         )
         for receipt, name in session.execute(receipts):
             accepted[receipt.round][name] = receipt.num_examples if counts else None
+            last_loss = receipt.metrics.get("last_loss", -1.0)
+            if run_charts.is_told(last_loss):
+                losses[receipt.round].append(Loss(name, receipt.round, last_loss, receipt.num_examples))
             seconds[receipt.round] += min(max(receipt.metrics.get("seconds", 0.0), 0.0), MOST_SECONDS)
         made = select(Version).where(Version.run_id == run_id, Version.round.in_(accepted))
         versions = {version.round: version for version in session.scalars(made)}
@@ -73,12 +81,17 @@ def rounds_of(store: Store, caller: Caller, run_id: str, after: int, limit: int)
                 adapter=row.adapter,
                 residual=row.residual,
                 seconds=seconds[row.number],
+                loss=_mean(losses[row.number]) if row.phase != Phase.COLLECTING else None,
                 report=row.report,
                 version=versions[row.number].id if row.number in versions else None,
                 files=versions[row.number].files if row.number in versions else {},
             )
             for row in rows
         ]
+
+
+def _mean(losses: list[Loss]) -> float | None:
+    return run_charts.mean(losses) if len(losses) >= LEAST_FOR_A_MEAN else None
 
 
 def _facts(session: Session, store: Store, runs: Sequence[Run]) -> list[RunFacts]:

@@ -139,7 +139,8 @@ def _unwanted(session: Session, lines: Sequence[Any], member: str, at: Told) -> 
 
 def _work(session: Session, store: Store, line: Any, member: str, held: Collection[tuple[str, int]]) -> Work:
     status = Status(line.status)
-    if line.consent == "asked" and line.round > 0:  # before, there is nothing to be told of what would leave
+    # Before its first round there is nothing to be told of what would leave; one that has failed may never go on.
+    if line.consent == "asked" and line.round > 0 and status is not Status.FAILED:
         text = f"run '{line.name}' asks for consent"
         return Work(action="consent", text=text, poll_after_s=SHORTEST_POLL_S, run=line.id)
     if status is not Status.RUNNING:

@@ -10,12 +10,9 @@ from fedflow.evaluation.drawing import without_styles
 from fedflow.plan import AGGREGATED, BASE, FLOOR
 from fedflow.server.database.tables import Job, Score
 from fedflow.server.services import run_charts
-from fedflow.server.services.run_charts import Figures, Loss
+from fedflow.server.services.run_charts import Figures
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
-
-HIGHEST_LOSS = 1e6
-"""What a member may say of its loss; more would flatten everybody else's line."""
 
 
 def chart(store: Store, settings: ServerSettings, job: Job) -> None:  # noqa: ARG001 - as all tasks
@@ -35,20 +32,16 @@ TASKS = {"chart": chart}
 
 def _loss(figures: Figures) -> Curves:
     """Each member's line, and the mean by pictures of those that answered."""
-    told = [each for each in figures.losses if 0.0 <= each.loss <= HIGHEST_LOSS]
+    told = [each for each in figures.losses if run_charts.is_told(each.loss)]
     by_member = {name: [(each.round, each.loss) for each in told if each.member == name] for name in figures.members}
     rounds = sorted({each.round for each in told})
-    means = [(number, _mean([each for each in told if each.round == number])) for number in rounds]
+    means = [(number, run_charts.mean([each for each in told if each.round == number])) for number in rounds]
     return Curves(
         "loss",
         tuple(_line(name, points) for name, points in by_member.items() if points),
         _line("mean", means) if means else None,
         joint_name="mean",
     )
-
-
-def _mean(losses: Sequence[Loss]) -> float:
-    return sum(each.loss * each.num_examples for each in losses) / sum(each.num_examples for each in losses)
 
 
 def _scored(figures: Figures, measure: Measure) -> Curves:

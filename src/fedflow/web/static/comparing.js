@@ -1,4 +1,5 @@
-// Two pictures of one prompt over each other: the left one beneath, the right one above, as far as the slider says.
+// Two pictures of one prompt over each other: the left one beneath, the right one above, as far as the slider says. They
+// are links with `data-compares` in something with `data-drawn`; "previous" and "next" walk them, each beside its neighbour.
 "use strict";
 
 (() => {
@@ -8,7 +9,7 @@
     opens(event) {
       const link = event.target.closest("a[data-compares]");
       if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
-      const row = [...link.closest("tr").querySelectorAll("a[data-compares]")];
+      const row = [...link.closest("[data-drawn]").querySelectorAll("a[data-compares]")];
       if (row.length < 2) return;
       event.preventDefault();
       this.links = row;
@@ -19,7 +20,7 @@
         choice.replaceChildren(...row.map((each, number) => new Option(each.dataset.compares, String(number))));
         choice.value = String(place);
       }
-      this.$refs.prompt.textContent = link.closest("tr").dataset.drawn;
+      this.$refs.prompt.textContent = link.closest("[data-drawn]").dataset.drawn;
       slider.value = "50";
       this.shows();
       this.cuts();
@@ -33,6 +34,15 @@
         image.src = link.href;
         image.alt = link.querySelector("img").alt;
       }
+      this.$refs.previous.disabled = Number(right.value) < 2;
+      this.$refs.next.disabled = Number(right.value) === this.links.length - 1;
+    },
+
+    walks(event) {
+      const { left, right, next } = this.$refs;
+      const place = Number(right.value) + (event.target === next ? 1 : -1);
+      [left.value, right.value] = [String(place - 1), String(place)];
+      this.shows();
     },
 
     cuts() {

@@ -1,0 +1,152 @@
+"""The log of what left this machine: by federation, run and sort, added up, and as a file to hand on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+from flask import Blueprint, Response, abort, request, stream_with_context, url_for
+from flask_babel import gettext
+
+from fedflow import web
+from fedflow.client.database.tables import Membership, Sending
+from fedflow.client.pages import current, federation_words
+from fedflow.client.services import consents, memberships, sendings
+from fedflow.client.services.sendings import Wanted
+
+blueprint = Blueprint("sent", __name__)
+
+ON_A_PAGE = 50
+COLUMNS = (
+    "number", "first", "last", "federation", "member", "server", "kind", "run", "run_id", "round", "requests", "bytes",
+)  # fmt: skip
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What a spreadsheet takes a cell for a formula by."""
+
+SPREADSHEETS = "\N{ZERO WIDTH NO-BREAK SPACE}"
+"""By this at its beginning they know a file for UTF-8."""
+
+Names = dict[tuple[str, str], str]
+"""Of runs, by their federation and identifier."""
+
+
+@blueprint.get("/federations/sent")
+def page() -> Response:
+    """Its lines, newest first; htmx gets the filters and what they let through."""
+    store, wanted, before = current.store(), _wanted(), request.args.get("before", 0, type=int)
+    rows, names = memberships.listed(store), consents.names(store)
+    found = sendings.listed(store, wanted, ON_A_PAGE + 1, before)
+    lines, sorts = found[:ON_A_PAGE], sendings.by_sort(store, wanted)
+    return web.page(
+        "app/sent.html",
+        fragment="log",
+        rows={row.id: row for row in rows},
+        names=names,
+        wanted=wanted,
+        is_filtered=wanted != sendings.EVERYTHING,
+        lines=lines,
+        sorts=sorts,
+        federations=[(row.id, row.federation) for row in rows],
+        runs=_choices(rows, names, wanted.membership_id),
+        newest=_at("page", wanted) if before else None,
+        older=_at("page", wanted, before=lines[-1].id) if len(found) > ON_A_PAGE else None,
+        exports=[(_at("export", wanted, form=form), form) for form in FORMS],
+    )
+
+
+@blueprint.get("/federations/sent.<form>")
+def export(form: str) -> Response:
+    """The lines that the filters let through as a file, oldest first, sent as they are read."""
+    if form not in FORMS:
+        abort(404)
+    store, wanted = current.store(), _wanted()
+    rows, names = {row.id: row for row in memberships.listed(store)}, consents.names(store)
+    lines = (
+        line for line in sendings.every(store, wanted) if line.membership_id in rows
+    )  # one may be joined meanwhile
+    told = (_told(line, rows[line.membership_id], names) for line in lines)
+    mimetype, written = FORMS[form]
+    response = Response(stream_with_context(written(told)), mimetype=mimetype)
+    day = datetime.fromtimestamp(store.clock(), UTC).date()
+    response.headers["Content-Disposition"] = f'attachment; filename="fedflow-sent-{day}.{form}"'
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _wanted() -> Wanted:
+    """The filters; a run of another federation than the one that is asked for is none."""
+    asked = {name: request.args.get(name, "")[:40] for name in ("federation", "run", "what")}
+    federation, run, what = asked.values()
+    if run and federation and consents.one(current.store(), federation, run) is None:
+        run = ""
+    return Wanted(federation, run, what if what in federation_words.SENT else "")
+
+
+def _choices(rows: list[Membership], names: Names, membership_id: str) -> list[tuple[str, str]]:
+    """The runs to choose from, with their federation where there are several."""
+    federations = {row.id: row.federation for row in rows}
+    alone = len(rows) == 1 or bool(membership_id)
+    return [
+        (run, name if alone else gettext("%(run)s, %(federation)s", run=name, federation=federations[of]))
+        for (of, run), name in names.items()
+        if membership_id in ("", of)
+    ]
+
+
+def _at(endpoint: str, wanted: Wanted, **more: object) -> str:
+    asked = {"federation": wanted.membership_id, "run": wanted.run_id, "what": wanted.what}
+    kept = {name: value for name, value in asked.items() if value}
+    return url_for(f"pages.sent.{endpoint}", **kept, **more)  # type: ignore[arg-type]
+
+
+def _told(line: Sending, row: Membership, names: Names) -> dict[str, str | int | None]:
+    """A line by the names of the columns; what there is none of is None."""
+    values = (
+        line.id,
+        _moment(line.at),
+        _moment(line.until),
+        row.federation,
+        row.member,
+        row.server,
+        line.what,
+        names.get((row.id, line.run_id or "")),
+        line.run_id,
+        line.round,
+        line.times,
+        line.size_bytes,
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _as_csv(told: Iterable[dict[str, str | int | None]]) -> Iterator[str]:
+    """A table whose cells a spreadsheet takes for what they are."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS)
+    writer.writeheader()
+    yield SPREADSHEETS + buffer.getvalue()
+    for line in told:
+        buffer.seek(0)
+        buffer.truncate()
+        writer.writerow({name: _cell(value) for name, value in line.items()})
+        yield buffer.getvalue()
+
+
+def _cell(value: str | int | None) -> str | int | None:
+    """People's own names may begin as a formula does; behind a quotation mark they are text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def _as_lines(told: Iterable[dict[str, str | int | None]]) -> Iterator[str]:
+    for line in told:
+        yield json.dumps(line, ensure_ascii=False) + "\n"
+
+
+FORMS = {"csv": ("text/csv", _as_csv), "jsonl": ("application/jsonl", _as_lines)}
+"""How the log is written into a file, by the end of its name."""

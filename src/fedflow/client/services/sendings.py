@@ -1,0 +1,99 @@
+"""The log of what left this machine: every request to a federation's server, for which run and round, and its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, func, select
+
+from fedflow.client.database.tables import Membership, Sending
+from fedflow.client.leaving import Leaving
+from fedflow.client.store import Store
+
+POLL, SIGN_IN, ANSWER, UPDATE, HAND_IN, ASKED_FOR = "poll", "sign-in", "answer", "update", "hand-in", "download"
+"""What leaves this machine: questions for work with what it does, proofs of who it is, answers to runs, trained
+weights, the number of pictures and losses with them, requests for files and for what the server knows."""
+
+MERGE_WITHIN_S = 3600.0
+"""Sendings of one sort, run and round that follow one another within so long are one line of the log."""
+
+BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which lines of the log: of a federation, of a run, of a sort; empty for all."""
+
+    membership_id: str = ""
+    run_id: str = ""
+    what: str = ""
+
+
+EVERYTHING = Wanted()
+
+
+def note(store: Store, membership_id: str, leaving: Leaving) -> None:
+    """Write a request into the log."""
+    what, now = _sort_of(leaving.method, leaving.path), store.clock()
+    run_id, number = (None, None) if what == SIGN_IN else (leaving.run, leaving.round)
+    with store.begin() as session:
+        if session.get(Membership, membership_id) is None:
+            return
+        newest = select(Sending).where(Sending.membership_id == membership_id).order_by(Sending.id.desc()).limit(1)
+        row = session.scalar(newest)
+        is_same = row is not None and (row.what, row.run_id, row.round) == (what, run_id, number)
+        if row is not None and is_same and now - row.until < MERGE_WITHIN_S:
+            row.size_bytes, row.times, row.until = row.size_bytes + leaving.size_bytes, row.times + 1, now
+            return
+        new = Sending(membership_id=membership_id, at=now, what=what, size_bytes=leaving.size_bytes, times=1, until=now)
+        new.run_id, new.round = run_id, number
+        session.add(new)
+
+
+def listed(store: Store, wanted: Wanted, limit: int, before: int = 0) -> list[Sending]:
+    """Lines of the log, newest first; those before the number `before` where it is given."""
+    query = select(Sending).where(*_are(wanted)).order_by(Sending.id.desc()).limit(limit)
+    with store.read() as session:
+        return list(session.scalars(query.where(Sending.id < before) if before else query))
+
+
+def every(store: Store, wanted: Wanted) -> Iterator[Sending]:
+    """All lines of the log, oldest first, however many: so many at a time that none waits for them in memory."""
+    query, after = select(Sending).where(*_are(wanted)).order_by(Sending.id).limit(BATCH), 0
+    while True:
+        with store.read() as session:
+            found = list(session.scalars(query.where(Sending.id > after)))
+        yield from found
+        if len(found) < BATCH:
+            return
+        after = found[-1].id
+
+
+def by_sort(store: Store, wanted: Wanted) -> dict[str, tuple[int, int]]:
+    """Requests and bytes in all, by sort."""
+    sums = select(Sending.what, func.sum(Sending.times), func.sum(Sending.size_bytes))
+    with store.read() as session:
+        found = session.execute(sums.where(*_are(wanted)).group_by(Sending.what))
+        return {what: (int(times), int(size)) for what, times, size in found}
+
+
+def _are(wanted: Wanted) -> list[ColumnElement[bool]]:
+    asked = (
+        (Sending.membership_id, wanted.membership_id),
+        (Sending.run_id, wanted.run_id),
+        (Sending.what, wanted.what),
+    )
+    return [column == value for column, value in asked if value]
+
+
+def _sort_of(method: str, path: str) -> str:
+    if path.endswith("/work"):
+        return POLL
+    if path.endswith(("/join", "/challenge", "/token")):
+        return SIGN_IN
+    if path.endswith("/consent"):
+        return ANSWER
+    if path.endswith("/updates"):
+        return HAND_IN
+    return ASKED_FOR if method in ("GET", "HEAD") and "/uploads" not in path else UPDATE

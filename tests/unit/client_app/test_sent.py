@@ -1,0 +1,217 @@
+"""The log of what left this machine: for which run and round, filtered, added up, and handed on as a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from sqlalchemy import event, insert, text
+from tests.unit.client_app.conftest import Visitor
+from tests.unit.client_app.federation_support import MEMBERSHIP, facts, joined
+
+from fedflow.client.database.tables import Sending
+from fedflow.client.leaving import NOTHING, Leaving, leaving
+from fedflow.client.services import consents, sendings
+from fedflow.client.services.sendings import EVERYTHING, Wanted
+from fedflow.client.store import Store
+
+OTHER = "01b3"
+RUN = "0190a3b4-0000-7000-8000-000000000001"
+HOME = "https://x.example/api/v1"
+DAY = 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "about", "belongs"),
+    [
+        ("GET", "/work", NOTHING, (None, None)),
+        ("GET", f"/work?doing=training:{RUN}:3", NOTHING, (RUN, 3)),
+        ("GET", f"/work?doing=training:{RUN}:3&doing=memory:{RUN}:2", NOTHING, (RUN, None)),
+        ("GET", f"/work?doing=training:{RUN}:3&doing=hours:{RUN[:-1]}2:3", NOTHING, (None, None)),
+        ("GET", f"/runs/{RUN}", NOTHING, (RUN, None)),
+        ("GET", f"/runs/{RUN}/rounds?limit=200", NOTHING, (RUN, None)),
+        ("POST", f"/runs/{RUN}/consent", (RUN, 2), (RUN, None)),
+        ("POST", f"/runs/{RUN}/rounds/12/updates", NOTHING, (RUN, 12)),
+        ("PATCH", "/uploads/u1", (RUN, 2), (RUN, 2)),
+        ("GET", "/files/ab", NOTHING, (None, None)),
+    ],
+)
+def test_a_request_tells_what_it_is_for(
+    method: str, path: str, about: tuple[str | None, int | None], belongs: tuple[str | None, int | None]
+) -> None:
+    """By its address, by its question, else by what is being done; an address that names a run is believed first."""
+    found = leaving(httpx.Request(method, f"{HOME}{path}", content=b"12345"), about)
+    assert (found.run, found.round) == belongs
+    assert found.size_bytes > len(path) + 5
+
+
+def test_lines_are_added_up_by_sort_run_and_round(store: Store) -> None:
+    joined(store)
+    sent = [
+        Leaving("GET", "/api/v1/work", 300),
+        Leaving("GET", "/api/v1/work", 300),
+        Leaving("POST", "/api/v1/uploads", 500, "r1", 1),
+        Leaving("PATCH", "/api/v1/uploads/1", 100_000, "r1", 1),
+        Leaving("PATCH", "/api/v1/uploads/2", 100_000, "r1", 2),
+        Leaving("POST", "/api/v1/runs/r1/rounds/1/updates", 700, "r1", 1),
+        Leaving("GET", "/api/v1/files/ab", 250, "r1", 1),
+        Leaving("POST", "/api/v1/devices/challenge", 200, "r1", 1),
+    ]
+    for each in sent:
+        sendings.note(store, MEMBERSHIP, each)
+    told = [(line.what, line.run_id, line.round, line.times) for line in sendings.listed(store, EVERYTHING, 10)]
+    assert told[::-1] == [
+        ("poll", None, None, 2),
+        ("update", "r1", 1, 2),
+        ("update", "r1", 2, 1),
+        ("hand-in", "r1", 1, 1),
+        ("download", "r1", 1, 1),
+        ("sign-in", None, None, 1),
+    ]
+    assert sendings.by_sort(store, Wanted(MEMBERSHIP, "r1")) == {
+        "update": (3, 200_500), "hand-in": (1, 700), "download": (1, 250),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def log(store: Store) -> Store:
+    """Lines of two federations, with a run each; the second's is called as a formula."""
+    joined(store)
+    joined(store, OTHER, federation="Clinics")
+    consents.ask(store, MEMBERSHIP, facts("autumn"), 12)
+    consents.ask(store, OTHER, facts("=1+1").model_copy(update={"id": "r2"}), 12)
+    for place, (federation, run) in enumerate(((MEMBERSHIP, "r1"), (OTHER, "r2"))):
+        sendings.note(store, federation, Leaving("GET", "/api/v1/work", 300))
+        sendings.note(store, federation, Leaving("PATCH", "/api/v1/uploads/1", 100_000 + place, run, 1))
+        sendings.note(store, federation, Leaving("POST", f"/api/v1/runs/{run}/rounds/1/updates", 700, run, 1))
+    return store
+
+
+def lines(page: str) -> list[str]:
+    """The rows of the table as a reader sees them."""
+    rows = re.findall(r'<tr role="row">(.*?)</tr>', page.partition("<tbody")[2], re.DOTALL)
+    return [" ".join(re.sub(r"<[^>]*>", " ", row).split()) for row in rows]
+
+
+def test_the_page_names_the_run_and_leads_to_it(visitor: Visitor, log: Store) -> None:
+    page = visitor.client.get("/federations/sent").text
+    assert len(lines(page)) == 6
+    assert re.search(rf'<a href="/federations/{MEMBERSHIP}/runs/r1">autumn</a>, round 1', page)
+    assert f'href="/federations/sent?federation={MEMBERSHIP}"' in visitor.client.get(f"/federations/{MEMBERSHIP}").text
+    assert 'href="/federations/sent"' in visitor.client.get("/federations").text
+
+
+def test_the_filters_hold_for_lines_sums_and_files(visitor: Visitor, log: Store) -> None:
+    page = visitor.client.get(f"/federations/sent?federation={OTHER}&what=update").text
+    [line] = lines(page)
+    assert "Trained weights" in line
+    assert "100,001" in line
+    assert "100,001 bytes in 1 request" in page
+    assert "autumn" not in page, "runs of another federation are not offered"
+    [href] = re.findall(r'href="(/federations/sent\.jsonl\?[^"]*)"', page)
+    [told] = visitor.client.get(href.replace("&amp;", "&")).text.splitlines()
+    assert json.loads(told)["bytes"] == 100_001
+    assert len(lines(visitor.client.get("/federations/sent?run=r1").text)) == 2
+    assert "Nothing found" in visitor.client.get(f"/federations/sent?federation={OTHER}&what=answer").text
+    changed = visitor.client.get(f"/federations/sent?federation={OTHER}&run=r1").text
+    assert len(lines(changed)) == 3, "a run of another federation than the one that is asked for is let go"
+
+
+def test_htmx_gets_the_log_alone(visitor: Visitor, log: Store) -> None:
+    part = visitor.client.get("/federations/sent?what=update", headers={"HX-Request": "true"}).text
+    assert "<html" not in part
+    assert "2 lines are shown." in part
+
+
+def test_the_whole_log_is_handed_on_as_numbers_and_moments_in_utc(visitor: Visitor, log: Store) -> None:
+    with log.begin() as session:
+        session.execute(text("UPDATE sending SET at = :at, until = :until"), {"at": 1.5, "until": DAY})
+    answer = visitor.client.get("/federations/sent.jsonl")
+    assert answer.mimetype == "application/jsonl"
+    told = [json.loads(line) for line in answer.text.splitlines()]
+    assert told[1] == {
+        "number": 2, "first": "1970-01-01T00:00:01.500Z", "last": "1970-01-02T00:00:00.000Z",
+        "federation": "Museums", "member": "studio", "server": "https://x.example", "kind": "update",
+        "run": "autumn", "run_id": "r1", "round": 1, "requests": 1, "bytes": 100_000,
+    }  # fmt: skip
+    assert told[0]["run"] is None
+    assert [each["number"] for each in told] == [1, 2, 3, 4, 5, 6]
+    assert told[4]["run"] == "=1+1"
+    answer = visitor.client.get("/federations/sent.csv")
+    day = datetime.fromtimestamp(log.clock(), UTC).date()
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="fedflow-sent-{day}.csv"'
+    rows = list(csv.DictReader(io.StringIO(answer.data.decode("utf-8-sig"))))
+    assert [row["bytes"] for row in rows] == ["300", "100000", "700", "300", "100001", "700"]
+    assert rows[4]["run"] == "'=1+1", "no spreadsheet takes it for a formula"
+    assert visitor.client.get("/federations/sent.xls").status_code == 404
+
+
+@contextmanager
+def counted(store: Store) -> Iterator[list[tuple[str, object]]]:
+    """Statements that are sent to the database within the block, with their values."""
+    found: list[tuple[str, object]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, values: object, *_: object) -> None:
+        found.append((statement, values))
+
+    event.listen(store.engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(store.engine, "before_cursor_execute", note)
+
+
+def test_a_page_of_a_long_log_asks_as_often_as_one_of_a_short_log_and_reads_no_more(
+    visitor: Visitor, log: Store
+) -> None:
+    addresses = [
+        f"/federations/sent?{query}before=50000"
+        for query in ("", f"federation={MEMBERSHIP}&", "what=update&", f"federation={MEMBERSHIP}&run=r1&what=update&")
+    ]
+    short = []
+    for address in addresses:
+        with counted(log) as statements:
+            assert visitor.client.get(address).status_code == 200
+        short.append(len(statements))
+    many = [
+        {
+            "membership_id": (MEMBERSHIP, OTHER)[number % 2],
+            "at": float(number),
+            "until": float(number),
+            "what": ("poll", "update")[number % 3 == 0],
+            "size_bytes": number,
+            "times": 1,
+            "run_id": ("r1", "r2")[number % 2] if number % 3 == 0 else None,
+            "round": None,
+        }
+        for number in range(100_000)
+    ]
+    with log.begin() as session:
+        session.execute(insert(Sending), many)
+    for address, statements_before in zip(addresses, short, strict=True):
+        with counted(log) as statements:
+            assert len(lines(visitor.client.get(address).text)) == 50
+        assert len(statements) == statements_before
+        [(paged, values)] = [each for each in statements if "sending" in each[0] and "LIMIT" in each[0]]
+        with log.read() as session:
+            plan = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {paged}", values).all()
+        steps = [row[-1] for row in plan]
+        assert all(step.startswith("SEARCH sending USING ") for step in steps), steps
+
+
+def test_a_long_log_is_handed_on_a_piece_at_a_time(
+    visitor: Visitor, log: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sendings, "BATCH", 4)
+    with counted(log) as statements:
+        answer = visitor.client.get("/federations/sent.jsonl")
+        told = answer.text.splitlines()
+    assert len(told) == 6
+    assert len([each for each, _ in statements if "FROM sending" in each]) == 2
