@@ -7,12 +7,15 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import threading
 import webbrowser
 
 import waitress
 
 from fedflow.client.app import create_app
+from fedflow.client.pages.sending import FORM_BYTES
+from fedflow.client.services.shelving_uploads import MOST_BYTES
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import open_store
 from fedflow.errors import MistakeError, RunError
@@ -34,6 +37,7 @@ def serve(settings: ClientSettings, *, opens_browser: bool) -> None:
     if not settings.is_private and settings.password is None:
         raise MistakeError(f"--host {settings.host}: reaches beyond this machine; set FEDFLOW_CLIENT_PASSWORD too")
     app = create_app(open_store(settings.folder), settings)
+    tempfile.tempdir = str(settings.folder)  # what is sent gathers there: /tmp may be memory, and hold no model
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # all pictures that are dropped on a page at once are open
     try:
@@ -42,6 +46,7 @@ def serve(settings: ClientSettings, *, opens_browser: bool) -> None:
             host=settings.host,
             port=settings.port,
             threads=WEB_THREADS,
+            max_request_body_size=MOST_BYTES + FORM_BYTES,
             clear_untrusted_proxy_headers=True,
             ident=None,
         )
