@@ -59,13 +59,14 @@ def set_up(app: Flask) -> None:
     """Give `app`, within its context, the kit and the pages."""
     web.set_up(
         app,
-        web.Shell("FedFlow", _rail),
+        web.Shell("FedFlow", _rail, sign_out=_sign_out),
         static={"client": HERE / "static"},
         translations=[HERE / "translations"],
     )
     guard.set_up(app, lambda: current.store().key, YEAR_S)
     errors.set_up(app)
     app.jinja_env.globals.update(
+        asks_password=lambda: current.settings().password is not None,
         job_words=job_words,
         job_news=lambda: jobs.news(current.store()),
         run_standing=federation_words.standing,
@@ -81,6 +82,10 @@ def set_up(app: Flask) -> None:
     for module in MODULES:
         pages.register_blueprint(module.blueprint)
     app.register_blueprint(pages)
+
+
+def _sign_out() -> str | None:
+    return url_for("pages.entry.sign_out") if current.settings().password and g.get("is_in", False) else None
 
 
 def _rail() -> list[web.Item]:
