@@ -5,6 +5,7 @@ FedFlowError
 │   ├── PlanError           a plan file or a setting
 │   ├── DatasetError        a picture folder, a picture, a caption
 │   ├── ModelError          a base model that cannot be opened
+│   │   └── HubAway         the model hub does not answer, and may later
 │   ├── AdapterError        an adapter file: names, shapes, ranks, format
 │   └── UpdateError         a client update: NaN, example count, shapes
 ├── RunError                it was asked rightly and failed on the way; exit status 1
@@ -40,6 +41,10 @@ class DatasetError(MistakeError):
 
 class ModelError(MistakeError):
     """A base model cannot be opened."""
+
+
+class HubAway(ModelError):  # noqa: N818 - what it is
+    """The model hub does not answer; it may later."""
 
 
 class AdapterError(MistakeError):

@@ -6,9 +6,10 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from network import SETTINGS, Start, Started, start_command, wait_for
 
@@ -19,12 +20,20 @@ CUT = "[object Event]"
 
 
 @contextmanager
-def app(folder: Path, start: Start = start_command) -> Iterator[tuple[str, Started]]:
-    """The app on `folder`, by itself started as a person starts it; gives its address and its process."""
+def app(
+    folder: Path,
+    start: Start = start_command,
+    more: Sequence[str] = (),
+    further: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[tuple[str, Started]]:
+    """The app on `folder`, by itself started as a person starts it; gives its address and its process.
+
+    `more` are options of the command, `further` variables of its environment.
+    """
     log = folder.with_name(f"{folder.name}.log")
     log.unlink(missing_ok=True)
-    words = ["client", "--folder", str(folder), "--port", "0", "--no-browser"]
-    process = start(words, {**os.environ, **SETTINGS}, log)
+    words = ["client", "--folder", str(folder), "--port", "0", "--no-browser", *more]
+    process = start(words, {**os.environ, **SETTINGS, **further}, log)
     try:
         told = wait_for(lambda: log.is_file() and re.search(r"open at (\S+);", log.read_text()), START_S, "the app")
         yield told[1], process

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import torch
@@ -32,11 +32,13 @@ class _Pause:
 
 @dataclass(frozen=True)
 class _Held:
-    """An assignment that this machine holds back from."""
+    """An assignment that this machine holds back from, and why: for its coordinator, and as it was for its owner."""
 
     facts: RunFacts
     plan: Plan
     round: int
+    doing: Doing
+    reason: str
 
 
 class Readiness:
@@ -59,17 +61,15 @@ class Readiness:
         self._monotonic = monotonic
         self._owner_holds_back = owner_holds_back
         self._held: dict[str, _Held] = {}
-        self._reasons: dict[str, tuple[Doing, str]] = {}
         self._pauses: dict[tuple[str, int], _Pause] = {}
 
     def hindrance(self, facts: RunFacts, plan: Plan, number: int) -> str | None:
         """Why this machine does not train for this round now, in a sentence for its owner; None where it does."""
-        held = _Held(facts, plan, number)
         self._held.pop(facts.id, None)
-        found = self._why(held)
+        found = self._why(facts, plan, number)
         if found is None:
             return None
-        self._held[facts.id], self._reasons[facts.id] = held, found
+        self._held[facts.id] = _Held(facts, plan, number, *found)
         if len(self._held) >= MOST_TOLD:
             del self._held[next(iter(self._held))]
         return found[1]
@@ -100,30 +100,30 @@ class Readiness:
 
     def reason(self, run: str | None, number: int) -> str | None:
         """Why this assignment waits here, as it was when that began; None where it does not wait."""
-        return self._reasons[run][1] if run is not None and self.holds(run, number) else None
+        return self._held[run].reason if run is not None and self.holds(run, number) else None
 
     def told(self) -> tuple[Told, ...]:
         """What the server is told when it is asked for work: the assignments that still wait, weighed anew."""
         if self._held and self._place.problem is not None:
             self._place.look_again()
-        weighed = [(held, self._why(held)) for held in self._held.values()]
-        for held, found in weighed:
-            if found is not None and found[0] != self._reasons[held.facts.id][0]:
-                self._reasons[held.facts.id] = found
-        self._held = {held.facts.id: held for held, found in weighed if found is not None}
-        return tuple(Told(found[0], held.facts.id, held.round) for held, found in weighed if found is not None)
+        weighed = [(held, self._why(held.facts, held.plan, held.round)) for held in self._held.values()]
+        self._held = {
+            held.facts.id: held if found[0] == held.doing else replace(held, doing=found[0], reason=found[1])
+            for held, found in weighed
+            if found is not None
+        }
+        return tuple(Told(held.doing, run, held.round) for run, held in self._held.items())
 
     def closed(self) -> str | None:
         """Why the owner's hours forbid training at this moment; None where they allow it."""
         return None if is_open(self._policy, datetime.now()) else f"the policy allows training at {self._policy.hours}"
 
-    def _why(self, held: _Held) -> tuple[Doing, str] | None:
+    def _why(self, facts: RunFacts, plan: Plan, number: int) -> tuple[Doing, str] | None:
         """A word for the coordinator, a sentence for the owner."""
-        facts, plan = held.facts, held.plan
-        why_not = self._owner_holds_back(facts, held.round)
+        why_not = self._owner_holds_back(facts, number)
         if why_not is not None:
             return "consent", why_not
-        pause = self._pauses.get((facts.id, held.round))
+        pause = self._pauses.get((facts.id, number))
         if pause is not None and self._monotonic() < pause.until:
             return pause.doing, pause.reason
         if self._place.problem is not None:

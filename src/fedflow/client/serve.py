@@ -5,14 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import webbrowser
 
 import waitress
 
+from fedflow import passwords
+from fedflow.client import reach
 from fedflow.client.app import create_app
+from fedflow.client.pages.sending import FORM_BYTES
+from fedflow.client.services.shelving_uploads import MOST_BYTES
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import open_store
 from fedflow.errors import MistakeError, RunError
@@ -28,12 +34,13 @@ SECONDS_TO_END = 10.0
 def serve(settings: ClientSettings, *, opens_browser: bool) -> None:
     """Serve the app until KeyboardInterrupt.
 
-    Raises MistakeError where it would listen beyond this machine without a password, RunError where the address is
-    taken, StorageError where the folder cannot be used.
+    Raises MistakeError where it would listen beyond this machine without a password that holds, RunError where the
+    address is taken, StorageError where the folder cannot be used.
     """
-    if not settings.is_private and settings.password is None:
-        raise MistakeError(f"--host {settings.host}: reaches beyond this machine; set FEDFLOW_CLIENT_PASSWORD too")
+    if not settings.is_private:
+        _check_password(settings)
     app = create_app(open_store(settings.folder), settings)
+    tempfile.tempdir = str(settings.folder)  # what is sent gathers there: /tmp may be memory, and hold no model
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # all pictures that are dropped on a page at once are open
     try:
@@ -42,6 +49,7 @@ def serve(settings: ClientSettings, *, opens_browser: bool) -> None:
             host=settings.host,
             port=settings.port,
             threads=WEB_THREADS,
+            max_request_body_size=MOST_BYTES + FORM_BYTES,
             clear_untrusted_proxy_headers=True,
             ident=None,
         )
@@ -50,18 +58,26 @@ def serve(settings: ClientSettings, *, opens_browser: bool) -> None:
             f"{settings.host}:{settings.port}: cannot listen there ({error.strerror}); is the app open already? "
             "Choose another --port"
         ) from error
-    address = f"http://{settings.host}:{server.effective_port}"
     ended = threading.Event()
     keeper = threading.Thread(target=_keep_worker, args=(settings, ended), daemon=True)
     keeper.start()
-    print(f"FedFlow is open at {address}; Ctrl-C ends it.", flush=True)
+    port = server.effective_port
+    print(reach.told(settings.host, port, is_private=settings.is_private), flush=True)
     if opens_browser:
-        threading.Timer(0.3, webbrowser.open, (address,)).start()
+        threading.Timer(0.3, webbrowser.open, (reach.address(settings.host, port),)).start()
     try:
         server.run()
     finally:
         ended.set()
         keeper.join(SECONDS_TO_END)
+
+
+def _check_password(settings: ClientSettings) -> None:
+    if settings.password is None:
+        raise MistakeError(f"--host {settings.host}: reaches beyond this machine; set FEDFLOW_CLIENT_PASSWORD too")
+    why = passwords.weakness(settings.password, "fedflow", socket.gethostname())
+    if why is not None:
+        raise MistakeError(f"FEDFLOW_CLIENT_PASSWORD: {why}")
 
 
 def _keep_worker(settings: ClientSettings, ended: threading.Event) -> None:

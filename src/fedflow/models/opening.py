@@ -19,12 +19,12 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Repo
 from huggingface_hub.utils._paths import filter_repo_objects
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from fedflow.errors import ModelError
+from fedflow.errors import HubAway, ModelError
 from fedflow.models.base_model import BaseModel, content_hash_of
+from fedflow.models.pickles import refuse_pickle
 from fedflow.plan import HUB, HUB_NAME, STARTER
 
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
-PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle")
 HUB_TIMEOUT_S = 5.0
 HUB_FILES = [
     "model_index.json",
@@ -53,10 +53,7 @@ def open_model(name_or_path: str) -> BaseModel:
             name = name_or_path.removeprefix(HUB)
             return _open_folder(hub_folder(name), name)
         path = Path(name_or_path).expanduser()
-        if path.suffix.lower() in PICKLES:
-            raise ModelError(
-                f"{path}: {path.suffix} is a pickle, which can run code when it is opened; use a .safetensors file"
-            )
+        refuse_pickle(path)
         if path.is_dir():
             return _open_folder(path, name_or_path)
         if path.is_file():
@@ -132,8 +129,8 @@ def _open_single_file(path: Path) -> BaseModel:
 def _config_folder(path: Path, beside: Path) -> Path:
     try:
         return hub_folder(SINGLE_FILE_CONFIG, with_weights=False)
-    except ModelError as error:
-        raise ModelError(
+    except HubAway as error:
+        raise HubAway(
             f"{path}: a single file holds no configs and no tokenizer, and {SINGLE_FILE_CONFIG} cannot be reached for "
             f"them; connect once, or put a diffusers folder of the same family at {beside}"
         ) from error
@@ -224,7 +221,7 @@ def _from_hub(
     except LocalEntryNotFoundError:
         pass
     if huggingface_hub.constants.is_offline_mode():
-        raise ModelError(f"{name}: not in the hub cache, and HF_HUB_OFFLINE is set; unset it or use '{STARTER}'")
+        raise HubAway(f"{name}: not in the hub cache, and HF_HUB_OFFLINE is set; unset it or use '{STARTER}'")
     try:
         # One short question first: the download itself retries for minutes where there is no network.
         told = huggingface_hub.HfApi().model_info(name, timeout=HUB_TIMEOUT_S, files_metadata=most_bytes is not None)
@@ -240,9 +237,9 @@ def _from_hub(
             f"{name}: the hub knows no such model, or it is private; check the name or run 'hf auth login'"
         ) from error
     except HfHubHTTPError as error:
-        raise ModelError(f"{name}: the hub refuses it ({_one_line(error)}); try later or use a local folder") from error
+        raise HubAway(f"{name}: the hub refuses it ({_one_line(error)}); try later or use a local folder") from error
     except Exception as error:  # every client library has network errors of its own
-        raise ModelError(
+        raise HubAway(
             f"{name}: not in the hub cache, and the hub cannot be reached ({type(error).__name__}); "
             f"connect, give a local folder, or use '{STARTER}'"
         ) from error

@@ -42,7 +42,8 @@ class Shell:
 
     `items`: the rail's places that the reader may see, most needed first; a narrow screen shows four, folds the rest.
     `person`: what the reader is called and where their account is; None for nobody. `reader`: what tells them
-    apart from others who use this browser; empty for nobody.
+    apart from others who use this browser; empty for nobody. `sign_out`: the address of a form that lets the reader
+    out, where every page shall have it.
     """
 
     product: str
@@ -50,6 +51,7 @@ class Shell:
     person: Callable[[], Item | None] = lambda: None
     language_of_person: Callable[[], str | None] = lambda: None
     reader: Callable[[], str] = lambda: ""
+    sign_out: Callable[[], str | None] = lambda: None
 
 
 def set_up(

@@ -22,6 +22,12 @@ NO_FOLDER = lazy_gettext(
 DAMAGED_MODEL = lazy_gettext("“%(file)s” of the model is damaged. Fetch the model again.")
 UNREADABLE_MODEL = lazy_gettext("“%(file)s” cannot be opened as a model (%(why)s). Check it, or fetch the model again.")
 NOT_AS_ONE_FILE = lazy_gettext("This model cannot be written as one file. Download it as a folder instead.")
+NO_PLAIN_ZIP = lazy_gettext("The archive cannot be unpacked. Pack a plain zip without a password.")
+PACK_ALONE = lazy_gettext("The archive holds more than a model's own files. Pack those alone, and no links.")
+PICKLES_ALONE = lazy_gettext(
+    "The archive holds the weights as pickles, which can run code when they are opened. Pack the model with "
+    ".safetensors files: most are offered so too, and the program that made it can save it so."
+)
 DRAWS_NOTHING = lazy_gettext(
     "The model's output is not numbers, so there is no picture. Lower the guidance or the strength."
 )
@@ -36,6 +42,9 @@ OF_ITS_BYTES = (
     OTHER_BASE,
     OTHER_WEIGHTS,
     DAMAGED_MODEL,
+    NO_PLAIN_ZIP,
+    PACK_ALONE,
+    PICKLES_ALONE,
 )
 """What is wrong with a file that is here, and stays wrong however often it is looked at."""
 
@@ -100,7 +109,8 @@ SENTENCES: dict[str, str | LazyString] = {
         "The model cannot draw pictures of %(size)s pixels. Choose a multiple of %(step)s; its own size is %(own)s."
     ),
     "{file}: {suffix} is a pickle, which can run code when it is opened; use a .safetensors file": lazy_gettext(
-        "“%(file)s” is a pickle, which can run code when it is opened. Use a .safetensors file."
+        "“%(file)s” is a pickle, which can run code when it is opened. Use the same model or adapter as a .safetensors "
+        "file: most are offered so too, and the program that made it can save it so."
     ),
     "{folder}: is a {kind}; FedFlow opens the Stable Diffusion 1 and 2 family (StableDiffusionPipeline)": lazy_gettext(
         "“%(folder)s” is not a Stable Diffusion 1 or 2 model. Other families are not supported yet."
@@ -127,6 +137,17 @@ SENTENCES: dict[str, str | LazyString] = {
     "every diffusers and ComfyUI opens too": NOT_AS_ONE_FILE,
     "{model}: its blocks have unlike numbers of layers; take the merged folder": NOT_AS_ONE_FILE,
     "{model}: '{name}' has no name in a checkpoint of one file; take the merged folder": NOT_AS_ONE_FILE,
+    # An archive.
+    "the archive unpacks to {bytes} bytes from {packed}, which no weights do; refused": lazy_gettext(
+        "The archive would unpack to far more than model weights, so it was not opened. Pack the model's files again."
+    ),
+    "the archive cannot be unpacked ({why}); pack a plain zip": NO_PLAIN_ZIP,
+    "the archive is encrypted; pack it without a password": NO_PLAIN_ZIP,
+    "the archive holds {name} twice; pack it again": NO_PLAIN_ZIP,
+    "the archive holds more than {count} files; pack the model alone": PACK_ALONE,
+    "the archive holds {name}, which leads elsewhere; pack the model alone": PACK_ALONE,
+    "the archive holds the link {name}; pack the files themselves": PACK_ALONE,
+    "the archive holds weights as pickles alone, which can run code when they are opened; refused": PICKLES_ALONE,
     # Drawing.
     "{model} draws no picture but NaN; {way_out}, or lower the guidance": DRAWS_NOTHING,
     "sampler '{sampler}' is unknown; choose one of {known}": OTHER_SAMPLER,

@@ -205,3 +205,22 @@ def test_thumbnails_are_kept_up_to_a_size(store: Store, folder: Path) -> None:
     left = list(place.glob("*/*.webp"))
     assert sum(path.stat().st_size for path in left) <= total * 4 // 5
     assert left
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown", "unit", "size"),
+    [("", "512x512", 64, 512), ("64", "64x64", 8, 64), ("256", "256x256", 64, 256)],
+)
+def test_buckets_are_those_of_the_size_that_is_asked_for(
+    visitor: Visitor, checked: str, asked: str, shown: str, unit: int, size: int
+) -> None:
+    page = visitor.client.get(f"{checked}?part=figures&size={asked}").text
+    assert f"Sides are multiples of {unit} pixels, and no area is larger than {size} x {size}." in page
+    assert shown in page
+    assert f'value="{size}"' in page
+
+
+def test_a_size_that_no_training_takes_is_said_beside_its_field(visitor: Visitor, checked: str) -> None:
+    for asked in ("8", "4000", "many", "-64"):
+        page = visitor.client.get(f"{checked}?part=figures&size={asked}").text
+        assert "Write a whole number from 16 to 2,048." in page

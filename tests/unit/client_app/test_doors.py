@@ -8,6 +8,7 @@ import sys
 import pytest
 from tests.unit.client_app.conftest import Visitor
 
+from fedflow.client import reach
 from fedflow.client.app import create_app
 from fedflow.client.serve import serve
 from fedflow.client.services import drawings, jobs
@@ -15,6 +16,7 @@ from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
 
+GOOD = "seven odd walruses hum"
 PAGES = ("/", "/drawn", "/gallery", "/activity")
 
 
@@ -58,6 +60,57 @@ def test_beyond_this_machine_a_password_is_asked_for(store: Store) -> None:
 def test_without_a_password_it_does_not_listen_beyond_this_machine(store: Store) -> None:
     with pytest.raises(MistakeError, match="FEDFLOW_CLIENT_PASSWORD"):
         serve(ClientSettings(folder=store.folder, host="0.0.0.0", port=0), opens_browser=False)  # noqa: S104
+
+
+@pytest.mark.parametrize(
+    ("password", "said"),
+    [
+        ("short", "has 5 characters; take at least 12"),
+        ("passwordpassword", "is easily guessed; take a longer one, such as four or five unusual words"),
+        ("fedflowfedflow", "is easily guessed"),
+        ("x" * 201, "take at most 200"),
+    ],
+)
+def test_a_weak_password_does_not_open_it_to_the_network(store: Store, password: str, said: str) -> None:
+    settings = ClientSettings(folder=store.folder, host="0.0.0.0", port=0, password=password)  # noqa: S104
+    with pytest.raises(MistakeError, match=f"FEDFLOW_CLIENT_PASSWORD: .*{said}"):
+        serve(settings, opens_browser=False)
+
+
+def test_signing_out_ends_what_every_browser_carries(store: Store) -> None:
+    settings = ClientSettings(folder=store.folder, host="0.0.0.0", password=GOOD)  # noqa: S104
+    one, other = (Visitor(create_app(store, settings).test_client()) for _ in range(2))
+    for each in (one, other):
+        assert "Sign out" not in each.client.get("/password").text
+        each.post("/password", password=GOOD)
+        assert 'action="/sign-out"' in each.client.get("/").text
+    copied = one.client.get_cookie("fedflow_told")
+    assert copied is not None
+    assert one.post("/sign-out").location == "/password?out=1"
+    one.client.set_cookie("fedflow_told", copied.value)
+    for each in (one, other):
+        assert each.client.get("/gallery").location == "/password"
+        part = each.client.get("/activity", headers={"HX-Request": "true"})
+        assert (part.headers["HX-Redirect"], part.data) == ("/password", b""), "no password's page inside another"
+    one.post("/password", password=GOOD)
+    assert one.client.get("/gallery").status_code == 200
+
+
+def test_without_a_password_there_is_nothing_to_sign_out_of(visitor: Visitor) -> None:
+    assert "/sign-out" not in visitor.client.get("/").text
+
+
+def test_the_start_tells_an_address_that_can_be_opened() -> None:
+    told = reach.told("127.0.0.1", 8450, is_private=True)
+    assert told == "FedFlow is open at http://127.0.0.1:8450; Ctrl-C ends it."
+    for host in reach.EVERYWHERE:
+        told = reach.told(host, 8450, is_private=False)
+        name = reach.own_address(host)
+        assert name not in reach.EVERYWHERE
+        assert f"http://{f'[{name}]' if ':' in name else name}:8450;" in told
+        assert "not encrypted" in told
+        assert "TLS" in told
+    assert "http://[fd00::1]:80;" in reach.told("fd00::1", 80, is_private=False)
 
 
 def test_every_answer_lets_nothing_run_that_the_app_did_not_bring(visitor: Visitor, store: Store) -> None:

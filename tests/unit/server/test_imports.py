@@ -19,6 +19,7 @@ from tests.unit.server.test_catalogue import person
 
 from fedflow.federation.exports import stored_adapter
 from fedflow.models import adapter_bytes, checkpoint_tensors, open_model
+from fedflow.models.archives import unpack
 from fedflow.plan import Plan
 from fedflow.server.database.people import Person
 from fedflow.server.database.tables import Import, Version
@@ -30,7 +31,6 @@ from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.server.worker.base_folders import place_of
 from fedflow.server.worker.main import ROUNDS, carry_out
-from fedflow.server.worker.unpacking import unpack
 
 ADMIN = Caller("person", FIRST, name="coordinator", is_admin=True)
 LORA = Wanted("adapter", "foxes", "upload", "foxes.safetensors")
@@ -242,7 +242,7 @@ def packed(*entries: tuple[str, bytes], compression: int = zipfile.ZIP_STORED, m
         (packed(("unet", b"/etc/passwd"), mode=0o120777), "holds the link"),
         (packed(("x.json", bytes(40_000_000)), compression=zipfile.ZIP_DEFLATED), "which no weights do"),
         (packed(("x.json", bytes(2_000_000))), "1000000 are allowed"),
-        (packed(*((f"{number}.json", b"") for number in range(1001))), "1000 are allowed"),
+        (packed(*((f"{number}.json", b"") for number in range(1001))), "more than 1000 files"),
         (packed(("x.json", b"abc"))[:-30], "cannot be unpacked"),
     ],
 )

@@ -245,3 +245,12 @@ def test_who_coordinates_nothing_starts_nothing(site: Site) -> None:
     site.account("cora", "coordinator")
     other = federations.create(site.store, "other")
     assert site.reader("cora").get(f"/federations/{other}/runs/new").status_code == 404
+
+
+def test_every_choice_of_a_plan_is_said_in_words(site: Site) -> None:
+    with site.app.test_request_context():
+        fields = [field for group in plan_words.described(()) for field in group.fields if field.choices]
+    assert len(fields) >= 5
+    for field in fields:
+        raw = [value for value, word in field.choices if value == word]
+        assert raw == [], f"{field.name} shows what a plan file holds"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,20 @@ def test_cookie_before_person_before_browser(
         client.set_cookie("fedflow_language", cookie)
     headers = {"Accept-Language": browser} if browser else {}
     assert client.get("/", headers=headers).text == expected
+
+
+@pytest.mark.parametrize("room", ["web", "server/pages", "client/pages"])
+def test_ukrainian_is_written_with_one_apostrophe_and_one_word_for_a_machine(room: str) -> None:
+    place = ROOT / "src" / "fedflow" / room / "translations" / "uk" / "LC_MESSAGES" / "messages.po"
+    texts = [
+        text
+        for each in read_po(io.BytesIO(place.read_bytes()))
+        for text in ([each.string] if isinstance(each.string, str) else each.string)
+        if each.id
+    ]
+    assert len(texts) > 100
+    assert [text for text in texts if re.search("[\u2019\u02bc\u2018`]", text)] == []
+    assert [text for text in texts if re.search("машин", text, re.IGNORECASE)] == []
 
 
 def test_counts_stand_in_texts_as_the_reader_writes_numbers() -> None:

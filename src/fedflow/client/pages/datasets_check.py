@@ -16,6 +16,8 @@ from fedflow.client.pages.datasets_captions import step
 from fedflow.client.services import datasets, datasets_asides, datasets_check, datasets_edits
 from fedflow.datasets.personal import Kind
 from fedflow.errors import FedFlowError
+from fedflow.web.amounts import number
+from fedflow.web.reading import WHOLE
 from fedflow.web.states import State
 
 blueprint = Blueprint("datasets_check", __name__)
@@ -23,6 +25,8 @@ blueprint = Blueprint("datasets_check", __name__)
 ON_A_PAGE = 100
 """Lines and groups that one part of the page shows."""
 MOST_PEOPLE = 5000
+LEAST_SIDE, MOST_SIDE = 16, 2048
+"""As a training takes for the size of its pictures."""
 
 KINDS: dict[str, LazyString] = {
     Kind.EMAIL: lazy_gettext("e-mail address"),
@@ -58,6 +62,7 @@ def page(dataset_id: str) -> Response:
         parts["problems"] += dataset.other_problems
     named = request.args.get("part", "")
     here = named if named in PARTS else next((name for name in PARTS if parts.get(name)), "figures")
+    size, wrong = _size()
     looking = under_way(dataset_id)
     edit = datasets_edits.undoable(store, dataset_id)
     return web.page(
@@ -73,6 +78,11 @@ def page(dataset_id: str) -> Response:
         found=parts.get(here, [])[:ON_A_PAGE],
         more=max(0, len(parts.get(here, [])) - ON_A_PAGE),
         charts=_charts(kept or {}),
+        size=size,
+        wrong_size=wrong,
+        side_limits=(LEAST_SIDE, MOST_SIDE),
+        unit=datasets_check.unit_of(size),
+        buckets=datasets_check.buckets(store, dataset, size) if here == "figures" and kept is not None else [],
         kinds=KINDS,
         reasons=datasets_words.reasons,
         undo=step(edit),
@@ -118,6 +128,17 @@ def leaves_out(dataset_id: str) -> AnyResponse:
             State.DONE,
         )
     return _back(dataset_id, request.form.get("part", ""))
+
+
+def _size() -> tuple[int, list[str]]:
+    """The size of training pictures that buckets are shown for, and what is wrong with the one that was asked for."""
+    asked = request.args.get("size", "").strip()
+    size = int(asked) if WHOLE.fullmatch(asked) else None
+    if size is not None and LEAST_SIDE <= size <= MOST_SIDE:
+        return size, []
+    least, most = number(LEAST_SIDE), number(MOST_SIDE)
+    told = gettext("Write a whole number from %(least)s to %(most)s.", least=least, most=most)
+    return datasets_check.SIZE, [told] if asked else []
 
 
 def _doubles(dataset_id: str) -> list[int]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import IO
 
-from flask import Blueprint, abort, flash, jsonify, redirect, request, url_for
+from flask import Blueprint, abort, flash, request, url_for
 from flask_babel import ngettext
 from werkzeug import Response as AnyResponse
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from fedflow.client.pages import current, faults
+from fedflow.client.pages import current, faults, sending
 from fedflow.client.pages.datasets import listed_page, one_page
 from fedflow.client.pages.datasets_asked import dataset_of
 from fedflow.client.services import datasets, datasets_uploads
@@ -92,18 +92,11 @@ def _tell_left_out(left_out: int) -> None:
 
 
 def _taken(dataset_id: str) -> AnyResponse:
-    place = url_for("pages.datasets.one", dataset_id=dataset_id)
-    return jsonify({"place": place}) if _is_script() else redirect(place, 303)
-
-
-def _is_script() -> bool:
-    return request.accept_mimetypes.best_match(("text/html", "application/json")) == "application/json"
+    return sending.led_to(url_for("pages.datasets.one", dataset_id=dataset_id))
 
 
 def _refused(error: FedFlowError, dataset_id: str | None) -> AnyResponse:
     why = faults.said(str(error))
-    if _is_script():
-        answer = jsonify({"told": why})
-        answer.status_code = 422
-        return answer
+    if sending.is_script():
+        return sending.told(why)
     return listed_page("", {"files": [why]}) if dataset_id is None else one_page(dataset_id, {"files": [why]})

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 from urllib.parse import urlsplit
 
-from flask import Flask, g, redirect, request, session, url_for
+from flask import Flask, Response, g, redirect, request, session, url_for
 from flask_babel import gettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.pages import current
+from fedflow.storage import write_atomic
 from fedflow.web import guard
 
 OWN_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 OPEN = frozenset({"web.asset", "web.preferences", "pages.entry.page", "pages.entry.sign_in"})
 SIGNED_IN = "signed_in"
+CLOSED = ".signed-out"
+"""A file of the app's folder that is written anew whenever somebody signs out."""
 
 
 def set_up(app: Flask) -> None:
@@ -30,8 +34,20 @@ def set_up(app: Flask) -> None:
 
 def password_mark() -> str:
     """What a browser that knows the password carries, in a cookie that only this app can write."""
-    password = current.settings().password or ""
-    return hmac.new(current.store().key, password.encode(), hashlib.sha256).hexdigest()
+    password, key = current.settings().password or "", current.store().key
+    return hmac.new(key, password.encode() + _closed(), hashlib.sha256).hexdigest()
+
+
+def close() -> None:
+    """Have what browsers carry be worth nothing: of one that was copied, too."""
+    write_atomic(current.store().folder / CLOSED, secrets.token_bytes(32))
+
+
+def _closed() -> bytes:
+    try:
+        return (current.store().folder / CLOSED).read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def _check() -> AnyResponse | None:
@@ -44,7 +60,9 @@ def _check() -> AnyResponse | None:
     g.is_in = settings.password is None or hmac.compare_digest(str(session.get(SIGNED_IN, "")), password_mark())
     if g.is_in or request.endpoint in OPEN:
         return None
-    return redirect(url_for("pages.entry.page"), 303)
+    place = url_for("pages.entry.page")
+    is_part = "HX-Request" in request.headers  # the whole window goes there
+    return Response(headers={"HX-Redirect": place}) if is_part else redirect(place, 303)
 
 
 def _is_own_form() -> bool:

@@ -1,4 +1,4 @@
-"""The password, where the app listens beyond this machine."""
+"""The password, where the app listens beyond this machine, and the way out again."""
 
 from __future__ import annotations
 
@@ -33,3 +33,11 @@ def sign_in() -> AnyResponse:
         return web.page("app/password.html", status=422, faults={"password": [gettext("This is not the password.")]})
     session[doors.SIGNED_IN] = doors.password_mark()
     return redirect(url_for("pages.generate.page"), 303)
+
+
+@blueprint.post("/sign-out")
+def sign_out() -> AnyResponse:
+    """Let every browser out that the password has let in; it is asked for again."""
+    doors.close()
+    session.pop(doors.SIGNED_IN, None)
+    return redirect(url_for("pages.entry.page", out=1), 303)

@@ -14,10 +14,10 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Asset
-from fedflow.client.pages import current, faults
-from fedflow.client.services import consents, drawings, fetching, jobs, library, shelving
+from fedflow.client.pages import current, faults, sending
+from fedflow.client.services import consents, drawings, fetching, jobs, library, shelving, shelving_uploads
 from fedflow.client.services.shelving import ImportRequest, MergeRequest
-from fedflow.errors import MistakeError
+from fedflow.errors import FedFlowError, MistakeError
 from fedflow.web.forms import Kind, describe
 from fedflow.web.reading import Reading, last_values, read
 from fedflow.web.states import State
@@ -26,6 +26,8 @@ blueprint = Blueprint("models", __name__)
 
 EXAMPLES = 8
 COMING = (*shelving.KINDS, fetching.KIND)
+FILES = "files"
+"""The form's field of the file that is sent; `place` is another."""
 CHUNK_BYTES = 4_000_000
 BEGINNING_OF_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -53,15 +55,26 @@ def import_form() -> Response:
 
 @blueprint.post("/models/import")
 def imports() -> AnyResponse:
-    """Take it in, or say what is wrong."""
-    reading = read(ImportRequest, last_values(request.form))
+    """Take it in, a file that was sent or what lies at a place, or say what is wrong."""
+    store, sent = current.store(), last_values(request.form)
+    files = [each for each in request.files.getlist(FILES) if each.filename]
+    if len(files) > 1 or bool(files) is bool(sent.get("place", "").strip()):
+        either = gettext("Give either one file or the place where it is.")
+        return _refused(Reading(None, sent, {FILES: [either]}))
+    called = shelving_uploads.called(str(files[0].filename)) if files else sent["place"]
+    reading = read(ImportRequest, sent | {"place": called})
     if reading.settings is None:
-        return _import_page(reading)
+        return _refused(reading)
     try:
-        shelving.take_in(current.store(), reading.settings)
-    except MistakeError as error:
-        return _import_page(faults.refused(reading, error))
-    return redirect(url_for("pages.models.listed"), 303)
+        if files:
+            shelving_uploads.take_in(store, reading.settings, Path(files[0].stream.name))
+        else:
+            shelving.take_in(store, reading.settings)
+    except FedFlowError as error:
+        wrong = faults.refused(reading, error).faults
+        of_what = FILES if files else ""
+        return _refused(Reading(None, sent, {name or of_what: said for name, said in wrong.items()}))
+    return sending.led_to(url_for("pages.models.listed"))
 
 
 @blueprint.get("/models/merge")
@@ -211,20 +224,27 @@ def _packed(place: Path) -> Iterator[bytes]:
     yield pipe.taken()
 
 
+def _refused(reading: Reading[ImportRequest]) -> AnyResponse:
+    if sending.is_script():
+        return sending.told(" ".join(said for beside in reading.faults.values() for said in beside))
+    return _import_page(reading)
+
+
 def _import_page(reading: Reading[ImportRequest]) -> Response:
     kinds = (("adapter", gettext("An adapter (LoRA)")), ("model", gettext("A model")))
     [group] = describe(ImportRequest)
     found = {field.name: field for field in group.fields}
     fields = [
-        replace(found["kind"], choices=kinds, label=gettext("What it is")),
-        replace(found["place"], label=gettext("Where it is")),
+        replace(found["place"], label=gettext("Or where it is"), required=False),
         found["name"],
         replace(found["base"], kind=Kind.CHOICE, choices=library.models(current.store()), label=gettext("Base model")),
     ]
     return web.page(
         "app/import.html",
         status=422 if reading.faults else 200,
+        kind=replace(found["kind"], choices=kinds, label=gettext("What it is")),
         fields=fields,
+        most_bytes=shelving_uploads.MOST_BYTES,
         values=reading.values,
         faults=reading.faults,
     )

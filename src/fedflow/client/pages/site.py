@@ -63,7 +63,7 @@ def set_up(app: Flask) -> None:
     """Give `app`, within its context, the kit and the pages."""
     web.set_up(
         app,
-        web.Shell("FedFlow", _rail),
+        web.Shell("FedFlow", _rail, sign_out=_sign_out),
         static={"client": HERE / "static"},
         translations=[HERE / "translations"],
     )
@@ -71,6 +71,7 @@ def set_up(app: Flask) -> None:
     guard.set_up(app, lambda: current.store().key, YEAR_S)
     errors.set_up(app)
     app.jinja_env.globals.update(
+        asks_password=lambda: current.settings().password is not None,
         job_words=job_words,
         job_news=lambda: g.news if "news" in g else jobs.news(current.store()),
         run_standing=federation_words.standing,
@@ -92,6 +93,10 @@ def _note_news() -> None:
     """A page is told of all that changes from before it was put together: its stream begins there."""
     if "text/html" in request.headers.get("Accept", ""):
         g.news = jobs.news(current.store())
+
+
+def _sign_out() -> str | None:
+    return url_for("pages.entry.sign_out") if current.settings().password and g.get("is_in", False) else None
 
 
 def _rail() -> list[web.Item]:

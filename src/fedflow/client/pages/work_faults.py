@@ -173,6 +173,14 @@ SENTENCES: dict[str, str | LazyString] = {
     "{file}: not the weights of {name} ({why}); install fedflow anew": lazy_gettext(
         "The weights of %(name)s are damaged in this installation. Install FedFlow again."
     ),
+    # A file that came through the browser.
+    "the archive unpacks to {bytes} bytes, {most} are allowed": lazy_gettext(
+        "The archive holds more than a model may have. Pack the model's files alone."
+    ),
+    "{file}: is no .safetensors file, nor a zip; nothing else is opened": lazy_gettext(
+        "“%(file)s” is neither a .safetensors file nor a zip. Choose one of these."
+    ),
+    "the file is no longer kept; bring it once more": lazy_gettext("The file is no longer kept. Bring it once more."),
     # Files on this machine.
     "{file}: disk full ({need}); free space and run the same command again": DISK_FULL,
     "{file}: disk quota used up ({need}); free space and run the same command again": DISK_FULL,

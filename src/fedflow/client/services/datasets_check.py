@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from fedflow.client.database.tables import Dataset
-from fedflow.client.services import jobs
+from fedflow.client.services import datasets, jobs
 from fedflow.client.store import Store
+from fedflow.datasets.buckets import UNIT, Share, buckets_for, shares
 from fedflow.datasets.findings import Findings
 from fedflow.datasets.statistics import Span, Statistics
 from fedflow.storage import write_atomic
 
 KIND = "check"
 FOLDER = "checks"
+SIZE = 512
+"""Pixels of the side of pictures for which Stable Diffusion 1.5 was made."""
+SMALL_UNIT = 8
+"""An image model's latents have an eighth of a picture's sides."""
 TITLE = "{title}"
 """Stands in a kept drawing for its title, which is in the reader's language."""
 
@@ -45,10 +50,6 @@ def keep(store: Store, dataset_id: str, found: Findings, figures: Statistics, ch
             "width": _span(figures.width), "height": _span(figures.height), "aspect": _span(figures.aspect),
             "letters": _span(figures.caption_letters),
         },
-        "buckets": [
-            [str(share.bucket), share.num_pictures, share.cut_in_bucket, share.cut_by_square]
-            for share in figures.buckets
-        ],
         "charts": charts,
     }  # fmt: skip
     write_atomic(_place(store, dataset_id), json.dumps(kept).encode("utf-8", "surrogatepass"))
@@ -66,6 +67,17 @@ def found(store: Store, dataset_id: str) -> dict[str, Any] | None:
 def forget(store: Store, dataset_id: str) -> None:
     """Remove what was found."""
     _place(store, dataset_id).unlink(missing_ok=True)
+
+
+def unit_of(size: int) -> int:
+    """Of how many pixels the sides of buckets are multiples: fewer where pictures of `size` pixels leave no others."""
+    return UNIT if size >= SIZE // 2 else SMALL_UNIT
+
+
+def buckets(store: Store, dataset: Dataset, size: int) -> list[Share]:
+    """The buckets of about `size` * `size` pixels that the dataset's pictures fall into."""
+    sizes = [(entry.seen.width, entry.seen.height) for entry in datasets.known(store, dataset.id) if entry.seen]
+    return shares(sizes, buckets_for(size, unit_of(size)))
 
 
 def _span(span: Span) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -31,8 +31,8 @@ class ImportRequest(Settings):
     place: str = Field(
         min_length=1,
         max_length=4000,
-        description="Its whole path on this machine: a .safetensors file of kohya, diffusers or a checkpoint, or a "
-        "folder in the diffusers layout. Or a hub name, OWNER/NAME.",
+        description="In place of a file: its whole path on this machine, which may be a folder in the diffusers "
+        "layout. Or a hub name, OWNER/NAME.",
     )
     name: str = Field("", max_length=80, description="What it is called in the library; the file's name if empty.")
     base: str = Field(STARTER, description="The model that an adapter was trained on; it is checked whether it fits.")
@@ -52,20 +52,32 @@ class ExportRequest(Settings):
 
 
 def take_in(store: Store, request: ImportRequest) -> str:
-    """Have it taken in; gives the job's identifier. Raises MistakeError, which names the field."""
+    """Have what lies at its place taken in; gives the job's identifier. Raises MistakeError, which names the field."""
     place = Path(request.place.strip()).expanduser()
     is_hub = not place.is_absolute() and request.place.count("/") == 1
     if not is_hub and not place.exists():
         raise MistakeError(
             f"place: {request.place.strip()} is not there; give the whole path, or a hub name OWNER/NAME"
         )
-    if request.kind == library.MODEL and place.is_file() and _holds_adapter(place):
+    if place.is_file():
+        check_kind(request, place)
+    return ask(store, request, {})
+
+
+def check_kind(request: ImportRequest, file: Path) -> None:
+    """Raises MistakeError for the file of an adapter that shall be a model."""
+    if request.kind == library.MODEL and _holds_adapter(file):
         raise MistakeError("kind: the file is an adapter (LoRA); choose that, and the model it was trained on")
+
+
+def ask(store: Store, request: ImportRequest, further: dict[str, Any]) -> str:
+    """Put an import into the queue, with what its job is told `further`. Raises MistakeError where its base is gone."""
     library.place(store, request.base)
-    name = " ".join(request.name.split()) or place.stem or place.name
-    asked = request.model_copy(update={"place": request.place.strip(), "name": name}).model_dump(mode="json")
+    place = request.place.strip()
+    name = " ".join(request.name.split()) or Path(place).stem or Path(place).name
+    asked = request.model_copy(update={"place": place, "name": name}).model_dump(mode="json")
     with store.begin() as session:
-        return jobs.add(session, IMPORT, name, asked, 1, store.clock()).id
+        return jobs.add(session, IMPORT, name, asked | further, 1, store.clock()).id
 
 
 def _holds_adapter(file: Path) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fedflow.client.database.tables import Job
 from fedflow.client.services import datasets, datasets_check, jobs
-from fedflow.client.services.datasets_check import TITLE
+from fedflow.client.services.datasets_check import SIZE, TITLE
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 from fedflow.client.worker.indexing import dataset_of
@@ -20,7 +20,6 @@ from fedflow.datasets.statistics import statistics_of
 from fedflow.evaluation.dataset_charts import bars_svg
 from fedflow.evaluation.drawing import without_styles
 
-SIZE = 512
 PARTS = 5
 
 

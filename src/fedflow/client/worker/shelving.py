@@ -7,12 +7,13 @@ import tempfile
 from pathlib import Path
 
 from fedflow.client.database.tables import Job
-from fedflow.client.services import jobs, library, shelving
+from fedflow.client.services import jobs, library, shelving, shelving_uploads
 from fedflow.client.services.leftovers import IMPORTING
 from fedflow.client.services.shelving import ImportRequest, MergeRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
-from fedflow.errors import AdapterError, FedFlowError, MistakeError
+from fedflow.client.worker.main import RefusedError
+from fedflow.errors import AdapterError, FedFlowError, HubAway, MistakeError
 from fedflow.federation.workbench import settle_torch
 from fedflow.lora import joined
 from fedflow.models import (
@@ -26,6 +27,7 @@ from fedflow.models import (
 )
 from fedflow.models.adapter_files import LAYOUTS
 from fedflow.models.adapter_intake import read_adapter_file
+from fedflow.models.archives import unpack
 from fedflow.models.model_intake import copy_model, open_checked, open_checkpoint
 from fedflow.storage import write_atomic
 from fedflow.tensors import to_bytes
@@ -38,7 +40,7 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
     settle_torch(settings.threads)
     one_model.close()
     if job.kind == shelving.IMPORT:
-        _take_in(store, job, ImportRequest.model_validate(job.asked))
+        _import(store, job, shelving_uploads.asked(job))
     elif job.kind == shelving.MERGE:
         _merge(store, job, MergeRequest.model_validate(job.asked))
     else:
@@ -46,18 +48,55 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
     jobs.note(store, job.id, 1, 1)
 
 
-def _take_in(store: Store, job: Job, request: ImportRequest) -> None:
+def _import(store: Store, job: Job, request: ImportRequest) -> None:
+    kept = shelving_uploads.kept(store, job)
+    if kept is not None:
+        _take_in_kept(store, job, request, kept)
+        return
     source = Path(request.place).expanduser()
     is_hub = not source.is_absolute()
     if is_hub:
         source = hub_folder(request.place) if request.kind == library.MODEL else hub_adapter(request.place)
     if not source.exists():
         raise MistakeError(f"{source}: is not there any more; check the path")
+    _take_in(store, job, request, source, links=True)
+
+
+def _take_in_kept(store: Store, job: Job, request: ImportRequest, kept: Path) -> None:
+    """Take in what came through the browser, and keep it no longer.
+
+    Raises RefusedError for what would be refused however often it is tried; HubAway, StorageError.
+    """
+    if library.one(store, job.id) is not None:
+        kept.unlink(missing_ok=True)
+        return
+    try:
+        if not kept.is_file():
+            raise MistakeError("the file is no longer kept; bring it once more")
+        with tempfile.TemporaryDirectory(dir=store.folder, prefix=IMPORTING) as name:
+            unpacked = Path(name) / "unpacked"
+            source = unpack(kept, unpacked, MOST_BYTES) if kept.suffix == ".zip" else kept
+            try:
+                _take_in(store, job, request, source, links=False)
+            except MistakeError as error:
+                told = str(error)
+                for place in (source, unpacked, library.folder(store, job.id)):
+                    told = told.replace(str(place), request.place)
+                raise type(error)(told) from error
+    except HubAway:
+        raise
+    except MistakeError as error:
+        kept.unlink(missing_ok=True)
+        raise RefusedError(str(error)) from error
+    kept.unlink(missing_ok=True)
+
+
+def _take_in(store: Store, job: Job, request: ImportRequest, source: Path, *, links: bool) -> None:
     origin: dict[str, object] = {"how": "imported", "from": request.place}
     if request.kind == library.ADAPTER:
         new = _adapter(store, job.id, request, source, origin)
     else:
-        new = _model(store, job.id, request, source, origin)
+        new = _model(store, job.id, request, source, origin, links=links)
     library.keep(store, job.id, new)
 
 
@@ -73,14 +112,16 @@ def _adapter(
     return library.New(library.ADAPTER, request.name, called, base.content_hash, trigger, origin | found.facts)
 
 
-def _model(store: Store, asset_id: str, request: ImportRequest, source: Path, origin: dict[str, object]) -> library.New:
+def _model(
+    store: Store, asset_id: str, request: ImportRequest, source: Path, origin: dict[str, object], *, links: bool
+) -> library.New:
     folder = library.folder(store, asset_id)
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         if source.is_dir():
             folder.mkdir()
-            copy_model(source, folder, MOST_BYTES, links=True)
+            copy_model(source, folder, MOST_BYTES, links=links)
             found = open_checked(folder, "diffusers")
         else:
             found = open_checkpoint(source, folder)

@@ -11,6 +11,7 @@ from flask_babel import get_locale, gettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
+from fedflow.passwords import FEWEST
 from fedflow.server.api import current, limits
 from fedflow.server.api.slots import TRANSFERS
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unauthorised, Unprocessable
@@ -131,7 +132,7 @@ def takes_up(code: str) -> AnyResponse:
 @blueprint.get("/password/<code>")
 def password_page(code: str) -> Response:  # noqa: ARG001 - the form posts to its own address
     """A form for a new password; whether the link holds is told once it is used."""
-    return web.page("pages/password.html", faults={}, fewest=passwords.FEWEST)
+    return web.page("pages/password.html", faults={}, fewest=FEWEST)
 
 
 @blueprint.post("/password/<code>")
@@ -142,7 +143,7 @@ def sets_password(code: str) -> AnyResponse:
         try:
             linked = accounts.reset_password(current.store(), code, password, address)
         except Unprocessable as error:
-            return web.page("pages/password.html", status=422, faults=beside(error), fewest=passwords.FEWEST)
+            return web.page("pages/password.html", status=422, faults=beside(error), fewest=FEWEST)
     flash(gettext("Your password is set. Sign in with it."), State.DONE)
     provider = current.settings().provider_name
     if not linked or not provider:
@@ -271,7 +272,7 @@ def _wrong(sent: dict[str, str]) -> dict[str, list[str]]:
             check(sent[field])
         except Unprocessable as error:
             faults |= beside(error)
-    if len(sent["password"]) < passwords.FEWEST:
+    if len(sent["password"]) < FEWEST:
         faults |= beside(passwords.too_short(sent["password"]))
     return faults
 
@@ -282,7 +283,7 @@ def _register_form(values: dict[str, str], faults: dict[str, list[str]]) -> Resp
         status=422 if faults else 200,
         values=_shown(values),
         faults=faults,
-        fewest=passwords.FEWEST,
+        fewest=FEWEST,
         sends=current.settings().sends_letters,
     )
 
@@ -300,7 +301,7 @@ def _invitation_form(
         person=found.caller.name if found else None,
         values={"email": invited.email or "", **_shown(values or {})},
         faults=faults or {},
-        fewest=passwords.FEWEST,
+        fewest=FEWEST,
         come_in=url_for("pages.entry.sign_in_page", next=request.path),
         provider=current.settings().provider_name,
     )

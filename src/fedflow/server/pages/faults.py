@@ -6,12 +6,12 @@ from flask import Response, request, url_for
 from flask_babel import LazyString, gettext, lazy_gettext
 
 from fedflow import web
-from fedflow.server.pages.file_faults import OF_ITS_BYTES
 from fedflow.server.pages.file_faults import SENTENCES as OF_FILES
 from fedflow.server.pages.job_faults import SENTENCES as OF_JOBS
 from fedflow.server.pages.registry_faults import SENTENCES as OF_THE_REGISTRY
 from fedflow.server.pages.words import ROLES
 from fedflow.server.services.tryout_request import TryoutRequest
+from fedflow.web.model_faults import OF_ITS_BYTES
 from fedflow.web.model_faults import SENTENCES as OF_MODELS
 from fedflow.web.phrases import Phrases
 

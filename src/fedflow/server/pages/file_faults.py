@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from flask_babel import LazyString, lazy_gettext
 
-from fedflow.web import model_faults
-
 NOT_REACHED = lazy_gettext(
     "“%(name)s” is not on the server, and the model hub cannot be reached. Try again later, or import the model as a "
     "file."
 )
 TOO_LARGE = lazy_gettext("The file is larger than this server accepts. Ask whoever runs it.")
-NO_PLAIN_ZIP = lazy_gettext("The archive cannot be unpacked. Pack a plain zip without a password.")
-PACK_ALONE = lazy_gettext("The archive holds more than a model's own files. Pack those alone, and no links.")
 LOST_IN_STORE = lazy_gettext(
     "One of the server's files is missing or damaged. An administrator has to restore it; then try again."
 )
 DISK_FULL = lazy_gettext("The server's disk is full. An administrator has to free space; then try again.")
 NOT_WRITTEN = lazy_gettext("The server cannot write to its disk. An administrator has to look at it; then try again.")
 NOT_READ = lazy_gettext("“%(file)s” cannot be read on the server (%(why)s). Check it, then try again.")
-
-OF_ITS_BYTES = (*model_faults.OF_ITS_BYTES, NO_PLAIN_ZIP, PACK_ALONE)
-"""What is wrong with a file that is here, and stays wrong however often it is looked at."""
 
 SENTENCES: dict[str, str | LazyString] = {
     # A safetensors file.
@@ -73,15 +66,6 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "{file}: has more than {most} bytes, which is what is allowed": TOO_LARGE,
     "the archive unpacks to {bytes} bytes, {most} are allowed": TOO_LARGE,
-    "the archive unpacks to {bytes} bytes from {packed}, which no weights do; refused": lazy_gettext(
-        "The archive would unpack to far more than model weights, so it was not opened. Pack the model's files again."
-    ),
-    "the archive cannot be unpacked ({why}); pack a plain zip": NO_PLAIN_ZIP,
-    "the archive is encrypted; pack it without a password": NO_PLAIN_ZIP,
-    "the archive holds {name} twice; pack it again": NO_PLAIN_ZIP,
-    "the archive holds {count} files, {most} are allowed; pack the model alone": PACK_ALONE,
-    "the archive holds {name}, which leads elsewhere; pack the model alone": PACK_ALONE,
-    "the archive holds the link {name}; pack the files themselves": PACK_ALONE,
     # The server's own files.
     "{file}: blob is damaged; remove it and run the step that writes it again": LOST_IN_STORE,
     "{file}: blob is missing; run the step that writes it again": LOST_IN_STORE,

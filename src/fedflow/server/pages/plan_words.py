@@ -104,7 +104,21 @@ CHOICES: Mapping[str, Mapping[str, LazyString]] = {
         "samples": lazy_gettext("each member by its number of pictures"),
         "uniform": lazy_gettext("all members equally"),
     },
-    "training.schedule": {"constant": lazy_gettext("stays the same"), "cosine": lazy_gettext("falls (cosine)")},
+    "training.schedule": {
+        "constant": lazy_gettext("stays the same (constant)"),
+        "cosine": lazy_gettext("falls to zero, slowly at both ends (cosine)"),
+    },
+    "evaluation.sampler": {
+        "unipc": lazy_gettext("fast, good with few steps (UniPC)"),
+        "dpm++": lazy_gettext("fast, with fine detail (DPM++)"),
+        "ddim": lazy_gettext("plain, for many steps (DDIM)"),
+        "euler": lazy_gettext("simple and smooth (Euler)"),
+    },
+    "network.wire": {
+        "float32": lazy_gettext("as it is, 4 bytes a number (float32)"),
+        "float16": lazy_gettext("half as large, finer (float16)"),
+        "bfloat16": lazy_gettext("half as large, for a wider range (bfloat16)"),
+    },
 }
 
 NOT_GIVEN: Mapping[str, LazyString] = {

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
+from fedflow.passwords import FEWEST
 from fedflow.server.api import current
 from fedflow.server.api.slots import TRANSFERS
 from fedflow.server.errors import Forbidden, Unprocessable
@@ -16,7 +17,7 @@ from fedflow.server.pages import agents, browser
 from fedflow.server.pages.account import tabs
 from fedflow.server.pages.entry import HASHING, MOST_AT_ONCE
 from fedflow.server.pages.faults import beside
-from fedflow.server.services import accounts, identities, passwords, second_factor, sign_in
+from fedflow.server.services import accounts, identities, second_factor, sign_in
 from fedflow.web.states import State
 
 blueprint = Blueprint("security", __name__)
@@ -134,7 +135,7 @@ def page(faults: dict[str, list[str]], *, ends_tokens: bool = True) -> Response:
         identities=identities.linked(store, caller),
         faults=faults,
         ends_tokens="on" if ends_tokens else "off",
-        fewest=passwords.FEWEST,
+        fewest=FEWEST,
     )
 
 

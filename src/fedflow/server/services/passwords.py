@@ -8,14 +8,9 @@ import unicodedata
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from fedflow import passwords
+from fedflow.passwords import MOST
 from fedflow.server.errors import Unprocessable
-
-FEWEST, MOST = 12, 200
-LEAST_SCORE = 3
-"""zxcvbn's 'safely unguessable: moderate protection from an offline attack on a slow hash'."""
-
-LOOKED_AT = 72
-"""Characters that zxcvbn is given: its time grows with the square of them."""
 
 # argon2id with the first choice of OWASP's cheat sheet: 19 MiB, two passes. Two at a time, as each takes that memory.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
@@ -46,7 +41,7 @@ def is_outdated(kept: str) -> bool:
 
 def too_short(password: str) -> Unprocessable:
     """The error for a password of fewer letters than are needed."""
-    return Unprocessable(f"password: has {len(password)} characters; take at least {FEWEST}")
+    return Unprocessable(f"password: {passwords.too_short(password)}")
 
 
 def check(password: str, *about: str) -> None:
@@ -54,15 +49,8 @@ def check(password: str, *about: str) -> None:
 
     `about` is what others know of the person: name, address.
     """
-    from zxcvbn import zxcvbn  # noqa: PLC0415 - lists of words that few requests need
-
-    if len(password) < FEWEST:
-        raise too_short(password)
-    if len(password) > MOST:
-        raise Unprocessable(f"password: has {len(password)} characters; take at most {MOST}")
-    known = [part for text in about for part in (text, *text.replace("@", " ").replace(".", " ").split()) if part]
-    if zxcvbn(password[:LOOKED_AT], user_inputs=known)["score"] < LEAST_SCORE:
-        raise Unprocessable("password: is easily guessed; take a longer one, such as four or five unusual words")
+    if (why := passwords.weakness(password, *about)) is not None:
+        raise Unprocessable(f"password: {why}")
 
 
 def _normal(password: str) -> str:

@@ -17,6 +17,7 @@ from fedflow.errors import FedFlowError, MistakeError, ModelError
 from fedflow.federation.workbench import settle_torch
 from fedflow.models import hub_adapter, hub_folder, open_model
 from fedflow.models.adapter_intake import read_adapter_file
+from fedflow.models.archives import unpack
 from fedflow.models.model_intake import copy_model, open_checked, open_checkpoint
 from fedflow.server.database.tables import Import, Job, Version
 from fedflow.server.errors import ApiError
@@ -24,7 +25,6 @@ from fedflow.server.services import files, imports
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.server.worker.base_folders import folder_of, lay_out, link
-from fedflow.server.worker.unpacking import unpack
 from fedflow.storage import sha256_file
 
 MODEL = "model"

@@ -1,4 +1,5 @@
-// Pictures, folders or one zip, dropped anywhere on the page or chosen: sent at once, with how far that is.
+// Files dropped anywhere on the page or chosen, with how far they are sent. Pictures, folders or a zip of a dataset go at
+// once; the one file of a model (`data-one`) waits in its field until the form is sent.
 
 const form = document.getElementById("bring");
 if (form) start();
@@ -6,11 +7,13 @@ if (form) start();
 function start() {
   const words = form.dataset;
   const told = document.getElementById("bring-told");
+  const failed = told.dataset.failed;
   const box = document.getElementById("bring-progress");
   const bar = box.querySelector("progress");
   const far = box.querySelector("[data-far]");
   const most = Number(words.most);
   const number = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 1 });
+  const isOne = "one" in words;
   const megabytes = (bytes) => number.format(bytes / 1e6);
 
   const refuse = (text) => { told.textContent = text; box.hidden = true; form.removeAttribute("aria-busy"); };
@@ -21,22 +24,22 @@ function start() {
     const total = files.reduce((sum, [file]) => sum + file.size, 0);
     if (!files.length) { refuse(words.nothing); return; }
     if (total > most) { refuse(words.large.replace("{size}", megabytes(total))); return; }
-    const body = new FormData();
-    body.append("name", form.elements.name?.value ?? "");
+    const body = new FormData(form);
+    body.delete("files");
     for (const [file, path] of files) body.append("files", file, path);
     const request = new XMLHttpRequest();
     const tell = (done) => {
       bar.value = done / Math.max(total, 1);
-      far.textContent = done >= total ? words.taking : words.far.replace("{done}", megabytes(done)).replace("{all}", megabytes(total));
+      far.textContent = done >= total ? box.dataset.taking : box.dataset.words.replace("{done}", megabytes(done)).replace("{all}", megabytes(total));
     };
     request.upload.addEventListener("progress", (event) => tell(Math.min(event.loaded, total)));
     request.addEventListener("load", () => {
       let answer = {};
       try { answer = JSON.parse(request.responseText); } catch { /* told below */ }
       if (answer.place) location.href = answer.place;
-      else refuse(answer.told ?? words.failed);
+      else refuse(answer.told ?? failed);
     });
-    request.addEventListener("error", () => refuse(words.failed));
+    request.addEventListener("error", () => refuse(failed));
     request.open("POST", form.getAttribute("action"));
     request.setRequestHeader("Accept", "application/json");
     request.setRequestHeader("X-CSRFToken", document.querySelector('meta[name="csrf-token"]').content);
@@ -47,7 +50,11 @@ function start() {
   };
 
   const chosen = () => [...form.elements.files.files].map((file) => [file, file.webkitRelativePath || file.name]);
-  form.addEventListener("submit", (event) => { event.preventDefault(); send(chosen()); });
+  form.addEventListener("submit", (event) => {
+    if (isOne && !chosen().length) return; // its place was typed
+    event.preventDefault();
+    send(chosen());
+  });
 
   // Folders that are dropped come as trees.
   const walk = async (entry, found) => {
@@ -73,12 +80,19 @@ function start() {
     event.preventDefault();
     depth = 0;
     form.classList.remove("over");
+    if (isOne) {
+      const dropped = event.dataTransfer;
+      const isFile = dropped.files.length === 1 && dropped.items[0].webkitGetAsEntry?.()?.isFile !== false;
+      if (isFile) form.elements.files.files = dropped.files;
+      told.textContent = isFile ? "" : words.one;
+      return;
+    }
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
     const found = [];
     try {
       for (const entry of entries) await walk(entry, found);
     } catch {
-      refuse(words.failed);
+      refuse(failed);
       return;
     }
     send(found.length ? found : [...event.dataTransfer.files].map((file) => [file, file.name]));
