@@ -138,5 +138,5 @@ def test_what_is_not_there_and_what_fails_is_one_sentence(visitor: Visitor, stor
     (store.folder / "client.db").mkdir()  # as a folder that cannot be written: root may write everywhere
     answer = visitor.client.get("/gallery")
     assert answer.status_code == 507
-    assert "Free space on the disk" in answer.text
+    assert "Free space on its disk" in answer.text
     assert "Traceback" not in answer.text

@@ -86,7 +86,7 @@ def test_a_training_on_a_full_disk_is_told_and_goes_on_when_there_is_room(
         time.sleep(1.0)
         answer = visitor.post("/datasets", folder=str(pictures.parent))
         assert answer.status_code == 507
-        assert "Free space on the disk" in answer.text
+        assert "Free space on its disk" in answer.text
         filler.unlink()
         at_work.join(20.0)
         told, why = status(store, job_id)

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import MetaData, Table, create_engine, text
 
+from fedflow.client.database import schema
 from fedflow.client.services import drawings, jobs
 from fedflow.client.services.drawings import DrawRequest
-from fedflow.client.store import open_store
+from fedflow.client.store import DATABASE, open_store
 
 
 @pytest.mark.parametrize("size", [48, None])
@@ -23,8 +24,13 @@ def test_a_job_of_square_pictures_is_resumed_as_it_was_asked_for(tmp_path: Path,
         training_id = jobs.add(session, "train", "cats", {"size_pixels": size}, 1, store.clock()).id
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE job SET asked = :asked WHERE kind = 'draw'"), {"asked": json.dumps(older)})
-        connection.execute(text("UPDATE alembic_version SET version_num = '0006'"))
+        rows = connection.execute(text("SELECT * FROM job")).mappings()
+        kept = [{**row, "asked": json.loads(row["asked"])} for row in rows]
     store.engine.dispose()
+    (tmp_path / "app" / DATABASE).unlink()
+    with create_engine(f"sqlite:///{tmp_path / 'app' / DATABASE}").begin() as connection:
+        schema.migrate(connection, "0006")
+        connection.execute(Table("job", MetaData(), autoload_with=connection).insert(), kept)
     store = open_store(tmp_path / "app")
     job, training = jobs.one(store, job_id), jobs.one(store, training_id)
     assert job is not None

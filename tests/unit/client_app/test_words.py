@@ -344,8 +344,8 @@ def test_a_failed_job_says_why_in_ukrainian(store: Store, visitor: Visitor) -> N
 
 def test_a_refused_form_says_why_in_ukrainian(store: Store, visitor: Visitor) -> None:
     visitor.client.set_cookie("fedflow_language", "uk")
-    refused = visitor.post("/federations/join", server="x", code="7", device="d", dataset="none")
-    assert (refused.status_code, "«x» — не адреса сервера." in refused.text) == (422, True)
+    refused = visitor.post("/federations/join", server="ftp://x", code="7", device="d", dataset="none")
+    assert (refused.status_code, "«ftp://x» — не адреса сервера." in refused.text) == (422, True)
     gone = visitor.post("/federations/join", server="https://x.example", code="7", device="d", dataset="none")
     assert (gone.status_code, "Його вже немає. Виберіть інший." in gone.text) == (422, True)
 

@@ -82,4 +82,5 @@ def test_no_stylesheet_brings_a_colour_of_its_own() -> None:
                 "small",
                 "quick",
                 "veil",
+                "cut",
             }

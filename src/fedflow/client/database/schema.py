@@ -28,7 +28,7 @@ def prepare(engine: Engine) -> None:
             return
         if found is not None and found not in known:
             raise MistakeError(f"{engine.url.database}: was made by a newer FedFlow; update FedFlow on this machine")
-        _migrate(connection)
+        migrate(connection)
 
 
 def _version(connection: Connection) -> str | None:
@@ -38,7 +38,8 @@ def _version(connection: Connection) -> str | None:
     return version
 
 
-def _migrate(connection: Connection) -> None:
+def migrate(connection: Connection, to: str = "head") -> None:
+    """Bring the database to a version, in the caller's transaction."""
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
@@ -46,4 +47,4 @@ def _migrate(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
