@@ -25,7 +25,7 @@ from fedflow.server.services import (
     federations,
     jobs,
     processes,
-    roles,
+    role_changes,
     run_list,
     runs,
     scores,
@@ -423,7 +423,7 @@ def test_the_stream_ends_with_what_lets_its_reader_in(site: Site, setting: Setti
     assert b"retry" in _bytes(next(told))
     if ends == "role":
         site.account("ada", "administrator")
-        roles.take(site.store, SERVER, site.federation_id, vera)
+        role_changes.take(site.store, SERVER, site.federation_id, vera)
     else:
         with site.store.begin() as session:
             sign_in.end_all(session, vera)

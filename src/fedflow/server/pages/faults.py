@@ -118,9 +118,6 @@ SENTENCES: dict[str, str | LazyString] = {
     "the server would be left without an administrator; make somebody else one first": lazy_gettext(
         "The server would be left without an administrator. Make somebody else one first."
     ),
-    "the federation would be left without an administrator; make somebody else one first": lazy_gettext(
-        "The federation would be left without an administrator. Make somebody else one first."
-    ),
     "the person {person} has no role in this federation; invite them": lazy_gettext(
         "This person no longer belongs to the federation. Invite them again."
     ),
@@ -166,6 +163,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "there is no such token of yours": lazy_gettext("This token was revoked already."),
     "a participant's invitation names the member they act for, and no other's does": lazy_gettext(
         "Name the member for a participant, and leave this empty for other roles."
+    ),
+    "a participant's role names the member they act for, and no other's does": lazy_gettext(
+        "Name the member that this participant acts for."
     ),
     "give 1 to 80 letters without slashes, and no dot at the beginning": lazy_gettext(
         "Write 1 to 80 letters without slashes, and no dot at the beginning."
