@@ -19,7 +19,9 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:  # noqa: ARG00
     request = memberships.request_of(job)
     home, sent = memberships.home(store, job.id), []
     with home.alone(), Connection(home, patience_s=PATIENCE_S, sent=lambda *one: sent.append(one)) as connection:
-        device = home.device() or connection.join(request.server, request.code, request.device)
+        device = home.device() or connection.join(
+            request.server, request.code, request.device, request.shows_counts or None
+        )
     memberships.keep(store, job, device)
     for method, path, size_bytes in sent:  # the log is the membership's, which is there only now
         memberships.note_sent(store, job.id, method, path, size_bytes)
