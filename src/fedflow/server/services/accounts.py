@@ -223,14 +223,16 @@ def make_admin(store: Store, caller: Caller, person_id: str, *, is_admin: bool) 
         audit.record(session, store, caller, f"administrator {'made' if is_admin else 'unmade'}", "person", person_id)
 
 
-def delete_account(store: Store, caller: Caller, password: str) -> None:
+def delete_account(store: Store, caller: Caller, password: str, typed: str = "") -> None:
     """Close the caller's account for good: name, address, password, roles, browsers, tokens, open invitations go.
 
     What their federations made stays with these, and leads to no name. The audit log keeps their entries with the name
     and the network address of then: it is a chain, of which nothing is taken out, so that others can rely on it.
 
-    Raises Forbidden where the password is wrong, Conflict where a federation or the server would be left without an
-    administrator.
+    typed: their own address, in the place of the password of who has none.
+
+    Raises Forbidden where the password is wrong, Unprocessable where the address is another, Conflict where a
+    federation or the server would be left without an administrator.
     """
     sign_in.confirm(store, caller, password)
     with store.begin() as session:
@@ -239,6 +241,8 @@ def delete_account(store: Store, caller: Caller, password: str) -> None:
         person = session.get_one(Person, caller.id, with_for_update=True)
         mine = (Role.person_id == caller.id, Role.role == "administrator")
         administered = session.scalars(select(Role.federation_id).where(*mine)).all()
+        if person.password is None and typed.strip().lower() != person.email:
+            raise Unprocessable("email: this is not your account's address; type that one to delete the account")
         person.is_admin, person.deleted_at = False, store.clock()
         session.flush()
         _check_admins(session)
