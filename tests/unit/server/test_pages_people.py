@@ -372,8 +372,8 @@ def test_the_overviews_services_agree_on_both_databases(store: Store, federation
     boss = Caller("person", FIRST, is_admin=True)
     other = federations.create(store, "zoo")
     assert roles.belongings(store, boss) == [
-        Belonging(federation_id, "federation", "administrator", None),
-        Belonging(other, "zoo", "administrator", None),
+        Belonging(federation_id, "federation", "administrator", None, closed=False),
+        Belonging(other, "zoo", "administrator", None, closed=False),
     ]
     with store.begin() as session:
         for number, status in enumerate(("done", "failed", "paused", "running")):

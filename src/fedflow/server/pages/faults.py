@@ -107,6 +107,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "this address has an account already; sign in, and open the invitation again": lazy_gettext(
         "This address has an account already. Sign in, and open the link again."
     ),
+    "this is not your account's address; type that one to delete the account": lazy_gettext(
+        "This is not your account's address. Type that one to delete the account."
+    ),
     "another account has this address": lazy_gettext("Another account has this address."),
     "is none of {known}": lazy_gettext("Choose one from the list."),
     "this is your own account; another administrator can shut it": lazy_gettext(
@@ -185,6 +188,15 @@ SENTENCES: dict[str, str | LazyString] = {
         "You act for “%(member)s” there, and can let in only its machines."
     ),
     "there is no such join code, or it was used": lazy_gettext("This join code was used or withdrawn already."),
+    "the federation is closed; its administrator can open it again": lazy_gettext(
+        "The federation is closed. Its administrator can open it again."
+    ),
+    "the run '{name}' is not over; stop it or let it end, and close the federation then": lazy_gettext(
+        "The run “%(name)s” is not over. Stop it or let it end, then close the federation."
+    ),
+    "the federation has members, runs, models or imports; close it instead": lazy_gettext(
+        "The federation has members, runs, models or imports. Close it instead."
+    ),
     "there is a federation '{name}' already; choose another name": lazy_gettext(
         "There is already a federation “%(name)s”. Choose another name."
     ),

@@ -99,7 +99,7 @@ def _page(planning: Planning, reading: Reading[Plan], identifier: str, fragment:
         status=422 if reading.faults and fragment is None else 200,
         fragment=fragment,
         here=here,
-        federations=places.belongings("coordinator"),
+        federations=places.planned_in(),
         members=[(name, name in chosen, known.num_examples.get(name)) for name in known.members],
         described=_described(planning, reading.values.get("model", "")),
         values=reading.values,

@@ -70,11 +70,11 @@ def set_role(
 def member_of(session: Session, store: Store, federation_id: str, name: str) -> Member:
     """The member that a participant acts for, made where it is not there; in the caller's transaction.
 
-    Raises Conflict where the federation's rules leave no room for another.
+    Raises Conflict where the federation is closed, or its rules leave no room for another.
     """
     found = session.scalar(select(Member).where(Member.federation_id == federation_id, Member.name == name))
     if found is None:
-        rules = policies.of(session, federation_id)
+        rules = policies.of_open(session, federation_id)
         policies.check_room(session, federation_id, rules)
         found = Member(id=new_id(), federation_id=federation_id, name=name, created_at=store.clock())
         found.max_examples = rules.members.most_examples

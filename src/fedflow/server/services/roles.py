@@ -58,6 +58,7 @@ class Belonging:
     federation: str
     role: RoleName
     member_id: str | None
+    closed: bool
 
 
 def is_at_least(own: RoleName | None, least: RoleName) -> bool:
@@ -107,15 +108,15 @@ def belongings(store: Store, caller: Caller) -> list[Belonging]:
     """The federations of a person by name; of an administrator of the server all of them."""
     own = Role.person_id == caller.id
     query = (
-        select(Federation.id, Federation.name, Role.role, Role.member_id)
+        select(Federation.id, Federation.name, Role.role, Role.member_id, Federation.closed_at)
         .outerjoin(Role, (Role.federation_id == Federation.id) & own)
         .order_by(Federation.name, Federation.id)
     )
     with store.read() as session:
         found = session.execute(query if caller.is_admin else query.where(own))
         return [
-            Belonging(identifier, name, "administrator" if caller.is_admin else role, member_id)
-            for identifier, name, role, member_id in found
+            Belonging(identifier, name, "administrator" if caller.is_admin else role, member_id, closed_at is not None)
+            for identifier, name, role, member_id, closed_at in found
         ]
 
 
