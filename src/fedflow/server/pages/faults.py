@@ -110,6 +110,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "this is not your account's address; type that one to delete the account": lazy_gettext(
         "This is not your account's address. Type that one to delete the account."
     ),
+    "this address has an account already; sign in with it": lazy_gettext(
+        "This address has an account already. Sign in with it."
+    ),
     "another account has this address": lazy_gettext("Another account has this address."),
     "is none of {known}": lazy_gettext("Choose one from the list."),
     "this is your own account; another administrator can shut it": lazy_gettext(

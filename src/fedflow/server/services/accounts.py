@@ -44,6 +44,8 @@ def register(store: Store, name: str, email: str, password: str, code: str | Non
         with store.begin() as session:
             return make(session, store, shown, known_as, kept, code, address).id
     except IntegrityError:
+        if code is None:
+            raise Conflict("email: this address has an account already; sign in with it") from None
         raise Conflict("this address has an account already; sign in, and open the invitation again") from None
 
 

@@ -63,8 +63,9 @@ def close(store: Store, federation_id: str, *, closed: bool, by: Caller = SERVER
             delete_from(JoinCode).where(JoinCode.federation_id == federation_id, JoinCode.used_at.is_(None))
         )
         session.flush()
-        done = f"federation {'closed' if closed else 'opened'}"
-        audit.record(session, store, by, done, "federation", federation_id, federation_id, name=federation.name)
+        told = {"name": federation.name}
+        done = "closed" if closed else "opened"
+        audit.record(session, store, by, f"federation {done}", "federation", federation_id, federation_id, **told)
 
 
 def may_be_deleted(store: Store, federation_id: str) -> bool:
