@@ -56,6 +56,7 @@ def overview() -> Response:
                 "name": each.federation,
                 "has_first_name": each.federation == federations.DEFAULT,
                 "role": each.role,
+                "closed": each.closed,
                 "runs": newest.get(each.federation_id, []),
                 "has_runs": each.federation_id in with_runs,
                 "members": summaries[each.federation_id].members,
