@@ -26,6 +26,7 @@ from proxy import Proxy
 from safetensors.torch import load
 
 from fedflow import __version__
+from fedflow.client.machine_name import machine_name
 from fedflow.datasets import read_folder
 from fedflow.federation.protocol import Doing
 from fedflow.models import open_model
@@ -41,7 +42,10 @@ SENDS = {"content-type", "content-length"}
 SIGNS = {"host", "user-agent", "fedflow-protocol", *SENDS}
 
 ALLOWED: dict[tuple[str, str], tuple[set[str], set[str]]] = {
-    ("POST", "join"): ({*EVERY, *SENDS, "idempotency-key"}, {"code", "device_name", "public_key", "version"}),
+    ("POST", "join"): (
+        {*EVERY, *SENDS, "idempotency-key"},
+        {"code", "device_name", "public_key", "version", "shows_counts"},
+    ),
     ("POST", "devices/challenge"): (SIGNS, {"device_id"}),
     ("POST", "devices/token"): (SIGNS, {"device_id", "nonce", "signature"}),
     ("GET", "work"): (KNOWN, {"?doing"}),
@@ -244,7 +248,7 @@ def test_the_values_that_are_sent_are_the_agreed_ones(federation: Federation) ->
                 assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
             elif request.body:
                 said = json.loads(request.body)
-                assert said.get("device_name", "device") == "device"
+                assert said.get("device_name", machine_name()) == machine_name()
                 assert said.get("num_examples", count) == (count if said.get("accept", True) else 1)
                 assert said.get("reason", "") in ("", "the owner's policy does not allow it")
 

@@ -115,7 +115,16 @@ def join(
         bool, typer.Option("--sign-in", help="Be let in by your account at the server, in place of a code.")
     ] = False,
     home: Annotated[Path | None, typer.Option(help="Folder for this device's key, base models and runs.")] = None,
-    name: Annotated[str, typer.Option(help="What the coordinator sees of this device.")] = "device",
+    name: Annotated[
+        str | None, typer.Option(help="What the coordinator sees of this device; the machine's name where not given.")
+    ] = None,
+    shows_counts: Annotated[
+        bool | None,
+        typer.Option(
+            "--show-counts/--hide-counts",
+            help="Let the server name you, with your picture counts, to people outside the federation, or no longer.",
+        ),
+    ] = None,
     accept: Annotated[
         bool, typer.Option(help="Say yes to every run within the limits, for unattended machines.")
     ] = False,
@@ -134,6 +143,7 @@ def join(
         sign_in=sign_in,
         home=home,
         name=name,
+        shows_counts=shows_counts,
         accept=accept,
         max_rounds=max_rounds,
         policy=policy,

@@ -91,6 +91,12 @@ OpenOption = Annotated[
         help="Let everybody make an account, without an invitation.",
     ),
 ]
+FirstFederationOption = Annotated[
+    str | None,
+    typer.Option(
+        "--federation", envvar="FEDFLOW_FEDERATION", help="What the first federation is called, at the first start."
+    ),
+]
 OwnUrlOption = Annotated[
     str | None,
     typer.Option("--server", envvar="FEDFLOW_SERVER", help="The server's address; this machine's where not given."),
@@ -119,6 +125,7 @@ def _server(
     smtp_url: PostOption = None,
     mail_from: SenderOption = None,
     proxies: ProxiesOption = None,
+    federation: FirstFederationOption = None,
 ) -> None:
     """Start FedFlowServer: web process, worker and evaluator, until Ctrl-C."""
     context.obj = {
@@ -145,18 +152,18 @@ def _server(
     if context.invoked_subcommand is None:
         from fedflow.cli.server import run_server
 
-        raise typer.Exit(run_server(_settings(context)))
+        raise typer.Exit(run_server(_settings(context), federation))
 
 
 @server_app.command("prepare")
-def _prepare(context: typer.Context) -> None:
+def _prepare(context: typer.Context, federation: FirstFederationOption = None) -> None:
     """Make what a first start needs, print the link for the first account until somebody has taken it up, and end.
 
     For servers whose parts are started one by one, before them.
     """
     from fedflow.cli.server import prepare
 
-    prepare(_settings(context))
+    prepare(_settings(context), federation)
 
 
 @server_app.command("web")

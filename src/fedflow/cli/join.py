@@ -17,6 +17,7 @@ from fedflow.client.connection import (
     sign_in_page,
 )
 from fedflow.client.home import Device, Home, default_home, only_home
+from fedflow.client.machine_name import machine_name
 from fedflow.client.owner import TerminalOwner
 from fedflow.client.participant import Participant
 from fedflow.client.place import Place
@@ -34,7 +35,8 @@ def join(
     code: str | None = None,
     sign_in: bool = False,
     home: Path | None = None,
-    name: str = "device",
+    name: str | None = None,
+    shows_counts: bool | None = None,
     accept: bool = False,
     max_rounds: int | None = None,
     policy: Path | None = None,
@@ -46,8 +48,10 @@ def join(
     With `sign_in` the code is what a person lets this device in by, on the server's page whose address is printed.
     A device that was shut out since then joins anew, with a new key; else the code of one that has joined stays unused.
 
-    `data` holds the pictures; `name` is what the coordinator sees of this device. `accept` answers yes to every run
-    within the policy and `max_rounds`. With `once` it ends with the first run that is finished.
+    `data` holds the pictures; `name` is what the coordinator sees of this device, the machine's own where none is
+    given. `shows_counts` says, as it joins, whether the member's name and picture counts are shown beyond the
+    federation. `accept` answers yes to every run within the policy and `max_rounds`. With `once` it ends with the
+    first run that is finished.
 
     Raises FedFlowError, one line, for what is wrong in what was asked or ends the participation; KeyboardInterrupt
     comes back with a message that says how to go on.
@@ -63,7 +67,8 @@ def join(
         print("fedflow: nobody is at a terminal: this ends when a run asks for consent; see --accept", file=sys.stderr)
     own = Home(home)
     with own.alone(), Connection(own) as connection:
-        device = _device(own, connection, server, code, name, sign_in=sign_in)
+        name = name or machine_name()
+        device = _device(own, connection, server, code, name, shows_counts, sign_in=sign_in)
         print(
             f"Member '{printable(device.member)}' of '{printable(device.federation)}' at {device.server}.", flush=True
         )
@@ -93,7 +98,14 @@ def _same_again(
 
 
 def _device(
-    home: Home, connection: Connection, server: str | None, code: str | None, name: str, *, sign_in: bool
+    home: Home,
+    connection: Connection,
+    server: str | None,
+    code: str | None,
+    name: str,
+    shows_counts: bool | None,
+    *,
+    sign_in: bool,
 ) -> Device:
     device = home.device()
     if device is not None:
@@ -111,7 +123,7 @@ def _device(
     if not is_private(server):
         print(f"fedflow: {server} is not https: others on the network can read what is sent", file=sys.stderr)
     print(f"Joining {server}; a server that does not answer is tried for {PATIENCE_S:.0f} seconds.", flush=True)
-    return connection.join(server, code or _code_by_sign_in(connection, server, name), name)
+    return connection.join(server, code or _code_by_sign_in(connection, server, name), name, shows_counts)
 
 
 def _code_by_sign_in(connection: Connection, server: str, name: str) -> str:

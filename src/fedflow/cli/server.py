@@ -15,12 +15,13 @@ from fedflow.plan import describe
 from fedflow.server import backup
 from fedflow.server.database import away, schema
 from fedflow.server.database.engines import make_engine
+from fedflow.server.errors import Unprocessable
 from fedflow.server.opening import open_existing, open_to_serve
 from fedflow.server.processes import become_supervisor, set_up_logs
 from fedflow.server.serve import wait_for_address
 from fedflow.server.services import audit_looks, devices, directory, federations, identity, invitations, links, tokens
 from fedflow.server.settings import ServerSettings
-from fedflow.server.store import refuse_unfinished
+from fedflow.server.store import Store, refuse_unfinished
 from fedflow.server.worker.main import Pool, work
 from fedflow.storage import read_json, write_json
 
@@ -39,15 +40,18 @@ def settings_of(**given: object) -> ServerSettings:
         raise PlanError(_as_option(describe(error), error.errors()[0]["loc"])) from None
 
 
-def run_server(settings: ServerSettings) -> int:
-    """Make what a first start needs, say where the server is, and run it until it is told to end."""
+def run_server(settings: ServerSettings, federation_name: str | None = None) -> int:
+    """Make what a first start needs, say where the server is, and run it until it is told to end.
+
+    federation_name: what the first federation is called where there is none yet.
+    """
     if settings.pictures is not None and not settings.pictures.is_dir():
         raise MistakeError(f"--pictures {settings.pictures}: no such folder; give the one that holds the pictures")
     settings = wait_for_address(settings)
     store = open_to_serve(settings)
     first = identity.first_coordinator(store)
     invitation = invitations.first(store)
-    federation = federations.first_federation(store)
+    federation = _first_federation(store, federation_name)
     url = _url(settings)
     print(f"FedFlowServer: {url}   data: {settings.folder.absolute()}")
     print(f"API: {url}/openapi/   stop: Ctrl-C, nothing is lost")
@@ -61,6 +65,8 @@ def run_server(settings: ServerSettings) -> int:
         print(f"Set up the first account: {url}/invitation/{invitation}   (works once, for a week)")
     if first is not None:
         code = devices.new_code(store, federation, FIRST_MEMBER, None, ttl_s=settings.code_ttl_s)
+        if federations.one(store, federation).name == federations.DEFAULT:
+            print(f"The federation is called '{federations.DEFAULT}': rename it on its page, under Settings.")
         print(f"The first participant is member '{FIRST_MEMBER}': fedflow join {url} --code {code} --data FOLDER")
     token_file = settings.folder.absolute() / identity.TOKEN_FILE
     usual = settings.folder == default_folder()
@@ -73,15 +79,23 @@ def run_server(settings: ServerSettings) -> int:
     return become_supervisor(settings)
 
 
-def prepare(settings: ServerSettings) -> None:
-    """Make what a first start needs, and print the link for the first account where nobody has one."""
+def prepare(settings: ServerSettings, federation_name: str | None = None) -> None:
+    """Make what a first start needs, as `run_server`, and print the link for the first account where nobody has one."""
     store = open_to_serve(settings)
     identity.first_coordinator(store)
-    federations.first_federation(store)
+    _first_federation(store, federation_name)
     invitation = invitations.first(store)
     if invitation is not None:
         print(f"Set up the first account: {_url(settings)}/invitation/{invitation}   (works once, for a week)")
     store.engine.dispose()
+
+
+def _first_federation(store: Store, name: str | None) -> str:
+    """The first federation, made where there is none. Raises MistakeError for what cannot be its name."""
+    try:
+        return federations.first_federation(store, name or federations.DEFAULT)
+    except Unprocessable as error:
+        raise MistakeError(f"--federation: {str(error).removeprefix('name: ')}") from None
 
 
 def _url(settings: ServerSettings) -> str:

@@ -125,15 +125,21 @@ class Connection:
     ) -> None:
         self._client.close()
 
-    def join(self, server: str, code: str, device_name: str) -> Device:
+    def join(self, server: str, code: str, device_name: str, shows_counts: bool | None = None) -> Device:
         """Use up a one-time code, and keep who this device is.
+
+        shows_counts: whether the member's name and picture counts are shown beyond the federation; None leaves that.
 
         Repeating it with the same code and the same key, as after a crash, is the same request to the server.
         """
         identity = self._home.identity()
         try:
             request = JoinRequest(
-                code=code, device_name=device_name, public_key=identity.public_key, version=__version__
+                code=code,
+                device_name=device_name,
+                public_key=identity.public_key,
+                version=__version__,
+                shows_counts=shows_counts,
             )
         except ValidationError as error:
             raise MistakeError(f"this cannot be joined with: {describe(error)}") from None

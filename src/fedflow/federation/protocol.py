@@ -76,6 +76,11 @@ class JoinRequest(Message):
     device_name: Name
     public_key: str = Field(min_length=44, max_length=44)
     version: Annotated[str, Field(max_length=40, description="The client's version of FedFlow."), SHOWN]
+    shows_counts: bool | None = Field(
+        None,
+        description="Whether the member's name and picture counts are shown beyond the federation; null leaves that as "
+        "it was.",
+    )
 
 
 class Joined(Message):

@@ -14,6 +14,7 @@ from fedflow.cli.server import (
     address,
     back_up,
     own_address,
+    prepare,
     print_password_link,
     renew_token,
     run_server,
@@ -23,7 +24,7 @@ from fedflow.cli.server import (
 from fedflow.errors import MistakeError, PlanError, RunError
 from fedflow.server.errors import NotFound
 from fedflow.server.serve import wait_for_address
-from fedflow.server.services import accounts, identity, invitations
+from fedflow.server.services import accounts, federations, identity, invitations
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import open_store
 
@@ -68,6 +69,17 @@ def test_whoever_runs_the_server_makes_a_link_for_a_new_password(
     accounts.reset_password(store, code, "seventeen quiet lamps near rome", "")
     with pytest.raises(NotFound, match=r"no account has the address eve@example\.org"):
         print_password_link(settings, "eve@example.org")
+    store.engine.dispose()
+
+
+def test_the_first_start_names_its_federation_once(tmp_path: Path) -> None:
+    settings = settings_of(folder=tmp_path / "data")
+    with pytest.raises(MistakeError, match=r"--federation: give 1 to 80 letters in one line"):
+        prepare(settings, "two\nlines")
+    prepare(settings, "Museums of the north")
+    prepare(settings, "another")
+    store = open_store(settings)
+    assert [each.name for each in federations.listed(store, identity.SERVER, "", 9)] == ["Museums of the north"]
     store.engine.dispose()
 
 

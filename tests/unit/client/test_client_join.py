@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,17 @@ def test_the_code_is_used_once_and_later_starts_need_none(
     told = capsys.readouterr().err.splitlines()
     assert told[-1] == "fedflow: this device has joined before; the code was not used"
     assert told[0].startswith("fedflow: nobody is at a terminal")
+
+
+def test_a_machine_has_its_own_name_and_says_what_is_shown_of_the_member(
+    peer: Peer, pictures: Path, tmp_path: Path
+) -> None:
+    peer.answer = lambda asked: finished(peer, asked)
+    join(peer.address, pictures, code="code-code", home=tmp_path / "a", once=True)
+    join(peer.address, pictures, code="code-code", home=tmp_path / "b", shows_counts=True, once=True)
+    sent = [JoinRequest.model_validate_json(asked.body) for asked in peer.asked if asked.path.endswith("/join")]
+    assert [request.shows_counts for request in sent] == [None, True]
+    assert {request.device_name for request in sent} == {socket.gethostname().partition(".")[0]}
 
 
 def test_a_device_that_was_shut_out_joins_anew_with_a_new_code_and_a_new_key(

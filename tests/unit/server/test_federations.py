@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 from tests.unit.server.conftest import Clock, Machine
 
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Round
-from fedflow.server.errors import Conflict, NotFound, Unauthorised
-from fedflow.server.services import devices, events, federations, files, identity, runs
-from fedflow.server.services.identity import SERVER
+from fedflow.server.errors import Conflict, Forbidden, NotFound, Unauthorised, Unprocessable
+from fedflow.server.services import (
+    accounts,
+    audit,
+    device_sign_in,
+    devices,
+    events,
+    federation_changes,
+    federations,
+    files,
+    identity,
+    invitations,
+    runs,
+    tokens,
+)
+from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.store import Store
 
 
@@ -23,6 +37,69 @@ def test_names_are_unique_and_pages_go_on(store: Store, federation_id: str, cloc
     assert [federation.id for federation in page] == [federation_id, made[0]]
     assert [federation.id for federation in federations.listed(store, SERVER, page[-1].id, 2)] == [made[1]]
     assert federations.first_federation(store) == federation_id
+
+
+def test_a_federation_is_renamed(store: Store, federation_id: str) -> None:
+    federations.create(store, "taken")
+    federation_changes.rename(store, federation_id, "Museums of the north")
+    assert federations.one(store, federation_id).name == "Museums of the north"
+    with pytest.raises(Conflict, match="name: there is a federation 'taken' already"):
+        federation_changes.rename(store, federation_id, "taken")
+    with pytest.raises(Unprocessable, match="name: give 1 to 80 letters"):
+        federation_changes.rename(store, federation_id, " \n")
+    [entry] = audit.listed(store, action="federation renamed", before=2**62, limit=9)
+    assert entry.facts == {"before": "federation", "name": "Museums of the north"}
+
+
+def test_nothing_new_begins_in_a_closed_federation(
+    store: Store, federation_id: str, machine: Machine, new_machine: Callable[[], Machine]
+) -> None:
+    kept = devices.new_code(store, federation_id, "studio", None, ttl_s=60)
+    run = runs.create(store, federation_id, Plan(data={"clients": ["studio"]}))
+    with pytest.raises(Conflict, match="is not over; stop it"):
+        federation_changes.close(store, federation_id, closed=True)
+    runs.stop(store, run)
+    asked = device_sign_in.begin(store, "studio-2", "")
+    federation_changes.close(store, federation_id, closed=True)
+    federation_changes.close(store, federation_id, closed=True)
+    with pytest.raises(NotFound, match="no such join code"):
+        new_machine().join(kept)
+    with pytest.raises(Conflict, match="the federation is closed"):
+        devices.new_code(store, federation_id, "studio", None, ttl_s=60)
+    with pytest.raises(Conflict, match="the federation is closed"):
+        runs.create(store, federation_id, Plan(data={"clients": ["studio"]}))
+    invited = invitations.make(store, SERVER, federation_id, "participant", member="new")
+    with pytest.raises(Conflict, match="the federation is closed"):
+        accounts.register(store, "Pat", "pat@example.org", "violet tram eats seven maps", invited, "")
+    boss = Caller("person", identity.FIRST, is_admin=True)
+    with pytest.raises(Forbidden, match="you may let no device in there"):
+        device_sign_in.approve(store, boss, asked.user_code, federation_id, "studio")
+    assert machine.token()
+    assert [member.name for member in federations.members(store, federation_id)] == ["studio"]
+    federation_changes.close(store, federation_id, closed=False)
+    new_machine().join(devices.new_code(store, federation_id, "another", None, ttl_s=60))
+    done = [entry.action for entry in audit.listed(store, before=2**62, limit=100) if "federation" in entry.action]
+    assert done == ["federation opened", "federation closed", "federation made"]
+
+
+def test_a_federation_that_nothing_depends_on_is_deleted_with_its_roles_and_tokens(
+    store: Store, federation_id: str, machine: Machine
+) -> None:
+    identity.first_coordinator(store)
+    empty = federations.create(store, "typo")
+    code = invitations.make(store, SERVER, empty, "administrator")
+    person = accounts.register(store, "Ada", "ada@example.org", "violet tram eats seven maps", code, "")
+    ada = Caller("person", person)
+    tokens.make(store, ada, "script", ("read",), 60.0, empty)
+    invitations.make(store, SERVER, empty, "viewer")
+    devices.new_code(store, empty, "studio", None, ttl_s=60)
+    federation_changes.delete(store, empty, ada)
+    assert [each.name for each in federations.listed(store, SERVER, "", 9)] == ["federation"]
+    assert tokens.listed(store, ada) == []
+    assert audit.listed(store, action="federation deleted", before=2**62, limit=1)[0].facts == {"name": "typo"}
+    with pytest.raises(Conflict, match="close it instead"):
+        federation_changes.delete(store, federation_id, ada)
+    assert federations.members(store, federation_id) != []
 
 
 def test_a_removed_member_is_out_at_once_and_keeps_its_line(

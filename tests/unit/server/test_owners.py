@@ -12,7 +12,16 @@ from tests.unit.server.test_imports import ADMIN, LORA, version_of, zipped
 
 from fedflow.server.database.tables import Artifact, Version
 from fedflow.server.errors import Conflict, Forbidden, NotFound
-from fedflow.server.services import catalogue, federations, imports, invitations, registry, releases, roles, shelf
+from fedflow.server.services import (
+    catalogue,
+    federations,
+    imports,
+    invitations,
+    registry,
+    releases,
+    role_changes,
+    shelf,
+)
 from fedflow.server.services.catalogue import Description
 from fedflow.server.services.identity import SERVER, first_coordinator
 from fedflow.server.services.imports import Wanted
@@ -51,7 +60,7 @@ def test_what_somebody_brought_in_is_theirs_while_they_belong_to_the_federation(
     catalogue.describe(store, rob, artifact.id, Description("private"))
     with pytest.raises(NotFound):
         catalogue.one(store, coordinator, artifact.id)
-    roles.take(store, SERVER, federation_id, rob.id)
+    role_changes.take(store, SERVER, federation_id, rob.id)
     with pytest.raises(NotFound):
         catalogue.one(store, rob, artifact.id)
     with pytest.raises(NotFound):

@@ -313,6 +313,8 @@ def test_registration_is_closed_unless_the_server_is_open(site: Site, settings: 
     reader = Reader.of(create_app(site.store, settings.model_copy(update={"open_registration": True})))
     assert "/register" in reader.get("/sign-in").text
     assert reader.post("/register", fields).headers["Location"] == "/"
+    known = Reader.of(reader.client.application).post("/register", fields)
+    assert faults(known) == {"email": "This address has an account already. Sign in with it."}
     assert "You belong to no federation yet" in told(reader.get("/"))
     assert reader.get("/people").status_code == 403
 

@@ -60,6 +60,40 @@ def test_an_administrator_makes_a_federation(site: Site) -> None:
     assert "federation administrator 0 0 0 0" in told(boss.get("/federations"))
 
 
+def test_the_first_federation_is_named_closed_and_opened_again(site: Site, machine: Machine) -> None:
+    site.account("boss")
+    reader, path = site.reader("boss"), f"/federations/{site.federation_id}"
+    assert f"{path}/settings" in reader.get("/").text
+    assert "still has the name that every server begins with" in told(reader.get(path))
+    assert faults(reader.post(f"{path}/settings", {"name": " "})) == {"name": "Write 1 to 80 characters on one line."}
+    assert reader.post(f"{path}/settings", {"name": " Museums  of the north"}).headers["Location"] == path
+    page = told(reader.get(path))
+    assert "The federation is now called “Museums of the north”." in page
+    assert "that every server begins with" not in page
+    assert "so it can only be closed" in told(reader.get(f"{path}/settings"))
+    reader.post(f"{path}/settings/close")
+    assert "The federation is closed. Everything in it can still be read." in told(reader.get(f"{path}/settings"))
+    page = reader.get(path)
+    assert "studio" in told(page)
+    assert f"{path}/codes" not in page.text
+    refused = reader.post(f"{path}/codes", {"member": "another"})
+    assert (refused.status_code, "The federation is closed." in told(refused)) == (409, True)
+    assert "Closed" in told(reader.get("/federations"))
+    reader.post(f"{path}/settings/open")
+    assert f"{path}/codes" in reader.get(path).text
+    reader.post(f"{path}/settings/delete")
+    assert "Close it instead." in told(reader.get(f"{path}/settings"))
+
+
+def test_an_empty_federation_is_deleted(site: Site) -> None:
+    site.account("boss")
+    reader = site.reader("boss")
+    made = reader.post("/federations/new", {"name": "Typo"}).headers["Location"]
+    assert "Delete “Typo”?" in told(reader.get(f"{made}/settings"))
+    assert reader.post(f"{made}/settings/delete").headers["Location"] == "/federations"
+    assert "Typo" not in told(reader.get("/federations")).replace("The federation is deleted.", "")
+
+
 def test_a_code_is_shown_once_with_its_line_and_withdrawn(site: Site, cora: Reader) -> None:
     path = f"/federations/{site.federation_id}/codes"
     for member in ("", "a/b", "base"):
@@ -127,9 +161,10 @@ def test_who_acts_for_a_member_says_whether_its_counts_are_shown(site: Site, cor
     assert "Only a participant acting for “other” may do this." in told(refused)
     cora.post(f"{path}/counts", {"shown": "off"})
     assert not shown_counts.are_shown(site.store, studio.id)
-    assert "Show them in lineages" not in told(cora.get(path)), "Paul acts for it"
+    assert "Only the member can change this" in told(cora.get(path))
     assert cora.post(f"{path}/counts", {"shown": ["off", "on"]}).status_code == 403
-    assert "Show them in lineages" in told(cora.get("/members/m2"))
+    assert cora.post("/members/m2/counts", {"shown": ["off", "on"]}).status_code == 403, "nobody acts for it"
+    assert "Show them in lineages" not in told(cora.get("/members/m2"))
     assert machine.device_id
 
 

@@ -18,7 +18,8 @@ from fedflow.server.database.people import Person
 from fedflow.server.database.tables import Artifact, Release, Run, Version
 from fedflow.server.pages.lineage import Step, drawing, folded
 from fedflow.server.pages.markdown import markdown
-from fedflow.server.services import federations
+from fedflow.server.services import downloads, federations
+from fedflow.server.services.identity import SERVER
 
 CARD = """# What it is
 
@@ -143,6 +144,18 @@ def test_the_card_can_do_nothing(site: Site) -> None:
     assert "ї" * 50_000 in reader.get(f"/models/{artifact}").text
     preview = reader.post(f"/models/{artifact}/description/preview", {"card": "*so*"})
     assert preview.text.strip() == "<p><em>so</em></p>"
+
+
+def test_a_release_asks_for_a_licence_and_tells_of_files_that_are_being_written(site: Site) -> None:
+    version, reader = last_version(site), site.reader("cora")
+    path = f"/versions/{version.id}/release"
+    assert "No licence is stated" in told(reader.get(path))
+    downloads.ask(site.store, SERVER, version.id, "checkpoint")
+    page = told(reader.get(path))
+    assert "1 more file is being written." in page
+    with site.store.begin() as session:
+        session.get_one(Artifact, version.artifact_id).licence = "CC0-1.0"
+    assert "No licence is stated" not in told(reader.get(path))
 
 
 def test_names_and_trigger_words_are_words(site: Site) -> None:

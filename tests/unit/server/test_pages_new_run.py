@@ -68,6 +68,8 @@ def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting
         refused = cora.post(address, {**right, "model": path})
         assert refused.status_code == 422
         assert "Other folders and files are for an administrator of the server." in faults(refused)["model"]
+    checked = cora.post(f"{address}/check", {**right, "model": "/etc/passwd"})
+    assert "Other folders and files are for an administrator" in faults(checked)["model"], "already while one types"
     first, again = cora.post(address, right), cora.post(address, right)
     assert first.status_code == 303
     assert first.headers["Location"] == again.headers["Location"], "a form that is sent twice starts one run"
@@ -218,6 +220,9 @@ def test_a_new_run_keeps_to_the_federations_rules(
     against = cora.post(f"{address}/check", {**within, "rounds": "3"})
     assert "The federation's rule allows at most 2 rounds, and the plan has 3." in faults(against)["rounds"]
     assert cora.post(address, {**within, "rounds": "3"}).status_code == 422
+    method = faults(cora.post(f"{address}/check", {**within, "method": "fedavg"}))["method"]
+    words = plan_words.CHOICES["method"]
+    assert f"“{words['fedit']}”, not “{words['fedavg']}”" in method
     assert cora.post(address, within).status_code == 303
 
 

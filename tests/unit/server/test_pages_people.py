@@ -104,11 +104,25 @@ class TestPages:
         assert her.get(f"{team}/invite").status_code == 200
         assert her.get(f"{team}/roles/{boss}").status_code == 403
         alone = reader.post(f"{team}/roles/{boss}", {"role": "viewer"})
-        assert alone.status_code == 409
-        assert "The federation would be left without an administrator." in told(alone)
+        assert alone.status_code == 422
+        assert "“federation” would be left without an administrator. Make somebody else one first." in told(alone)
         assert reader.post(f"{team}/roles/{ada}/take").status_code == 303
         assert her.get(team).status_code == 404
         assert reader.post(f"{team}/roles/{ada}", {"role": "viewer"}).status_code == 404
+
+    def test_after_the_first_start_roles_are_changed_with_their_member_and_taken(self, site: Site) -> None:
+        site.account("boss")  # the server's administrator, who has no role in any federation
+        vera = site.account("vera", "viewer")
+        reader, team = site.reader("boss"), f"/people/{site.federation_id}"
+        lacking = reader.post(f"{team}/roles/{vera}", {"role": "participant", "member": " "})
+        assert faults(lacking) == {"member": "Name the member that this participant acts for."}
+        reader.post(f"{team}/roles/{vera}", {"role": "participant", "member": "Museum Ost"})
+        assert "vera@example.org participant Museum Ost" in told(reader.get(team))
+        assert value_of(reader.get(f"{team}/roles/{vera}"), "member") == "Museum Ost"
+        reader.post(f"{team}/roles/{vera}", {"role": "viewer", "member": "Museum Ost"})
+        assert "vera@example.org viewer Change" in told(reader.get(team))
+        assert reader.post(f"{team}/roles/{vera}/take").status_code == 303
+        assert "Nobody has a role here yet" in told(reader.get(team))
 
     def test_who_invites_gives_no_more_than_they_have(self, site: Site) -> None:
         site.account("ada", "coordinator")
@@ -358,8 +372,8 @@ def test_the_overviews_services_agree_on_both_databases(store: Store, federation
     boss = Caller("person", FIRST, is_admin=True)
     other = federations.create(store, "zoo")
     assert roles.belongings(store, boss) == [
-        Belonging(federation_id, "federation", "administrator", None),
-        Belonging(other, "zoo", "administrator", None),
+        Belonging(federation_id, "federation", "administrator", None, closed=False),
+        Belonging(other, "zoo", "administrator", None, closed=False),
     ]
     with store.begin() as session:
         for number, status in enumerate(("done", "failed", "paused", "running")):

@@ -297,6 +297,18 @@ def test_an_account_without_a_password_confirms_by_signing_in_anew(site: Site, o
     assert _identities(site.store) == []
 
 
+def test_who_has_no_password_types_their_address_to_delete_the_account(site: Site, open_app: Flask) -> None:
+    reader = Reader.of(open_app)
+    sign_in_there(reader)
+    page = reader.get("/account/data")
+    assert "Type the address of this account, to be sure." in told(page)
+    for typed in ("", "eve@example.org"):
+        refused = reader.post("/account/delete", {"email": typed})
+        assert (refused.status_code, "This is not your account's address." in told(refused)) == (422, True)
+    assert reader.post("/account/delete", {"email": " ADA@example.org"}).headers["Location"] == "/sign-in"
+    assert _identities(site.store) == []
+
+
 def test_an_identity_is_linked_by_hand_with_the_password(site: Site, provider: Provider) -> None:
     site.account("ada", "viewer")
     provider.person = {"sub": "ada-at-work"}

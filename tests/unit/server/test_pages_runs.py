@@ -25,7 +25,7 @@ from fedflow.server.services import (
     federations,
     jobs,
     processes,
-    roles,
+    role_changes,
     run_list,
     runs,
     scores,
@@ -414,6 +414,16 @@ def test_the_stream_tells_that_something_changed(site: Site, setting: Setting, m
     streams.STREAMS.enter(SERVER, 2)()  # its place, the only one of two threads, is free again
 
 
+def test_a_removed_member_was_seen_all_the_same(site: Site, setting: Setting) -> None:
+    site.account("vera", "viewer")
+    reader = site.reader("vera")
+    found = federations.members(site.store, site.federation_id)
+    federations.remove_member(site.store, next(each.id for each in found if each.name == "c"))
+    page = text_of(reader.get(f"/runs/{setting.run}").text)
+    assert "c Removed" in page
+    assert "never seen yet" not in page
+
+
 @pytest.mark.parametrize("ends", ["sign-in", "role"])
 def test_the_stream_ends_with_what_lets_its_reader_in(site: Site, setting: Setting, ends: str) -> None:
     vera = site.account("vera", "viewer")
@@ -423,7 +433,7 @@ def test_the_stream_ends_with_what_lets_its_reader_in(site: Site, setting: Setti
     assert b"retry" in _bytes(next(told))
     if ends == "role":
         site.account("ada", "administrator")
-        roles.take(site.store, SERVER, site.federation_id, vera)
+        role_changes.take(site.store, SERVER, site.federation_id, vera)
     else:
         with site.store.begin() as session:
             sign_in.end_all(session, vera)

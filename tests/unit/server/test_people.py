@@ -23,6 +23,7 @@ from fedflow.server.services import (
     links,
     own_data,
     passwords,
+    role_changes,
     roles,
     second_factor,
     sign_in,
@@ -333,16 +334,56 @@ def test_roles_hold_one_another_and_an_administrator_stays(store: Store, federat
     boss = invited(store, federation_id, "administrator", "boss")
     viewer = invited(store, federation_id, "viewer", "viewer")
     caller = signed_in(store, "boss")
-    roles.give(store, caller, federation_id, viewer, "coordinator")
+    role_changes.give(store, caller, federation_id, viewer, "coordinator")
     assert roles.role_in(store, signed_in(store, "viewer"), federation_id) == "coordinator"
     with pytest.raises(Conflict, match="left without an administrator"):
-        roles.give(store, caller, federation_id, boss, "viewer")
+        role_changes.give(store, caller, federation_id, boss, "viewer")
     with pytest.raises(Conflict, match="left without an administrator"):
-        roles.take(store, caller, federation_id, boss)
-    roles.take(store, caller, federation_id, viewer)
+        role_changes.take(store, caller, federation_id, boss)
+    role_changes.take(store, caller, federation_id, viewer)
     with pytest.raises(NotFound, match="invite them"):
-        roles.give(store, caller, federation_id, viewer, "viewer")
+        role_changes.give(store, caller, federation_id, viewer, "viewer")
     assert [holder.name for holder in roles.holders(store, federation_id)] == ["boss"]
+
+
+def test_the_servers_administrator_alone_takes_and_changes_everybodys_roles(store: Store, federation_id: str) -> None:
+    """As after the first start: the first administrator has no role of their own."""
+    identity.first_coordinator(store)
+    accounts.register(store, "Ada", "ada@example.org", PASSWORD, invitations.first(store), "")
+    caller = signed_in(store, "ada")
+    viewer = invited(store, federation_id, "viewer", "vera")
+    boss = invited(store, federation_id, "administrator", "boss")
+    role_changes.give(store, caller, federation_id, boss, "coordinator")
+    role_changes.give(store, caller, federation_id, viewer, "participant", "Studio")
+    role_changes.give(store, caller, federation_id, viewer, "viewer")
+    role_changes.take(store, caller, federation_id, viewer)
+    assert [(each.name, each.role) for each in roles.holders(store, federation_id)] == [("boss", "coordinator")]
+    made = federations.create(store, "another", by=caller)
+    alone = invited(store, made, "administrator", "alone")
+    accounts.delete_account(store, signed_in(store, "alone"), PASSWORD)
+    assert alone not in {each.person_id for each in roles.holders(store, made)}
+
+
+def test_a_role_of_who_is_no_administrator_is_changed_where_there_is_none(store: Store, federation_id: str) -> None:
+    """The server's own token counts for nobody who signs in, and stands in nobody's way."""
+    viewer = invited(store, federation_id, "viewer", "vera")
+    role_changes.give(store, SERVER, federation_id, viewer, "coordinator")
+    role_changes.take(store, SERVER, federation_id, viewer)
+    assert roles.holders(store, federation_id) == []
+
+
+def test_a_participant_acts_for_a_member_and_nobody_else_does(store: Store, federation_id: str) -> None:
+    person = invited(store, federation_id, "viewer", "vera")
+    with pytest.raises(Unprocessable, match="member: a participant's role names the member"):
+        role_changes.give(store, SERVER, federation_id, person, "participant")
+    with pytest.raises(Unprocessable, match="no other's does"):
+        role_changes.give(store, SERVER, federation_id, person, "viewer", "Studio")
+    invited(store, federation_id, "participant", "pat", "Studio")
+    role_changes.give(store, SERVER, federation_id, person, "participant", "studio")
+    held = [(each.name, each.member) for each in roles.holders(store, federation_id)]
+    assert held == [("pat", "Studio"), ("vera", "Studio")]
+    role_changes.give(store, SERVER, federation_id, person, "coordinator")
+    assert [each.member for each in roles.holders(store, federation_id)] == ["Studio", None]
 
 
 @pytest.mark.parametrize("act", ["unmake", "shut", "give up"])

@@ -7,15 +7,18 @@ import zlib
 
 import pytest
 from PIL import Image, PngImagePlugin
-from tests.unit.server.conftest import Api
+from tests.unit.server.conftest import Api, Machine
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter
 from tests.unit.server.test_catalogue import person, versions
 
+from fedflow.federation.protocol import JoinRequest
 from fedflow.federation.provenance import opened
 from fedflow.server.database.tables import Score, Version
 from fedflow.server.errors import Conflict, Forbidden, NotFound, TooLarge, Unprocessable
 from fedflow.server.services import (
+    audit,
     catalogue,
+    devices,
     downloads,
     examples,
     federations,
@@ -25,6 +28,7 @@ from fedflow.server.services import (
     releases,
     run_facts,
     shown_counts,
+    tokens,
 )
 from fedflow.server.services.catalogue import Description
 from fedflow.server.services.identity import SERVER, Caller
@@ -55,6 +59,15 @@ def seen(store: Store, caller: Caller) -> tuple[object, object]:
     return facts["members"], facts.get("other_members")
 
 
+def joins(store: Store, federation_id: str, member: str, *, shows_counts: bool | None) -> None:
+    """Another machine of the member joins, and says or does not say whether its counts are shown."""
+    code = devices.new_code(store, federation_id, member, 10, ttl_s=60)
+    request = JoinRequest(
+        code=code, device_name="pc", public_key=Machine(store).public_key, version="1", shows_counts=shows_counts
+    )
+    devices.join(store, request)
+
+
 def test_beyond_the_federation_only_those_are_named_that_agreed(made: Setting, federation_id: str) -> None:
     store = made.store
     acts_for_a = person(store, "participant", federation_id, "participant")
@@ -72,7 +85,12 @@ def test_beyond_the_federation_only_those_are_named_that_agreed(made: Setting, f
             shown_counts.show(store, caller, member_id(store, federation_id, "b"), shown=True)
     with pytest.raises(Forbidden, match="for who acts for 'a'; ask them"):
         shown_counts.show(store, coordinator, member_id(store, federation_id, "a"), shown=True)
-    shown_counts.show(store, coordinator, member_id(store, federation_id, "b"), shown=True)
+    with pytest.raises(Forbidden, match="for who acts for 'b'; ask them"):
+        shown_counts.show(store, coordinator, member_id(store, federation_id, "b"), shown=True)
+    joins(store, federation_id, "b", shows_counts=True)
+    joins(store, federation_id, "b", shows_counts=None)
+    [entry] = audit.listed(store, action="counts shown changed", before=2**62, limit=1)
+    assert (entry.actor_kind, entry.facts) == ("device", {"member": "b", "shown": True})
     shown_counts.show(store, coordinator, member_id(store, federation_id, "a"), shown=False)
     assert seen(store, stranger) == ({"b": 10}, 2)
     policies.change(store, federation_id, Policies(visibility=VisibilityPolicies(example_counts=False)))
@@ -93,10 +111,10 @@ def test_a_release_says_what_its_members_agreed_to(made: Setting, federation_id:
         return {key: told[key] for key in ("members", "examples", "members_shown")}
 
     assert said("v1") == {"members": 3, "examples": None, "members_shown": {}}
-    shown_counts.show(store, SERVER, member_id(store, federation_id, "a"), shown=True)
+    joins(store, federation_id, "a", shows_counts=True)
     assert said("v2") == {"members": 3, "examples": None, "members_shown": {"a": 10}}
     for name in ("b", "c"):
-        shown_counts.show(store, SERVER, member_id(store, federation_id, name), shown=True)
+        joins(store, federation_id, name, shows_counts=True)
     assert said("v3") == {"members": 3, "examples": 30, "members_shown": dict.fromkeys(MEMBERS, 10)}
 
 
@@ -199,5 +217,9 @@ def test_the_api_shows_and_hides(coordinator: Api, device: Api, made: Setting, f
     assert coordinator("DELETE", f"{address}/{kept}").status_code == 204
     counts = f"/api/v1/members/{member_id(made.store, federation_id, 'a')}/counts"
     assert coordinator("GET", counts).json == {"shown": False}
-    assert coordinator("PUT", counts, json={"shown": True}).json == {"shown": True}
-    assert coordinator("GET", counts).json == {"shown": True}
+    assert coordinator("PUT", counts, json={"shown": True}).status_code == 403
+    acts_for_a = person(made.store, "pat", federation_id, "participant")
+    pat = Api(coordinator.client, tokens.make(made.store, acts_for_a, "script", ("read", "members"), 60.0))
+    assert pat("PUT", counts, json={"shown": True}).json == {"shown": True}
+    assert pat("GET", counts).json == {"shown": True}
+    assert coordinator("PUT", counts, json={"shown": False}).json == {"shown": False}

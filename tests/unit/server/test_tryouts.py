@@ -23,7 +23,7 @@ from fedflow.server.services import (
     jobs,
     own_data,
     releases,
-    roles,
+    role_changes,
     tokens,
     tryout_work,
     tryouts,
@@ -124,7 +124,7 @@ def test_whose_role_or_account_is_gone_has_nothing_drawn_and_sees_no_picture(
     theirs, waiting = ask(store, vera, release_id), ask(store, paul, release_id)
     drawn(store, theirs)
     person(store, "ada", federation_id, "administrator")
-    roles.take(store, SERVER, federation_id, vera.id)
+    role_changes.take(store, SERVER, federation_id, vera.id)
     for act in (tryouts.one, tryouts.cancel, tryouts.remove):
         with pytest.raises(NotFound, match="there is no try-out"):
             act(store, vera, theirs)

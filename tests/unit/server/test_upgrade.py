@@ -16,7 +16,7 @@ from fedflow.errors import MistakeError
 from fedflow.server.api.app import create_app
 from fedflow.server.database import schema
 from fedflow.server.database.engines import make_engine
-from fedflow.server.services import audit, roles
+from fedflow.server.services import audit, role_changes
 from fedflow.server.services.identity import SERVER
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import open_store
@@ -88,6 +88,6 @@ def test_an_older_server_is_migrated_and_goes_on(settings: ServerSettings, tmp_p
     assert {endpoint: status for endpoint, status in answers.items() if status >= 500} == {}
     assert {answers[name] for name in ("pages.overview.overview", "pages.runs.run", "pages.runs.listed")} == {200}
     other = next(each for each in accounts if each.role == "viewer" and each.federation_id == account.federation_id)
-    roles.give(store, SERVER, account.federation_id, other.email.partition("@")[0], "coordinator")
+    role_changes.give(store, SERVER, account.federation_id, other.email.partition("@")[0], "coordinator")
     assert audit.verify(store).faults == ()
     store.engine.dispose()

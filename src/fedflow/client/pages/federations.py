@@ -155,18 +155,20 @@ def _join_page(
     [group] = describe(JoinRequest)
     found = {field.name: field for field in group.fields}
     dataset = replace(found["dataset"], kind=Kind.CHOICE, choices=sets)
+    shows_counts = replace(found["shows_counts"], label=gettext("Show name and counts outside"))
     fields: list[FormField] = [
         replace(found["server"], label=gettext("Server")),
         replace(found["code"], label=gettext("Code")),
         dataset,
         replace(found["device"], label=gettext("This machine's name")),
+        shows_counts,
     ]
     return web.page(
         "app/join.html",
         status=status,
         instead_of=instead_of,
         signed_in=let_in,
-        fields=[dataset] if let_in else fields,
+        fields=[dataset, shows_counts] if let_in else fields,
         values=reading.values,
         faults=reading.faults,
         has_datasets=bool(sets),

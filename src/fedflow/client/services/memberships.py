@@ -13,6 +13,7 @@ from sqlalchemy import select
 from fedflow.client.connection import PATIENCE_S, Connection, server_address
 from fedflow.client.database.tables import Job, Membership
 from fedflow.client.home import Device, Home
+from fedflow.client.machine_name import LONGEST, machine_name
 from fedflow.client.policy import Policy
 from fedflow.client.services import datasets, jobs, sendings
 from fedflow.client.store import Store
@@ -30,8 +31,18 @@ class JoinRequest(Settings):
 
     server: str = Field(min_length=1, max_length=400, description="Its address, such as https://fedflow.example.org.")
     code: str = Field(min_length=1, max_length=200, description="The one-time code that the coordinator gave you.")
-    device: str = Field("device", min_length=1, max_length=80, description="What the coordinator sees of this machine.")
+    device: str = Field(
+        default_factory=machine_name,
+        min_length=1,
+        max_length=LONGEST,
+        description="What the coordinator sees of this machine.",
+    )
     dataset: str = Field(min_length=1, description="Whose pictures are trained on; it can be changed later.")
+    shows_counts: bool = Field(
+        False,
+        description="Lets lineages and releases name your organisation, with its picture counts, to people outside "
+        "the federation; otherwise they only count it.",
+    )
 
 
 def home(store: Store, membership_id: str) -> Home:
@@ -65,7 +76,7 @@ def join(store: Store, request: JoinRequest, instead_of: str = "") -> str:
 
 def request_of(job: Job) -> JoinRequest:
     """What a job to join was asked for."""
-    return JoinRequest.model_validate({name: job.asked[name] for name in JoinRequest.model_fields})
+    return JoinRequest.model_validate({name: job.asked[name] for name in JoinRequest.model_fields if name in job.asked})
 
 
 def failed_joins(store: Store) -> list[Job]:

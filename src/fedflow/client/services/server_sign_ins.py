@@ -11,6 +11,7 @@ from sqlalchemy import delete
 from fedflow.client.connection import Connection, server_address
 from fedflow.client.database.tables import ServerSignIn
 from fedflow.client.home import Home
+from fedflow.client.machine_name import LONGEST, machine_name
 from fedflow.client.services.jobs import new_id
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
@@ -21,7 +22,12 @@ class SignInRequest(Settings):
     """A server, and what it shall call this machine."""
 
     server: str = Field(min_length=1, max_length=400, description="Its address, such as https://fedflow.example.org.")
-    device: str = Field("device", min_length=1, max_length=80, description="What the coordinator sees of this machine.")
+    device: str = Field(
+        default_factory=machine_name,
+        min_length=1,
+        max_length=LONGEST,
+        description="What the coordinator sees of this machine.",
+    )
 
 
 def begin(store: Store, request: SignInRequest) -> ServerSignIn:

@@ -21,7 +21,9 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:  # noqa: ARG00
     home = memberships.home(store, job.id)
     sent: list[Leaving] = []
     with home.alone(), Connection(home, patience_s=PATIENCE_S, sent=sent.append) as connection:
-        device = home.device() or connection.join(request.server, request.code, request.device)
+        device = home.device() or connection.join(
+            request.server, request.code, request.device, request.shows_counts or None
+        )
     memberships.keep(store, job, device)
     for each in sent:  # the log is the membership's, which is there only now
         sendings.note(store, job.id, each)

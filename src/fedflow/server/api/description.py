@@ -55,6 +55,8 @@ WITH_JSON = frozenset({"400", "411", "413", "415", "422"})
 OF_UPLOADS = frozenset({"400", "408", "409", "410", "413", "415", "429"})
 OF_SOME = {
     ("/join", "post"): ("404", "410", "429"),
+    ("/sign-ins", "post"): ("429",),
+    ("/sign-ins/state", "post"): ("404", "410", "429"),
     ("/devices/challenge", "post"): ("403", "404", "429"),
     ("/devices/token", "post"): ("401", "403", "404", "429"),
     ("/me/invitations", "post"): ("404", "410"),

@@ -18,6 +18,7 @@ from fedflow.server.api.messages import (
     CodeRequest,
     Codes,
     CountsShown,
+    FederationChange,
     FederationFacts,
     FederationPath,
     FederationRequest,
@@ -28,7 +29,8 @@ from fedflow.server.api.messages import (
     Page,
 )
 from fedflow.server.api.problems import PROBLEMS
-from fedflow.server.services import federations, join_codes, policies, shown_counts
+from fedflow.server.database.tables import Federation
+from fedflow.server.services import federation_changes, federations, join_codes, policies, shown_counts
 from fedflow.server.services import members as members_service
 from fedflow.server.services.policies import Policies
 
@@ -47,15 +49,33 @@ blueprint = APIBlueprint(
 def create(body: FederationRequest) -> Response:
     """Make a federation."""
     made = federations.create(current.store(), body.name, identifier(), current.caller())
-    return answer(FederationFacts(id=made, name=body.name), 201)
+    return answer(FederationFacts(id=made, name=body.name, closed=False), 201)
 
 
 @blueprint.get("/federations", responses={200: Federations})
 def listed(query: Page) -> Response:
     """Federations, oldest first."""
     found = federations.listed(current.store(), current.caller(), query.after, query.limit)
-    items = tuple(FederationFacts(id=federation.id, name=federation.name) for federation in found)
+    items = tuple(_facts(federation) for federation in found)
     return answer(Federations(items=items, next=items[-1].id if len(items) == query.limit else None))
+
+
+@blueprint.patch("/federations/<federation_id>", responses={200: FederationFacts})
+def change(path: FederationPath, body: FederationChange) -> Response:
+    """Rename a federation, close it, or open it again."""
+    store, caller = current.store(), current.caller()
+    if body.name is not None:
+        federation_changes.rename(store, path.federation_id, body.name, caller)
+    if body.closed is not None:
+        federation_changes.close(store, path.federation_id, closed=body.closed, by=caller)
+    return answer(_facts(federations.one(store, path.federation_id)))
+
+
+@blueprint.delete("/federations/<federation_id>", responses={204: None})
+def delete(path: FederationPath) -> Response:
+    """Delete a federation that nothing depends on: without members, runs, models and imports."""
+    federation_changes.delete(current.store(), path.federation_id, current.caller())
+    return Response(status=204)
 
 
 @blueprint.get("/federations/<federation_id>/members", responses={200: Members})
@@ -140,3 +160,7 @@ def remove_member(path: MemberPath) -> Response:
     """Shut a member out with all its machines, at once."""
     federations.remove_member(current.store(), path.member_id, current.caller())
     return Response(status=204)
+
+
+def _facts(federation: Federation) -> FederationFacts:
+    return FederationFacts(id=federation.id, name=federation.name, closed=federation.closed_at is not None)

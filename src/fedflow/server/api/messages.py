@@ -45,11 +45,19 @@ class FederationRequest(Message):
     name: Name
 
 
+class FederationChange(Message):
+    """What is to be otherwise with a federation; what is left out stays."""
+
+    name: Name | None = None
+    closed: bool | None = None
+
+
 class FederationFacts(Message):
-    """A federation."""
+    """A federation. Once it is `closed` nothing new begins there."""
 
     id: str
     name: str
+    closed: bool
 
 
 class Federations(Message):

@@ -16,7 +16,7 @@ from fedflow.server.api.idempotency import idempotent
 from fedflow.server.api.messages import FederationPath, Identifier, MemberName
 from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.database.people import AuditEntry, RoleName
-from fedflow.server.services import accounts, audit, invitations, own_data, roles, tokens
+from fedflow.server.services import accounts, audit, invitations, own_data, role_changes, roles, tokens
 from fedflow.server.services.identity import Scope
 
 blueprint = APIBlueprint(
@@ -51,6 +51,7 @@ class RoleRequest(Message):
     """What a person is to be."""
 
     role: RoleName
+    member: MemberName | None = Field(None, description="Whom a participant acts for; made where it is not there.")
 
 
 class PersonPath(Message):
@@ -192,14 +193,15 @@ def holders(path: FederationPath) -> Response:
 @blueprint.put("/federations/<federation_id>/people/<person_id>/role", responses={204: None})
 def give_role(path: PersonPath, body: RoleRequest) -> Response:
     """Make a person of the federation something else."""
-    roles.give(current.store(), current.caller(), path.federation_id, path.person_id, body.role)
+    store, caller = current.store(), current.caller()
+    role_changes.give(store, caller, path.federation_id, path.person_id, body.role, body.member)
     return Response(status=204)
 
 
 @blueprint.delete("/federations/<federation_id>/people/<person_id>/role", responses={204: None})
 def take_role(path: PersonPath) -> Response:
     """Let a person have nothing to do with the federation any more."""
-    roles.take(current.store(), current.caller(), path.federation_id, path.person_id)
+    role_changes.take(current.store(), current.caller(), path.federation_id, path.person_id)
     return Response(status=204)
 
 

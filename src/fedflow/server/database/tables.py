@@ -15,13 +15,17 @@ from fedflow.server.database.base import NUMBER, Table
 
 
 class Federation(Table):
-    """Organisations that train together. `policies` are its rules, as far as they differ from the defaults."""
+    """Organisations that train together. `policies` are its rules, as far as they differ from the defaults.
+
+    Once `closed_at` is set nothing new begins there: no run, no code, no member, no device.
+    """
 
     __tablename__ = "federation"
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     policies: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}", deferred=True)
     created_at: Mapped[float]
+    closed_at: Mapped[float | None]
 
 
 class Member(Table):

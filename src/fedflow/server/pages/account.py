@@ -99,8 +99,10 @@ def deletes() -> AnyResponse:
     """Close the account for good."""
     try:
         with TRANSFERS.held(HASHING, MOST_AT_ONCE):
-            accounts.delete_account(current.store(), current.caller(), request.form.get("password", ""))
-    except (Forbidden, Conflict) as error:
+            accounts.delete_account(
+                current.store(), current.caller(), request.form.get("password", ""), request.form.get("email", "")
+            )
+    except (Forbidden, Conflict, Unprocessable) as error:
         return _data(beside(error, "password"))
     flash(gettext("Your account is closed."), State.DONE)
     return browser.let_out(redirect(url_for("pages.entry.sign_in_page"), 303))

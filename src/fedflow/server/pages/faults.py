@@ -107,6 +107,12 @@ SENTENCES: dict[str, str | LazyString] = {
     "this address has an account already; sign in, and open the invitation again": lazy_gettext(
         "This address has an account already. Sign in, and open the link again."
     ),
+    "this is not your account's address; type that one to delete the account": lazy_gettext(
+        "This is not your account's address. Type that one to delete the account."
+    ),
+    "this address has an account already; sign in with it": lazy_gettext(
+        "This address has an account already. Sign in with it."
+    ),
     "another account has this address": lazy_gettext("Another account has this address."),
     "is none of {known}": lazy_gettext("Choose one from the list."),
     "this is your own account; another administrator can shut it": lazy_gettext(
@@ -117,9 +123,6 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "the server would be left without an administrator; make somebody else one first": lazy_gettext(
         "The server would be left without an administrator. Make somebody else one first."
-    ),
-    "the federation would be left without an administrator; make somebody else one first": lazy_gettext(
-        "The federation would be left without an administrator. Make somebody else one first."
     ),
     "the person {person} has no role in this federation; invite them": lazy_gettext(
         "This person no longer belongs to the federation. Invite them again."
@@ -167,6 +170,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "a participant's invitation names the member they act for, and no other's does": lazy_gettext(
         "Name the member for a participant, and leave this empty for other roles."
     ),
+    "a participant's role names the member they act for, and no other's does": lazy_gettext(
+        "Name the member that this participant acts for."
+    ),
     "give 1 to 80 letters without slashes, and no dot at the beginning": lazy_gettext(
         "Write 1 to 80 letters without slashes, and no dot at the beginning."
     ),
@@ -185,6 +191,15 @@ SENTENCES: dict[str, str | LazyString] = {
         "You act for “%(member)s” there, and can let in only its machines."
     ),
     "there is no such join code, or it was used": lazy_gettext("This join code was used or withdrawn already."),
+    "the federation is closed; its administrator can open it again": lazy_gettext(
+        "The federation is closed. Its administrator can open it again."
+    ),
+    "the run '{name}' is not over; stop it or let it end, and close the federation then": lazy_gettext(
+        "The run “%(name)s” is not over. Stop it or let it end, then close the federation."
+    ),
+    "the federation has members, runs, models or imports; close it instead": lazy_gettext(
+        "The federation has members, runs, models or imports. Close it instead."
+    ),
     "there is a federation '{name}' already; choose another name": lazy_gettext(
         "There is already a federation “%(name)s”. Choose another name."
     ),

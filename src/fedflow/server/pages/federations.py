@@ -57,11 +57,12 @@ def makes() -> AnyResponse:
 @blueprint.get("/federations/<federation_id>")
 def one(federation_id: str) -> Response:
     """A federation with its members."""
-    number = page_number()
+    number, shared = page_number(), head(federation_id, "pages.federations.one")
     found, total = members.listed(current.store(), federation_id, (number - 1) * PAGE, PAGE)
     return web.page(
         "pages/federation.html",
-        **head(federation_id, "pages.federations.one"),
+        **shared,
+        has_first_name=shared["administers"] and shared["federation"] == federations.DEFAULT,
         members=found,
         summary=members.summaries(current.store(), [federation_id])[federation_id],
         **paging(number, len(found), total, "pages.federations.one", federation_id=federation_id),
@@ -85,20 +86,24 @@ def head(federation_id: str, here: str) -> dict[str, Any]:
     """What the pages of one federation share: its name, the reader's role there, the tabs."""
     belonging = next(each for each in places.belongings() if each.federation_id == federation_id)
     coordinates = roles.is_at_least(belonging.role, "coordinator")
+    administers = roles.is_at_least(belonging.role, "administrator")
     takes_part = roles.is_at_least(belonging.role, "participant")
     parts = [
         ("pages.federations.one", gettext("Members")),
         ("pages.federations.devices", gettext("Devices")),
-        *([("pages.joining.codes", gettext("Join codes"))] if coordinates else []),
+        *([("pages.joining.codes", gettext("Join codes"))] if coordinates and not belonging.closed else []),
         ("pages.policies.rules", gettext("Rules")),
         *([("pages.imports.listed", gettext("Imports"))] if takes_part else []),
         ("pages.people.team", gettext("People and invitations")),
+        *([("pages.federation_settings.page", gettext("Settings"))] if administers else []),
     ]
     return {
         "federation": belonging.federation,
         "federation_id": federation_id,
         "role": belonging.role,
         "coordinates": coordinates,
+        "administers": administers,
+        "closed": belonging.closed,
         "takes_part": takes_part,
         "tabs": [
             {"label": label, "href": url_for(endpoint, federation_id=federation_id), "here": endpoint == here}

@@ -151,6 +151,7 @@ def _member(member_id: str, faults: dict[str, list[str]], wanted: str | None = N
         devices=machines,
         runs=runs,
         federation=belonging.federation,
+        closed=belonging.closed,
         coordinates=roles.is_at_least(belonging.role, "coordinator"),
         run_words=run_words,
         may_agree=shown_counts.may_agree(current.store(), current.caller(), member_id),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,7 @@ from fedflow import web
 from fedflow.federation.estimates import FEW_PICTURES
 from fedflow.plan import REGISTRY, STARTER, Plan
 from fedflow.server.api import current
-from fedflow.server.errors import ApiError
+from fedflow.server.errors import ApiError, Unprocessable
 from fedflow.server.pages import places, plan_words
 from fedflow.server.pages.faults import beside, said
 from fedflow.server.pages.plan_words import HOURS, MEMBERS
@@ -99,7 +100,7 @@ def _page(planning: Planning, reading: Reading[Plan], identifier: str, fragment:
         status=422 if reading.faults and fragment is None else 200,
         fragment=fragment,
         here=here,
-        federations=places.belongings("coordinator"),
+        federations=places.planned_in(),
         members=[(name, name in chosen, known.num_examples.get(name)) for name in known.members],
         described=_described(planning, reading.values.get("model", "")),
         values=reading.values,
@@ -178,11 +179,30 @@ def _reading(planning: Planning) -> Reading[Plan]:
     faults = {field: [plan_words.fault(each) for each in sentences] for field, sentences in reading.faults.items()}
     if reading.settings is not None:
         broken = policies.broken(planning.rules, reading.settings)
-        faults = {field: [said(sentence)] for field, sentence in broken.items()}
+        faults = {field: [_methods_in_words(said(sentence))] for field, sentence in broken.items()}
+        if "model" not in faults:
+            faults |= _of_base_model(planning, reading.settings)
     if plan.get("model") == "":
         faults = {**faults, "model": [str(WORDS["missing"])]}
     values = {**reading.values, **{name: sent[name] for name in ("model", OTHER_MODEL, *HOURS) if name in sent}}
     return Reading(None if faults else reading.settings, values, _where_written(faults, values))
+
+
+def _of_base_model(planning: Planning, plan: Plan) -> dict[str, list[str]]:
+    """What is wrong with the base model, as it is found when the run starts."""
+    store, caller, allowed = current.store(), current.caller(), current.allowed()
+    try:
+        base_models.check(store, caller, planning.here.federation_id, plan, allowed)
+    except Unprocessable as error:
+        return beside(error)
+    return {}
+
+
+def _methods_in_words(sentence: str) -> str:
+    """A sentence that names methods as their field does."""
+    for name, words in plan_words.CHOICES["method"].items():
+        sentence = re.sub(f"['“]{re.escape(name)}['”]", f"“{words}”", sentence)
+    return sentence
 
 
 def _where_written(faults: dict[str, list[str]], values: dict[str, str]) -> dict[str, list[str]]:

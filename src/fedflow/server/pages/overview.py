@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request, url_for
 from fedflow import web
 from fedflow.server.api import current
 from fedflow.server.pages import places, run_words
-from fedflow.server.services import members
+from fedflow.server.services import federations, members
 from fedflow.server.services import overview as service
 
 blueprint = Blueprint("overview", __name__)
@@ -54,12 +54,14 @@ def overview() -> Response:
             {
                 "id": each.federation_id,
                 "name": each.federation,
+                "has_first_name": each.federation == federations.DEFAULT,
                 "role": each.role,
+                "closed": each.closed,
                 "runs": newest.get(each.federation_id, []),
                 "has_runs": each.federation_id in with_runs,
                 "members": summaries[each.federation_id].members,
                 "there": summaries[each.federation_id].there,
-                "plans": each.federation_id in coordinated,
+                "plans": each.federation_id in coordinated and not each.closed,
             }
             for each in shown
         ],

@@ -8,12 +8,14 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.server.api import current
-from fedflow.server.errors import NotFound
+from fedflow.server.errors import Conflict, NotFound, Unprocessable
 from fedflow.server.pages import browser, places
+from fedflow.server.pages.faults import beside
 from fedflow.server.pages.words import ROLES
-from fedflow.server.services import accounts, directory, invitations, links, roles, second_factor
+from fedflow.server.services import accounts, directory, invitations, links, members, role_changes, roles, second_factor
 from fedflow.server.services.directory import Account
 from fedflow.server.services.roles import Holder
+from fedflow.web.reading import last_values
 from fedflow.web.states import State
 
 blueprint = Blueprint("people", __name__)
@@ -129,21 +131,27 @@ def team(federation_id: str) -> Response:
 @blueprint.get("/people/<federation_id>/roles/<person_id>")
 def role(federation_id: str, person_id: str) -> Response:
     """What a person is in the federation, and a form to change it."""
-    return web.page(
-        "pages/role.html",
-        federation_id=federation_id,
-        federation=_name(federation_id),
-        holder=_holder(federation_id, person_id),
-        roles=roles.ROLES,
-    )
+    holder = _holder(federation_id, person_id)
+    return _role(federation_id, holder, {"role": holder.role, "member": holder.member or ""}, {})
 
 
 @blueprint.post("/people/<federation_id>/roles/<person_id>")
 def gives_role(federation_id: str, person_id: str) -> AnyResponse:
-    """Make the person something else."""
-    holder = _holder(federation_id, person_id)
-    given = next((each for each in roles.ROLES if each == request.form.get("role")), holder.role)
-    roles.give(current.store(), current.caller(), federation_id, person_id, given)
+    """Make the person something else; what stands in the field of the member counts for a participant alone."""
+    holder, sent = _holder(federation_id, person_id), last_values(request.form)
+    given = next((each for each in roles.ROLES if each == sent.get("role")), holder.role)
+    member = " ".join(sent.get("member", "").split()) or None
+    try:
+        role_changes.give(
+            current.store(),
+            current.caller(),
+            federation_id,
+            person_id,
+            given,
+            member if given == "participant" else None,
+        )
+    except (Unprocessable, Conflict) as error:
+        return _role(federation_id, holder, {"role": given, "member": member or ""}, beside(error, "role"))
     return _team(federation_id, gettext("%(name)s is now %(role)s.", name=holder.name, role=str(ROLES[given])))
 
 
@@ -151,10 +159,24 @@ def gives_role(federation_id: str, person_id: str) -> AnyResponse:
 def takes_role(federation_id: str, person_id: str) -> AnyResponse:
     """Let the person have nothing to do with the federation any more."""
     holder = _holder(federation_id, person_id)
-    roles.take(current.store(), current.caller(), federation_id, person_id)
+    role_changes.take(current.store(), current.caller(), federation_id, person_id)
     if person_id == current.caller().id and not current.caller().is_admin:
         return redirect("/", 303)
     return _team(federation_id, gettext("%(name)s no longer belongs to the federation.", name=holder.name))
+
+
+def _role(federation_id: str, holder: Holder, values: dict[str, str], faults: dict[str, list[str]]) -> Response:
+    return web.page(
+        "pages/role.html",
+        status=422 if faults else 200,
+        federation_id=federation_id,
+        federation=_name(federation_id),
+        holder=holder,
+        members=members.names(current.store(), federation_id),
+        roles=roles.ROLES,
+        values=values,
+        faults=faults,
+    )
 
 
 def _holder(federation_id: str, person_id: str) -> Holder:

@@ -24,6 +24,11 @@ def belongings(least: RoleName = "viewer") -> list[Belonging]:
     return [each for each in found if roles.is_at_least(each.role, least)]
 
 
+def planned_in() -> list[Belonging]:
+    """The federations in which the reader may plan runs and let members in."""
+    return [each for each in belongings("coordinator") if not each.closed]
+
+
 def is_in(federation_id: str) -> bool:
     """Whether the reader belongs to the federation."""
     return any(each.federation_id == federation_id for each in belongings())

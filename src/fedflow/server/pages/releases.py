@@ -115,12 +115,14 @@ def _provenance_name(given: Given) -> str:
 
 def _form(version_id: str, values: dict[str, str], faults: dict[str, list[str]], status: int) -> Response:
     version, artifact = registry.lineage(current.store(), current.caller(), version_id)[0]
+    layouts = downloads.listed(current.store(), current.caller(), version_id)
     return web.page(
         "pages/new_release.html",
         status=status,
         version=version,
         artifact=artifact,
-        files=[each for each in downloads.listed(current.store(), current.caller(), version_id) if each.sha256],
+        files=[each for each in layouts if each.sha256],
+        to_come=[each for each in layouts if each.state in ("waiting", "running")],
         values=values,
         faults=faults,
     )

@@ -81,7 +81,7 @@ def listed() -> Response:
         words=run_words,
         moment=_moment,
         federations=[(each.federation_id, each.federation) for each in places.belongings()],
-        coordinates=places.belongings("coordinator"),
+        coordinates=places.planned_in(),
     )
     answer.headers["HX-Replace-Url"] = _list_at(wanted, before)
     return answer
@@ -95,6 +95,7 @@ def run(run_id: str) -> Response:
     view = run_view.view(store, run_id, caller)
     measured = scores.listed(store, caller, run_id)
     drawn_rounds = {score.round for score in measured if score.gallery and score.who != BASE}
+    may_plan = any(each.federation_id == view.federation_id for each in places.planned_in())
     may_change = roles.is_at_least(roles.role_in(store, caller, view.federation_id), "coordinator")
     asks_for_part = "HX-Request" in request.headers
     gallery = _gallery(
@@ -120,6 +121,7 @@ def run(run_id: str) -> Response:
         missing=scores.to_come(store, run_id, gallery["round"]) if gallery["round"] and measuring else [],
         refusals=refusals.listed(store, caller, run_id, "", MOST_REFUSALS) if may_change else [],
         may_change=may_change,
+        may_plan=may_plan,
         plan=plan_words.facts(view.plan),
         moment=lambda seconds: _moment(store.clock() - seconds),
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -19,9 +17,8 @@ from fedflow.server.database.people import (
     PersonToken,
     Role,
 )
-from fedflow.server.database.tables import Federation
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
-from fedflow.server.services import audit, invitations, letters, links, passwords, sign_in, tryouts
+from fedflow.server.services import audit, invitations, letters, links, passwords, role_changes, sign_in, tryouts
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import FIRST, Caller
 from fedflow.server.store import Store
@@ -47,6 +44,8 @@ def register(store: Store, name: str, email: str, password: str, code: str | Non
         with store.begin() as session:
             return make(session, store, shown, known_as, kept, code, address).id
     except IntegrityError:
+        if code is None:
+            raise Conflict("email: this address has an account already; sign in with it") from None
         raise Conflict("this address has an account already; sign in, and open the invitation again") from None
 
 
@@ -226,23 +225,26 @@ def make_admin(store: Store, caller: Caller, person_id: str, *, is_admin: bool) 
         audit.record(session, store, caller, f"administrator {'made' if is_admin else 'unmade'}", "person", person_id)
 
 
-def delete_account(store: Store, caller: Caller, password: str) -> None:
+def delete_account(store: Store, caller: Caller, password: str, typed: str = "") -> None:
     """Close the caller's account for good: name, address, password, roles, browsers, tokens, open invitations go.
 
     What their federations made stays with these, and leads to no name. The audit log keeps their entries with the name
     and the network address of then: it is a chain, of which nothing is taken out, so that others can rely on it.
 
-    Raises Forbidden where the password is wrong, Conflict where a federation or the server would be left without an
-    administrator.
+    typed: their own address, in the place of the password of who has none.
+
+    Raises Forbidden where the password is wrong, Unprocessable where the address is another, Conflict where a
+    federation or the server would be left without an administrator.
     """
     sign_in.confirm(store, caller, password)
     with store.begin() as session:
         _forget_tries(session, caller.id)
         _lock_admins(session)
         person = session.get_one(Person, caller.id, with_for_update=True)
-        alone = session.scalars(_administered_alone(caller.id)).all()
-        if alone:
-            raise Conflict(f"'{alone[0]}' would be left without an administrator; make somebody else one first")
+        mine = (Role.person_id == caller.id, Role.role == "administrator")
+        administered = session.scalars(select(Role.federation_id).where(*mine)).all()
+        if person.password is None and typed.strip().lower() != person.email:
+            raise Unprocessable("email: this is not your account's address; type that one to delete the account")
         person.is_admin, person.deleted_at = False, store.clock()
         session.flush()
         _check_admins(session)
@@ -257,6 +259,7 @@ def delete_account(store: Store, caller: Caller, password: str) -> None:
         sign_in.end_all(session, caller.id)
         for table in (Role, Link, Identity, Departure, Letter):
             session.execute(delete(table).where(table.person_id == caller.id))
+        role_changes.check_administered(session, administered)
         tryouts.forget(session, caller.id)
         sent = (Invitation.created_by == caller.id, Invitation.used_at.is_(None))
         session.execute(delete(Invitation).where(*sent))
@@ -264,20 +267,6 @@ def delete_account(store: Store, caller: Caller, password: str) -> None:
         for token in session.scalars(select(PersonToken).where(PersonToken.person_id == caller.id)):
             token.revoked_at, token.name = token.revoked_at or store.clock(), ""
         audit.record(session, store, caller, "account closed", "person", caller.id)
-
-
-def _administered_alone(person_id: str) -> Any:
-    others = (
-        select(Role.person_id)
-        .where(Role.federation_id == Federation.id, Role.role == "administrator", Role.person_id != person_id)
-        .exists()
-    )
-    mine = (
-        select(Role.person_id)
-        .where(Role.federation_id == Federation.id, Role.role == "administrator", Role.person_id == person_id)
-        .exists()
-    )
-    return select(Federation.name).where(mine, ~others).order_by(Federation.name)
 
 
 def _lock_admins(session: Session) -> None:

@@ -43,6 +43,12 @@ def pinned(session: Session, store: Store, caller: Caller, federation_id: str, p
     return planned.model_copy(update={"model": catalogue.pin(artifact.name, row.number)})
 
 
+def check(store: Store, caller: Caller, federation_id: str, planned: Plan, allowed: Allowed) -> None:
+    """Raise Unprocessable where the plan's base model is none that `pinned` would take."""
+    with store.read() as session:
+        pinned(session, store, caller, federation_id, planned, allowed)
+
+
 def version(session: Session, federation_id: str, model: str) -> Version | None:
     """The version that a plan's base model of the registry names; None for a model of another kind, or none."""
     return session.scalars(_named(federation_id, model)).first() if model.startswith(REGISTRY) else None

@@ -91,7 +91,8 @@ def asking(store: Store, user_code: str) -> Asking:
 
 def choices(store: Store, caller: Caller) -> list[Choice]:
     """Where `caller` may let a device in: as a coordinator, or as who acts for a member where the rules allow it."""
-    found = [each for each in roles.belongings(store, caller) if roles.is_at_least(each.role, "participant")]
+    mine = roles.belongings(store, caller)
+    found = [each for each in mine if roles.is_at_least(each.role, "participant") and not each.closed]
     members = select(Member.id, Member.name).where(Member.id.in_([each.member_id for each in found if each.member_id]))
     rules = select(Federation.id, Federation.policies).where(Federation.id.in_([each.federation_id for each in found]))
     with store.read() as session:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from fedflow.federation.protocol import Challenged, Joined, JoinRequest, Token, TokenRequest, Told, signed_text
 from fedflow.server.database.tables import Challenge, Device, DeviceToken, Federation, JoinCode, Member
 from fedflow.server.errors import Conflict, Forbidden, Gone, NotFound, Unauthorised, Unprocessable
-from fedflow.server.services import audit, events, idempotency, policies
+from fedflow.server.services import audit, events, idempotency, policies, shown_counts
 from fedflow.server.services.federations import locked_federation
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import DEVICE_PREFIX, SERVER, Caller, new_token, secret_hash
@@ -53,7 +53,7 @@ def new_code(
     max_examples: cap of the example count that the member's updates may claim, from the joining on; None leaves that of
         a member that is there, and gives a new one what the federation's rules say.
     form: identifier of the form that asks for it, which makes one code however often it is sent.
-    Raises NotFound where there is no such federation, AlreadyMade.
+    Raises NotFound where there is no such federation, Conflict where it is closed, AlreadyMade.
     """
     code = random_code()
     with store.begin() as session:
@@ -85,7 +85,7 @@ def add_code(
     `told` goes into the audit log besides.
     """
     now = store.clock()
-    rules = policies.of(session, federation_id)
+    rules = policies.of_open(session, federation_id)
     if max_examples is None:
         known = select(Member.max_examples).where(Member.federation_id == federation_id, Member.name == member_name)
         max_examples = session.scalar(known) or rules.members.most_examples
@@ -112,7 +112,8 @@ def join(store: Store, request: JoinRequest, address: str = "") -> Joined:
         Unprocessable: the public key is none.
         NotFound: no such code.
         Gone: the code was used by another device, or has expired.
-        Conflict: the key belongs to a device that has joined already, or the federation's rules leave no room.
+        Conflict: the key belongs to a device that has joined already, or the federation is closed or its rules
+            leave no room.
     """
     _public_key(request.public_key)
     now = store.clock()
@@ -135,7 +136,7 @@ def join(store: Store, request: JoinRequest, address: str = "") -> Joined:
         if known is not None:
             raise Conflict(f"this machine's key has joined as '{known[1].name}' already; start it without a code")
         code.used_at = now
-        rules = policies.of(session, federation.id)
+        rules = policies.of_open(session, federation.id)
         member = _member(session, code, now, rules)
         policies.check_devices(session, member, rules)
         device = Device(
@@ -153,6 +154,8 @@ def join(store: Store, request: JoinRequest, address: str = "") -> Joined:
         events.record(session, store, federation.id, None, "device joined", **told)
         caller = Caller("device", device.id, name=device.name, via="join code", address=address)
         audit.record(session, store, caller, "device joined", "device", device.id, federation.id, **told)
+        if request.shows_counts not in (None, member.shows_counts):
+            shown_counts.note(session, store, caller, member, shown=request.shows_counts is True)
         return _joined(device, member, federation)
 
 

@@ -68,15 +68,18 @@ def checked_name(name: str) -> str:
     return name
 
 
-def first_federation(store: Store) -> str:
-    """The identifier of the oldest federation; the first start of a server makes one of the name 'federation'."""
+def first_federation(store: Store, name: str = DEFAULT) -> str:
+    """The identifier of the oldest federation; the first start of a server makes one of this name.
+
+    Raises Unprocessable where it cannot be a name.
+    """
     oldest = select(Federation.id).order_by(Federation.created_at, Federation.id).limit(1)
     with store.read() as session:
         found = session.scalar(oldest)
     if found is not None:
         return found
     try:
-        return create(store, DEFAULT)
+        return create(store, checked_name(name))
     except Conflict:  # another process of this server was first
         with store.read() as session:
             return session.scalars(oldest).one()
@@ -88,6 +91,15 @@ def listed(store: Store, caller: Caller, after: str, limit: int) -> list[Federat
     with store.read() as session:
         theirs = roles.federations_of(session, caller)
         return list(session.scalars(query if theirs is None else query.where(Federation.id.in_(theirs))))
+
+
+def one(store: Store, federation_id: str) -> Federation:
+    """One federation. Raises NotFound."""
+    with store.read() as session:
+        found = session.get(Federation, federation_id)
+    if found is None:
+        raise NotFound(f"there is no federation {federation_id}")
+    return found
 
 
 def members(store: Store, federation_id: str, after: str = "", limit: int = 200) -> list[MemberFacts]:

@@ -9,9 +9,9 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from fedflow.server.database.people import Invitation, Person, RoleName
-from fedflow.server.database.tables import Federation, Member
+from fedflow.server.database.tables import Federation
 from fedflow.server.errors import Forbidden, Gone, NotFound, Unprocessable
-from fedflow.server.services import audit, idempotency, letters, member_names, policies, roles
+from fedflow.server.services import audit, idempotency, letters, member_names, role_changes, roles
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SERVER, Caller, secret_hash
 from fedflow.server.store import Store
@@ -168,26 +168,13 @@ def take_up(session: Session, store: Store, caller: Caller, invitation: Invitati
     if invitation.federation_id is not None and invitation.role is not None:
         member_id = None
         if invitation.member_name is not None:
-            member_id = _member(session, store, invitation.federation_id, invitation.member_name).id
-        roles.set_role(session, store, person.id, invitation.federation_id, invitation.role, member_id)
+            member_id = role_changes.member_of(session, store, invitation.federation_id, invitation.member_name).id
+        role_changes.set_role(session, store, person.id, invitation.federation_id, invitation.role, member_id)
     session.flush()
     told = {"role": invitation.role, "member": invitation.member_name, "is_admin": invitation.is_admin}
     audit.record(
         session, store, caller, "invitation taken up", "invitation", invitation.id, invitation.federation_id, **told
     )
-
-
-def _member(session: Session, store: Store, federation_id: str, name: str) -> Member:
-    query = select(Member).where(Member.federation_id == federation_id, Member.name == name)
-    found = session.scalar(query)
-    if found is None:
-        rules = policies.of(session, federation_id)
-        policies.check_room(session, federation_id, rules)
-        found = Member(id=new_id(), federation_id=federation_id, name=name, created_at=store.clock())
-        found.max_examples = rules.members.most_examples
-        session.add(found)
-        session.flush()
-    return found
 
 
 def _row(session: Session, store: Store, code: str, *, lock: bool = False) -> Invitation:

@@ -50,7 +50,8 @@ def make(
 
     member: its name; where one of a name that differs in case alone is there, it is that one.
     max_examples, form: as `devices.new_code`.
-    Raises NotFound where there is no such federation, Unprocessable for what cannot be a member's name, AlreadyMade.
+    Raises NotFound where there is no such federation, Conflict where it is closed, Unprocessable for what cannot be a
+    member's name, AlreadyMade.
     """
     member_names.check(member)
     with store.read() as session:

@@ -103,6 +103,13 @@ def of(session: Session, federation_id: str) -> Policies:
     return Policies.model_validate(kept)
 
 
+def of_open(session: Session, federation_id: str) -> Policies:
+    """The rules for what is to begin there, as `of`. Raises Conflict where the federation is closed."""
+    if session.scalar(select(Federation.closed_at).where(Federation.id == federation_id)) is not None:
+        raise Conflict("the federation is closed; its administrator can open it again")
+    return of(session, federation_id)
+
+
 def read(store: Store, federation_id: str) -> Policies:
     """The federation's rules. Raises NotFound."""
     with store.read() as session:

@@ -10,8 +10,7 @@ from sqlalchemy.orm import Session
 
 from fedflow.server.database.people import Person, Role, RoleName
 from fedflow.server.database.tables import Artifact, Device, Federation, Import, Member, Run, Version
-from fedflow.server.errors import Conflict, Forbidden, NotFound
-from fedflow.server.services import audit
+from fedflow.server.errors import Forbidden, NotFound
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
 
@@ -59,6 +58,7 @@ class Belonging:
     federation: str
     role: RoleName
     member_id: str | None
+    closed: bool
 
 
 def is_at_least(own: RoleName | None, least: RoleName) -> bool:
@@ -108,15 +108,15 @@ def belongings(store: Store, caller: Caller) -> list[Belonging]:
     """The federations of a person by name; of an administrator of the server all of them."""
     own = Role.person_id == caller.id
     query = (
-        select(Federation.id, Federation.name, Role.role, Role.member_id)
+        select(Federation.id, Federation.name, Role.role, Role.member_id, Federation.closed_at)
         .outerjoin(Role, (Role.federation_id == Federation.id) & own)
         .order_by(Federation.name, Federation.id)
     )
     with store.read() as session:
         found = session.execute(query if caller.is_admin else query.where(own))
         return [
-            Belonging(identifier, name, "administrator" if caller.is_admin else role, member_id)
-            for identifier, name, role, member_id in found
+            Belonging(identifier, name, "administrator" if caller.is_admin else role, member_id, closed_at is not None)
+            for identifier, name, role, member_id, closed_at in found
         ]
 
 
@@ -141,47 +141,6 @@ def holders_seen_by(store: Store, caller: Caller, federation_id: str) -> list[Ho
     return [each if each.person_id == caller.id else replace(each, email=None) for each in found]
 
 
-def give(store: Store, caller: Caller, federation_id: str, person_id: str, given: RoleName) -> None:
-    """Make a person of the federation something else.
-
-    Raises NotFound where the person has no role there (they come by invitation), Conflict where the federation would
-    be left without an administrator.
-    """
-    with store.begin() as session:
-        row = _locked(session, federation_id, person_id)
-        before, row.role = row.role, given
-        session.flush()
-        _check_administrators(session, federation_id)
-        audit.record(
-            session, store, caller, "role changed", "person", person_id, federation_id, before=before, role=given
-        )
-
-
-def take(store: Store, caller: Caller, federation_id: str, person_id: str) -> None:
-    """Let a person have nothing to do with the federation any more. Raises as `give`."""
-    with store.begin() as session:
-        row = _locked(session, federation_id, person_id)
-        before = row.role
-        session.delete(row)
-        session.flush()
-        _check_administrators(session, federation_id)
-        audit.record(session, store, caller, "role taken", "person", person_id, federation_id, before=before)
-
-
-def set_role(
-    session: Session, store: Store, person_id: str, federation_id: str, given: RoleName, member_id: str | None
-) -> None:
-    """Note a role in the caller's transaction; one that is there is raised, and never made smaller."""
-    row = session.get(Role, (person_id, federation_id))
-    if row is None:
-        row = Role(person_id=person_id, federation_id=federation_id, role=given, created_at=store.clock())
-        session.add(row)
-    elif not is_at_least(row.role, given):
-        row.role = given
-    row.member_id = member_id or row.member_id
-    session.flush()
-
-
 def role(session: Session, caller: Caller, federation_id: str) -> RoleName | None:
     """What `caller` is in the federation, within the caller's transaction; None for nothing."""
     if caller.federation_id not in (None, federation_id):
@@ -189,18 +148,3 @@ def role(session: Session, caller: Caller, federation_id: str) -> RoleName | Non
     if caller.kind == "server" or caller.is_admin:
         return "administrator"
     return session.scalar(select(Role.role).where(Role.person_id == caller.id, Role.federation_id == federation_id))
-
-
-def _locked(session: Session, federation_id: str, person_id: str) -> Role:
-    # The federation's row stands for all its roles: two administrators cannot leave at the same moment.
-    session.execute(select(Federation.id).where(Federation.id == federation_id).with_for_update())
-    row = session.get(Role, (person_id, federation_id))
-    if row is None:
-        raise NotFound(f"the person {person_id} has no role in this federation; invite them")
-    return row
-
-
-def _check_administrators(session: Session, federation_id: str) -> None:
-    query = select(Role.person_id).where(Role.federation_id == federation_id, Role.role == "administrator").limit(1)
-    if session.scalar(query) is None:
-        raise Conflict("the federation would be left without an administrator; make somebody else one first")

@@ -48,6 +48,7 @@ def create(
         NotFound: no such federation.
         Unprocessable: the plan names clients that are no members, several seeds, or a base model that is not there or
             that `by` may not take, or the federation's rules forbid it.
+        Conflict: the federation is closed.
     """
     if len(planned.seeds) != 1:
         raise Unprocessable(f"a run over the network has one seed, not {len(planned.seeds)}; give one in 'seeds'")
@@ -65,7 +66,7 @@ def create(
                 f"data.clients: '{unknown[0]}' is no member of the federation; members are "
                 f"{', '.join(sorted(members)) or 'none yet'}"
             )
-        for field, sentence in policies.broken(policies.of(session, federation_id), planned).items():
+        for field, sentence in policies.broken(policies.of_open(session, federation_id), planned).items():
             raise Unprocessable(f"{field}: {sentence}")
         planned = base_models.pinned(session, store, by, federation_id, planned, allowed)
         run = Run(id=identifier or new_id(), federation_id=federation_id, name=planned.name)

@@ -1,8 +1,8 @@
 """Whose example counts are shown to whom: in the registry's lineage, and in what a release says of itself.
 
 Inside a federation its members see each other's counts, unless its rules hide them from viewers. Beyond it a member is
-named, with its count, only where somebody who acts for it has said so, or a coordinator where nobody with an account
-does; the others are counted alone.
+named, with its count, only where it has said so itself: a person who acts for it, or its machine as it joined. The
+others are counted alone.
 """
 
 from __future__ import annotations
@@ -31,10 +31,7 @@ def are_shown(store: Store, member_id: str) -> bool:
 
 
 def may_agree(store: Store, caller: Caller, member_id: str) -> bool:
-    """Whether `caller` may say that they are shown: who acts for the member; a coordinator, where nobody does.
-
-    Raises NotFound.
-    """
+    """Whether `caller` may say that they are shown: who acts for the member. Raises NotFound."""
     with store.read() as session:
         return _may_agree(session, caller, _member(session, member_id))
 
@@ -51,10 +48,15 @@ def show(store: Store, caller: Caller, member_id: str, *, shown: bool) -> None:
             raise Forbidden(f"this is for who acts for '{member.name}'; ask them")
         if member.shows_counts == shown:
             return
-        member.shows_counts = shown
-        session.flush()
-        told = {"member": member.name, "shown": shown}
-        audit.record(session, store, caller, "counts shown changed", "member", member_id, member.federation_id, **told)
+        note(session, store, caller, member, shown=shown)
+
+
+def note(session: Session, store: Store, caller: Caller, member: Member, *, shown: bool) -> None:
+    """Note what the member has said by `caller`, in the caller's transaction."""
+    member.shows_counts = shown
+    session.flush()
+    told = {"member": member.name, "shown": shown}
+    audit.record(session, store, caller, "counts shown changed", "member", member.id, member.federation_id, **told)
 
 
 def told_to(session: Session, caller: Caller, found: Sequence[tuple[Version, Artifact]]) -> list[dict[str, Any]]:
@@ -110,10 +112,8 @@ def _agreeing(session: Session, federation_id: str) -> frozenset[str]:
 
 
 def _may_agree(session: Session, caller: Caller, member: Member) -> bool:
-    acting = set(session.scalars(select(Role.person_id).where(Role.member_id == member.id, Role.role == "participant")))
-    if acting:
-        return caller.id in acting
-    return roles.is_at_least(roles.role(session, caller, member.federation_id), "coordinator")
+    own = select(Role.person_id).where(Role.member_id == member.id, Role.role == "participant")
+    return caller.id in session.scalars(own).all()
 
 
 def _member(session: Session, member_id: str) -> Member:
