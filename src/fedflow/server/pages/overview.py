@@ -33,10 +33,11 @@ def overview() -> Response:
     coordinated = _coordinated()
     others = {each.federation_id for each in belongings} - coordinated
     asked, refused = service.asked(store, belongings), service.refused(store, belongings)
+    stalled = service.stalled_runs(store, [each.federation_id for each in belongings])
     stuck = service.stuck_runs(store, coordinated, most=MOST_LINES)
     others_stuck = service.stuck_runs(store, others, most=MOST_LINES)
     under_way = service.under_way(store, [each.federation_id for each in belongings], MOST_UNDER_WAY)
-    above = [*stuck.shown, *others_stuck.shown]
+    above = [*stuck.shown, *others_stuck.shown, *(each.run for each in stalled)]
     above += [each.run for each in asked] + [each.run for each in refused] + [each.run for each in under_way.shown]
     most = service.RUNS_EACH if len(shown) <= FEW_FEDERATIONS else 1
     newest = service.newest_runs(store, identifiers, most, {run.id for run in above})
@@ -46,6 +47,8 @@ def overview() -> Response:
         asked=asked,
         refused=refused,
         lacking=service.without_machine(store, belongings),
+        stalled=[each for each in stalled if each.run.federation_id in coordinated],
+        stuck_ids={each.run.id for each in stalled},
         stuck=stuck,
         others_stuck=others_stuck,
         under_way=under_way,
@@ -71,13 +74,14 @@ def overview() -> Response:
 
 @blueprint.get("/runs/stuck")
 def stuck() -> Response:
-    """All failed and paused runs of the reader's federations."""
+    """All runs of the reader's federations that do not go on by themselves."""
     number = max(1, request.args.get("page", 1, type=int))
     first = (number - 1) * PAGE
     theirs = {each.federation_id for each in places.belongings()}
     found = service.stuck_runs(current.store(), theirs, first, PAGE)
     return web.page(
         "pages/stuck.html",
+        stalled=service.stalled_runs(current.store(), theirs) if number == 1 else [],
         runs=found.shown,
         total=found.total,
         first=first + 1,
