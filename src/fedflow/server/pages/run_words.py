@@ -361,6 +361,8 @@ def node(round_: RoundNode, now: Standing) -> dict[str, object]:
         "now": round_.number == now.round and round_.state != "done",
         "detail": inside.get(round_.state, ""),
     }
+    if told["now"] and now.is_stuck:
+        told["state"], told["word"] = STUCK
     is_held = now.status is Status.PAUSED and round_.state == "collecting"  # what is closed is aggregated all the same
     if told["now"] and (is_held or now.status in (Status.FAILED, Status.STOPPED)):
         told["state"], told["word"] = STATUS[now.status]
