@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request, url_for
 from fedflow import web
 from fedflow.server.api import current
 from fedflow.server.pages import places, run_words
-from fedflow.server.services import members
+from fedflow.server.services import audit_looks, members
 from fedflow.server.services import overview as service
 
 blueprint = Blueprint("overview", __name__)
@@ -26,7 +26,7 @@ PAGE = 50
 @blueprint.get("/")
 def overview() -> Response:
     """What waits, and how it is going."""
-    store, belongings = current.store(), places.belongings()
+    store, belongings, is_admin = current.store(), places.belongings(), current.caller().is_admin
     shown = belongings[:MOST_FEDERATIONS]
     identifiers = [each.federation_id for each in shown]
     summaries = members.summaries(store, identifiers)
@@ -67,7 +67,8 @@ def overview() -> Response:
             for each in shown
         ],
         more=len(belongings) - len(shown),
-        is_admin=current.caller().is_admin,
+        is_admin=is_admin,
+        audit_faults=(audit_looks.faults(store) or ()) if is_admin else (),
         run_words=run_words,
     )
 
