@@ -222,11 +222,11 @@ def test_the_member_of_an_invitation_comes_with_its_role(site: Site, either: Pag
 def test_a_join_code_leaves_an_empty_form_behind(site: Site, watched: Watched) -> None:
     page = watched.page
     page.goto(f"/federations/{site.federation_id}/codes")
-    page.get_by_label("Organisation").fill("Atelier Nord")
+    page.get_by_label("Member", exact=True).fill("Atelier Nord")
     submit(page, "Make join code")
     expect(page.locator(".copyable code")).to_be_visible()
     page.wait_for_load_state()
-    expect(page.get_by_label("Organisation")).to_have_value("")
+    expect(page.get_by_label("Member", exact=True)).to_have_value("")
     submit(page, "Make join code")
     expect(page.locator("tbody tr").filter(has_text="Atelier Nord")).to_have_count(1)
     watched.check_quiet()

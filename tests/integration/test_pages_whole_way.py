@@ -116,7 +116,7 @@ def keeps_a_failed_run(page: Page) -> None:
 
 def lets_in(page: Page, member: str) -> list[str]:
     """A join code for a member; the words of the line that its owner types."""
-    page.get_by_label("Organisation").fill(member)
+    page.get_by_label("Member", exact=True).fill(member)
     submit(page, "Make join code")
     expect(page.locator("main .notice.done").filter(has_text=member)).to_be_visible()  # not the code before it
     line = page.locator(".copyable code").inner_text()

@@ -106,7 +106,7 @@ def makes_a_join_code(page: Page) -> str:
     page.locator(".rail").get_by_role("link", name="Federations").click()
     page.get_by_role("rowheader").get_by_role("link", name="federation").click()
     page.get_by_role("link", name="Make join code").click()
-    page.get_by_label("Organisation").fill("Atelier Nord")
+    page.get_by_label("Member", exact=True).fill("Atelier Nord")
     submit(page, "Make join code")
     expect(page.get_by_role("row").filter(has_text="Atelier Nord")).to_contain_text("Withdraw")
     return page.locator(".copyable code").inner_text()

@@ -663,11 +663,14 @@ def test_explain_knows_at_once_who_has_called_and_begins_to_train(setting: Setti
 
 
 def test_explain_names_the_way_out_where_a_member_cannot_answer(setting: Setting) -> None:
-    for member in ("a", "b"):
-        work_for(setting.store, setting.callers[member], (Told("policy", setting.run, 1),))
+    work_for(setting.store, setting.callers["a"], (Told("policy", setting.run, 1),))
     told = explain.explain(setting.store, setting.run)
     assert "a will not answer in this round by itself: talk to its owner, or let the run go on without it by" in told
-    assert "'fedflow server remove a'" in told
+    assert "'fedflow server remove a'." in told
+    work_for(setting.store, setting.callers["b"], (Told("policy", setting.run, 1),))
+    told = explain.explain(setting.store, setting.run)
+    assert "server remove" not in told, "two are never joined of one that is left"
+    assert f"talk to its owner, or stop the run by 'fedflow run stop {setting.run}'." in told
 
 
 def another_run(setting: Setting) -> str:

@@ -19,7 +19,7 @@ from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.api.slots import TooManyAtOnce
 from fedflow.server.database.tables import Event
 from fedflow.server.errors import ApiError, Unavailable, Unprocessable
-from fedflow.server.services import events, federations, identity, policies, roles
+from fedflow.server.services import events, federations, identity, moments, policies, roles
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
 
@@ -139,4 +139,11 @@ def _stream(store: Store, federation_id: str, after: int, token: str) -> Iterato
 def _line(event: Event, now: float, hides: bool) -> EventLine:
     """The event; where `hides`, without the example count that some name."""
     facts = {name: value for name, value in event.facts.items() if not hides or name != "num_examples"}
-    return EventLine(id=event.id, kind=event.kind, run=event.run_id, facts=facts, age_s=max(0.0, now - event.at))
+    return EventLine(
+        id=event.id,
+        kind=event.kind,
+        run=event.run_id,
+        facts=facts,
+        at=moments.iso(event.at),
+        age_s=max(0.0, now - event.at),
+    )

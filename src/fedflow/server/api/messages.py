@@ -148,12 +148,13 @@ class CapRequest(Message):
 
 
 class EventLine(Message):
-    """Something that happened, `age_s` ago."""
+    """Something that happened `at` (ISO 8601, in UTC), `age_s` ago."""
 
     id: int
     kind: str
     run: str | None
     facts: dict[str, object]
+    at: str
     age_s: Seconds
 
 

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from fedflow.federation.rounds import Status
 from fedflow.server.api import current
 from fedflow.server.api.problems import PROBLEMS
-from fedflow.server.services import system
+from fedflow.server.services import audit_looks, system
 from fedflow.server.services.jobs import QUEUED, RUNNING
 from fedflow.server.store import Store
 
@@ -84,6 +84,12 @@ class Now(Collector):
             ("fedflow_people", "Accounts.", now.people),
         ):
             yield _gauge(name, help_, {(): value})
+        faults = audit_looks.faults(self._store)
+        yield _gauge(
+            "fedflow_audit_faults",
+            "Faults that the last look at the audit log found.",
+            {} if faults is None else {(): len(faults)},
+        )
 
 
 @blueprint.get("/metrics", responses={200: TEXT})

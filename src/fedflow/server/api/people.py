@@ -16,7 +16,7 @@ from fedflow.server.api.idempotency import idempotent
 from fedflow.server.api.messages import FederationPath, Identifier, MemberName
 from fedflow.server.api.problems import PROBLEMS
 from fedflow.server.database.people import AuditEntry, RoleName
-from fedflow.server.services import accounts, audit, invitations, own_data, role_changes, roles, tokens
+from fedflow.server.services import accounts, audit, invitations, moments, own_data, role_changes, roles, tokens
 from fedflow.server.services.identity import Scope
 
 blueprint = APIBlueprint(
@@ -151,17 +151,24 @@ class TokenPath(Message):
 
 
 class AuditPage(Message):
-    """Which entries: at most `limit` with numbers below `before`, newest first, of one action or all."""
+    """Which entries: at most `limit` with numbers below `before`, newest first.
+
+    Of one action, of what `object_id` names, of `since` (seconds since 1970) to before `until`, or all.
+    """
 
     limit: int = Field(50, ge=1, le=200)
     before: int = Field(2**62, ge=0, le=2**62)
     action: str = Field("", max_length=80)
+    object_id: str = Field("", max_length=400)
+    since: float | None = None
+    until: float | None = None
 
 
 class AuditLine(Message):
     """Who did what, when and from where. `via` is the sign-in, token or key; `hash` ends the chain up to here."""
 
     number: int
+    at: str = Field(description="When it was: ISO 8601, in UTC.")
     age_s: Seconds
     actor_kind: str
     actor_id: str
@@ -297,13 +304,11 @@ def exported() -> Response:
 
 def _log(federation_id: str | None, query: AuditPage) -> Response:
     store = current.store()
-    found = audit.listed(
-        store, federation_id=federation_id, action=query.action, before=query.before, limit=query.limit
-    )
+    found = audit.listed(store, federation_id=federation_id, **query.model_dump())
     items = tuple(_line(entry, store.clock()) for entry in found)
     return answer(AuditLog(items=items, next=items[-1].number if len(items) == query.limit else None))
 
 
 def _line(entry: AuditEntry, now: float) -> AuditLine:
-    told = {name: getattr(entry, name) for name in AuditLine.model_fields if name != "age_s"}
-    return AuditLine(**told, age_s=max(0.0, now - entry.at))
+    told = {name: getattr(entry, name) for name in AuditLine.model_fields if name not in ("at", "age_s")}
+    return AuditLine(**told, at=moments.iso(entry.at), age_s=max(0.0, now - entry.at))

@@ -136,6 +136,8 @@ RIGHTS: dict[str, Right] = {
     "pages.account.deletes": READER,
     "pages.audit.everything": ADMIN,
     "pages.audit.of_federation": RULES,
+    "pages.audit.file": ADMIN,
+    "pages.audit.file_of_federation": RULES,
     "pages.audit.chain": ADMIN,
     "pages.audit.chain_of_federation": RULES,
     "pages.audit.looks_again": ADMIN,

@@ -215,7 +215,7 @@ class AuditEntry(Table):
 
     __tablename__ = "audit_entry"
     number: Mapped[int] = mapped_column(NUMBER, primary_key=True, autoincrement=False)
-    at: Mapped[float]
+    at: Mapped[float] = mapped_column(index=True)
     actor_kind: Mapped[str]
     actor_id: Mapped[str] = mapped_column(index=True)
     actor: Mapped[str]

@@ -1,42 +1,34 @@
-"""The audit log: who did what, newest first, and whether it is as it was written."""
+"""The audit log: who did what, newest first, whether it is as it was written, and what is found of it as a file."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import Any
 
 from flask import Blueprint, Response, redirect, request, url_for
-from flask_babel import LazyString, format_decimal, gettext
+from flask_babel import gettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.server.api import current
 from fedflow.server.database.people import AuditEntry
-from fedflow.server.pages import agents, places
-from fedflow.server.pages.words import ACTIONS, FACTS, KINDS, ROLES, SCOPES, VIA, VISIBILITIES
-from fedflow.server.services import audit, audit_looks, directory, processes
-from fedflow.web import amounts
+from fedflow.server.pages import agents, audit_files, audit_words, places
+from fedflow.server.pages.words import ACTIONS, VIA
+from fedflow.server.services import audit, audit_looks, audit_objects, directory, processes
+from fedflow.server.services.audit import NEWEST
 
 blueprint = Blueprint("audit", __name__)
 
 PAGE = 50
-SHOWN_DIGITS = 12
-SHA256 = re.compile(r"[0-9a-f]{64}")
-WORDS: dict[str, dict[str, LazyString]] = {
-    "role": ROLES,
-    "before": ROLES,
-    "scopes": SCOPES,
-    "visibility": VISIBILITIES,
-    "kind": KINDS,
-}
-"""Facts whose values pages call otherwise."""
-
-NEWEST = 2**62
+DAY_S = 86_400.0
 
 
 @dataclass(frozen=True)
 class Line:
-    """An entry as it is shown: `facts` are pairs of a word and a value."""
+    """An entry as it is shown: `facts` are pairs of a word and a value, `href` is the page of what it is about."""
 
     number: int
     at: float
@@ -44,10 +36,57 @@ class Line:
     actor_id: str
     action: str
     about: str
+    href: str | None
+    object_id: str
     federation: str
     facts: list[tuple[str, str]]
     address: str
     via: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the address filters by, as it was typed: `since` and `until` are the first and the last day, in UTC."""
+
+    what: str
+    actor: str
+    who: str
+    about: str
+    since: str
+    until: str
+
+    @classmethod
+    def of_request(cls) -> Asked:
+        """That of the request under way; a day that is none is left out."""
+        told = {name: request.args.get(name, "").strip()[:80] for name in cls.__dataclass_fields__}
+        return cls(**told | {name: told[name] if _day(told[name]) else "" for name in ("since", "until")})
+
+    def kept(self) -> dict[str, str | None]:
+        """What the address of another page of the same holds."""
+        return {name: value or None for name, value in vars(self).items()}
+
+    def found(self, federation_id: str | None) -> Callable[..., list[AuditEntry]]:
+        """`audit.listed` of what is asked for."""
+        since, until = _day(self.since), _day(self.until)
+        return partial(
+            audit.listed,
+            current.store(),
+            federation_id=federation_id,
+            actor_id=self.who,
+            actor=self.actor,
+            action=self.what,
+            object_id=self.about,
+            since=None if since is None else since.timestamp(),
+            until=None if until is None else until.timestamp() + DAY_S,
+        )
+
+
+def _day(text: str) -> datetime | None:
+    """The beginning of a day, in UTC; None where `text` is none."""
+    try:
+        return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
+    except ValueError:
+        return None
 
 
 @blueprint.get("/audit")
@@ -86,23 +125,43 @@ def looks_again_for_federation(federation_id: str) -> AnyResponse:
     return _again(federation_id)
 
 
-def _page(federation_id: str | None) -> Response:
-    what, actor, who = (request.args.get(name, "").strip()[:80] for name in ("what", "actor", "who"))
-    before = request.args.get("before", NEWEST, type=int)
-    found = audit.listed(
-        current.store(),
-        federation_id=federation_id,
-        actor_id=who,
-        actor=actor,
-        action=what,
-        before=min(max(before, 0), NEWEST),
-        limit=PAGE + 1,
+@blueprint.get("/audit/file")
+def file() -> Response:
+    """What the filters find on this server, as a file."""
+    return _file(None)
+
+
+@blueprint.get("/audit/<federation_id>/file")
+def file_of_federation(federation_id: str) -> Response:
+    """What the filters find in a federation, as a file."""
+    return _file(federation_id)
+
+
+def _file(federation_id: str | None) -> Response:
+    """Written while it is sent: the log may be long."""
+    found = Asked.of_request().found(federation_id)
+    kind = "csv" if request.args.get("kind") == "csv" else "jsonl"
+    name = f"audit-{datetime.now(UTC):%Y-%m-%d}.{kind}"
+    return Response(
+        audit_files.WRITERS[kind](audit.newest_first(found)),
+        content_type=audit_files.TYPES[kind],
+        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"},
     )
-    kept = {"what": what or None, "actor": actor or None, "who": who or None}
+
+
+def _page(federation_id: str | None) -> Response:
+    asked = Asked.of_request()
+    before = request.args.get("before", NEWEST, type=int)
+    found = asked.found(federation_id)(before=min(max(before, 0), NEWEST), limit=PAGE + 1)
+    of_federation = "" if federation_id is None else "_of_federation"
     here = "pages.audit.everything" if federation_id is None else "pages.audit.of_federation"
 
     def at(**more: object) -> str:
-        return url_for(here, federation_id=federation_id, **{**kept, **more})  # type: ignore[arg-type]
+        return url_for(here, federation_id=federation_id, **{**asked.kept(), **more})  # type: ignore[arg-type]
+
+    def as_file(kind: str) -> str:
+        kept: dict[str, Any] = asked.kept()
+        return url_for(f"pages.audit.file{of_federation}", federation_id=federation_id, kind=kind, **kept)
 
     lines = _lines(found[:PAGE])
     return web.page(
@@ -112,10 +171,13 @@ def _page(federation_id: str | None) -> Response:
         ),
         lines=lines,
         federation_id=federation_id,
-        values={"what": what, "actor": actor, "who": who},
-        who=lines[0].actor if who and lines else "",
+        values=asked,
+        filtered=any(vars(asked).values()),
+        who=lines[0].actor if asked.who and lines else "",
+        about=(lines[0].about or lines[0].actor) if asked.about and lines else "",
         actions=sorted(((name, str(words)) for name, words in ACTIONS.items()), key=lambda pair: pair[1]),
         at=at,
+        as_file=as_file,
         newer=at(before=None) if before != NEWEST else None,
         older=at(before=lines[-1].number) if len(found) > PAGE else None,
         chain_href=_chain_href(federation_id),
@@ -145,7 +207,8 @@ def _chain_href(federation_id: str | None) -> str:
 
 
 def _lines(entries: list[AuditEntry]) -> list[Line]:
-    names = directory.names(current.store(), {each.object_id for each in entries if each.object_kind == "person"})
+    caller = current.caller()
+    found = audit_objects.found(current.store(), caller, entries)
     means = directory.means(current.store(), {each.via for each in entries})
     federations = {each.federation_id: each.federation for each in places.belongings()}
     return [
@@ -155,9 +218,11 @@ def _lines(entries: list[AuditEntry]) -> list[Line]:
             actor=gettext("The server") if each.actor_kind == "server" else each.actor,
             actor_id=each.actor_id,
             action=str(ACTIONS.get(each.action, each.action)),
-            about="" if each.object_id == each.actor_id else names.get(each.object_id, ""),
+            about=audit_words.about(each, found.get(each.object_id)),
+            href=audit_words.href(found.get(each.object_id), caller.is_admin),
+            object_id=each.object_id,
             federation=federations.get(each.federation_id or "", ""),
-            facts=[_fact(name, value) for name, value in each.facts.items() if value not in (None, "", False, [])],
+            facts=audit_words.facts(each),
             address=each.address,
             via=_via(each.via, means.get(each.via)),
         )
@@ -175,25 +240,3 @@ def _via(way: str, means: str | None) -> str:
     if kind == "provider" and about:
         return str(gettext("through the provider %(name)s", name=about))
     return str(VIA.get(way, VIA.get(kind, "")))
-
-
-def _fact(name: str, value: object) -> tuple[str, str]:
-    if name == "agent":
-        return str(FACTS["agent"]), agents.named(str(value))
-    return str(FACTS.get(name, name)), _shown(value, WORDS.get(name, {}))
-
-
-def _shown(value: object, words: dict[str, LazyString]) -> str:
-    """A fact's value in a few words: a file's size and the beginning of its hash, what others are called."""
-    if isinstance(value, dict):
-        if "sha256" in value and "size_bytes" in value:
-            return f"{amounts.megabytes(value['size_bytes'])}, {str(value['sha256'])[:SHOWN_DIGITS]}"
-        return ", ".join(f"{FACTS.get(key, key)} ({_shown(each, words)})" for key, each in value.items())
-    if isinstance(value, list):
-        return ", ".join(_shown(each, words) for each in value)
-    if isinstance(value, bool):
-        return str(gettext("yes") if value else gettext("no"))
-    if isinstance(value, float):
-        return str(format_decimal(round(value, 3)))
-    text = str(words.get(str(value), value))
-    return text[:SHOWN_DIGITS] if SHA256.fullmatch(text) else text

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request, url_for
 from fedflow import web
 from fedflow.server.api import current
 from fedflow.server.pages import places, run_words
-from fedflow.server.services import federations, members
+from fedflow.server.services import audit_looks, federations, members
 from fedflow.server.services import overview as service
 
 blueprint = Blueprint("overview", __name__)
@@ -26,17 +26,18 @@ PAGE = 50
 @blueprint.get("/")
 def overview() -> Response:
     """What waits, and how it is going."""
-    store, belongings = current.store(), places.belongings()
+    store, belongings, is_admin = current.store(), places.belongings(), current.caller().is_admin
     shown = belongings[:MOST_FEDERATIONS]
     identifiers = [each.federation_id for each in shown]
     summaries = members.summaries(store, identifiers)
     coordinated = _coordinated()
     others = {each.federation_id for each in belongings} - coordinated
     asked, refused = service.asked(store, belongings), service.refused(store, belongings)
+    stalled = service.stalled_runs(store, [each.federation_id for each in belongings])
     stuck = service.stuck_runs(store, coordinated, most=MOST_LINES)
     others_stuck = service.stuck_runs(store, others, most=MOST_LINES)
     under_way = service.under_way(store, [each.federation_id for each in belongings], MOST_UNDER_WAY)
-    above = [*stuck.shown, *others_stuck.shown]
+    above = [*stuck.shown, *others_stuck.shown, *(each.run for each in stalled)]
     above += [each.run for each in asked] + [each.run for each in refused] + [each.run for each in under_way.shown]
     most = service.RUNS_EACH if len(shown) <= FEW_FEDERATIONS else 1
     newest = service.newest_runs(store, identifiers, most, {run.id for run in above})
@@ -46,6 +47,8 @@ def overview() -> Response:
         asked=asked,
         refused=refused,
         lacking=service.without_machine(store, belongings),
+        stalled=[each for each in stalled if each.run.federation_id in coordinated],
+        stuck_ids={each.run.id for each in stalled},
         stuck=stuck,
         others_stuck=others_stuck,
         under_way=under_way,
@@ -66,20 +69,22 @@ def overview() -> Response:
             for each in shown
         ],
         more=len(belongings) - len(shown),
-        is_admin=current.caller().is_admin,
+        is_admin=is_admin,
+        audit_faults=(audit_looks.faults(store) or ()) if is_admin else (),
         run_words=run_words,
     )
 
 
 @blueprint.get("/runs/stuck")
 def stuck() -> Response:
-    """All failed and paused runs of the reader's federations."""
+    """All runs of the reader's federations that do not go on by themselves."""
     number = max(1, request.args.get("page", 1, type=int))
     first = (number - 1) * PAGE
     theirs = {each.federation_id for each in places.belongings()}
     found = service.stuck_runs(current.store(), theirs, first, PAGE)
     return web.page(
         "pages/stuck.html",
+        stalled=service.stalled_runs(current.store(), theirs) if number == 1 else [],
         runs=found.shown,
         total=found.total,
         first=first + 1,

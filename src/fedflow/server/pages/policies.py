@@ -56,6 +56,11 @@ def _groups() -> list[FormGroup]:
     return describe(Policies, [name for name, _ in places(Policies)])
 
 
+def labels() -> dict[str, str]:
+    """What each rule is called, by its name without its group's."""
+    return {field.name.rpartition(".")[2]: _in_words(field).label for group in _groups() for field in group.short}
+
+
 def _in_words(field: FormField) -> FormField:
     """What others of the pages call otherwise, as they do: pictures, and the methods of a new run."""
     if field.name in LABELS:

@@ -27,6 +27,9 @@ STATUS: dict[Status, tuple[State, LazyString]] = {
     Status.DONE: (State.DONE, lazy_gettext("Done")),
 }
 
+STUCK: tuple[State, LazyString] = (State.REFUSED, lazy_pgettext("a run", "Stuck"))
+"""What a running run is shown as whose round cannot close by itself."""
+
 PARTICIPANT: dict[str, tuple[State, LazyString]] = {
     "removed": (State.REFUSED, lazy_gettext("Removed")),
     "declined": (State.REFUSED, lazy_gettext("Declined")),
@@ -71,9 +74,9 @@ ACTIONS: dict[str, tuple[LazyString, LazyString]] = {
 """What a coordinator does: the button's word, and what is said when it is done."""
 
 
-def state(status: Status) -> State:
-    """The state that a run's status is shown as."""
-    return STATUS[status][0]
+def shown(status: Status, is_stuck: bool = False) -> tuple[State, LazyString]:
+    """The state that a run's status is shown as, and its word."""
+    return STUCK if is_stuck else STATUS[status]
 
 
 def figure(value: float, digits: int) -> str:
@@ -206,6 +209,9 @@ def _collecting(now: Standing, round_: Collecting) -> str:
             round_.needed,
         )
         return f"{_there(now)} {wanted}"
+    if now.is_stuck:
+        why = f"{_whom(now.waits)} {cannot_close(round_.needed)}"
+        return f"{_began(round_)} {_there(now)} {why} {_way_out(now, round_)}"
     left = amounts.duration(round_.left_s)
     if now.accepted >= round_.needed:
         then = gettext(
@@ -226,6 +232,41 @@ def _collecting(now: Standing, round_: Collecting) -> str:
     return f"{_began(round_)} {_there(now)} {_whom(now.waits)} {then}"
 
 
+def cannot_close(needed: int) -> str:
+    """That a round lacks updates that will not come by themselves."""
+    return str(
+        ngettext(
+            "The round cannot close by itself: it needs %(num)s update, and none will come as it is.",
+            "The round cannot close by itself: it needs %(num)s updates, and not enough will come as it is.",
+            needed,
+        )
+    )
+
+
+def lost(waits: Iterable[Awaited]) -> str:
+    """Who will not answer in a round until somebody does something about it, and why."""
+    return _named_all([each for each in waits if each.gives_up])
+
+
+def _way_out(now: Standing, round_: Collecting) -> str:
+    """What a coordinator can do about a round that cannot close by itself."""
+    if round_.may_close:
+        return str(gettext("Close it now with what is in, or stop the run and plan another one."))
+    if now.may_go_without:
+        return str(
+            gettext("Remove from the federation whom the run is to go on without, or stop it and plan another one.")
+        )
+    if round_.declined:
+        again = ", ".join(round_.declined[:MOST_NAMES])
+        return str(gettext("Ask again who declined (%(names)s), or stop the run and plan another one.", names=again))
+    return str(
+        gettext(
+            "Too few others are left to go on without them: stop the run, and plan another one that they can take "
+            "part in."
+        )
+    )
+
+
 def _began(round_: Collecting) -> str:
     return str(gettext("The round began %(ago)s.", ago=ago(round_.opened_s)))
 
@@ -241,12 +282,16 @@ def _there(now: Standing) -> str:
     )
 
 
-def _whom(waits: tuple[Awaited, ...]) -> str:
+def _whom(waits: Sequence[Awaited]) -> str:
+    return str(gettext("Waiting for %(names)s.", names=_named_all(waits)))
+
+
+def _named_all(waits: Sequence[Awaited]) -> str:
     names = [_named(each) for each in waits[:MOST_NAMES]]
     more = len(waits) - len(names)
     if more:
         names.append(ngettext("%(num)s more", "%(num)s more", more))
-    return str(gettext("Waiting for %(names)s.", names=", ".join(names)))
+    return ", ".join(names)
 
 
 def _named(awaited: Awaited) -> str:  # noqa: PLR0911 - one for each state
@@ -316,6 +361,8 @@ def node(round_: RoundNode, now: Standing) -> dict[str, object]:
         "now": round_.number == now.round and round_.state != "done",
         "detail": inside.get(round_.state, ""),
     }
+    if told["now"] and now.is_stuck:
+        told["state"], told["word"] = STUCK
     is_held = now.status is Status.PAUSED and round_.state == "collecting"  # what is closed is aggregated all the same
     if told["now"] and (is_held or now.status in (Status.FAILED, Status.STOPPED)):
         told["state"], told["word"] = STATUS[now.status]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -27,6 +27,7 @@ from fedflow.server.pages.faults import said
 from fedflow.server.services import (
     events,
     files,
+    overview,
     processes,
     refusals,
     registry,
@@ -38,7 +39,7 @@ from fedflow.server.services import (
     scores,
 )
 from fedflow.server.services.identity import Caller
-from fedflow.server.services.run_list import EVERY, Wanted
+from fedflow.server.services.run_list import EVERY, RunLine, Wanted
 from fedflow.server.services.run_view import RoundNode, RunView
 from fedflow.server.store import Store
 from fedflow.web.states import State
@@ -73,6 +74,7 @@ def listed() -> Response:
         "pages/runs.html",
         fragment="found",
         runs=found[:ON_A_PAGE],
+        stuck_ids=_stuck(found[:ON_A_PAGE]),
         wanted=wanted,
         filtered=wanted != EVERY,
         states=[("", gettext("All")), *((each.value, str(word)) for each, (_, word) in run_words.STATUS.items())],
@@ -228,6 +230,12 @@ def _changes(store: Store, federation_id: str, run_id: str, after: int, may_look
         time.sleep(POLL_S)
     if is_over:
         yield "event: over\ndata: over\n\n"
+
+
+def _stuck(lines: Sequence[RunLine]) -> set[str]:
+    """Those of a list whose round cannot close by itself."""
+    running = {each.federation_id for each in lines if each.status is Status.RUNNING}
+    return {each.run.id for each in overview.stalled_runs(current.store(), running)}
 
 
 def _list_at(wanted: Wanted, before: str = "") -> str:

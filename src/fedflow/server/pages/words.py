@@ -181,9 +181,10 @@ FACTS: dict[str, LazyString] = {
     "role": lazy_gettext("role"),
     "round": lazy_gettext("round"),
     "scopes": lazy_gettext("may"),
-    "seconds": lazy_gettext("seconds"),
+    "seconds": lazy_gettext("has to wait"),
     "tag": lazy_gettext("tag"),
     "tokens_ended": lazy_gettext("API tokens ended"),
     "visibility": lazy_gettext("seen by"),
+    "wrong_tries": lazy_gettext("wrong tries before"),
 }
 """What the facts of an entry are called."""

@@ -84,8 +84,9 @@ def rename(store: Store, caller: Caller, name: str, locale: str | None) -> None:
         raise Unprocessable(f"locale: is none of {', '.join(LOCALES)}")
     with store.begin() as session:
         person = session.get_one(Person, caller.id)
+        told = {"before": person.name, "name": shown} if person.name != shown else {}
         person.name, person.locale = shown, locale
-        audit.record(session, store, caller, "account changed", "person", caller.id)
+        audit.record(session, store, caller, "account changed", "person", caller.id, None, **told)
 
 
 def change_password(store: Store, caller: Caller, old: str, new: str, *, ends_tokens: bool) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Select, func, select
@@ -25,6 +25,8 @@ from fedflow.server.store import Store
 BATCH = 1000
 HEAD = 1
 MOST_FAULTS = 20
+NEWEST = 2**62
+"""More than any entry's number."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,16 @@ def listed(
     actor_id: str = "",
     actor: str = "",
     action: str = "",
+    object_id: str = "",
+    since: float | None = None,
+    until: float | None = None,
     before: int,
     limit: int,
 ) -> list[AuditEntry]:
     """At most `limit` entries with numbers below `before`, newest first: all, or a federation's, person's, action's.
 
-    `actor` is a part of the name that they had then.
+    `actor` is a part of the name that they had then, `object_id` what was changed; `since` and before `until` are in
+    seconds since 1970.
     """
     query = select(AuditEntry).where(AuditEntry.number < before)
     if federation_id is not None:
@@ -106,8 +112,22 @@ def listed(
         query = query.where(AuditEntry.actor.icontains(actor, autoescape=True))
     if action:
         query = query.where(AuditEntry.action == action)
+    if object_id:
+        query = query.where(AuditEntry.object_id == object_id)
+    if since is not None:
+        query = query.where(AuditEntry.at >= since)
+    if until is not None:
+        query = query.where(AuditEntry.at < until)
     with store.read() as session:
         return list(session.scalars(query.order_by(AuditEntry.number.desc()).limit(limit)))
+
+
+def newest_first(found: Callable[..., list[AuditEntry]]) -> Iterator[AuditEntry]:
+    """All that `found`, which is `listed` with its filters, finds; as many at once as one look takes."""
+    before = NEWEST
+    while page := found(before=before, limit=BATCH):
+        yield from page
+        before = page[-1].number
 
 
 def is_sealed(store: Store, key: bytes | None = None) -> bool:

@@ -59,6 +59,13 @@ def last(store: Store, *, anew: bool = False) -> Looked:
     return Looked(found, at, under_way, error)
 
 
+def faults(store: Store) -> tuple[str, ...] | None:
+    """What the last look found wrong; None before the first. Asks for no look."""
+    with store.read() as session:
+        row = session.get(AuditLook, ROW)
+        return None if row is None else _found(store.key("audit"), row).faults
+
+
 def once_a_day(store: Store) -> None:
     """Ask for a look where the last one is older than a day."""
     with store.read() as session:

@@ -20,9 +20,6 @@ DOING = {
     "refused": "its update was refused",
 }
 
-BY_ITSELF_NO_MORE = frozenset({"policy", "failed", "refused"})
-"""What keeps a member from answering in this round until somebody does something about it."""
-
 _OVER = {
     Status.DONE: "Run '{now.name}' is done: all {now.round} rounds are committed.",
     Status.STOPPED: "Run '{now.name}' was stopped in round {now.round}; what was committed stays.",
@@ -65,27 +62,28 @@ def _collecting(now: Standing, round_: Collecting) -> str:
     left = _span(round_.left_s)
     if now.accepted >= round_.needed:
         then = f"In {left} it closes without those who have not answered, as the quorum of {round_.needed} is there."
+    elif now.is_stuck:
+        then = f"It cannot close by itself: it needs {_updates(round_.needed)}.{_way_out(now, round_)}"
     else:
         then = (
             f"In {left} is its deadline: with {_updates(round_.needed)} it closes then, with fewer it waits another "
-            f"{_span(round_.deadline_s)}."
+            f"{_span(round_.deadline_s)}.{_way_out(now, round_)}"
         )
-        if round_.may_close:
-            then += f" 'fedflow run close-round {now.run} --round {now.round}' closes it now."
-        else:
-            then += _way_out(now)
     return f"{head}{_whom(now)} {then}"
 
 
-def _way_out(now: Standing) -> str:
-    """What to do where a round cannot close for members that will not answer in it."""
-    stuck = [each.member for each in now.waits if each.refused is not None or each.doing in BY_ITSELF_NO_MORE]
-    if not stuck:
-        return ""
-    return (
-        f" {stuck[0]} will not answer in this round by itself: talk to its owner, or let the run go on without it by "
-        f"'fedflow server remove {stuck[0]}'."
-    )
+def _way_out(now: Standing, round_: Collecting) -> str:
+    """What to do where a round lacks updates, of members that will not answer in it before all."""
+    if round_.may_close:
+        return f" 'fedflow run close-round {now.run} --round {now.round}' closes it now."
+    ways = []
+    if now.may_go_without:
+        ways.append(f"let the run go on without it by 'fedflow server remove {now.lost[0]}'")
+    if now.is_stuck:
+        ways += [f"ask {name} again by 'fedflow run ask-again {name}'" for name in round_.declined]
+        ways.append(f"stop the run by 'fedflow run stop {now.run}'")
+    by_itself = f" {now.lost[0]} will not answer in this round by itself: talk to its owner" if now.lost else ""
+    return f"{', or '.join([by_itself, *ways])}." if by_itself else ""
 
 
 def _there(now: Standing) -> str:

@@ -129,9 +129,14 @@ def withdraw(store: Store, caller: Caller, invitation_id: str, federation_id: st
     """Take an unused invitation of the federation, or to the server alone, back. Raises NotFound."""
     mine = (Invitation.id == invitation_id, Invitation.federation_id == federation_id, Invitation.used_at.is_(None))
     with store.begin() as session:
-        if session.scalar(delete(Invitation).where(*mine).returning(Invitation.id)) is None:
+        gone = session.scalar(select(Invitation).where(*mine).with_for_update())
+        if gone is None:
             raise NotFound("there is no such invitation, or it was used")
-        audit.record(session, store, caller, "invitation withdrawn", "invitation", invitation_id, federation_id)
+        told = {"role": gone.role, "email": gone.email, "member": gone.member_name, "is_admin": gone.is_admin}
+        session.delete(gone)
+        session.flush()
+        about = ("invitation", invitation_id, federation_id)
+        audit.record(session, store, caller, "invitation withdrawn", *about, **told)
 
 
 def accept(store: Store, caller: Caller, code: str) -> str | None:

@@ -195,7 +195,9 @@ def try_again(store: Store, job_id: str, by: Caller) -> None:
         if job.kind not in ALONE:
             raise Conflict("a run waits for this job; go on with the run on its page")
         _put_back(job, store.clock())
-        audit.record(session, store, by, "job tried again", "job", job_id, kind=job.kind, number=job.round)
+        run = session.get(Run, job.run_id) if job.run_id is not None else None
+        told = {"name": None if run is None else run.name, "kind": job.kind, "number": job.round}
+        audit.record(session, store, by, "job tried again", "job", job_id, None, **told)
 
 
 def given_up(store: Store) -> list[GivenUp]:

@@ -6,11 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import Text, cast, func, or_, select
 
-from fedflow.federation.rounds import Status
+from fedflow.federation.rounds import GlobalState, Phase, RunState, Status
+from fedflow.plan import Plan
 from fedflow.server.database.tables import Device, Federation, Member, Receipt, Refusal, Round, Run, RunMember
 from fedflow.server.services.roles import Belonging
+from fedflow.server.services.standing import GIVES_UP, Awaited, awaited, cannot_close, needed
 from fedflow.server.store import Store
 
 RUNS_EACH = 3
@@ -58,6 +60,16 @@ class UnderWay:
     accepted: int
     selected: int
     deadline_at: float | None
+
+
+@dataclass(frozen=True)
+class Stalled:
+    """A run whose round cannot close by itself: it has `accepted` of `needed` updates, and none of `waits`."""
+
+    run: RunLine
+    waits: tuple[Awaited, ...]
+    accepted: int
+    needed: int
 
 
 @dataclass(frozen=True)
@@ -123,6 +135,47 @@ def stuck_runs(store: Store, federation_ids: Collection[str], start: int = 0, mo
     with store.read() as session:
         total = session.scalar(select(func.count()).select_from(Run).where(*stuck)) or 0
         return Some([_line(*row) for row in session.execute(query)], total)
+
+
+def stalled_runs(store: Store, federation_ids: Collection[str]) -> list[Stalled]:
+    """Runs under way whose round waits for updates that will not come by themselves, newest first.
+
+    As `Standing.is_stuck` says it of one, of all in the same number of queries. The database names those that may be.
+    """
+    this_round = Receipt.run_id == Run.id, Receipt.round == Run.round
+    refused_one = select(Refusal.id).where(Refusal.run_id == Run.id, Refusal.round == Run.round)
+    told = cast(Device.doing, Text)
+    gives_up = (
+        select(Device.id)
+        .join(RunMember, RunMember.member_id == Device.member_id)
+        .where(RunMember.run_id == Run.id, Device.revoked_at.is_(None))
+        .where(or_(*(told.contains(f'"{word}"') for word in sorted(GIVES_UP))))
+    )
+    answered = select(func.count()).where(*this_round).correlate(Run).scalar_subquery()
+    query = (
+        _LINES.add_columns(Run.plan, Round.selected)
+        .join(Round, (Round.run_id == Run.id) & (Round.number == Run.round))
+        .where(Run.federation_id.in_(federation_ids), Run.status == Status.RUNNING, Round.phase == Phase.COLLECTING)
+        .where(or_(refused_one.exists(), gives_up.exists(), answered >= func.json_array_length(Round.selected)))
+        .order_by(Run.id.desc())
+    )
+    receipts = select(Receipt.run_id, Member.name).join(Member, Member.id == Receipt.member_id)
+    receipts = receipts.join(Run, (Run.id == Receipt.run_id) & (Run.round == Receipt.round))
+    with store.read() as session:
+        rows = session.execute(query).all()
+        accepted: dict[str, set[str]] = {identifier: set() for identifier, *_ in rows}
+        for identifier, member in session.execute(receipts.where(Run.id.in_(accepted))):
+            accepted[identifier].add(member)
+        late = {row[0]: [name for name in row[-1] if name not in accepted[row[0]]] for row in rows}
+        waits = awaited(session, store, late, store.clock())
+    found = []
+    for *columns, plan, selected in rows:
+        run = _line(*columns)
+        state = RunState(run.id, Phase.COLLECTING, run.round, tuple(selected), GlobalState())
+        there, wanted = len(accepted[run.id]), needed(Plan.model_validate(plan), state)
+        if cannot_close(there, waits[run.id], wanted):
+            found.append(Stalled(run, waits[run.id], there, wanted))
+    return found
 
 
 def refused(store: Store, belongings: Collection[Belonging]) -> list[Refused]:

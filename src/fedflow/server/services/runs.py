@@ -224,7 +224,7 @@ def resume(store: Store, run_id: str, by: Caller = SERVER) -> None:
             current_round(session, run).selected = list(state.selected)
             session.flush()
         _close_if_complete(session, store, run)
-        audit.record(session, store, by, "run resumed", "run", run.id, run.federation_id)
+        audit.record(session, store, by, "run resumed", "run", run.id, run.federation_id, name=run.name)
 
 
 def stop(store: Store, run_id: str, by: Caller = SERVER) -> None:
@@ -255,7 +255,8 @@ def close_round(store: Store, run_id: str, by: Caller = SERVER, seen: int | None
                 f"yet, and fewer than {least} are never joined; wait for more, or stop the run"
             )
         close(session, store, run)
-        audit.record(session, store, by, "round closed", "run", run.id, run.federation_id, round=run.round)
+        closed = {"name": run.name, "round": run.round}
+        audit.record(session, store, by, "round closed", "run", run.id, run.federation_id, **closed)
 
 
 def close(session: Session, store: Store, run: Run) -> None:
@@ -307,7 +308,8 @@ def _consent(store: Store, caller: Caller, run_id: str, accept: bool, num_exampl
         events.record(session, store, run.federation_id, run.id, f"consent {row.consent}", **told)
         if not accept:
             without(session, store, run, member)
-        audit.record(session, store, caller, f"consent {row.consent}", "run", run_id, run.federation_id, **told)
+        about = ("run", run_id, run.federation_id)
+        audit.record(session, store, caller, f"consent {row.consent}", *about, name=run.name, **told)
         return None
 
 
@@ -338,7 +340,8 @@ def ask_again(store: Store, run_id: str, member: str, by: Caller = SERVER) -> No
             keep = asked | set(state.selected)
             current.selected = [name for name in plan_of(run).data.clients if name in keep]
         events.record(session, store, run.federation_id, run.id, "asked again", member=member)
-        audit.record(session, store, by, "asked again", "run", run.id, run.federation_id, member=member)
+        told = {"name": run.name, "member": member}
+        audit.record(session, store, by, "asked again", "run", run.id, run.federation_id, **told)
 
 
 def without(session: Session, store: Store, run: Run, member: str) -> None:
@@ -373,7 +376,7 @@ def _change(store: Store, run_id: str, status: Status, by: Caller) -> None:
         if status is Status.STOPPED:
             run.finished_at = store.clock()
         events.record(session, store, run.federation_id, run.id, f"run {status}")
-        audit.record(session, store, by, f"run {status}", "run", run.id, run.federation_id)
+        audit.record(session, store, by, f"run {status}", "run", run.id, run.federation_id, name=run.name)
 
 
 def _move(run: Run, status: Status) -> None:

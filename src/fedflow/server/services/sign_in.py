@@ -109,8 +109,7 @@ def sign_in(store: Store, email: str, password: str, code: str, agent: str, addr
         if not outcome and person is not None:
             if passwords.is_outdated(person.password or ""):
                 person.password = passwords.hashed(password)
-            _forgive(session, tries)
-            _begin(session, store, person, cookie, agent, address)
+            _begin(session, store, person, cookie, agent, address, wrong_tries=_forgiven(session, tries))
         if outcome == WRONG:
             _failed(session, store, tries, person, address)
     return _told(cookie, outcome)
@@ -128,8 +127,8 @@ def enter(store: Store, person_id: str, code: str, agent: str, address: str, iss
         person = session.get(Person, person_id, with_for_update=True)
         outcome = _outcome(store, tries, person, code)
         if not outcome and person is not None:
-            _forgive(session, tries)
-            _begin(session, store, person, cookie, agent, address, provider=issuer)
+            wrong = _forgiven(session, tries)
+            _begin(session, store, person, cookie, agent, address, wrong_tries=wrong, provider=issuer)
         if outcome == WRONG:
             _failed(session, store, tries, person, address)
     return _told(cookie, outcome)
@@ -167,9 +166,11 @@ def unlock(session: Session, email: str) -> None:
     session.execute(delete(Attempts).where((Attempts.address == whole) | Attempts.address.startswith(f"{whole}.")))
 
 
-def _forgive(session: Session, tries: Tries) -> None:
+def _forgiven(session: Session, tries: Tries) -> int:
+    """Forget wrong tries, and say how many there were, by whomever: the entry of the sign-in that follows has them."""
     for line, _ in tries:
         session.delete(line)
+    return max(line.failures for line, _ in tries)
 
 
 def _waits(store: Store, tries: Tries) -> bool:
@@ -186,14 +187,25 @@ def _line(session: Session, digest: str) -> Attempts:
     return session.get_one(Attempts, digest, with_for_update=True)
 
 
-def _begin(session: Session, store: Store, person: Person, cookie: str, agent: str, address: str, **told: str) -> None:
+def _begin(
+    session: Session,
+    store: Store,
+    person: Person,
+    cookie: str,
+    agent: str,
+    address: str,
+    *,
+    wrong_tries: int,
+    **told: str,
+) -> None:
     now = store.clock()
     row = SignIn(hash=secret_hash(cookie), id=new_id(), person_id=person.id, agent=agent[:LONGEST_AGENT])
     row.address, row.created_at, row.seen_at, row.fresh_at = address, now, now, now
     session.add(row)
     session.flush()
     caller = Caller("person", person.id, name=person.name, via=f"sign-in {row.id}", address=address)
-    audit.record(session, store, caller, "signed in", "person", person.id, None, agent=row.agent, **told)
+    facts = {"agent": row.agent, **told, **({"wrong_tries": wrong_tries} if wrong_tries else {})}
+    audit.record(session, store, caller, "signed in", "person", person.id, None, **facts)
 
 
 def _failed(session: Session, store: Store, tries: Tries, person: Person | None, address: str) -> None:
@@ -266,7 +278,7 @@ def confirm(store: Store, caller: Caller, password: str) -> None:
         tries = _tries(session, person.email or caller.id, caller.address)
         right = right and not _waits(store, tries)
         if right:
-            _forgive(session, tries)
+            _forgiven(session, tries)
             session.execute(update(SignIn).where(SignIn.id == _own(caller)).values(fresh_at=store.clock()))
         else:
             _failed(session, store, tries, person, caller.address)
@@ -297,9 +309,10 @@ def end(store: Store, caller: Caller, browser_id: str) -> None:
     """Sign one of the caller's browsers out. Raises NotFound where there is none of that identifier."""
     with store.begin() as session:
         mine = delete(SignIn).where(SignIn.person_id == caller.id, SignIn.id == browser_id)
-        if session.scalar(mine.returning(SignIn.id)) is None:
+        agent = session.scalar(mine.returning(SignIn.agent))
+        if agent is None:
             raise NotFound("there is no such sign-in")
-        audit.record(session, store, caller, "signed out", "sign-in", browser_id)
+        audit.record(session, store, caller, "signed out", "sign-in", browser_id, None, agent=agent)
 
 
 def end_others(store: Store, caller: Caller) -> None:

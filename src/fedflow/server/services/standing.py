@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import and_, bindparam, or_, select
@@ -16,8 +17,12 @@ from fedflow.server.services.members import SEEN_S
 from fedflow.server.services.run_rows import current_round, plan_of, rules_of, state_of
 from fedflow.server.store import Sighting, Store
 
+GIVES_UP = frozenset({"policy", "failed", "refused"})
+"""Words of `protocol.Doing` that keep a member from answering in this round until somebody does something about it."""
+
 MACHINES = (
     select(
+        RunMember.run_id,
         Member.id,
         Member.name,
         RunMember.consent,
@@ -29,10 +34,18 @@ MACHINES = (
     )
     .join(RunMember, RunMember.member_id == Member.id)
     .outerjoin(Device, and_(Device.member_id == Member.id, Device.revoked_at.is_(None)))
-    .where(RunMember.run_id == bindparam("run"))
+    .where(RunMember.run_id.in_(bindparam("runs", expanding=True)))
     .order_by(RunMember.position)
 )
-"""A run's members with their devices."""
+"""The members of runs with their devices."""
+
+REFUSED = (
+    select(Refusal.run_id, Refusal.member_id, Refusal.reason)
+    .join(Run, and_(Run.id == Refusal.run_id, Run.round == Refusal.round))
+    .where(Run.id.in_(bindparam("runs", expanding=True)))
+    .order_by(Refusal.id)
+)
+"""What the rounds under way have refused."""
 
 GONE = (
     select(Member.name, Member.removed_at)
@@ -65,6 +78,11 @@ class Awaited:
         """Whether its device has joined but calls no more: what it said last need not be so any longer."""
         return self.seen_s is not None and self.seen_s >= SEEN_S
 
+    @property
+    def gives_up(self) -> bool:
+        """Whether it will not answer in this round by itself: its update was refused, or it goes without the round."""
+        return self.refused is not None or self.doing in GIVES_UP
+
 
 @dataclass(frozen=True)
 class JobStanding:
@@ -82,7 +100,7 @@ class Collecting:
 
     `left_s` is how long until its deadline and grace are over, `needed` how many updates it closes with then;
     `may_close` says that a coordinator can close it now, `is_complete` that nobody is missing. `gone` are members that
-    it goes without, each with whether it was removed or has declined.
+    it goes without, each with whether it was removed or has declined; `spare` so many more could be removed.
     """
 
     opened_s: float
@@ -92,6 +110,12 @@ class Collecting:
     may_close: bool
     is_complete: bool
     gone: tuple[tuple[str, bool], ...]
+    spare: int
+
+    @property
+    def declined(self) -> tuple[str, ...]:
+        """Members that have declined, and that can be asked again."""
+        return tuple(name for name, removed in self.gone if not removed)
 
 
 @dataclass(frozen=True)
@@ -111,6 +135,32 @@ class Standing:
     waits: tuple[Awaited, ...] = ()
     job: JobStanding | None = None
     collecting: Collecting | None = None
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether its round cannot close until somebody does something about it, however long it waits."""
+        round_ = self.collecting
+        return round_ is not None and not round_.is_complete and cannot_close(self.accepted, self.waits, round_.needed)
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """Whom it waits for and who will not answer in this round by themselves."""
+        return tuple(each.member for each in self.waits if each.gives_up)
+
+    @property
+    def may_go_without(self) -> bool:
+        """Whether there are some of these, and enough others for a round once they are removed."""
+        return self.collecting is not None and 0 < len(self.lost) <= self.collecting.spare
+
+
+def cannot_close(accepted: int, waits: Iterable[Awaited], needed: int) -> bool:
+    """Whether too few updates are in or may still come by themselves for a round that closes with `needed`."""
+    return accepted + sum(not each.gives_up for each in waits) < needed
+
+
+def needed(plan: Plan, state: RunState) -> int:
+    """How many updates a round closes with at its deadline."""
+    return max(plan.network.quorum or rounds.enough(state, rules_of(plan)), plan.least_updates)
 
 
 def standing(store: Store, run_id: str) -> Standing:
@@ -134,7 +184,7 @@ def standing_of(session: Session, store: Store, run: Run, now: float) -> Standin
     there = (state.phase, len(state.accepted), len(state.selected))
     if state.phase is Phase.AGGREGATING:
         return Standing(*head, *there, _since(row.closed_at, now), job=_job(session, run, "aggregate", now))
-    waits = _waits(session, store, run, state, now)
+    waits = awaited(session, store, {run.id: rounds.missing(state)}, now)[run.id]
     if status is Status.PAUSED:
         return Standing(*head, *there, _since(run.paused_at, now), waits)
     return Standing(*head, *there, None, waits, collecting=_collecting(session, run, plan, row, state, now))
@@ -142,38 +192,43 @@ def standing_of(session: Session, store: Store, run: Run, now: float) -> Standin
 
 def _collecting(session: Session, run: Run, plan: Plan, row: Round, state: RunState, now: float) -> Collecting:
     rules, network = rules_of(plan), plan.network
+    gone = tuple((name, at is not None) for name, at in session.execute(GONE, {"run": run.id}))
     return Collecting(
         opened_s=max(0.0, now - row.opened_at),
         left_s=max(0.0, row.deadline_at + network.grace_s - now),
         deadline_s=network.deadline_s,
-        needed=max(network.quorum or rounds.enough(state, rules), plan.least_updates),
+        needed=needed(plan, state),
         may_close=len(state.accepted) >= plan.least_updates,
         is_complete=rounds.may_close(state, rules, deadline_passed=False),
-        gone=tuple((name, at is not None) for name, at in session.execute(GONE, {"run": run.id})),
+        gone=gone,
+        spare=len(plan.data.clients) - len(gone) - plan.least_updates,
     )
 
 
-def _waits(session: Session, store: Store, run: Run, state: RunState, now: float) -> tuple[Awaited, ...]:
-    late = set(rounds.missing(state))
-    query = select(Refusal.member_id, Refusal.reason).where(Refusal.run_id == run.id, Refusal.round == run.round)
-    refused = {member_id: reason for member_id, reason in session.execute(query.order_by(Refusal.id))}  # noqa: C416
-    found: dict[str, Awaited] = {}
-    for member_id, name, consent, device, at, doing, count, most in session.execute(MACHINES, {"run": run.id}):
-        if name not in late:
+def awaited(
+    session: Session, store: Store, late: Mapping[str, Iterable[str]], now: float
+) -> dict[str, tuple[Awaited, ...]]:
+    """Of each run those of its members whose names are `late`, in the federation's order."""
+    runs = {"runs": list(late)}
+    refused = {(run, member_id): reason for run, member_id, reason in session.execute(REFUSED, runs)}
+    found: dict[str, dict[str, Awaited]] = {run: {} for run in late}
+    names = {run: set(each) for run, each in late.items()}
+    for run, member_id, name, consent, device, at, doing, count, most in session.execute(MACHINES, runs):
+        if name not in names[run]:
             continue
         seen = None if device is None else store.sightings.newest(device, Sighting(at, doing))
-        awaited = Awaited(
+        its = Awaited(
             member=name,
             seen_s=None if seen is None else max(0.0, now - seen.at),
             has_consented=consent == "accepted",
-            doing=None if seen is None else _doing(run.id, seen.doing),
-            refused=refused.get(member_id),
+            doing=None if seen is None else _doing(run, seen.doing),
+            refused=refused.get((run, member_id)),
             too_many=(count, most) if consent == "asked" and count is not None and count > most else None,
         )
-        other = found.setdefault(member_id, awaited)
-        if awaited.seen_s is not None and other.seen_s is not None and awaited.seen_s < other.seen_s:
-            found[member_id] = awaited  # of several devices the one that called last
-    return tuple(found.values())
+        other = found[run].setdefault(member_id, its)
+        if its.seen_s is not None and other.seen_s is not None and its.seen_s < other.seen_s:
+            found[run][member_id] = its  # of several devices the one that called last
+    return {run: tuple(each.values()) for run, each in found.items()}
 
 
 def _doing(run: str, told: dict[str, str]) -> str | None:

@@ -146,6 +146,6 @@ def _made_with(session: Session, caller: Caller) -> PersonToken | None:
 def _revoke(session: Session, store: Store, caller: Caller, row: PersonToken) -> None:
     if row.revoked_at is None:
         row.revoked_at = store.clock()
-        audit.record(session, store, caller, "token revoked", "token", row.id, row.federation_id)
+        audit.record(session, store, caller, "token revoked", "token", row.id, row.federation_id, name=row.name)
     for child in session.scalars(select(PersonToken).where(PersonToken.made_with == row.id).with_for_update()).all():
         _revoke(session, store, caller, child)
