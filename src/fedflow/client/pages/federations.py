@@ -90,6 +90,7 @@ def one(membership_id: str) -> Response:
         standing=federation_words.taking_part(row, asks),
         heard=federation_words.heard(row, runs),
         rounds=rounds,
+        limits=_limits_set(row),
         sorts=sendings.by_sort(store, Wanted(membership_id)),
         now=store.clock(),
     )
@@ -185,6 +186,18 @@ def _limits_page(row: Membership, reading: Reading[Policy], *, always: bool) -> 
         faults=reading.faults,
         always=always,
     )
+
+
+def _limits_set(row: Membership) -> list[tuple[str, str]]:
+    """The limits that the owner has set, each by its field's label."""
+    now, free = texts(memberships.policy(row)), texts(Policy())
+    fields = [field for group in describe(Policy) for field in (*group.short, *group.folded)]
+    said = {"off": gettext("no"), "on": gettext("yes")}
+    return [
+        (field.label, " ".join(filter(None, (said.get(now[field.name], now[field.name]), field.unit))))
+        for field in fields
+        if now[field.name] != free[field.name]
+    ]
 
 
 def _row(membership_id: str) -> Membership:
