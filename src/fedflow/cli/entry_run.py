@@ -47,7 +47,7 @@ def _explain(
     run: RunArgument = None, url: UrlOption = URL, token_file: TokenOption = None, token: SecretOption = None
 ) -> None:
     """Say in one paragraph why the run is not moving."""
-    from fedflow.client.connection import printable
+    from fedflow.client.answers import printable
 
     coordinator = coordinator_of(url, token, token_file)
     print(printable(coordinator.get(f"/runs/{run or coordinator.last_run()}/explain")["text"]))

@@ -7,15 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from fedflow.client.connection import (
-    PATIENCE_S,
-    Connection,
-    Unavailable,
-    is_private,
-    printable,
-    server_address,
-    sign_in_page,
-)
+from fedflow.client.addresses import is_private, server_address, sign_in_page
+from fedflow.client.answers import Unavailable, printable
+from fedflow.client.connection import PATIENCE_S, Connection
 from fedflow.client.home import Device, Home, default_home, only_home
 from fedflow.client.machine_name import machine_name
 from fedflow.client.owner import TerminalOwner

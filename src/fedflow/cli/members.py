@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fedflow.cli.run import Coordinator
-from fedflow.client.connection import printable
+from fedflow.client.answers import printable
 from fedflow.errors import MistakeError
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx
 
-from fedflow.client.connection import PASSING, printable
+from fedflow.client.answers import printable
+from fedflow.client.connection import PASSING
 from fedflow.client.consent import size_text
 from fedflow.client.transfer import download
 from fedflow.errors import MistakeError, RunError

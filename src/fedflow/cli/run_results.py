@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from fedflow.cli.run import Coordinator
-from fedflow.client.connection import printable
+from fedflow.client.answers import printable
 from fedflow.errors import MistakeError, RunError
 
 LOOK_S = 0.5

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from fedflow import __version__
-from fedflow.client.connection import LOOPBACK
+from fedflow.client.addresses import LOOPBACK
 from fedflow.client.consent import size_text
 from fedflow.errors import MistakeError, PlanError
 from fedflow.plan import describe

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from fedflow.client.connection import printable
+from fedflow.client.answers import printable
 from fedflow.client.consent import size_text
 from fedflow.client.home import Home
 from fedflow.errors import ModelError, RunError

@@ -1,4 +1,4 @@
-"""Talking to FedFlowServer as this device: tokens, patience, and the server's errors as errors of FedFlow."""
+"""Talking to FedFlowServer as this device: tokens, and patience."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ import httpx
 from pydantic import ValidationError
 
 from fedflow import __version__
+from fedflow.client.answers import Refused, error_of, fault, no_message, printable, unreachable
 from fedflow.client.home import Device, Home
 from fedflow.client.identity import Identity
 from fedflow.client.leaving import NOTHING, About, Leaving, leaving
-from fedflow.client.transfer import TransferError, abandon, download, retry_after_s, upload, why
-from fedflow.errors import FedFlowError, MistakeError, RunError
+from fedflow.client.transfer import TransferError, abandon, download, retry_after_s, upload
+from fedflow.errors import FedFlowError, MistakeError
 from fedflow.federation.protocol import (
     API,
     PROTOCOL,
@@ -33,7 +34,6 @@ from fedflow.federation.protocol import (
     Joined,
     JoinRequest,
     Message,
-    Problem,
     Rounds,
     RunFacts,
     Scores,
@@ -68,23 +68,9 @@ SHUT_OUT = frozenset({401, 403, 404})
 MOST_LISTED = 20
 """Models or adapters of a server that are told at once."""
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-
 
 Sent = Callable[[Leaving], None]
 """Is told each request before it goes."""
-
-
-class Refused(MistakeError):  # noqa: N818 - what the server did
-    """The server said no; `status` is HTTP's, the message the server's sentence."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class Unavailable(RunError):  # noqa: N818 - what the server is
-    """The server cannot be reached, or cannot do it now; the same request later may succeed."""
 
 
 class Connection:
@@ -275,7 +261,7 @@ class Connection:
         try:
             return kind.model_validate_json(response.content)
         except ValidationError:
-            raise _no_message(url, kind) from None
+            raise no_message(url, kind) from None
 
     def _answer(self, method: str, url: str, body: Message | None, once: str | None) -> httpx.Response:
         """The server's answer, asked for again while it may still come."""
@@ -373,78 +359,7 @@ class DeviceAuth(httpx.Auth):
         try:
             return kind.model_validate_json(response.read())
         except ValidationError:
-            raise _no_message(url, kind) from None
-
-
-def server_address(url: str) -> str:
-    """The address as it is kept, without a slash at the end. Raises MistakeError for what is none.
-
-    One without a scheme is of https, as people write a host, or of this machine.
-    """
-    wanted = url.strip()
-    if wanted and "://" not in wanted:
-        name = wanted.partition("/")[0].rpartition(":")[0] or wanted.partition("/")[0]
-        wanted = f"{'http' if name in LOOPBACK | {'[::1]'} else 'https'}://{wanted}"
-    try:
-        parsed = httpx.URL(wanted)
-    except httpx.InvalidURL:
-        parsed = httpx.URL()
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.userinfo:
-        raise MistakeError(f"{url!r}: is no address of a server; give one such as https://example.org")
-    return str(parsed).rstrip("/")
-
-
-def sign_in_page(server: str, user_code: str) -> str:
-    """The address of the server's page on which a person lets a device in that shows `user_code`."""
-    return f"{server}/device?code={user_code}"
-
-
-def is_private(server: str) -> bool:
-    """Whether nobody on the way can read what is sent to this address."""
-    parsed = httpx.URL(server)
-    return parsed.scheme == "https" or parsed.host in LOOPBACK
-
-
-def error_of(response: httpx.Response) -> Refused | Unavailable:
-    """The server's answer that is no success as an error with its sentence.
-
-    What is no sentence of a FedFlow server's, a proxy says or a sign-in page: the server may be there again later.
-    """
-    try:
-        sentence = printable(Problem.model_validate_json(response.read()).error.message)
-    except ValidationError:
-        what = f"{response.status_code} {response.reason_phrase}".strip()
-        return Unavailable(
-            f"{response.request.url}: answered '{printable(what)}', not as a FedFlow server does; check the address"
-        )
-    return _fault(sentence, response.status_code)
-
-
-def unreachable(url: str, error: httpx.RequestError) -> Unavailable:
-    """No answer at all."""
-    return Unavailable(
-        f"{url}: the server does not answer ({printable(why(error))}); check the address and the network"
-    )
-
-
-def _no_message(url: str, kind: type[Message]) -> Unavailable:
-    return Unavailable(
-        f"{url}: the answer is no {kind.__name__} of protocol {PROTOCOL}; does a proxy or a sign-in page answer, or is "
-        "the server of another version?"
-    )
-
-
-def printable(text: str) -> str:
-    """Text of the server's for a terminal: what could steer one is written with escapes, and in one line."""
-    text = " ".join(text.split())
-    return text if text.isprintable() else ascii(text)
-
-
-def _fault(sentence: str, status: int | None) -> Refused | Unavailable:
-    """`status` is None where no answer came."""
-    if status is None or status >= 500 or status == 429:
-        return Unavailable(sentence)
-    return Refused(sentence, status)
+            raise no_message(url, kind) from None
 
 
 @contextmanager
@@ -452,4 +367,4 @@ def _in_our_words() -> Iterator[None]:
     try:
         yield
     except TransferError as error:
-        raise _fault(printable(str(error)), error.status) from None
+        raise fault(printable(str(error)), error.status) from None

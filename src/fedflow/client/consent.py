@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from fedflow import __version__
-from fedflow.client.connection import printable
+from fedflow.client.answers import printable
 from fedflow.client.policy import BYTES_PER_MB, Policy, refusal
 from fedflow.errors import MistakeError, RunError
 from fedflow.federation.protocol import RunFacts

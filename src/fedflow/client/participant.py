@@ -14,8 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedflow.client.answers import Refused, Unavailable, printable
 from fedflow.client.base import prepare_base
-from fedflow.client.connection import SHUT_OUT, Connection, Refused, Unavailable, printable
+from fedflow.client.connection import SHUT_OUT, Connection
 from fedflow.client.consent import Answer, has_agreed, plan_of, remember, size_text
 from fedflow.client.global_state import have, merged_worth_fetching
 from fedflow.client.home import Device, Home

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fedflow.client.connection import printable
+from fedflow.client.answers import printable
 from fedflow.errors import FedFlowError, PlanError, RunError, StorageError
 from fedflow.federation.jobs import Trained, TrainJob
 from fedflow.federation.protocol import Doing

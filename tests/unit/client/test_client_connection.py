@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from fedflow.client.connection import Connection, Refused, Unavailable, is_private, server_address
+from fedflow.client.addresses import is_private, server_address
+from fedflow.client.answers import Refused, Unavailable
+from fedflow.client.connection import Connection
 from fedflow.client.home import Device, Home
 from fedflow.errors import MistakeError, RunError
 from fedflow.federation.protocol import (

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from fedflow.cli.join import join
-from fedflow.client.connection import Refused
+from fedflow.client.answers import Refused
 from fedflow.client.home import Home
 from fedflow.errors import DatasetError, MistakeError
 from fedflow.federation.protocol import Challenged, Joined, JoinRequest, Token, Work

@@ -16,7 +16,8 @@ import torch
 
 from fedflow import __version__
 from fedflow.client import readiness, watch
-from fedflow.client.connection import Connection, Refused
+from fedflow.client.answers import Refused
+from fedflow.client.connection import Connection
 from fedflow.client.consent import DECLINED, Answer
 from fedflow.client.home import Device, Home
 from fedflow.client.owner import TerminalOwner

@@ -9,7 +9,7 @@ from flask_babel import gettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
-from fedflow.client.connection import is_private, sign_in_page
+from fedflow.client.addresses import is_private, sign_in_page
 from fedflow.client.pages import current, faults
 from fedflow.client.services import datasets, server_sign_ins
 from fedflow.client.services.server_sign_ins import SignInRequest

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import Field
 from sqlalchemy import select
 
-from fedflow.client.connection import PATIENCE_S, Connection, server_address
+from fedflow.client.addresses import server_address
+from fedflow.client.connection import PATIENCE_S, Connection
 from fedflow.client.database.tables import Job, Membership
 from fedflow.client.home import Device, Home
 from fedflow.client.machine_name import LONGEST, machine_name

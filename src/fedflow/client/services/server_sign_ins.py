@@ -8,7 +8,8 @@ from __future__ import annotations
 from pydantic import Field
 from sqlalchemy import delete
 
-from fedflow.client.connection import Connection, server_address
+from fedflow.client.addresses import server_address
+from fedflow.client.connection import Connection
 from fedflow.client.database.tables import ServerSignIn
 from fedflow.client.home import Home
 from fedflow.client.machine_name import LONGEST, machine_name
