@@ -24,6 +24,8 @@ SIZES = Sizes(federations=9, members=3, people=5, runs=90, rounds=3, adapters=20
 FIRST = "ada@example.org"
 NOT_PAGES = {
     "pages.account.exported",
+    "pages.audit.file",
+    "pages.audit.file_of_federation",
     "pages.examples.picture",
     "pages.provider.leaves",
     "pages.provider.returns",

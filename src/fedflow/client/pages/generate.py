@@ -30,8 +30,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 @blueprint.get("/")
 def page() -> Response:
     """The form and what came of it. It begins with the settings of the picture `like` or of the job `job`, if named,
-    or with the `model` or `adapter` of the library that is, and with the picture `start` to draw over; where nothing is
-    named, with what was asked for last, but for its seed."""
+    or with the `model` or `adapter` of the library that is, and with the picture `start` to draw over."""
     store = current.store()
     like = drawings.one(store, request.args.get("like", "")[:40])
     job = jobs.one(store, request.args.get("job", "")[:40])
@@ -42,9 +41,7 @@ def page() -> Response:
         wish = generate_form.of_request(store, drawings.request_of(job))
     elif "adapter" in request.args or "model" in request.args:
         wish = generate_form.of_library(store, request.args.get("model", ""), request.args.get("adapter", ""))
-    elif not request.args and (newest := jobs.newest(store, drawings.KIND)) is not None:
-        wish = generate_form.of_request(store, drawings.request_of(newest))
-    if "new" in request.args or not request.args:
+    if "new" in request.args:
         wish.values.pop("seed", None)
     start = request.args.get("start", "")
     if SHA256.fullmatch(start) and drawings_start.is_there(store, start):
