@@ -227,7 +227,7 @@ def test_adapters_are_joined_and_one_comes_back_from_its_file(stage: Stage) -> N
     file = stage.pictures / "both.safetensors"
     download.value.save_as(file)
     visit(stage, "/models/import")
-    page.get_by_label("Where it is", exact=True).fill(str(file))
+    page.get_by_label("Or where it is", exact=True).fill(str(file))
     page.get_by_label("Name", exact=True).fill("Back")
     submit(page, "Import")
     page.get_by_role("link", name="Back", exact=True).click(timeout=SLOW_MS)
