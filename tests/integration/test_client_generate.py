@@ -14,6 +14,7 @@ import pytest
 import warm
 from adapters import add_adapter
 from browser import Watched
+from network import wait_for
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from tests.integration.test_client_app import CUT, SHOTS, SLOW_MS, app
@@ -142,7 +143,7 @@ def test_a_preview_is_seen_while_it_is_drawn(address: str, watched: Watched) -> 
     page.get_by_role("button", name="Generate", exact=True).click()
     seen = page.get_by_alt_text("What the picture looks like by now")
     expect(seen).to_be_visible(timeout=SLOW_MS)
-    page.wait_for_function("document.querySelector('.preview img')?.naturalWidth > 0")
+    wait_for(lambda: seen.evaluate("(image) => image.naturalWidth > 0"), SLOW_MS / 1000, "the preview")
     assert (
         page.evaluate(
             "(({naturalWidth, naturalHeight}) => naturalWidth / naturalHeight)(document.querySelector('.preview img'))"
