@@ -38,7 +38,15 @@ def rail() -> list[web.Item]:
     """The places that exist and that the reader may see."""
     items = [
         web.Item(gettext("Overview"), url_for("pages.overview.overview")),
-        web.Item(gettext("Federations"), url_for("pages.federations.listed"), also=("/members",), but=(PLANNING,)),
+        web.Item(
+            gettext("Federations"),
+            url_for("pages.federations.listed"),
+            also=(
+                "/members",
+                "/device",
+            ),
+            but=(PLANNING,),
+        ),
         web.Item(gettext("Runs"), url_for("pages.runs.listed"), also=(PLANNING,)),
         web.Item(gettext("Models"), url_for("pages.models.listed"), also=("/versions", "/releases", "/tryouts")),
     ]
