@@ -54,6 +54,7 @@ PARTS: dict[str, LazyString] = {
 def page(dataset_id: str) -> Response:
     """One part of what was found; the first that has anything where none is named."""
     dataset, store = dataset_of(dataset_id), current.store()
+    looking = under_way(dataset_id)  # before what was found: what ends meanwhile is still told, and drawn anew
     kept = datasets_check.found(store, dataset_id)
     rows = {each.path: each for each in datasets.lines(store, dataset_id)}
     parts = {} if kept is None else _parts(kept, rows)
@@ -63,7 +64,6 @@ def page(dataset_id: str) -> Response:
     named = request.args.get("part", "")
     here = named if named in PARTS else next((name for name in PARTS if parts.get(name)), "figures")
     size, wrong = _size()
-    looking = under_way(dataset_id)
     edit = datasets_edits.undoable(store, dataset_id)
     return web.page(
         "app/dataset_check.html",
