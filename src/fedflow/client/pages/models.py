@@ -106,6 +106,7 @@ def merges() -> AnyResponse:
 def one(asset_id: str) -> Response:
     """One model or adapter: what it is, where it comes from, what was drawn with it."""
     store, row = current.store(), _row(asset_id)
+    writing = shelving.of(store, asset_id)  # before the file that it leaves
     models = library.listed(store, library.MODEL)
     base, is_adapter = library.base_of(row, models), row.kind == library.ADAPTER
     made_from = [] if is_adapter else library.listed(store, library.ADAPTER)
@@ -121,7 +122,7 @@ def one(asset_id: str) -> Response:
         descendants=[each for each in made_from if _id_of(library.base_of(each, models)) == row.id],
         pictures=drawings.listed(store, "", EXAMPLES, **{row.kind: row.name}),
         is_written=row.kind == library.MODEL and library.checkpoint(store, asset_id).is_file(),
-        writing=shelving.of(store, asset_id),
+        writing=writing,
         trained=jobs.one(store, asset_id) if row.origin.get("how") == "trained" else None,
         now=store.clock(),
     )
