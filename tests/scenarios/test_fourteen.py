@@ -141,7 +141,8 @@ def test_a_double_is_left_out_and_brought_back(stage: Stage) -> None:
     page.get_by_role("link", name="Check", exact=True).click()
     page.get_by_role("button", name=re.compile("Check (now|again)")).click()
     page.get_by_role("link", name=re.compile(r"The same picture\s*1")).click(timeout=SLOW_MS)
-    submit(page, "Leave out all but the first of each")
+    with page.expect_navigation():
+        submit(page, "Leave out all but the first of each")
     visit(stage, "/datasets").get_by_role("link", name="client-1").click()
     expect(page.locator(CELLS)).to_have_count(4)
     assert not double.exists()
