@@ -99,9 +99,8 @@ def _answer(
     told = said if said and isinstance(done, Done) else told
     if request.accept_mimetypes.best_match(("text/html", "application/json")) == "application/json":
         if isinstance(done, FedFlowError):
-            now = {
-                each.id: each.caption for each in datasets.lines(current.store(), dataset.id) if each.id == picture_id
-            }
+            row = None if picture_id is None else datasets.picture(current.store(), dataset.id, picture_id)
+            now = {} if row is None else {row.id: row.caption}
             return jsonify({"told": told, "captions": now}), 422  # type: ignore[return-value]  # Flask makes an answer of the pair
         every = [each.caption for each in datasets.lines(current.store(), dataset.id)]
         captions = {} if done is None else done.captions

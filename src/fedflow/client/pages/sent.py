@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
@@ -16,6 +13,7 @@ from fedflow.client.database.tables import Membership, Sending
 from fedflow.client.pages import current, federation_words
 from fedflow.client.services import consents, memberships, sendings
 from fedflow.client.services.sendings import Wanted
+from fedflow.web import line_files
 
 blueprint = Blueprint("sent", __name__)
 
@@ -23,9 +21,6 @@ ON_A_PAGE = 50
 COLUMNS = (
     "number", "first", "last", "federation", "member", "server", "kind", "run", "run_id", "round", "requests", "bytes",
 )  # fmt: skip
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a spreadsheet takes a cell for a formula by."""
-
 SPREADSHEETS = "\N{ZERO WIDTH NO-BREAK SPACE}"
 """By this at its beginning they know a file for UTF-8."""
 
@@ -126,27 +121,9 @@ def _moment(seconds: float) -> str:
 
 
 def _as_csv(told: Iterable[dict[str, str | int | None]]) -> Iterator[str]:
-    """A table whose cells a spreadsheet takes for what they are."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS)
-    writer.writeheader()
-    yield SPREADSHEETS + buffer.getvalue()
-    for line in told:
-        buffer.seek(0)
-        buffer.truncate()
-        writer.writerow({name: _cell(value) for name, value in line.items()})
-        yield buffer.getvalue()
+    yield SPREADSHEETS
+    yield from line_files.as_csv(COLUMNS, told)
 
 
-def _cell(value: str | int | None) -> str | int | None:
-    """People's own names may begin as a formula does; behind a quotation mark they are text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
-
-
-def _as_lines(told: Iterable[dict[str, str | int | None]]) -> Iterator[str]:
-    for line in told:
-        yield json.dumps(line, ensure_ascii=False) + "\n"
-
-
-FORMS = {"csv": ("text/csv", _as_csv), "jsonl": ("application/jsonl", _as_lines)}
+FORMS = {"csv": ("text/csv", _as_csv), "jsonl": ("application/jsonl", line_files.as_json_lines)}
 """How the log is written into a file, by the end of its name."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 
 from fedflow.server.database.people import AuditEntry
 from fedflow.server.services import moments
+from fedflow.web import line_files
 
 COLUMNS = (
     "number",
@@ -25,23 +24,16 @@ COLUMNS = (
     "facts",
     "hash",
 )
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a spreadsheet takes for the beginning of a formula."""
 
 
 def as_csv(entries: Iterable[AuditEntry]) -> Iterator[str]:
-    """A table with a head; facts are JSON. What a spreadsheet would reckon with begins with an apostrophe."""
-    yield _row(COLUMNS)
-    for entry in entries:
-        told = _told(entry)
-        facts = json.dumps(told["facts"], ensure_ascii=False, sort_keys=True)
-        yield _row("" if value is None else _harmless(str(value)) for value in (told | {"facts": facts}).values())
+    """A table with a head; facts are JSON."""
+    return line_files.as_csv(COLUMNS, map(_flat, entries))
 
 
 def as_json_lines(entries: Iterable[AuditEntry]) -> Iterator[str]:
     """An object a line."""
-    for entry in entries:
-        yield json.dumps(_told(entry), ensure_ascii=False) + "\n"
+    return line_files.as_json_lines(map(_told, entries))
 
 
 WRITERS: dict[str, Callable[[Iterable[AuditEntry]], Iterator[str]]] = {"csv": as_csv, "jsonl": as_json_lines}
@@ -53,11 +45,6 @@ def _told(entry: AuditEntry) -> dict[str, object]:
     return told | {"at": moments.iso(entry.at)}
 
 
-def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA) else text
-
-
-def _row(values: Iterable[str]) -> str:
-    written = io.StringIO()
-    csv.writer(written).writerow(values)
-    return written.getvalue()
+def _flat(entry: AuditEntry) -> dict[str, object]:
+    told = _told(entry)
+    return told | {"facts": json.dumps(told["facts"], ensure_ascii=False, sort_keys=True)}
