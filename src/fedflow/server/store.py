@@ -6,10 +6,9 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
@@ -20,6 +19,7 @@ from fedflow.server.database import away, schema
 from fedflow.server.database.engines import make_engine, reading
 from fedflow.server.database.tables import File
 from fedflow.server.group_commit import Log
+from fedflow.server.reading import ReadingSession, one_session, session_of_page
 from fedflow.server.settings import ServerSettings
 from fedflow.storage import Blobs, BlobStore, CachedBlobs, Objects
 
@@ -70,15 +70,6 @@ class Sightings:
         return max(heard, written, key=lambda each: each.at)
 
 
-class ReadingSession(Session):
-    """A session whose rows are not written, on SQLite nor on PostgreSQL."""
-
-    def flush(self, *_args: Any, **_options: Any) -> None:
-        """Raise RuntimeError where there is anything to write."""
-        if self.new or self.dirty or self.deleted:
-            raise RuntimeError("a service wrote in Store.read; what writes belongs into Store.begin")
-
-
 @dataclass(frozen=True)
 class Store:
     """Database, blobs and clock. `folder` holds `uploads/` and, for SQLite, `server.db`.
@@ -120,6 +111,8 @@ class Store:
         together. On PostgreSQL a service that decides by what it read says so, with a condition in its UPDATE or
         `with_for_update`.
         """
+        if (reads := session_of_page(self._reading)) is not None:
+            reads.let_go()
         with self._turn, Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
         self.settle()
@@ -132,8 +125,15 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """For what only reads; it takes no write lock. To change a row in it is a mistake, and raises RuntimeError."""
+        if (reads := session_of_page(self._reading)) is not None:
+            yield reads
+            return
         with ReadingSession(self._reading, expire_on_commit=False) as session:
             yield session
+
+    def one_reading(self) -> AbstractContextManager[None]:
+        """All that this thread reads meanwhile is read in one session, until it writes."""
+        return one_session(self._reading)
 
 
 def open_store(settings: ServerSettings) -> Store:

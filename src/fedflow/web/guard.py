@@ -50,8 +50,10 @@ def set_cookie(answer: AnyResponse, kind: str, value: str, max_age_s: float) -> 
 
 def token() -> str:
     """What a form of this browser carries."""
-    cookie = request.cookies.get(cookie_name("guard")) or g.setdefault("new_guard", secrets.token_urlsafe(24))
-    return _hash(str(cookie))
+    if "guard_token" not in g:  # each row of a list may have a form
+        cookie = request.cookies.get(cookie_name("guard")) or g.setdefault("new_guard", secrets.token_urlsafe(24))
+        g.guard_token = _hash(str(cookie))
+    return str(g.guard_token)
 
 
 def is_ours() -> bool:

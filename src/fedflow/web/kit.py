@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, make_response, redirect, render_template, request, url_for
-from flask_babel import LazyString, get_locale
+from flask_babel import LazyString
 from werkzeug import Response as AnyResponse
 
-from fedflow.web import amounts, headers, languages, wrong
+from fedflow.web import amounts, headers, languages, present, wrong
 from fedflow.web.assets import Assets
 from fedflow.web.states import State
 
@@ -103,7 +103,7 @@ def set_up(
         what_is_wrong=wrong.told,
         languages=languages.LANGUAGES,
         themes=THEMES,
-        reader_language=lambda: str(get_locale()),
+        reader_language=present.language,
         reader_theme=lambda: theme if (theme := request.cookies.get(THEME_COOKIE)) in THEMES else "system",
         is_here=is_here,
         come_back=lambda: request.full_path.rstrip("?") if request.method == "GET" else "/",

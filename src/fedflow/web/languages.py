@@ -7,11 +7,12 @@ from gettext import NullTranslations
 from pathlib import Path
 
 from flask import Flask, has_request_context, request
-from flask_babel import Babel, Domain, get_locale
+from flask_babel import Babel, Domain
 from jinja2 import pass_eval_context
 from jinja2.nodes import EvalContext
 from markupsafe import Markup
 
+from fedflow.web import present
 from fedflow.web.amounts import number
 
 LANGUAGES = {"en": "English", "uk": "Українська"}
@@ -34,13 +35,14 @@ class KeptDomain(Domain):  # type: ignore[misc]
 
     def get_translations(self) -> NullTranslations:
         """Those of the present locale; none outside of a request and an app's context."""
-        locale = get_locale()
+        locale = present.locale()
         if locale is None:
             return NullTranslations()
-        language = str(locale.language)  # a whole locale takes long to compare, and there is one of each language
-        if language not in self._of:
-            self._of[language] = super().get_translations()
-        return self._of[language]
+        language: str = locale.language  # a whole locale takes long to compare, and there is one of each language
+        found = self._of.get(language)
+        if found is None:
+            found = self._of[language] = super().get_translations()
+        return found
 
 
 class KeptBabel(Babel):  # type: ignore[misc]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from flask_babel import LazyString, format_decimal, gettext, lazy_gettext
+from flask_babel import LazyString, gettext, lazy_gettext
 
 from fedflow.client.database.tables import Consent, Job, Membership
 from fedflow.client.pages.faults import said
 from fedflow.client.pages.job_words import STATUS
 from fedflow.client.services import consents, jobs, sendings
+from fedflow.web import amounts
 from fedflow.web.states import State
 
 ANSWERS: dict[str, tuple[State, LazyString]] = {
@@ -148,4 +149,4 @@ def stands(row: Membership, asked: Consent) -> str:
 
 def decimals(value: float, count: int) -> str:
     """A measured figure with so many decimals, in the reader's language."""
-    return str(format_decimal(value, format=f"#,##0.{'0' * count}")).replace("-", "\N{MINUS SIGN}")
+    return amounts.decimal(value, f"#,##0.{'0' * count}").replace("-", "\N{MINUS SIGN}")

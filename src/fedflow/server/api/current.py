@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import cast
 
-from flask import Flask, Response, current_app, g
+from flask import Flask, Response, current_app, g, request
 from pydantic import BaseModel
 
 from fedflow.server.services.identity import Caller
@@ -12,12 +13,15 @@ from fedflow.server.services.imports import Allowed
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 
+PAGES = "pages."
 STORE, SETTINGS = "fedflow.store", "fedflow.settings"
 
 
 def set_up(app: Flask, store: Store, settings: ServerSettings) -> None:
     """Give the app what its routes work with."""
     app.extensions[STORE], app.extensions[SETTINGS] = store, settings
+    app.before_request(_read_in_one_session)
+    app.teardown_request(_end_reading)
 
 
 def store() -> Store:
@@ -43,3 +47,16 @@ def caller() -> Caller:
 def answer(message: BaseModel, status: int = 200) -> Response:
     """The response that carries `message` as JSON."""
     return Response(message.model_dump_json(), status, mimetype="application/json")
+
+
+def _read_in_one_session() -> None:
+    """A page asks many services, and some of them for the same rows."""
+    if request.method == "GET" and request.endpoint is not None and request.endpoint.startswith(PAGES):
+        g.reading = store().one_reading()
+        g.reading.__enter__()
+
+
+def _end_reading(_error: BaseException | None) -> None:
+    reading: AbstractContextManager[None] | None = g.pop("reading", None)
+    if reading is not None:
+        reading.__exit__(None, None, None)

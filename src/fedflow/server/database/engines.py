@@ -14,6 +14,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 5
 CONNECTIONS = 32  # more threads wait for one: it is held for milliseconds
+STATEMENTS = 1000  # that a connection of PostgreSQL keeps prepared; the default forgets a hundred-and-first
 RESTED_S = 1.0
 """A connection that nobody used for so long is tried before it is used; to try each every time costs a third more."""
 
@@ -28,7 +29,11 @@ def make_engine(url: str) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     engine = create_engine(
-        url, pool_size=CONNECTIONS, max_overflow=0, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}
+        url,
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        pool_use_lifo=True,  # few connections at work, which know the statements already
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
     )
     event.listen(engine, "connect", _set_up_postgresql)
     event.listen(engine, "checkin", _rest)
@@ -63,6 +68,7 @@ def _set_up_postgresql(connection: DBAPIConnection, _entry: ConnectionPoolEntry)
     cursor.execute("SET jit = off")  # to compile a statement takes it 200 ms and more; no statement here runs so long
     cursor.close()
     connection.commit()
+    connection.prepared_max = STATEMENTS
 
 
 def _begin_sqlite(connection: Connection) -> None:

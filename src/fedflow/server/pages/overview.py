@@ -5,7 +5,8 @@ It is short however much there is: the gravest first, and a way to the rest.
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request, url_for
+from flask import Blueprint, Response, redirect, request, url_for
+from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.server.api import current
@@ -76,12 +77,14 @@ def overview() -> Response:
 
 
 @blueprint.get("/runs/stuck")
-def stuck() -> Response:
+def stuck() -> AnyResponse:
     """All runs of the reader's federations that do not go on by themselves."""
     number = max(1, request.args.get("page", 1, type=int))
     first = (number - 1) * PAGE
     theirs = {each.federation_id for each in places.belongings()}
     found = service.stuck_runs(current.store(), theirs, first, PAGE)
+    if number > 1 and not found.shown:  # there were more when the page before was made
+        return redirect(url_for("pages.overview.stuck"), 303)
     return web.page(
         "pages/stuck.html",
         stalled=service.stalled_runs(current.store(), theirs) if number == 1 else [],

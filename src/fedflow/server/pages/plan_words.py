@@ -6,14 +6,15 @@ The plan describes its settings for who writes a plan file; what reads otherwise
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
-from flask_babel import LazyString, format_decimal, gettext, lazy_gettext
+from flask_babel import LazyString, gettext, lazy_gettext
 
 from fedflow.plan import REGISTRY, STARTER, Plan
-from fedflow.web import amounts
+from fedflow.web import amounts, present
 from fedflow.web.forms import FormField, FormGroup, Kind, describe
 
 NOT_USED = frozenset(
@@ -155,8 +156,13 @@ HOURS = ("network.deadline_s", "network.grace_s")
 """Times that a form asks for in hours; the plan counts them in seconds."""
 
 
-def described(short: Collection[str], left_out: Collection[str] = ()) -> list[FormGroup]:
+def described(short: Iterable[str], left_out: Iterable[str] = ()) -> tuple[FormGroup, ...]:
     """The form of a plan, but for what a federation does not use and `left_out`; `short` are the fields in sight."""
+    return _described(tuple(short), frozenset(left_out), present.language())
+
+
+@lru_cache
+def _described(short: tuple[str, ...], left_out: frozenset[str], _language: str) -> tuple[FormGroup, ...]:
     groups = []
     for group in describe(Plan, short):
         near = tuple(_in_words(each) for each in group.short if _is_shown(each.name, left_out))
@@ -165,11 +171,17 @@ def described(short: Collection[str], left_out: Collection[str] = ()) -> list[Fo
             label = str(LABELS.get(group.name, group.label))
             told = str(HELP.get(group.name, group.help))
             groups.append(replace(group, label=label, help=told, short=near, folded=folded))
-    return groups
+    return tuple(groups)
 
 
 def facts(plan: Plan) -> list[tuple[str, list[tuple[str, str]]]]:
     """The settings of a frozen plan that its run uses, by group: label and value, as a person says them."""
+    return _facts(plan.model_dump_json(), present.language())
+
+
+@lru_cache
+def _facts(frozen: str, _language: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    plan = Plan.model_validate_json(frozen)
     values = plan.model_dump()
     left_out = {MEMBERS}
     if not plan.trains_adapter:
@@ -195,7 +207,7 @@ def shown(field: FormField, value: Any) -> str:
     elif field.kind is Kind.SWITCH:
         text = gettext("yes") if value else gettext("no")
     elif field.kind in (Kind.INTEGER, Kind.NUMBER):
-        text = format_decimal(value, format="#,##0.##########")
+        text = amounts.decimal(value, "#,##0.##########")
     elif field.kind is Kind.LINES:
         text = "; ".join(value)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import mean
 
-from flask_babel import LazyString, format_decimal, gettext, lazy_gettext, lazy_pgettext, ngettext
+from flask_babel import LazyString, gettext, lazy_gettext, lazy_pgettext, ngettext
 
 from fedflow.federation.rounds import Phase, Status
 from fedflow.plan import AGGREGATED, BASE
@@ -82,7 +82,7 @@ def shown(status: Status, is_stuck: bool = False) -> tuple[State, LazyString]:
 def figure(value: float, digits: int) -> str:
     """A score with so many digits behind the sign, as the reader writes numbers, with a real minus sign."""
     rounded = round(value, digits) + 0.0  # not -0.0
-    return str(format_decimal(rounded, format=f"#,##0.{'0' * digits}")).replace("-", "\N{MINUS SIGN}")
+    return amounts.decimal(rounded, f"#,##0.{'0' * digits}").replace("-", "\N{MINUS SIGN}")
 
 
 def interval(low: float, high: float, digits: int) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, request, send_file, url_for
-from flask_babel import format_decimal, gettext, ngettext
+from flask_babel import gettext, ngettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
@@ -18,6 +18,7 @@ from fedflow.server.pages.faults import said
 from fedflow.server.pages.lineage import KEPT, MOST_BEFORE, Step, drawing, folded
 from fedflow.server.pages.words import SOURCES
 from fedflow.server.services import catalogue, downloads, registry, shelf
+from fedflow.web import amounts
 from fedflow.web.states import State
 
 blueprint = Blueprint("versions", __name__)
@@ -153,5 +154,5 @@ def _plain(key: str, value: object) -> str:
     if key == "from":
         return str(SOURCES.get(str(value), value))
     if isinstance(value, float):
-        return str(format_decimal(value, format="#,##0.##########"))
+        return amounts.decimal(value, "#,##0.##########")
     return plan_words.choice(key, str(value))

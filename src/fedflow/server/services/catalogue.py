@@ -15,6 +15,7 @@ from fedflow.plan import REGISTRY
 from fedflow.server.database.people import Person, Role, RoleName
 from fedflow.server.database.tables import Artifact, Import, Release, Run, Version
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
+from fedflow.server.reading import remembered
 from fedflow.server.services import audit, events, files, roles
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
@@ -71,7 +72,8 @@ def _coordinated_by(person_id: str) -> ColumnElement[bool]:
 
 def seen(session: Session, caller: Caller, artifact_id: str) -> Artifact:
     """The artifact. Raises NotFound where there is none, or none that `caller` may see."""
-    found = session.scalar(select(Artifact).where(Artifact.id == artifact_id, visible(caller)))
+    query = select(Artifact).where(Artifact.id == artifact_id, visible(caller))
+    found = remembered(session, (Artifact, caller.id, artifact_id), lambda: session.scalar(query))
     if found is None:
         raise NotFound(f"there is no model or adapter {artifact_id}")
     return found
@@ -80,7 +82,8 @@ def seen(session: Session, caller: Caller, artifact_id: str) -> Artifact:
 def seen_version(session: Session, caller: Caller, version_id: str) -> tuple[Version, Artifact]:
     """A version and what it is one of. Raises NotFound as `seen`."""
     query = select(Version, Artifact).join(Artifact, Artifact.id == Version.artifact_id)
-    found = session.execute(query.where(Version.id == version_id, visible(caller))).one_or_none()
+    query = query.where(Version.id == version_id, visible(caller))
+    found = remembered(session, (Version, caller.id, version_id), lambda: session.execute(query).one_or_none())
     if found is None:
         raise NotFound(f"there is no version {version_id}")
     return found[0], found[1]
@@ -89,7 +92,8 @@ def seen_version(session: Session, caller: Caller, version_id: str) -> tuple[Ver
 def seen_release(session: Session, caller: Caller, release_id: str) -> tuple[Release, Artifact]:
     """A release and what it is one of. Raises NotFound as `seen`."""
     query = select(Release, Artifact).join(Artifact, Artifact.id == Release.artifact_id)
-    found = session.execute(query.where(Release.id == release_id, visible(caller))).one_or_none()
+    query = query.where(Release.id == release_id, visible(caller))
+    found = remembered(session, (Release, caller.id, release_id), lambda: session.execute(query).one_or_none())
     if found is None:
         raise NotFound(f"there is no release {release_id}")
     return found[0], found[1]

@@ -131,10 +131,12 @@ def under_way(store: Store, federation_ids: Collection[str], most: int) -> Some[
 def stuck_runs(store: Store, federation_ids: Collection[str], start: int = 0, most: int = 50) -> Some[RunLine]:
     """Runs that go on when their coordinator says so, `most` from `start` on: failed, then paused, newest first."""
     stuck = Run.federation_id.in_(federation_ids), Run.status.in_((Status.FAILED, Status.PAUSED))
-    query = _LINES.where(*stuck).order_by(Run.status != Status.FAILED, Run.id.desc()).offset(start).limit(most)
+    query = _LINES.add_columns(_TOTAL).where(*stuck).order_by(Run.status != Status.FAILED, Run.id.desc())
+    if not federation_ids:
+        return Some([], 0)
     with store.read() as session:
-        total = session.scalar(select(func.count()).select_from(Run).where(*stuck)) or 0
-        return Some([_line(*row) for row in session.execute(query)], total)
+        rows = session.execute(query.offset(start).limit(most)).all()
+    return Some([_line(*line) for *line, _ in rows], rows[0][-1] if rows else 0)
 
 
 def stalled_runs(store: Store, federation_ids: Collection[str]) -> list[Stalled]:
@@ -163,6 +165,8 @@ def stalled_runs(store: Store, federation_ids: Collection[str]) -> list[Stalled]
     receipts = receipts.join(Run, (Run.id == Receipt.run_id) & (Run.round == Receipt.round))
     with store.read() as session:
         rows = session.execute(query).all()
+        if not rows:
+            return []
         accepted: dict[str, set[str]] = {identifier: set() for identifier, *_ in rows}
         for identifier, member in session.execute(receipts.where(Run.id.in_(accepted))):
             accepted[identifier].add(member)
@@ -180,7 +184,9 @@ def stalled_runs(store: Store, federation_ids: Collection[str]) -> list[Stalled]
 
 def refused(store: Store, belongings: Collection[Belonging]) -> list[Refused]:
     """Updates of the members that the person acts for which the round under way refused; the last of each."""
-    theirs = [each.member_id for each in belongings if each.member_id is not None]
+    theirs = _acted_for(belongings)
+    if not theirs:
+        return []
     answered = select(Receipt.member_id).where(
         Receipt.run_id == Run.id, Receipt.round == Run.round, Receipt.member_id == Refusal.member_id
     )
@@ -199,9 +205,16 @@ def refused(store: Store, belongings: Collection[Belonging]) -> list[Refused]:
     return list(last.values())
 
 
+def _acted_for(belongings: Collection[Belonging]) -> list[str]:
+    """Identifiers of the members that the person acts for."""
+    return [each.member_id for each in belongings if each.member_id is not None]
+
+
 def without_machine(store: Store, belongings: Collection[Belonging]) -> list[Lacking]:
     """Members that the person acts for, and of which no machine may call."""
-    theirs = [each.member_id for each in belongings if each.member_id is not None]
+    theirs = _acted_for(belongings)
+    if not theirs:
+        return []
     active = select(Device.id).where(Device.member_id == Member.id, Device.revoked_at.is_(None))
     query = (
         select(Federation.name, Member.name)
@@ -215,7 +228,9 @@ def without_machine(store: Store, belongings: Collection[Belonging]) -> list[Lac
 
 def asked(store: Store, belongings: Collection[Belonging]) -> list[Asked]:
     """Runs that want the consent of a member that the person acts for; newest first."""
-    theirs = [each.member_id for each in belongings if each.member_id is not None]
+    theirs = _acted_for(belongings)
+    if not theirs:
+        return []
     query = (
         _LINES.add_columns(Member.name)
         .join(RunMember, RunMember.run_id == Run.id)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from fedflow.plan import Method, Plan, Settings
 from fedflow.server.database.tables import Device, Federation, Member
 from fedflow.server.errors import Conflict, NotFound
+from fedflow.server.reading import remembered
 from fedflow.server.services import audit, roles
 from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.store import Store
@@ -97,7 +98,8 @@ class Policies(Settings):
 
 def of(session: Session, federation_id: str) -> Policies:
     """The federation's rules, in the caller's transaction. Raises NotFound."""
-    kept = session.scalar(select(Federation.policies).where(Federation.id == federation_id))
+    query = select(Federation.policies).where(Federation.id == federation_id)
+    kept = remembered(session, (Federation.policies, federation_id), lambda: session.scalar(query))
     if kept is None:
         raise NotFound(f"there is no federation {federation_id}")
     return Policies.model_validate(kept)

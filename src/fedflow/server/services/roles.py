@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from fedflow.server.database.people import Person, Role, RoleName
 from fedflow.server.database.tables import Artifact, Device, Federation, Import, Member, Run, Version
 from fedflow.server.errors import Forbidden, NotFound
+from fedflow.server.reading import remembered
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
 
@@ -79,13 +80,19 @@ def require(store: Store, caller: Caller, part: str, identifier: str, least: Rol
     is too small.
     """
     with store.read() as session:
-        federation_id = session.scalar(FEDERATION_OF[part].where(KEY_OF[part] == identifier))
+        federation_id = federation_of(session, part, identifier)
         own = None if federation_id is None else role(session, caller, federation_id)
     if federation_id is None or own is None:
         raise NotFound(f"there is no {part.removesuffix('_id')} {identifier}")
     if not is_at_least(own, least):
         raise Forbidden(f"this is for a {least}, and your role here is {own}; ask the federation's administrator")
     return federation_id
+
+
+def federation_of(session: Session, part: str, identifier: str) -> str | None:
+    """The federation of what `part` of an address names; None where there is no such thing."""
+    query = FEDERATION_OF[part].where(KEY_OF[part] == identifier)
+    return remembered(session, (part, identifier), lambda: session.scalar(query))
 
 
 def federations_of(session: Session, caller: Caller) -> list[str] | None:
@@ -147,4 +154,5 @@ def role(session: Session, caller: Caller, federation_id: str) -> RoleName | Non
         return None
     if caller.kind == "server" or caller.is_admin:
         return "administrator"
-    return session.scalar(select(Role.role).where(Role.person_id == caller.id, Role.federation_id == federation_id))
+    query = select(Role.role).where(Role.person_id == caller.id, Role.federation_id == federation_id)
+    return remembered(session, (Role, caller.id, federation_id), lambda: session.scalar(query))

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import and_, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, undefer_group
 
 from fedflow.federation.rounds import Phase, Status
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Device, Member, Receipt, Refusal, Round, Run, RunMember, Upload
 from fedflow.server.errors import NotFound
-from fedflow.server.services import jobs, policies
+from fedflow.server.services import jobs, policies, roles
 from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.services.run_rows import plan_of
 from fedflow.server.services.standing import Standing, standing_of
@@ -92,7 +92,7 @@ def view(store: Store, run_id: str, caller: Caller = SERVER) -> RunView:
     """The run as `caller` sees it now, in a number of queries that does not grow with it. Raises NotFound."""
     now = store.clock()
     with store.read() as session:
-        run = session.get(Run, run_id)
+        run = session.get(Run, run_id, options=[undefer_group("long")])
         if run is None:
             raise NotFound(f"there is no run {run_id}")
         plan, standing = plan_of(run), standing_of(session, store, run, now)
@@ -128,7 +128,7 @@ def is_over(store: Store, run_id: str) -> bool:
 def federation_of(store: Store, run_id: str) -> str:
     """The federation of a run. Raises NotFound."""
     with store.read() as session:
-        found = session.scalar(select(Run.federation_id).where(Run.id == run_id))
+        found = roles.federation_of(session, "run_id", run_id)
     if found is None:
         raise NotFound(f"there is no run {run_id}")
     return found

@@ -145,7 +145,9 @@ def listed(store: Store, caller: Caller, run_id: str) -> list[Score]:
         found = session.scalars(select(Score).where(Score.run_id == run_id)).all()
         shows_pictures = policies.of(session, run.federation_id).visibility.member_galleries
         shows_examples = policies.shows_examples(session, caller, run.federation_id)
-    for score in found:  # rows of a session that has ended: nothing of this is written
+        for score in found:
+            session.expunge(score)  # nothing of what follows is written
+    for score in found:
         if score.who in (BASE, AGGREGATED):
             continue
         if not shows_pictures:
