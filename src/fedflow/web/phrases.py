@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from flask_babel import LazyString
 
@@ -16,6 +17,9 @@ ESCAPED_PLACE = re.compile(r"\\\{(\w+)\\\}")
 AMOUNT = re.compile(r"\d{1,15}(\.\d{1,9})?")
 AMOUNTS = frozenset({"count", "large", "least", "limit", "more", "most", "size"})
 """Places for a number, which stands there as the reader writes it: in others digits may be a name or a version."""
+
+KEPT = 2000
+"""Sentences of which it is known which words they have."""
 
 LONGEST = 1000
 """Letters of a sentence that are looked at and shown: a library's error may have pages of them."""
@@ -40,24 +44,34 @@ class Phrases:
         self._known = [
             (_pattern(known), words) for known, words in sorted(sentences.items(), key=lambda pair: _how_vague(pair[0]))
         ]
+        self._match = lru_cache(KEPT)(self._first_match)  # there are hundreds, and a page says the same ones again
 
     def words(self, text: str) -> str | LazyString | None:
         """The words that stand for a sentence, with their places; None where nobody wrote any."""
-        return next((words for known, words in self._known if known.fullmatch(text)), None)
+        found = self._match(text)
+        return None if found is None else found[0]
 
     def reason(self, text: str, depth: int = 0) -> str:
         """A sentence's words with its values, as they are written; the sentence itself where nobody wrote any."""
         if len(text) > LONGEST:
             text = f"{text[:LONGEST]}…"
-        for known, words in self._known:
-            if (match := known.fullmatch(text)) is not None:
-                values = {name: self._said_there(name, value, depth) for name, value in match.groupdict().items()}
-                return str(words) % values if values else str(words)
-        return text
+        found = self._match(text)
+        if found is None:
+            return text
+        words, places = found
+        values = {name: self._said_there(name, value, depth) for name, value in places.items()}
+        return str(words) % values if values else str(words)
 
     def said(self, text: str) -> str:
         """The same as a sentence of a page."""
         return sentence(self.reason(text))
+
+    def _first_match(self, text: str) -> tuple[str | LazyString, dict[str, str]] | None:
+        """The words for a sentence, and what stands in its places."""
+        for known, words in self._known:
+            if (match := known.fullmatch(text)) is not None:
+                return words, match.groupdict()
+        return None
 
     def _said_there(self, name: str, text: str, depth: int) -> str:
         if name not in (REASON, PROBLEM):

@@ -271,6 +271,8 @@ def _lines(session: Session, rows: Sequence[Tryout]) -> list[Line]:
     before = (other.asked_at < Tryout.asked_at) | ((other.asked_at == Tryout.asked_at) & (other.id < Tryout.id))
     ahead = select(func.count()).select_from(other).where(other.status.in_(UNDER_WAY), before)
     waiting = [row.id for row in rows if row.status == WAITING]  # one person has few of these
+    if not waiting:
+        return [Line(row, 0) for row in rows]
     found = session.execute(select(Tryout.id, ahead.scalar_subquery()).where(Tryout.id.in_(waiting)))
     known: dict[str, int] = dict(found.all())
     return [Line(row, known.get(row.id, 0)) for row in rows]
