@@ -9,7 +9,7 @@ from babel.dates import format_datetime, format_timedelta
 from babel.numbers import format_decimal
 from babel.units import format_unit
 from flask_babel import format_percent, gettext
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from fedflow.web import present
 
@@ -83,8 +83,8 @@ def exact(moment: datetime) -> str:
 
 def time_tag(moment: datetime) -> Markup:
     """A moment, relative, with the exact one on hover and for scripts."""
-    told = Markup('<time class="figure" datetime="{}" title="{}" data-relative>{}</time>')
-    return told.format(as_utc(moment).isoformat(), exact(moment), relative(moment))
+    at, title, told = as_utc(moment).isoformat(), escape(exact(moment)), escape(relative(moment))
+    return Markup(f'<time class="figure" datetime="{at}" title="{title}" data-relative>{told}</time>')  # noqa: S704
 
 
 @lru_cache(KEPT)
