@@ -32,11 +32,11 @@ class PageSession(ReadingSession):
         self.rows: list[object] = []  # else a session forgets a row that nobody holds
 
     def let_go(self) -> None:
-        """Forget all and give the connection back, since something is about to be written."""
+        """Forget all and give the connection back: something is about to be written, or the database is away."""
         self.found.clear()
         self.rows.clear()
-        self.commit()
-        self.expunge_all()
+        self.expunge_all()  # before the end of the transaction, which would make the rows forget what they are
+        self.rollback()
 
 
 @event.listens_for(PageSession, "loaded_as_persistent")

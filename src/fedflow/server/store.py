@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from fedflow.errors import MistakeError, StorageError
@@ -126,7 +127,11 @@ class Store:
     def read(self) -> Iterator[Session]:
         """For what only reads; it takes no write lock. To change a row in it is a mistake, and raises RuntimeError."""
         if (reads := session_of_page(self._reading)) is not None:
-            yield reads
+            try:
+                yield reads
+            except SQLAlchemyError:
+                reads.let_go()
+                raise
             return
         with ReadingSession(self._reading, expire_on_commit=False) as session:
             yield session

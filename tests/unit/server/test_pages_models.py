@@ -9,7 +9,8 @@ import re
 import pytest
 from flask import Flask
 from PIL import Image
-from sqlalchemy import event, select
+from sqlalchemy import select
+from statements import counted
 from tests.unit.server.page_setting import Site
 from tests.unit.server.reader import PASSWORD, Reader, told
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter
@@ -357,15 +358,7 @@ def test_lists_ask_as_often_however_long_they_are(site: Site) -> None:
 
 def statements(site: Site, reader: Reader, path: str) -> int:
     """How many statements a page sends to the database."""
-    seen: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        seen.append(statement)
-
-    event.listen(site.store.engine, "before_cursor_execute", note)
-    try:
+    with counted(site.store.engine) as seen:
         assert reader.get(path).status_code == 200
-    finally:
-        event.remove(site.store.engine, "before_cursor_execute", note)
     assert seen
     return len(seen)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from full_server import PASSWORD, Sizes, addresses, fill
-from sqlalchemy import Engine, event, select
+from sqlalchemy import select
+from statements import counted
 from tests.unit.server.conftest import Api
 from tests.unit.server.reader import Reader
 
@@ -21,7 +20,7 @@ from fedflow.server.services.identity import SCOPES, Caller
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import open_store
 
-FEW = Sizes(federations=2, members=2, people=5, runs=4, rounds=2, adapters=4, audit=4, imports=6, tryouts=2)
+FEW = Sizes(federations=2, members=2, people=5, runs=4, rounds=2, adapters=4, audit=4, imports=6, tryouts=4)
 MANY = Sizes(federations=9, members=9, people=25, runs=45, rounds=7, adapters=40, audit=60, imports=40, tryouts=14)
 STREAMS = {"pages.runs.stream"}
 
@@ -32,21 +31,6 @@ class Walked:
 
     statements: dict[str, int] = field(default_factory=dict)
     lengths: dict[str, int] = field(default_factory=dict)
-
-
-@contextmanager
-def counted(engine: Engine) -> Iterator[list[str]]:
-    """Statements that are sent to the database within the block."""
-    found: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        found.append(statement)
-
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield found
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 def walk(folder: Path, sizes: Sizes, who: str) -> Walked:

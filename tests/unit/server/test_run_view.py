@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from statements import counted
 from tests.unit.server.run_setting import DEADLINE_S, MEMBERS, Setting, adapter
 
 from fedflow.federation.protocol import Told
@@ -16,22 +14,6 @@ from fedflow.server.services import federations, run_view, runs, uploads
 from fedflow.server.services.run_view import ParticipantLine, RunView
 from fedflow.server.services.work import work_for
 from fedflow.server.store import Store
-
-
-@contextmanager
-def counted(store: Store) -> Iterator[list[str]]:
-    """The statements that reads of this store send meanwhile."""
-    sent: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        sent.append(statement)
-
-    engine = store._reading
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 def seen(setting: Setting) -> RunView:
@@ -97,12 +79,12 @@ def test_committed_rounds_have_their_figures(setting: Setting) -> None:
 
 
 def test_the_number_of_queries_does_not_grow_with_rounds(setting: Setting) -> None:
-    with counted(setting.store) as before:
+    with counted(setting.store._reading) as before:
         seen(setting)
     for seed, member in enumerate(MEMBERS):
         setting.hand_in(member, 1, adapter(seed + 1))
     setting.aggregate()
-    with counted(setting.store) as after:
+    with counted(setting.store._reading) as after:
         seen(setting)
     assert 0 < len(before) <= 17
     assert len(after) <= len(before)

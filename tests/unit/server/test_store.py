@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import select
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import SQLAlchemyError
+from statements import counted
 
 from fedflow.cli.bring_in import bring_in
 from fedflow.cli.server import prepare, print_password_link, run_server
@@ -17,6 +19,7 @@ from fedflow.errors import MistakeError, StorageError
 from fedflow.server import keys
 from fedflow.server.database.away import DatabaseAway
 from fedflow.server.database.tables import Federation
+from fedflow.server.reading import remembered
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store, open_store
 
@@ -38,6 +41,58 @@ def test_a_transaction_is_whole_or_not_there(store: Store) -> None:
         with pytest.raises(RuntimeError, match=r"belongs into Store\.begin"):
             session.scalar(select(Federation.name))
     assert _names(store) == ["federation", "kept"]
+
+
+def test_a_page_reads_a_row_once_until_it_writes(store: Store) -> None:
+    with store.begin() as session:
+        session.add(Federation(id="1", name="before", created_at=0.0))
+
+    def name() -> str:
+        with store.read() as session:
+            return session.get_one(Federation, "1").name
+
+    def count() -> int:
+        with store.read() as session:
+            return remembered(session, "count", lambda: session.scalar(select(func.count(Federation.id)))) or 0
+
+    with store.one_reading():
+        with counted(store._reading) as asked:
+            assert (name(), name(), count(), count()) == ("before", "before", 2, 2)
+        assert len([each for each in asked if each.startswith("SELECT")]) == 2
+        with store.read() as session:
+            held = session.get_one(Federation, "1")
+        with store.begin() as session:
+            session.get_one(Federation, "1").name = "after"
+            session.add(Federation(id="2", name="another", created_at=0.0))
+        assert (name(), count(), held.name) == ("after", 3, "before")
+    assert name() == "after"
+
+
+def test_what_a_page_holds_is_of_its_thread_and_its_database_alone(store: Store, tmp_path: Path) -> None:
+    other = open_store(ServerSettings(folder=tmp_path / "other"))
+    seen: list[object] = []
+
+    def look() -> None:
+        with store.read() as session:
+            seen.append(session)
+
+    with store.one_reading():
+        look()
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        look()
+        with other.read() as session:
+            assert session not in seen
+    assert seen[0] is seen[2]
+    assert seen[1] is not seen[0]
+
+
+def test_a_page_reads_on_after_a_statement_that_failed(store: Store) -> None:
+    with store.one_reading():
+        with pytest.raises(SQLAlchemyError), store.read() as session:
+            session.execute(text("SELECT nothing FROM nowhere"))
+        assert _names(store) == ["federation"]
 
 
 def test_a_second_folder_on_one_new_database_is_refused(
