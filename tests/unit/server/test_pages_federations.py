@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from sqlalchemy import select
+from statements import counted
 from tests.unit.server.conftest import Machine
 from tests.unit.server.page_setting import Site
 from tests.unit.server.reader import Reader, faults, told, value_of
 from tests.unit.server.run_setting import Setting
-from tests.unit.server.test_run_view import counted
 
 from fedflow.server.database.people import Invitation
 from fedflow.server.database.tables import JoinCode, Member
@@ -231,7 +231,7 @@ def test_lists_take_as_many_queries_whatever_their_length(site: Site) -> None:
         Machine(store).join(devices.new_code(store, federation_id, name, 9, ttl_s=60))
 
     def looked() -> int:
-        with counted(store) as sent:
+        with counted(store._reading) as sent:
             members.listed(store, federation_id, 0, 50)
             members.devices(store, federation_id, 0, 50)
             members.summaries(store, [each.id for each in federations.listed(store, SERVER, "", 50)])

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from statements import counted
 from tests.unit.server.page_setting import Site
 from tests.unit.server.reader import Reader, told, value_of
 from tests.unit.server.run_setting import Setting, plan_of
-from tests.unit.server.test_run_view import counted
 
 from fedflow.federation.rounds import Status
 from fedflow.server.database.tables import Run

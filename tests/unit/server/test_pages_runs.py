@@ -9,11 +9,11 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 from sqlalchemy.orm import Session
+from statements import counted
 from tests.unit.server.conftest import Api, Clock
 from tests.unit.server.page_setting import Site
 from tests.unit.server.reader import text_of
 from tests.unit.server.run_setting import MEASURED, MEMBERS, Setting, adapter, plan_of
-from tests.unit.server.test_run_view import counted
 
 from fedflow.federation.protocol import Told
 from fedflow.server.api import events as streams
@@ -474,11 +474,11 @@ def test_one_reader_takes_not_all_streams(site: Site, setting: Setting) -> None:
 
 
 def test_a_list_takes_as_many_queries_whatever_its_length(site: Site, setting: Setting) -> None:
-    with counted(site.store) as few:
+    with counted(site.store._reading) as few:
         assert len(run_list.newest(site.store, SERVER)) == 1
     for number in range(5):
         runs.create(site.store, site.federation_id, plan_of(name=f"run {number}"))
-    with counted(site.store) as many:
+    with counted(site.store._reading) as many:
         found = run_list.newest(site.store, SERVER)
     assert [line.name for line in found] == [*(f"run {number}" for number in range(4, -1, -1)), "test"]
     assert len(many) == len(few)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from sqlalchemy import select
+from statements import counted
 from tests.unit.server.page_setting import Site
 from tests.unit.server.reader import told
 from tests.unit.server.run_setting import Setting
-from tests.unit.server.test_run_view import counted
 
 import fedflow
 from fedflow.server.database import schema
@@ -132,7 +132,7 @@ def test_the_page_takes_as_many_queries_whatever_there_is(setting: Setting) -> N
     store = setting.store
 
     def looked() -> int:
-        with counted(store) as sent:
+        with counted(store._reading) as sent:
             system.system(store)
             jobs.given_up(store)
             processes.listed(store)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 from sqlalchemy import update
+from statements import counted
 from tests.unit.server.page_setting import Site
 from tests.unit.server.reader import text_of
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter, plan_of, start
-from tests.unit.server.test_run_view import counted
 
 from fedflow.federation.protocol import Told
 from fedflow.server.database.tables import Round
