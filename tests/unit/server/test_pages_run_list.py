@@ -100,9 +100,9 @@ def test_a_filter_opens_no_other_federation(site: Site) -> None:
 
 
 def test_a_filter_costs_no_further_query(site: Site) -> None:
-    with counted(site.store) as every:
+    with counted(site.store._reading) as every:
         assert len(run_list.newest(site.store, SERVER)) == 6
-    with counted(site.store) as some:
+    with counted(site.store._reading) as some:
         wanted = Wanted(Status.STOPPED, site.federation_id, "autumn")
         assert len(run_list.newest(site.store, SERVER, wanted)) == 3
     assert len(some) == len(every)

@@ -143,12 +143,12 @@ def test_stuck_runs_are_found_in_as_many_queries_however_many_they_are(
 ) -> None:
     for member in ("a", "b"):
         refuse(setting, member)
-    with counted(store) as one:
+    with counted(store._reading) as one:
         assert len(overview.stalled_runs(store, [federation_id])) == 1
     for number in range(4):
         other = start(store, federation_id, setting.callers, plan_of(name=f"run {number}"))
         for member in ("a", "b"):
             refuse(other, member)
-    with counted(store) as many:
+    with counted(store._reading) as many:
         assert len(overview.stalled_runs(store, [federation_id])) == 5
     assert len(many) == len(one)
