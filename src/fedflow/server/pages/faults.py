@@ -32,6 +32,7 @@ FIELDS = frozenset(
         "scopes",
         "locale",
         "tag",
+        "reason",
         "place",
         "kind",
         "base",
