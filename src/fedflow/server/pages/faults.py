@@ -139,6 +139,9 @@ SENTENCES: dict[str, str | LazyString] = {
             "The address, the password or the code is wrong, or there were too many tries. Check them, or wait a while."
         )
     ),
+    "this code, or a later one, was used already; wait for the next one that your device shows": lazy_gettext(
+        "This code was used already. Wait for the next one that your device shows, at most half a minute."
+    ),
     "enter the code that your second device shows, or one of your recovery codes": lazy_gettext(
         "Enter the code that your second device shows, or one of your recovery codes."
     ),
