@@ -225,7 +225,7 @@ def _lines(entries: list[AuditEntry]) -> list[Line]:
             href=audit_words.href(found.get(each.object_id), caller.is_admin),
             object_id=each.object_id,
             federation=federations.get(each.federation_id or "", ""),
-            facts=audit_words.facts(each),
+            facts=audit_words.facts(each, means.get(each.via)),
             address=each.address,
             via=_via(each.via, means.get(each.via)),
         )

@@ -91,10 +91,15 @@ def href(found: Object | None, is_admin: bool) -> str | None:
     return url_for(endpoint, **{part: found.id})  # type: ignore[arg-type]
 
 
-def facts(entry: AuditEntry) -> list[tuple[str, str]]:
-    """What was noted, but for the name of what it is about: pairs of a word and a value."""
+def facts(entry: AuditEntry, means: str | None = None) -> list[tuple[str, str]]:
+    """What was noted, but for the name of what it is about: pairs of a word and a value.
+
+    `means` is the browser or token that is shown beside; the same browser is not told twice.
+    """
     told = {name: value for name, value in entry.facts.items() if name != NAMED_BY.get(entry.object_kind)}
     told = {name: value for name, value in told.items() if value is not False or name not in ONLY_WHERE_SO}
+    if told.get("agent") == means:
+        told.pop("agent", None)
     if entry.action == "rules changed":
         return [(labels().get(name, name), _change(name, *pair)) for name, pair in told.items()]
     pairs = {}
