@@ -7,10 +7,21 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from fedflow.errors import PlanError
 
@@ -42,6 +53,30 @@ BASE = "base"
 FLOOR = "floor"
 RESERVED_NAMES = frozenset({AGGREGATED, CENTRAL, BASE, FLOOR, "residual", "joint"})
 """Rows of a run's table and files of its rounds that are no clients'."""
+
+GIVEN = {"given": True}
+"""The validation's context where somebody gives the settings; without it they are read again, as they were kept."""
+
+YEAR_S = 31_536_000
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """A limit beyond which a number makes no sense, asked of who gives it (`GIVEN`).
+
+    Settings that were kept are taken without: a run's plan of before there was a limit still opens.
+    """
+
+    le: float
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """How pydantic checks it."""
+        return core_schema.with_info_after_validator_function(self._checked, handler(source))
+
+    def _checked(self, value: float, info: ValidationInfo) -> float:
+        if info.context == GIVEN and value > self.le:
+            raise PydanticKnownError("less_than_equal", {"le": self.le})
+        return value
 
 
 class Settings(BaseModel):
@@ -93,7 +128,7 @@ class Lora(Settings):
         le=1024,
         description="Size of the adapter (rank): a larger one learns more, and its file and what is sent grow with it.",
     )
-    alpha: Annotated[float, Field(gt=0)] = Field(
+    alpha: Annotated[float, Field(gt=0), AtMost(4096)] = Field(
         16.0,
         strict=False,
         description="Strength of the adapter, counted against its rank: where both are equal it acts once.",
@@ -106,9 +141,9 @@ class Lora(Settings):
 class Training(Settings):
     """One client's local training in one round."""
 
-    batch_size: int = Field(8, ge=1, description="Pictures per step; more need more memory.")
-    epochs: int = Field(4, ge=1, description="Passes over the client's pictures per round.")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(
+    batch_size: Annotated[int, AtMost(4096)] = Field(8, ge=1, description="Pictures per step; more need more memory.")
+    epochs: Annotated[int, AtMost(10_000)] = Field(4, ge=1, description="Passes over the client's pictures per round.")
+    learning_rate: Annotated[float, Field(gt=0), AtMost(1)] = Field(
         1e-3,
         strict=False,
         description="How far a step moves what is learnt (peak, AdamW); training diverges where it is too high.",
@@ -117,13 +152,15 @@ class Training(Settings):
         "cosine",
         description="Learning rate over a client's steps of one round: constant, or down to zero along a cosine.",
     )
-    warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises at first.")
-    gradient_accumulation: int = Field(
+    warmup_steps: Annotated[int, AtMost(1_000_000)] = Field(
+        0, ge=0, description="Steps over which the learning rate rises at first."
+    )
+    gradient_accumulation: Annotated[int, AtMost(4096)] = Field(
         1,
         ge=1,
         description="Batches added up for one step: learns as a larger batch does, in the memory of a small one.",
     )
-    min_snr_gamma: Annotated[float, Field(gt=0)] = Field(
+    min_snr_gamma: Annotated[float, Field(gt=0), AtMost(1000)] = Field(
         5.0,
         strict=False,
         description="Signal-to-noise ratio above which a noise level counts less in the loss (Min-SNR); 5 is usual.",
@@ -145,7 +182,9 @@ class Training(Settings):
         strict=False,
         description="Share of examples trained without caption; drawing with guidance needs some.",
     )
-    checkpoint_every: int = Field(50, ge=1, description="Steps between checkpoints; a stopped training resumes there.")
+    checkpoint_every: Annotated[int, AtMost(1_000_000)] = Field(
+        50, ge=1, description="Steps between checkpoints; a stopped training resumes there."
+    )
 
     def steps(self, num_examples: int) -> int:
         """Optimiser steps of one round with so many pictures."""
@@ -179,8 +218,10 @@ class Evaluation(Settings):
     central_rounds: bool = Field(True, description="Score central training after every round, not only after the last.")
     sampler: Literal["unipc", "dpm++", "ddim", "euler"] = Field("unipc", description="How pictures are drawn.")
     sampler_steps: int = Field(10, ge=1, le=1000, description="Denoising steps per picture.")
-    guidance: float = Field(3.0, ge=1.0, strict=False, description="Classifier-free guidance scale; 1 is none.")
-    batch_size: int = Field(25, ge=1, description="Pictures drawn at once.")
+    guidance: Annotated[float, AtMost(100)] = Field(
+        3.0, ge=1.0, strict=False, description="Classifier-free guidance scale; 1 is none."
+    )
+    batch_size: Annotated[int, AtMost(1024)] = Field(25, ge=1, description="Pictures drawn at once.")
 
 
 class Gallery(Settings):
@@ -188,7 +229,9 @@ class Gallery(Settings):
 
     prompts: tuple[str, ...] = Field((), strict=False, description="Prompts; empty takes the first held-out captions.")
     count: int = Field(8, ge=1, le=64, description="How many held-out captions are taken where no prompts are given.")
-    seed: int = Field(1, ge=0, description="Seed of the first picture; the next takes the next.")
+    seed: Annotated[int, AtMost(2**32 - 1)] = Field(
+        1, ge=0, description="Seed of the first picture; the next takes the next."
+    )
 
 
 class Network(Settings):
@@ -200,16 +243,16 @@ class Network(Settings):
     over_selection: float = Field(
         1.0, ge=1.0, le=4.0, strict=False, description="Ask this many times the clients that a round wants."
     )
-    deadline_s: Annotated[float, Field(gt=0)] = Field(
+    deadline_s: Annotated[float, Field(gt=0), AtMost(YEAR_S)] = Field(
         86_400.0, strict=False, description="Seconds until a round closes with its quorum; without one it goes on."
     )
-    grace_s: float = Field(
+    grace_s: Annotated[float, AtMost(YEAR_S)] = Field(
         0.0, ge=0.0, strict=False, description="Seconds after the deadline in which late updates still count."
     )
     wire: Literal["float32", "float16", "bfloat16"] = Field(
         "float32", description="Number format of the updates that clients send."
     )
-    max_norm_ratio: Annotated[float, Field(gt=0)] = Field(
+    max_norm_ratio: Annotated[float, Field(gt=0), AtMost(1_000_000)] = Field(
         10.0,
         strict=False,
         description="An update whose norm is more than this many times that of the round's start is refused.",
@@ -232,10 +275,10 @@ class Plan(Settings):
     weighting: Weighting = Field("samples", description="Weigh clients by their example counts, or all alike.")
     rounds: int = Field(3, ge=1, le=10_000, description="Rounds of local training and joining.")
     clients_per_round: int | None = Field(None, ge=1, description="Clients drawn for each round; all where not given.")
-    max_residual_rank: int | None = Field(
+    max_residual_rank: Annotated[int, AtMost(65_536)] | None = Field(
         None, ge=1, description="FedEx-LoRA only: cut each round's residual to this rank; exact where not given."
     )
-    max_change_norm: Annotated[float, Field(gt=0)] | None = Field(
+    max_change_norm: Annotated[float, Field(gt=0), AtMost(1_000_000)] | None = Field(
         None,
         strict=False,
         description="Adapters only: an update that changes more in a round, by Euclidean norm, is scaled down to this.",
@@ -312,7 +355,7 @@ def read_plan(path: Path, overrides: tuple[str, ...] = ()) -> Plan:
     for override in overrides:
         _put(content, override)
     try:
-        plan = Plan.model_validate(content)
+        plan = Plan.model_validate(content, context=GIVEN)
     except ValidationError as error:
         raise PlanError(f"{path}: {describe(error)}") from None
     root = plan.data.root

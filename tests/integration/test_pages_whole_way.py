@@ -166,6 +166,8 @@ def compares(page: Page) -> None:
     expect(dialog).to_be_visible()
     over = dialog.locator("img.over")
     expect(over).to_have_css("clip-path", "inset(0px 0px 0px 50%)")
+    expect(over).to_have_js_property("naturalWidth", 64)
+    assert dialog.evaluate("it => it.scrollHeight <= it.clientHeight"), "it fits the window"
     expect(dialog.locator(".of")).to_contain_text(", seed ")
     dialog.get_by_role("slider").fill("20")
     expect(over).to_have_css("clip-path", "inset(0px 0px 0px 20%)")

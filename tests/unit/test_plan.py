@@ -82,6 +82,19 @@ def test_overrides_are_read_as_toml_or_text(tmp_path: Path) -> None:
         read_plan(write(tmp_path, "rounds = 2"), ("rounds.number=2",))
 
 
+@pytest.mark.parametrize(
+    ("group", "key", "value"),
+    [("training", "learning_rate", 500.0), ("training", "epochs", 10_001), ("network", "deadline_s", 1e9)],
+)
+def test_a_number_beyond_its_limit_is_refused_where_it_is_given_and_opens_where_it_was_kept(
+    tmp_path: Path, group: str, key: str, value: float
+) -> None:
+    with pytest.raises(PlanError, match=rf"{group}\.{key}: input should be less than or equal to"):
+        read_plan(write(tmp_path, f"[{group}]\n{key} = {value}\n"))
+    kept = Plan.model_validate({group: {key: value}})
+    assert getattr(getattr(kept, group), key) == value
+
+
 def test_a_plan_is_frozen() -> None:
     with pytest.raises(ValidationError):
         Plan().rounds = 4  # type: ignore[misc]

@@ -11,6 +11,7 @@ from flask_babel import gettext, lazy_gettext, ngettext
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from fedflow.plan import GIVEN
 from fedflow.web import setting_faults
 from fedflow.web.forms import Kind, kind_of, may_be_none, places, texts
 from fedflow.web.phrases import sentence
@@ -77,7 +78,7 @@ def read(model: type[Model], form: Mapping[str, str], base: Model | None = None)
             faults[name] = [str(WORDS["missing"])]
         _put(nested, name, None if empty_means_none else _value(kind_of(info), text))
     try:
-        settings = model.model_validate(nested)
+        settings = model.model_validate(nested, context=GIVEN)
     except ValidationError as error:
         for fault in error.errors():
             name, words = _beside(fault, known)

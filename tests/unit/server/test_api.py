@@ -159,6 +159,12 @@ def test_a_nul_is_refused_on_every_database(coordinator: Api, federation_id: str
     assert "plan: name: " in _problem(coordinator("POST", "/api/v1/runs", json=plan), 422)
 
 
+def test_a_run_with_a_number_that_makes_no_sense_is_refused(coordinator: Api, federation_id: str) -> None:
+    plan = {"training": {"learning_rate": 500}, "data": {"clients": ["studio"]}}
+    problem = _problem(coordinator("POST", "/api/v1/runs", json={"federation_id": federation_id, "plan": plan}), 422)
+    assert "plan: training.learning_rate: input should be less than or equal to 1, not 500" in problem
+
+
 def test_pages_go_on_where_the_last_one_ended(coordinator: Api) -> None:
     for name in "abcd":
         coordinator("POST", FEDERATIONS, json={"name": name})

@@ -14,8 +14,18 @@ from fedflow.errors import MistakeError
 from fedflow.federation import provenance
 from fedflow.federation.provenance import PAYLOAD, is_about, opened
 from fedflow.server.database.tables import Artifact, Version
-from fedflow.server.errors import Conflict, Forbidden, NotFound
-from fedflow.server.services import accounts, catalogue, federations, files, invitations, registry, releases, runs
+from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
+from fedflow.server.services import (
+    accounts,
+    audit,
+    catalogue,
+    federations,
+    files,
+    invitations,
+    registry,
+    releases,
+    runs,
+)
 from fedflow.server.services.catalogue import Description
 from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.services.roles import RoleName
@@ -176,9 +186,16 @@ def test_a_tag_is_given_once_and_a_withdrawn_release_keeps_its_line(made: Settin
     release_id = releases.release(store, SERVER, second.id, "v1", "")
     with pytest.raises(Conflict, match="has a release 'v1' already"):
         releases.release(store, SERVER, second.id, "v1", "")
-    releases.withdraw(store, SERVER, release_id)
+    for nothing in ("", "  ", "x" * 301, "two\nlines"):
+        with pytest.raises(Unprocessable, match="reason: "):
+            releases.withdraw(store, SERVER, release_id, nothing)
+    releases.withdraw(store, SERVER, release_id, " Draws one picture of ours. ")
+    releases.withdraw(store, SERVER, release_id, "another")
     [line] = releases.listed(store, SERVER, second.artifact_id)
     assert line.withdrawn_at is not None
+    assert line.withdrawal_reason == "Draws one picture of ours."
+    [entry] = audit.listed(store, action="withdrawn", before=audit.NEWEST, limit=5)
+    assert entry.facts == {"name": "test", "tag": "v1", "reason": "Draws one picture of ours."}
     files.collect(store, upload_ttl_s=1.0)
     assert releases.envelope(store, SERVER, release_id)
 
@@ -202,5 +219,10 @@ def test_the_api_says_and_gives_the_same(coordinator: Api, made: Setting) -> Non
     envelope = coordinator("GET", f"/api/v1/releases/{line['id']}/provenance").data
     assert is_about(opened(envelope, base64.b64decode(verifying["public_key"])), line["files"]["kohya"]["sha256"])
     assert coordinator("DELETE", f"/api/v1/versions/{second.id}").status_code == 409
-    assert coordinator("POST", f"/api/v1/releases/{line['id']}/withdraw").json["items"][0]["withdrawn"] is True
+    assert (line["withdrawn"], line["withdrawal_reason"]) == (False, None)
+    withdraw = f"/api/v1/releases/{line['id']}/withdraw"
+    for nothing in ("", "   "):
+        assert coordinator("POST", withdraw, json={"reason": nothing}).status_code == 422
+    [line] = coordinator("POST", withdraw, json={"reason": "Too blurred."}).json["items"]
+    assert (line["withdrawn"], line["withdrawal_reason"]) == (True, "Too blurred.")
     assert coordinator("GET", "/api/v1/releases/none/provenance").status_code == 404

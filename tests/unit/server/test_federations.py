@@ -60,6 +60,7 @@ def test_nothing_new_begins_in_a_closed_federation(
         federation_changes.close(store, federation_id, closed=True)
     runs.stop(store, run)
     asked = device_sign_in.begin(store, "studio-2", "")
+    invited = invitations.make(store, SERVER, federation_id, "participant", member="new")
     federation_changes.close(store, federation_id, closed=True)
     federation_changes.close(store, federation_id, closed=True)
     with pytest.raises(NotFound, match="no such join code"):
@@ -68,7 +69,12 @@ def test_nothing_new_begins_in_a_closed_federation(
         devices.new_code(store, federation_id, "studio", None, ttl_s=60)
     with pytest.raises(Conflict, match="the federation is closed"):
         runs.create(store, federation_id, Plan(data={"clients": ["studio"]}))
-    invited = invitations.make(store, SERVER, federation_id, "participant", member="new")
+    with pytest.raises(Conflict, match="the federation is closed"):
+        invitations.make(store, SERVER, federation_id, "participant", member="another")
+    known = invitations.make(store, SERVER, federation_id, "participant", member="studio")
+    seen = [invitations.seen(store, code) for code in (invited, known)]
+    assert [(each.closed, each.held_up) for each in seen] == [(True, True), (True, False)]
+    assert [each.held_up for each in invitations.listed(store, federation_id)] == [True, False]
     with pytest.raises(Conflict, match="the federation is closed"):
         accounts.register(store, "Pat", "pat@example.org", "violet tram eats seven maps", invited, "")
     boss = Caller("person", identity.FIRST, is_admin=True)

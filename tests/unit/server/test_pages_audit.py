@@ -186,6 +186,15 @@ class TestFacts:
         accounts.rename(store, Caller("person", boss, name="boss"), "Boss B.", None)
         assert "name: boss → Boss B." in log(site.reader("boss"))
 
+    def test_of_an_address_that_was_changed_first_letter_and_domain_are_told(self, site: Site, store: Store) -> None:
+        boss = site.account("boss")
+        accounts.change_email(store, Caller("person", boss, name="boss"), PASSWORD, "chief@new.example")
+        [entry] = audit.listed(store, action="address changed", before=audit.NEWEST, limit=9)
+        assert entry.facts == {"before": "b…@example.org", "email": "c…@new.example"}
+        reader = site.reader()
+        reader.sign_in("", email="chief@new.example")
+        assert "address: b…@example.org → c…@new.example" in log(reader)
+
     def test_wrong_tries_are_counted_with_the_sign_in_that_follows(self, site: Site, store: Store) -> None:
         """A stranger cannot flood the log: each wrong try by itself is no entry."""
         boss = site.account("boss")
@@ -263,6 +272,20 @@ class TestFiles:
         assert ada.get("/audit/file").status_code == 403
         assert ada.get(f"/audit/{other}/file").status_code == 404
         assert cora.get(f"/audit/{site.federation_id}/file").status_code == 403
+
+    def test_a_download_is_an_entry_with_what_was_asked_for(self, site: Site, store: Store) -> None:
+        site.account("ada", "administrator")
+        ada, file = site.reader("ada"), f"/audit/{site.federation_id}/file"
+        asked = "kind=csv&what=role+changed&actor=cora&since=2026-01-01&until=yesterday"
+        assert ada.client.head(f"{file}?{asked}").status_code == 200
+        ada.get(f"{file}?{asked}")
+        [entry] = audit.listed(store, action="log downloaded", before=audit.NEWEST, limit=9)
+        assert (entry.actor, entry.federation_id) == ("ada", site.federation_id)
+        assert entry.facts == {"format": "csv", "what": "role changed", "actor": "cora", "since": "2026-01-01"}
+        said = log(ada, f"/audit/{site.federation_id}")
+        assert "downloaded the audit log" in said
+        assert "format: CSV" in said
+        assert "only: changed a role" in said
 
 
 class TestPrograms:

@@ -256,6 +256,8 @@ def test_the_second_step_asks_for_the_code_alone(site: Site, clock: Clock) -> No
     done = reader.post("/sign-in", {"step": value_of(wrong, "step"), "code": device.at(clock.now), "next": "/account"})
     assert (done.status_code, done.headers["Location"]) == (303, "/account")
     late = site.reader()
+    again = late.post("/sign-in", {"step": value_of(late.sign_in("ada"), "step"), "code": device.at(clock.now)})
+    assert "Wait for the next one that your device shows" in faults(again)["code"]
     step = value_of(late.sign_in("ada"), "step")
     clock.now += 301
     assert "The first step was too long ago." in told(late.post("/sign-in", {"step": step, "code": recovery[0]}))

@@ -18,7 +18,16 @@ from tests.unit.server.run_setting import Setting
 from fedflow.server.database.people import Invitation
 from fedflow.server.database.tables import JoinCode, Member
 from fedflow.server.errors import Forbidden
-from fedflow.server.services import devices, federations, join_codes, members, policies, shown_counts
+from fedflow.server.services import (
+    devices,
+    federation_changes,
+    federations,
+    invitations,
+    join_codes,
+    members,
+    policies,
+    shown_counts,
+)
 from fedflow.server.services.identity import SERVER
 from fedflow.server.services.policies import Policies
 from fedflow.server.settings import ServerSettings
@@ -60,6 +69,25 @@ def test_an_administrator_makes_a_federation(site: Site) -> None:
     assert "federation administrator 0 0 0 0" in told(boss.get("/federations"))
 
 
+def member_of(site: Site) -> str:
+    """The identifier of the federation's only member."""
+    [found] = federations.members(site.store, site.federation_id)
+    return found.id
+
+
+def test_an_invitation_that_waits_for_a_closed_federation_says_so_and_offers_nothing(site: Site) -> None:
+    here = site.store, SERVER, site.federation_id
+    codes = [invitations.make(*here, "participant", member="new"), invitations.make(*here, "viewer")]
+    federation_changes.close(site.store, site.federation_id, closed=True)
+    held_up, reads = (site.reader().get(f"/invitation/{code}") for code in codes)
+    assert "so nobody can join as “new” now" in told(held_up)
+    assert "Make account" not in told(held_up)
+    assert "what is there can be read" in told(reads)
+    assert "Make account" in told(reads)
+    site.account("boss")
+    assert "waits until the federation is open again" in told(site.reader("boss").get(f"/people/{site.federation_id}"))
+
+
 def test_the_first_federation_is_named_closed_and_opened_again(site: Site, machine: Machine) -> None:
     site.account("boss")
     reader, path = site.reader("boss"), f"/federations/{site.federation_id}"
@@ -78,6 +106,15 @@ def test_the_first_federation_is_named_closed_and_opened_again(site: Site, machi
     assert f"{path}/codes" not in page.text
     refused = reader.post(f"{path}/codes", {"member": "another"})
     assert (refused.status_code, "The federation is closed." in told(refused)) == (409, True)
+    assert "No join codes while it is closed" in told(reader.get(f"{path}/codes"))
+    assert "No new runs while the federation is closed" in told(reader.get(f"{path}/runs/new"))
+    assert "Let a machine in" not in told(reader.get(f"{path}/devices"))
+    people = f"/people/{site.federation_id}"
+    for page in (people, f"{people}/invite", f"/members/{member_of(site)}"):
+        assert "This federation is closed" in told(reader.get(page))
+    refused = reader.post(f"{people}/invite", {"role": "participant", "member": "another"})
+    assert faults(refused) == {"member": "The federation is closed. Its administrator can open it again."}
+    assert "/invitation/" in reader.post(f"{people}/invite", {"role": "viewer"}).text
     assert "Closed" in told(reader.get("/federations"))
     reader.post(f"{path}/settings/open")
     assert f"{path}/codes" in reader.get(path).text

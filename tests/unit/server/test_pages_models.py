@@ -273,8 +273,14 @@ def test_a_release_from_the_form_to_the_withdrawal(site: Site) -> None:
     kept = reader.post(f"/versions/{version.id}/delete", {})
     assert "It is released as “v" in reader.get(kept.headers["Location"]).text
     assert viewer.post(f"{address}/withdraw", {}).status_code == 403
-    reader.post(f"{address}/withdraw", {})
-    assert "Do not use this release any more" in viewer.get(address).text
+    refused = reader.post(f"{address}/withdraw", {"reason": " "})
+    assert refused.status_code == 422
+    assert "Give a reason" in refused.text
+    assert "Do not use this release any more" not in viewer.get(address).text
+    reader.post(f"{address}/withdraw", {"reason": "Draws one <of> our pictures."})
+    page = viewer.get(address).text
+    assert "Do not use this release any more" in page
+    assert "Reason: Draws one &lt;of&gt; our pictures." in page
 
 
 def test_who_deletes_a_version_comes_to_the_others_and_with_the_last_to_the_list(site: Site) -> None:

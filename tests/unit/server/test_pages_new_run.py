@@ -165,6 +165,23 @@ def test_all_members_are_chosen_at_once_or_none(site: Site, setting: Setting) ->
         assert value_of(answer, "name") == "autumn"
 
 
+def test_numbers_that_make_no_sense_are_refused_and_a_high_learning_rate_is_warned_of(
+    site: Site, setting: Setting
+) -> None:
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    address = f"/federations/{site.federation_id}/runs/new"
+    assert re.search(r'type="number" step="any" max="1"[^>]*id="f-training.learning_rate"', cora.get(address).text)
+    right = {"member": ["a", "b"], "name": "autumn"}
+    refused = cora.post(address, {**right, "training.learning_rate": "500", "network.deadline_s": "9000"})
+    assert refused.status_code == 422
+    assert faults(refused)["training.learning_rate"] == "Must be at most 1."
+    assert faults(refused)["network.deadline_s"] == "Must be at most 8760.", "in hours, as the field"
+    for rate, warned in (("0.01", False), ("0.02", True)):
+        checked = cora.post(f"{address}/check", {**right, "training.learning_rate": rate}).text
+        assert ("The learning rate is very high." in checked) is warned
+
+
 @pytest.mark.parametrize("fault", plan_words.FAULTS)
 def test_what_does_not_go_together_is_said_in_the_readers_language(site: Site, fault: str) -> None:
     sentence = re.sub(r"\{\w+\}", "fedit", fault)

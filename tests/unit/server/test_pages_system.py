@@ -53,7 +53,7 @@ class TestPages:
         boss = site.reader("boss")
         page = told(boss.get("/system"))
         assert f"FedFlow {fedflow.__version__}" in page
-        assert "No process of this kind is running: Worker: rounds." in page
+        assert "“Worker: rounds” is not running, so its jobs wait." in page
         assert re.search(r"SQLite 3\.\d+\.\d+", page)
         assert re.search(r"Answers in \d+(\.\d+)? ms", page)
         with store.read() as session:
@@ -65,7 +65,7 @@ class TestPages:
             jobs.add(session, "chart", setting.run, 1, store.clock() - 90)
         page = told(boss.get("/system"))
         assert "here-7 Running Worker: rounds 0.1.0" in page
-        assert "No process of this kind is running: Worker: rounds." not in page
+        assert "“Worker: rounds” is not running" not in page
         assert "Draw charts 1 0 1 min 30 sec" in page.replace("\N{NO-BREAK SPACE}", " ")
 
     def test_what_was_given_up_is_tried_again(self, site: Site, setting: Setting) -> None:

@@ -112,7 +112,7 @@ def test_a_long_list_is_turned(vera: Reader, site: Site, release_id: str, clock:
 
 def test_with_a_withdrawn_release_nothing_more_is_drawn(vera: Reader, site: Site, release_id: str) -> None:
     one = ask(vera, release_id)
-    releases.withdraw(site.store, SERVER, release_id)
+    releases.withdraw(site.store, SERVER, release_id, "blurred")
     page = told(vera.get(f"/releases/{release_id}/try"))
     assert "was withdrawn" in page
     assert "Draw pictures" not in page

@@ -317,8 +317,13 @@ def test_a_second_factor_is_asked_for_and_each_code_counts_once(store: Store, fe
         signed_in(store, "ada", code="000000")
     now = device.at(clock.now)
     signed_in(store, "ada", code=f"{now[:3]} {now[3:]}")
-    with pytest.raises(Unauthorised):
-        signed_in(store, "ada", code=now)
+    for spent in (now, device.at(clock.now - 30)):
+        with pytest.raises(Unauthorised, match="was used already; wait for the next one"):
+            signed_in(store, "ada", code=spent)
+    with pytest.raises(Unauthorised, match="the address, the password or the code is wrong"):
+        sign_in.sign_in(store, "ada@example.org", OTHER, now, "", "")  # who lacks the password learns nothing
+    with pytest.raises(Unauthorised, match="the address, the password or the code is wrong"):
+        signed_in(store, "ada", code=device.at(clock.now - 60))  # of before the window
     signed_in(store, "ada", code=recovery[0])
     with pytest.raises(Unauthorised):
         signed_in(store, "ada", code=recovery[0])
@@ -328,6 +333,10 @@ def test_a_second_factor_is_asked_for_and_each_code_counts_once(store: Store, fe
         assert len(person.recovery) == second_factor.RECOVERY_CODES - 1
     second_factor.take_off(store, ada, ada.id)
     signed_in(store, "ada")
+    another = pyotp.TOTP(second_factor.begin(store, ada).secret)
+    with pytest.raises(Unprocessable, match="wait for the next one"):
+        second_factor.confirm(store, ada, another.at(clock.now))
+    second_factor.confirm(store, ada, another.at(clock.now + 30))
 
 
 def test_roles_hold_one_another_and_an_administrator_stays(store: Store, federation_id: str) -> None:

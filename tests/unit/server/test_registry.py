@@ -73,6 +73,8 @@ def test_every_round_is_a_version_that_comes_from_the_one_before(setting: Settin
     (made,) = registry.artifacts(setting.store, setting.callers["a"], registry.ADAPTER, "", 10)
     (base,) = registry.artifacts(setting.store, setting.callers["a"], registry.MODEL, "", 10)
     assert (made.name, base.name) == ("test", "starter")
+    assert (made.licence, base.licence) == ("", "Apache-2.0")
+    assert "Twemoji" in base.card, "whose pictures it was trained on"
     first, second = registry.versions(setting.store, setting.callers["a"], made.id, 0, 10)
     assert (first.number, second.number, second.round) == (1, 2, 2)
     assert second.facts["members"] == {"a": 10, "b": 10, "c": 10}

@@ -179,7 +179,7 @@ def test_a_withdrawn_release_is_not_drawn_with(
     store: Store, vera: Caller, release_id: str, settings: ServerSettings
 ) -> None:
     tryout_id = ask(store, vera, release_id)
-    releases.withdraw(store, SERVER, release_id)
+    releases.withdraw(store, SERVER, release_id, "blurred")
     with pytest.raises(Conflict, match="release 'v1' was withdrawn; try a newer one"):
         ask(store, vera, release_id)
     with pytest.raises(Conflict, match="was withdrawn"):

@@ -79,6 +79,21 @@ class ReleaseRequest(Message):
     notes: str = Field("", max_length=10_000, description="What changed, in Markdown.")
 
 
+class WithdrawalRequest(Message):
+    """A release shall be used no more."""
+
+    reason: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=releases.LONGEST_REASON,
+            json_schema_extra=ONE_LINE,
+            description="Why, for those who have the files.",
+        ),
+        SHOWN,
+    ]
+
+
 class ReleasedFile(Message):
     """A file of a release."""
 
@@ -99,6 +114,9 @@ class ReleaseLine(Message):
     released_by: str | None = Field(description="Their name; null where they have no account any more.")
     age_s: Seconds
     withdrawn: bool
+    withdrawal_reason: str | None = Field(
+        description="Why it shall be used no more; null where it is not withdrawn, or nobody was asked at the time."
+    )
 
 
 class Releases(Message):
@@ -199,10 +217,10 @@ def release(path: VersionPath, body: ReleaseRequest) -> Response:
 
 
 @blueprint.post("/releases/<release_id>/withdraw", responses={200: Releases})
-def withdraw(path: ReleasePath) -> Response:
-    """Say that a release shall be used no more. Its line and its checksums stay."""
+def withdraw(path: ReleasePath, body: WithdrawalRequest) -> Response:
+    """Say that a release shall be used no more, and why. Its line and its checksums stay."""
     store, caller = current.store(), current.caller()
-    releases.withdraw(store, caller, path.release_id)
+    releases.withdraw(store, caller, path.release_id, body.reason)
     return _lines([releases.one(store, caller, path.release_id)])
 
 
@@ -252,4 +270,5 @@ def _line(release: Release, by: str | None) -> ReleaseLine:
         released_by=by,
         age_s=max(0.0, current.store().clock() - release.released_at),
         withdrawn=release.withdrawn_at is not None,
+        withdrawal_reason=release.withdrawal_reason or None,
     )

@@ -85,6 +85,9 @@ class InvitationLine(Message):
     member: str | None
     email: str | None
     expires_in_s: Seconds
+    held_up: bool = Field(
+        description="It leads nowhere until the federation is opened again: it names a member that is not there yet."
+    )
 
 
 class InvitationList(Message):

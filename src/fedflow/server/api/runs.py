@@ -8,7 +8,7 @@ from flask_openapi3.models.tag import Tag
 from pydantic import ValidationError
 
 from fedflow.federation.protocol import API, Rounds, RunFacts, ScoreLine, Scores
-from fedflow.plan import Plan, describe
+from fedflow.plan import GIVEN, Plan, describe
 from fedflow.server.api import current
 from fedflow.server.api.current import answer
 from fedflow.server.api.idempotency import idempotent, identifier
@@ -45,7 +45,7 @@ blueprint = APIBlueprint(
 def create(body: RunRequest) -> Response:
     """Freeze a plan as a run and begin to prepare it."""
     try:
-        plan = Plan.model_validate(body.plan)
+        plan = Plan.model_validate(body.plan, context=GIVEN)
     except ValidationError as error:
         raise Unprocessable(f"plan: {describe(error)}") from None
     allowed = current.allowed()

@@ -138,9 +138,12 @@ def file_of_federation(federation_id: str) -> Response:
 
 
 def _file(federation_id: str | None) -> Response:
-    """Written while it is sent: the log may be long."""
-    found = Asked.of_request().found(federation_id)
+    """Written while it is sent: the log may be long. The download is an entry itself, before it begins."""
+    asked = Asked.of_request()
+    found = asked.found(federation_id)
     kind = "csv" if request.args.get("kind") == "csv" else "jsonl"
+    if request.method == "GET":
+        audit.note_download(current.store(), current.caller(), federation_id, format=kind, **vars(asked))
     name = f"audit-{datetime.now(UTC):%Y-%m-%d}.{kind}"
     return Response(
         audit_files.WRITERS[kind](audit.newest_first(found)),
@@ -222,7 +225,7 @@ def _lines(entries: list[AuditEntry]) -> list[Line]:
             href=audit_words.href(found.get(each.object_id), caller.is_admin),
             object_id=each.object_id,
             federation=federations.get(each.federation_id or "", ""),
-            facts=audit_words.facts(each),
+            facts=audit_words.facts(each, means.get(each.via)),
             address=each.address,
             via=_via(each.via, means.get(each.via)),
         )

@@ -13,7 +13,7 @@ from fedflow.server.pages import agents, plan_words
 from fedflow.server.pages.faults import said
 from fedflow.server.pages.policies import labels
 from fedflow.server.pages.system import JOBS
-from fedflow.server.pages.words import FACTS, KINDS, LAYOUTS, ROLES, SCOPES, SOURCES, VISIBILITIES
+from fedflow.server.pages.words import ACTIONS, FACTS, KINDS, LAYOUTS, ROLES, SCOPES, SOURCES, VISIBILITIES
 from fedflow.server.services.audit_objects import Object
 from fedflow.web import amounts
 
@@ -28,6 +28,8 @@ WORDS: dict[str, Mapping[str, LazyString]] = {
     "kind": {**KINDS, **JOBS},
     "source": SOURCES,
     "layout": {name: word for name, (word, _) in LAYOUTS.items()},
+    "what": ACTIONS,
+    "format": {"csv": lazy_gettext("CSV"), "jsonl": lazy_gettext("JSON lines")},
     "allowed_methods": plan_words.CHOICES["method"],
 }
 """Facts whose values pages call otherwise."""
@@ -46,7 +48,7 @@ NAMED_BY: dict[str, str] = {
 }
 """By what an entry is about: the fact that says its name."""
 
-CHANGED = ("role", "max_examples", "visibility", "name")
+CHANGED = ("role", "max_examples", "visibility", "name", "email")
 """Facts that may stand beside what they were before."""
 
 ONLY_WHERE_SO = frozenset({"is_admin"})
@@ -89,10 +91,15 @@ def href(found: Object | None, is_admin: bool) -> str | None:
     return url_for(endpoint, **{part: found.id})  # type: ignore[arg-type]
 
 
-def facts(entry: AuditEntry) -> list[tuple[str, str]]:
-    """What was noted, but for the name of what it is about: pairs of a word and a value."""
+def facts(entry: AuditEntry, means: str | None = None) -> list[tuple[str, str]]:
+    """What was noted, but for the name of what it is about: pairs of a word and a value.
+
+    `means` is the browser or token that is shown beside; the same browser is not told twice.
+    """
     told = {name: value for name, value in entry.facts.items() if name != NAMED_BY.get(entry.object_kind)}
     told = {name: value for name, value in told.items() if value is not False or name not in ONLY_WHERE_SO}
+    if told.get("agent") == means:
+        told.pop("agent", None)
     if entry.action == "rules changed":
         return [(labels().get(name, name), _change(name, *pair)) for name, pair in told.items()]
     pairs = {}

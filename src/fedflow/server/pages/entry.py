@@ -123,7 +123,7 @@ def takes_up(code: str) -> AnyResponse:
         return _made(code)
     try:
         invitations.accept(current.store(), found.caller, code)
-    except Forbidden as error:
+    except (Forbidden, Conflict) as error:
         return _invitation_form(code, faults=beside(error))
     flash(gettext("You have accepted the invitation."), State.DONE)
     return redirect("/", 303)

@@ -32,6 +32,7 @@ FIELDS = frozenset(
         "scopes",
         "locale",
         "tag",
+        "reason",
         "place",
         "kind",
         "base",
@@ -137,6 +138,9 @@ SENTENCES: dict[str, str | LazyString] = {
         lazy_gettext(
             "The address, the password or the code is wrong, or there were too many tries. Check them, or wait a while."
         )
+    ),
+    "this code, or a later one, was used already; wait for the next one that your device shows": lazy_gettext(
+        "This code was used already. Wait for the next one that your device shows, at most half a minute."
     ),
     "enter the code that your second device shows, or one of your recovery codes": lazy_gettext(
         "Enter the code that your second device shows, or one of your recovery codes."

@@ -84,7 +84,7 @@ def devices(federation_id: str) -> Response:
 
 def head(federation_id: str, here: str) -> dict[str, Any]:
     """What the pages of one federation share: its name, the reader's role there, the tabs."""
-    belonging = next(each for each in places.belongings() if each.federation_id == federation_id)
+    belonging = places.belonging(federation_id)
     coordinates = roles.is_at_least(belonging.role, "coordinator")
     administers = roles.is_at_least(belonging.role, "administrator")
     takes_part = roles.is_at_least(belonging.role, "participant")

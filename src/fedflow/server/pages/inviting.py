@@ -9,7 +9,7 @@ from werkzeug import Response as AnyResponse
 from fedflow import web
 from fedflow.server.api import current
 from fedflow.server.database.people import RoleName
-from fedflow.server.errors import AlreadyMade, Forbidden, Unprocessable
+from fedflow.server.errors import AlreadyMade, Conflict, Forbidden, Unprocessable
 from fedflow.server.pages import browser, places
 from fedflow.server.pages.faults import beside
 from fedflow.server.services import accounts, invitations, members, roles
@@ -87,6 +87,8 @@ def invites(federation_id: str) -> AnyResponse:
         return _made_already(url_for("pages.people.team", federation_id=federation_id))
     except (Unprocessable, Forbidden) as error:
         return _form(federation_id, sent, beside(error, "role"))
+    except Conflict as error:
+        return _form(federation_id, sent, beside(error, "member"))
     back = url_for("pages.people.team", federation_id=federation_id)
     return _made(code, back, url_for("pages.inviting.form", federation_id=federation_id), sent)
 
@@ -116,14 +118,17 @@ def _letter_in() -> str | None:
 
 
 def _form(federation_id: str, values: dict[str, str], faults: dict[str, list[str]]) -> Response:
-    belonging = next(each for each in places.belongings() if each.federation_id == federation_id)
+    belonging = places.belonging(federation_id)
+    known = members.names(current.store(), federation_id)
+    offered = [each for each in roles.ROLES if roles.is_at_least(belonging.role, each)]
     return web.page(
         "pages/invite.html",
         status=422 if faults else 200,
         federation=belonging.federation,
         federation_id=federation_id,
-        members=members.names(current.store(), federation_id),
-        roles=[each for each in roles.ROLES if roles.is_at_least(belonging.role, each)],
+        closed=belonging.closed,
+        members=known,
+        roles=[each for each in offered if each != "participant" or known or not belonging.closed],
         values=values,
         faults=faults,
     )

@@ -143,7 +143,7 @@ def _codes(
 
 def _member(member_id: str, faults: dict[str, list[str]], wanted: str | None = None) -> Response:
     found, machines, runs = members.member(current.store(), member_id)
-    belonging = next(each for each in places.belongings() if each.federation_id == found.federation_id)
+    belonging = places.belonging(found.federation_id)
     return web.page(
         "pages/member.html",
         status=422 if faults else 200,

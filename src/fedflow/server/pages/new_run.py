@@ -12,7 +12,7 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.federation.estimates import FEW_PICTURES
-from fedflow.plan import REGISTRY, STARTER, Plan
+from fedflow.plan import REGISTRY, STARTER, YEAR_S, Plan
 from fedflow.server.api import current
 from fedflow.server.errors import ApiError, Unprocessable
 from fedflow.server.pages import places, plan_words
@@ -24,7 +24,7 @@ from fedflow.server.services.identifiers import kept_id, new_id
 from fedflow.server.services.policies import Policies
 from fedflow.server.services.roles import Belonging
 from fedflow.web.forms import UNITS, FormField, FormGroup, Kind, as_text, texts
-from fedflow.web.reading import NUMBER, WORDS, Reading, last_values, read
+from fedflow.web.reading import LIMITS, NUMBER, WORDS, Reading, last_values, read
 from fedflow.web.states import State
 
 HOUR, HOUR_S = UNITS["hours"], 3600
@@ -42,6 +42,9 @@ SHORT = (
     "network.deadline_s",
     "network.quorum",
 )
+HIGH_LEARNING_RATE = 1e-2
+"""What AdamW seldom learns anything above."""
+
 OTHER = "other"
 OTHER_MODEL = "model_other"
 """The choice of a base model that is none of the list, and the field that names it."""
@@ -111,6 +114,7 @@ def _page(planning: Planning, reading: Reading[Plan], identifier: str, fragment:
         plan=reading.settings,
         cost=cost,
         few_pictures=FEW_PICTURES,
+        high_rate=HIGH_LEARNING_RATE,
     )
 
 
@@ -133,7 +137,8 @@ def _described(planning: Planning, model: str) -> list[FormGroup]:
 
 def _fields(planning: Planning, field: FormField, model: str) -> list[FormField]:
     if field.name in HOURS:
-        return [replace(field, unit=gettext(HOUR))]
+        most = None if field.most is None else field.most / HOUR_S
+        return [replace(field, unit=gettext(HOUR), most=most)]
     if field.name != "model":
         return [field]
     offered = _models(planning)
@@ -176,7 +181,7 @@ def _reading(planning: Planning) -> Reading[Plan]:
     if sent.get("model") == OTHER:
         plan["model"] = other
     reading = read(Plan, plan)
-    faults = {field: [plan_words.fault(each) for each in sentences] for field, sentences in reading.faults.items()}
+    faults = {field: [_in_form(field, each) for each in sentences] for field, sentences in reading.faults.items()}
     if reading.settings is not None:
         broken = policies.broken(planning.rules, reading.settings)
         faults = {field: [_methods_in_words(said(sentence))] for field, sentence in broken.items()}
@@ -186,6 +191,14 @@ def _reading(planning: Planning) -> Reading[Plan]:
         faults = {**faults, "model": [str(WORDS["missing"])]}
     values = {**reading.values, **{name: sent[name] for name in ("model", OTHER_MODEL, *HOURS) if name in sent}}
     return Reading(None if faults else reading.settings, values, _where_written(faults, values))
+
+
+def _in_form(field: str, sentence: str) -> str:
+    """A fault in the form's words; how long a time may be is told in hours, as the field counts."""
+    words = LIMITS["less_than_equal"][1]
+    if field in HOURS and sentence == str(words) % {"limit": YEAR_S}:
+        return str(words) % {"limit": YEAR_S // int(HOUR_S)}
+    return plan_words.fault(sentence)
 
 
 def _of_base_model(planning: Planning, plan: Plan) -> dict[str, list[str]]:

@@ -119,7 +119,8 @@ def team(federation_id: str) -> Response:
         "pages/team.html",
         tabs=tabs(federation_id),
         federation_id=federation_id,
-        federation=_name(federation_id),
+        federation=places.belonging(federation_id).federation,
+        closed=places.belonging(federation_id).closed,
         holders=roles.holders_seen_by(store, current.caller(), federation_id),
         invites=invites,
         gives=gives,
@@ -166,11 +167,13 @@ def takes_role(federation_id: str, person_id: str) -> AnyResponse:
 
 
 def _role(federation_id: str, holder: Holder, values: dict[str, str], faults: dict[str, list[str]]) -> Response:
+    here = places.belonging(federation_id)
     return web.page(
         "pages/role.html",
         status=422 if faults else 200,
         federation_id=federation_id,
-        federation=_name(federation_id),
+        federation=here.federation,
+        closed=here.closed,
         holder=holder,
         members=members.names(current.store(), federation_id),
         roles=roles.ROLES,
@@ -185,10 +188,6 @@ def _holder(federation_id: str, person_id: str) -> Holder:
     if holder is None:
         raise NotFound(f"the person {person_id} has no role in this federation; invite them")
     return holder
-
-
-def _name(federation_id: str) -> str:
-    return next(each.federation for each in places.belongings() if each.federation_id == federation_id)
 
 
 def _account(person_id: str, **made: str) -> Response:

@@ -24,6 +24,11 @@ def belongings(least: RoleName = "viewer") -> list[Belonging]:
     return [each for each in found if roles.is_at_least(each.role, least)]
 
 
+def belonging(federation_id: str) -> Belonging:
+    """What the reader is in a federation that is theirs."""
+    return next(each for each in belongings() if each.federation_id == federation_id)
+
+
 def planned_in() -> list[Belonging]:
     """The federations in which the reader may plan runs and let members in."""
     return [each for each in belongings("coordinator") if not each.closed]

@@ -30,6 +30,12 @@ SENTENCES: dict[str, str | LazyString] = {
     "{tag} is none; letters, digits, dots, dashes, at most 40, such as 'v1.0'": lazy_gettext(
         "Write 1 to 40 letters a to z, digits, dots and dashes, such as v1.0."
     ),
+    "say why, so that those who have the files know what to do": lazy_gettext(
+        "Give a reason, so that those who have the files know what to do."
+    ),
+    "at most {most} characters, in one line": lazy_gettext(
+        "Write the reason in one line of at most %(most)s characters."
+    ),
     "release '{tag}' has no file in the layout {layout}; it has {known}": lazy_gettext(
         "Release “%(tag)s” has no such file."
     ),

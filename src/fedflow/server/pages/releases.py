@@ -11,7 +11,7 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.server.api import current
-from fedflow.server.errors import ApiError
+from fedflow.server.errors import ApiError, Unprocessable
 from fedflow.server.pages.faults import beside
 from fedflow.server.pages.markdown import markdown
 from fedflow.server.pages.versions import given_out
@@ -66,27 +66,17 @@ def makes(version_id: str) -> AnyResponse:
 @blueprint.get("/releases/<release_id>")
 def one(release_id: str) -> Response:
     """A release: its files with their checksums, where they come from, how to verify them."""
-    store, caller = current.store(), current.caller()
-    given = shelf.release(store, caller, release_id)
-    return web.page(
-        "pages/release.html",
-        given=given,
-        release=given.release,
-        by=releases.givers(store, [given.release]).get(release_id),
-        artifact=given.artifact,
-        files=sorted(given.release.files.items()),
-        notes=markdown(given.release.notes),
-        provenance_name=_provenance_name(given),
-        try_out_href=url_for("pages.tryouts.page", release_id=release_id),
-        key=base64.b64encode(releases.verifying_key(store)).decode(),
-        may_change=shelf.may_change(store, caller, given.artifact),
-    )
+    return _one(release_id, "", {}, 200)
 
 
 @blueprint.post("/releases/<release_id>/withdraw")
 def withdraws(release_id: str) -> AnyResponse:
-    """Say that it shall be used no more."""
-    releases.withdraw(current.store(), current.caller(), release_id)
+    """Say that it shall be used no more, and why."""
+    reason = request.form.get("reason", "")
+    try:
+        releases.withdraw(current.store(), current.caller(), release_id, reason)
+    except Unprocessable as error:
+        return _one(release_id, reason, beside(error), 422)
     flash(gettext("The release is withdrawn. Its page and its checksums stay."), State.DONE)
     return redirect(url_for("pages.releases.one", release_id=release_id), 303)
 
@@ -107,6 +97,29 @@ def provenance(release_id: str) -> Response:
     answer = send_file(file, "application/json", as_attachment=True, download_name=_provenance_name(given))
     answer.headers["Cache-Control"] = "no-store"
     return answer
+
+
+def _one(release_id: str, reason: str, faults: dict[str, list[str]], status: int) -> Response:
+    """The page; `reason` is what was typed why it shall be withdrawn, `faults` what is wrong with that."""
+    store, caller = current.store(), current.caller()
+    given = shelf.release(store, caller, release_id)
+    return web.page(
+        "pages/release.html",
+        status=status,
+        faults=faults,
+        reason=reason,
+        longest_reason=releases.LONGEST_REASON,
+        given=given,
+        release=given.release,
+        by=releases.givers(store, [given.release]).get(release_id),
+        artifact=given.artifact,
+        files=sorted(given.release.files.items()),
+        notes=markdown(given.release.notes),
+        provenance_name=_provenance_name(given),
+        try_out_href=url_for("pages.tryouts.page", release_id=release_id),
+        key=base64.b64encode(releases.verifying_key(store)).decode(),
+        may_change=shelf.may_change(store, caller, given.artifact),
+    )
 
 
 def _provenance_name(given: Given) -> str:

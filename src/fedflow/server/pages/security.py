@@ -69,7 +69,7 @@ def confirms() -> AnyResponse:
     try:
         codes = second_factor.confirm(current.store(), current.caller(), request.form.get("code", ""))
     except Unprocessable as error:
-        return _device(beside(error))
+        return _device(beside(error, "code"))
     answer = web.page("pages/recovery.html", codes=codes)
     return browser.let_in(answer, sign_in.renew(current.store(), current.caller()))
 

@@ -123,6 +123,7 @@ ACTIONS: dict[str, LazyString] = {
     "join code made": lazy_gettext("made a join code"),
     "join code withdrawn": lazy_gettext("withdrew a join code"),
     "job tried again": lazy_gettext("tried a job of the server again"),
+    "log downloaded": lazy_gettext("downloaded the audit log"),
     "link to set address made": lazy_gettext("made a link to confirm an address"),
     "link to set password made": lazy_gettext("made a link to set a password"),
     "member removed": lazy_gettext("removed a member"),
@@ -154,6 +155,8 @@ ACTIONS: dict[str, LazyString] = {
 """What the audit log's actions are called on its page."""
 
 FACTS: dict[str, LazyString] = {
+    "about": lazy_gettext("history of"),
+    "actor": lazy_gettext("by whom"),
     "agent": lazy_gettext("browser"),
     "content": lazy_gettext("content"),
     "before": lazy_gettext("before"),
@@ -162,11 +165,13 @@ FACTS: dict[str, LazyString] = {
     "email": lazy_gettext("address"),
     "ended": lazy_gettext("tokens ended"),
     "files": lazy_gettext("files"),
+    "format": lazy_gettext("format"),
     "kind": lazy_gettext("kind"),
     "layout": lazy_gettext("layout"),
     "picture": lazy_gettext("picture"),
     "shown": lazy_gettext("shown"),
     "place": lazy_gettext("from where"),
+    "since": lazy_gettext("from day"),
     "source": lazy_gettext("brought by"),
     "is_admin": lazy_gettext("administrator of the server"),
     "licence": lazy_gettext("licence"),
@@ -184,7 +189,10 @@ FACTS: dict[str, LazyString] = {
     "seconds": lazy_gettext("has to wait"),
     "tag": lazy_gettext("tag"),
     "tokens_ended": lazy_gettext("API tokens ended"),
+    "until": lazy_gettext("to day"),
     "visibility": lazy_gettext("seen by"),
+    "what": lazy_gettext("only"),
+    "who": lazy_gettext("account"),
     "wrong_tries": lazy_gettext("wrong tries before"),
 }
 """What the facts of an entry are called."""

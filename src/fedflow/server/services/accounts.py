@@ -140,12 +140,13 @@ def change_email(store: Store, caller: Caller, password: str, email: str, letter
     try:
         with store.begin() as session:
             person = session.get_one(Person, caller.id, with_for_update=True)
-            person.email, person.confirmed_at = known_as, None
+            before, person.email, person.confirmed_at = person.email, known_as, None
             session.execute(delete(Link).where(Link.person_id == caller.id))
             session.flush()
             if letter_in is not None:
                 letters.write(session, store, "address", known_as, letter_in, caller.id)
-            audit.record(session, store, caller, "address changed", "person", caller.id)
+            told = {"before": audit.shortened(before), "email": audit.shortened(known_as)}
+            audit.record(session, store, caller, "address changed", "person", caller.id, None, **told)
     except IntegrityError:
         raise Conflict("email: another account has this address") from None
 

@@ -85,6 +85,17 @@ def record(
     session.flush()
 
 
+def shortened(email: str | None) -> str | None:
+    """What an entry tells of an account's address: 'k…@example.org'.
+
+    Entries outlive the account. This is enough to know an address again that one has, and not to write to it.
+    """
+    if email is None:
+        return None
+    box, _, domain = email.rpartition("@")
+    return f"{box[0]}…@{domain}"
+
+
 def listed(
     store: Store,
     *,
@@ -128,6 +139,13 @@ def newest_first(found: Callable[..., list[AuditEntry]]) -> Iterator[AuditEntry]
     while page := found(before=before, limit=BATCH):
         yield from page
         before = page[-1].number
+
+
+def note_download(store: Store, caller: Caller, federation_id: str | None, **asked: str) -> None:
+    """Write down that `caller` takes the log, or what `asked` filters it by, away as a file."""
+    told = {name: value for name, value in asked.items() if value}
+    with store.begin() as session:
+        record(session, store, caller, "log downloaded", "log", "", federation_id, **told)
 
 
 def is_sealed(store: Store, key: bytes | None = None) -> bool:

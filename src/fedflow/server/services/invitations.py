@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from fedflow.server.database.people import Invitation, Person, RoleName
 from fedflow.server.database.tables import Federation
 from fedflow.server.errors import Forbidden, Gone, NotFound, Unprocessable
-from fedflow.server.services import audit, idempotency, letters, member_names, role_changes, roles
+from fedflow.server.services import audit, idempotency, letters, member_names, policies, role_changes, roles
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SERVER, Caller, secret_hash
 from fedflow.server.store import Store
@@ -23,7 +23,11 @@ FIRST = (Invitation.is_admin, Invitation.created_by.is_(None), Invitation.used_a
 
 @dataclass(frozen=True)
 class Invited:
-    """What an invitation says to who opens it, and in the federation's list."""
+    """What an invitation says to who opens it, and in the federation's list.
+
+    closed: the federation is. held_up: until it is opened again, the invitation leads nowhere, as it names a member
+    that is not there yet.
+    """
 
     id: str
     federation: str | None
@@ -32,6 +36,8 @@ class Invited:
     email: str | None
     is_admin: bool
     expires_in_s: float
+    closed: bool
+    held_up: bool
 
 
 def make(
@@ -55,7 +61,7 @@ def make(
     form: identifier of the form that asks for it, which makes one invitation however often it is sent.
 
     Raises Unprocessable where role and member do not fit, Forbidden where it would give more than the caller has,
-    NotFound where there is no such federation, AlreadyMade.
+    NotFound where there is no such federation, Conflict where that is closed and the member not there, AlreadyMade.
     """
     if (role == "participant") != (member is not None):
         raise Unprocessable("member: a participant's invitation names the member they act for, and no other's does")
@@ -72,6 +78,8 @@ def make(
             raise NotFound(f"there is no federation {federation_id}")
         if federation_id is not None and member is not None:
             member = member_names.as_known(session, federation_id, member)
+            if not member_names.is_there(session, federation_id, member):
+                policies.of_open(session, federation_id)
         own = None if federation_id is None else roles.role(session, caller, federation_id)
         if role is not None and not roles.is_at_least(own, role):
             raise Forbidden(f"your role here is {own}; a {role} is invited by another one, or by an administrator")
@@ -108,21 +116,21 @@ def seen(store: Store, code: str) -> Invited:
     """What an invitation is for. Raises NotFound, Gone."""
     with store.read() as session:
         row = _row(session, store, code)
-        name = None if row.federation_id is None else session.get_one(Federation, row.federation_id).name
-        return _told(store, row, name)
+        federation = None if row.federation_id is None else session.get_one(Federation, row.federation_id)
+        return _told(session, store, row, federation)
 
 
 def listed(store: Store, federation_id: str | None) -> list[Invited]:
     """Invitations that nobody has used and that still hold: a federation's, or those to the server alone."""
     query = (
-        select(Invitation, Federation.name)
+        select(Invitation, Federation)
         .outerjoin(Federation, Federation.id == Invitation.federation_id)
         .where(Invitation.federation_id == federation_id, Invitation.used_at.is_(None))
         .where(Invitation.expires_at > store.clock())
         .order_by(Invitation.created_at)
     )
     with store.read() as session:
-        return [_told(store, row, name) for row, name in session.execute(query)]
+        return [_told(session, store, row, federation) for row, federation in session.execute(query).all()]
 
 
 def withdraw(store: Store, caller: Caller, invitation_id: str, federation_id: str | None) -> None:
@@ -195,6 +203,19 @@ def _row(session: Session, store: Store, code: str, *, lock: bool = False) -> In
     return row
 
 
-def _told(store: Store, row: Invitation, federation: str | None) -> Invited:
-    left_s = max(0.0, row.expires_at - store.clock())
-    return Invited(row.id, federation, row.role, row.member_name, row.email, row.is_admin, left_s)
+def _told(session: Session, store: Store, row: Invitation, federation: Federation | None) -> Invited:
+    closed = federation is not None and federation.closed_at is not None
+    return Invited(
+        id=row.id,
+        federation=None if federation is None else federation.name,
+        role=row.role,
+        member=row.member_name,
+        email=row.email,
+        is_admin=row.is_admin,
+        expires_in_s=max(0.0, row.expires_at - store.clock()),
+        closed=closed,
+        held_up=closed
+        and federation is not None
+        and row.member_name is not None
+        and not member_names.is_there(session, federation.id, row.member_name),
+    )

@@ -23,6 +23,12 @@ def check(name: str) -> None:
         raise Unprocessable(f"member: '{name}' is what a run's table calls one of its own rows; choose another name")
 
 
+def is_there(session: Session, federation_id: str, name: str) -> bool:
+    """Whether the federation has a member of that name, a removed one too."""
+    known = select(Member.id).where(Member.federation_id == federation_id, Member.name == name)
+    return session.scalar(known) is not None
+
+
 def as_known(session: Session, federation_id: str, name: str) -> str:
     """The name as the federation has it already, of a member or of one that is still to come, where case alone differs.
 

@@ -59,7 +59,14 @@ LISTS: dict[str, tuple[Any, dict[str, str]]] = {
     ),
     "releases": (
         Release.released_by,
-        {"version": "version_id", "tag": "tag", "notes": "notes", "at": "released_at", "withdrawn_at": "withdrawn_at"},
+        {
+            "version": "version_id",
+            "tag": "tag",
+            "notes": "notes",
+            "at": "released_at",
+            "withdrawn_at": "withdrawn_at",
+            "withdrawn_because": "withdrawal_reason",
+        },
     ),
     "owned": (
         Artifact.owner_id,

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from fedflow.federation.jobs import Committed
 from fedflow.federation.protocol import Layout
 from fedflow.federation.rounds import Receipt
-from fedflow.plan import REGISTRY, Plan
+from fedflow.plan import REGISTRY, STARTER, Plan
 from fedflow.server.database.tables import Artifact, Run, Version
 from fedflow.server.errors import Conflict, NotFound
 from fedflow.server.services import catalogue, events, files, jobs, shown_counts
@@ -25,6 +25,16 @@ from fedflow.server.store import Store
 MODEL, ADAPTER = "model", "adapter"
 
 LONGEST_LINEAGE = 10_000
+
+STARTER_LICENCE = "Apache-2.0"
+STARTER_CARD = """A small Stable Diffusion for pictures of 64 x 64 pixels, which comes with FedFlow.
+
+Its weights were trained on drawings of two open sets, also mirrored, scaled, moved and recoloured:
+
+- [Noto Emoji](https://github.com/googlefonts/noto-emoji) by Google, Apache License 2.0
+- [Twemoji](https://github.com/jdecked/twemoji) by Twitter and other contributors, CC BY 4.0
+"""
+"""What NOTICE says of the starter: whose pictures it was trained on, and under which licences these stand."""
 
 
 def add_base(session: Session, store: Store, run: Run, base: str, base_hash: str) -> Version:
@@ -39,7 +49,10 @@ def add_base(session: Session, store: Store, run: Run, base: str, base_hash: str
         return known
     name = PurePath(planned).name if PurePath(planned).is_absolute() else planned  # folders are nobody else's business
     artifact = federations_own(session, store, run.federation_id, MODEL, name)
-    return add(session, store, artifact, content=base, content_hash=base_hash, facts={"from": name})
+    version = add(session, store, artifact, content=base, content_hash=base_hash, facts={"from": name})
+    if planned == STARTER and version.number == 1:
+        artifact.licence, artifact.card = STARTER_LICENCE, STARTER_CARD
+    return version
 
 
 def add_round(

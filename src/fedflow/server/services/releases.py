@@ -28,6 +28,7 @@ PURPOSE = "releases"
 
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 BUILDER = "urn:fedflow:server"
+LONGEST_REASON = 300
 
 
 def verifying_key(store: Store) -> bytes:
@@ -78,14 +79,23 @@ def release(store: Store, caller: Caller, version_id: str, tag: str, notes: str,
         return row.id
 
 
-def withdraw(store: Store, caller: Caller, release_id: str) -> None:
-    """Say that a release shall be used no more; its line and its checksums stay. Raises NotFound, Forbidden."""
+def withdraw(store: Store, caller: Caller, release_id: str, reason: str) -> None:
+    """Say that a release shall be used no more, and why; its line and its checksums stay.
+
+    One that is withdrawn already keeps its reason. Raises NotFound, Forbidden; Unprocessable for a reason that says
+    nothing, or is more than a few sentences in one line.
+    """
+    reason = reason.strip()
+    if not reason:
+        raise Unprocessable("reason: say why, so that those who have the files know what to do")
+    if len(reason) > LONGEST_REASON or not reason.isprintable():
+        raise Unprocessable(f"reason: at most {LONGEST_REASON} characters, in one line")
     with store.begin() as session:
         row, artifact = catalogue.seen_release(session, caller, release_id)
         catalogue.check(session, caller, artifact, "coordinator")
         if row.withdrawn_at is None:
-            row.withdrawn_at = store.clock()
-            told = {"name": artifact.name, "tag": row.tag}
+            row.withdrawn_at, row.withdrawal_reason = store.clock(), reason
+            told = {"name": artifact.name, "tag": row.tag, "reason": reason}
             audit.record(session, store, caller, "withdrawn", "release", row.id, artifact.federation_id, **told)
 
 

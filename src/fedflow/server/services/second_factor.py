@@ -21,6 +21,8 @@ STEP_S = 30
 WINDOW = 1
 """Steps before and after the present one that are taken, as clocks differ."""
 
+USED = "this code, or a later one, was used already; wait for the next one that your device shows"
+
 RECOVERY_CODES = 10
 ISSUER = "FedFlow"
 
@@ -65,12 +67,14 @@ def is_on(store: Store, caller: Caller) -> bool:
 def confirm(store: Store, caller: Caller, code: str) -> list[str]:
     """Ask for the second factor from now on. Returns codes for the loss of the device, which are told this once.
 
-    Raises Unprocessable where the code is not the device's.
+    Raises Unprocessable where the code is not the device's, or counts no more.
     """
     codes = [f"{secrets.token_hex(3)}-{secrets.token_hex(3)}" for _ in range(RECOVERY_CODES)]
     with store.begin() as session:
         person = session.scalars(select(Person).where(Person.id == caller.id).with_for_update()).one()
         if person.totp is None or person.totp_at is not None or not _uses(store, person, code):
+            if person.totp is not None and was_used(store, person, code):
+                raise Unprocessable(USED)
             raise Unprocessable("code: is not the one that your device shows now; check its clock, and try again")
         person.totp_at, person.recovery = store.clock(), [secret_hash(each) for each in codes]
         audit.record(session, store, caller, "second factor set up", "person", person.id)
@@ -100,6 +104,16 @@ def is_right(store: Store, person: Person, code: str) -> bool:
     return used
 
 
+def was_used(store: Store, person: Person, code: str) -> bool:
+    """Whether `code` is one of the device's that counts no more, as it or a later one was used.
+
+    Who has the password may know it: such a code lets nobody in, and tells nothing of those to come.
+    """
+    totp, step = _codes(store, person), int(store.clock() // STEP_S)
+    spent = range(step - WINDOW, min(step + WINDOW, person.totp_used) + 1)
+    return any(_is_code(totp.generate_otp(candidate), code) for candidate in spent)
+
+
 def _begun(person: Person, secret: str) -> Begun:
     address = pyotp.TOTP(secret).provisioning_uri(name=person.email or person.name, issuer_name=ISSUER)
     return Begun(secret, address)
@@ -107,13 +121,17 @@ def _begun(person: Person, secret: str) -> Begun:
 
 def _uses(store: Store, person: Person, code: str) -> bool:
     """A code counts once: whoever looks over a shoulder comes too late."""
-    totp = pyotp.TOTP(_cipher(store).decrypt(person.totp or "").decode())
+    totp = _codes(store, person)
     step = int(store.clock() // STEP_S)
     for candidate in range(step - WINDOW, step + WINDOW + 1):
         if candidate > person.totp_used and _is_code(totp.generate_otp(candidate), code):
             person.totp_used = candidate
             return True
     return False
+
+
+def _codes(store: Store, person: Person) -> pyotp.TOTP:
+    return pyotp.TOTP(_cipher(store).decrypt(person.totp or "").decode())
 
 
 def _is_code(right: str, given: str) -> bool:

@@ -94,7 +94,8 @@ def sign_in(store: Store, email: str, password: str, code: str, agent: str, addr
     Takes as long for an address without account. After FREE_FAILURES wrong tries the caller waits for the account,
     after MOST_FAILURES everybody does, longer after each.
 
-    Raises Unauthorised with one sentence for all that may be wrong, and NeedsCode where only the second factor lacks.
+    Raises Unauthorised with one sentence for all that may be wrong, but for a code that was used, once all else is
+    right; and NeedsCode where only the second factor lacks.
     """
     address_given = email.strip().lower()
     with store.read() as session:
@@ -110,7 +111,7 @@ def sign_in(store: Store, email: str, password: str, code: str, agent: str, addr
             if passwords.is_outdated(person.password or ""):
                 person.password = passwords.hashed(password)
             _begin(session, store, person, cookie, agent, address, wrong_tries=_forgiven(session, tries))
-        if outcome == WRONG:
+        if outcome not in ("", NEEDS_CODE):
             _failed(session, store, tries, person, address)
     return _told(cookie, outcome)
 
@@ -129,7 +130,7 @@ def enter(store: Store, person_id: str, code: str, agent: str, address: str, iss
         if not outcome and person is not None:
             wrong = _forgiven(session, tries)
             _begin(session, store, person, cookie, agent, address, wrong_tries=wrong, provider=issuer)
-        if outcome == WRONG:
+        if outcome not in ("", NEEDS_CODE):
             _failed(session, store, tries, person, address)
     return _told(cookie, outcome)
 
@@ -142,7 +143,9 @@ def _outcome(store: Store, tries: Tries, person: Person | None, code: str) -> st
         return WRONG
     if person.totp_at is not None and not code:
         return NEEDS_CODE
-    return "" if second_factor.is_right(store, person, code) else WRONG
+    if second_factor.is_right(store, person, code):
+        return ""
+    return second_factor.USED if second_factor.was_used(store, person, code) else WRONG
 
 
 def _told(cookie: str, outcome: str) -> str:
