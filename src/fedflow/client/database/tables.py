@@ -154,6 +154,23 @@ class Edit(Table):
     is_undone: Mapped[bool]
 
 
+class Arrival(Table):
+    """A file that a page sends in pieces: `offset_bytes` of its `length_bytes` are on the disk, by `services.arrivals`.
+
+    `what` it is for is 'model' or 'pictures'. `touched_at` is when the last piece came; `cleared_at` when its bytes
+    were removed since nobody went on with it.
+    """
+
+    __tablename__ = "arrival"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    what: Mapped[str]
+    name: Mapped[str]
+    length_bytes: Mapped[int] = mapped_column(BigInteger)
+    offset_bytes: Mapped[int] = mapped_column(BigInteger)
+    touched_at: Mapped[float]
+    cleared_at: Mapped[float | None]
+
+
 class Membership(Table):
     """A federation that this machine is a member's device in; its home is a folder by `services.memberships`.
 
