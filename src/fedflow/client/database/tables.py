@@ -176,6 +176,7 @@ class Membership(Table):
 
     `policy` are its owner's limits; `always` says that runs within them need no consent of their own. `said` is what
     the participant said last, `said_at` when, `said_run` of which run; `is_held_up` where it cannot go on by itself.
+    `removed_at` is when the server was first heard to have shut this machine out.
     """
 
     __tablename__ = "membership"
@@ -192,6 +193,7 @@ class Membership(Table):
     said_run: Mapped[str | None]
     is_held_up: Mapped[bool] = mapped_column(default=False, server_default=false())
     joined_at: Mapped[float]
+    removed_at: Mapped[float | None] = mapped_column(default=None)
 
 
 class ServerSignIn(Table):

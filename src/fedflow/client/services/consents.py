@@ -159,8 +159,9 @@ def names(store: Store) -> dict[tuple[str, str], str]:
 
 
 def waiting(store: Store) -> list[Consent]:
-    """Those that ask now."""
-    return [row for row in listed(store) if asks(row)]
+    """Those that ask now; a federation that has shut this machine out takes no answer."""
+    removed = {row.id for row in memberships.listed(store) if row.removed_at is not None}
+    return [row for row in listed(store) if asks(row) and row.membership_id not in removed]
 
 
 def followed(store: Store, membership_id: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -119,6 +120,28 @@ def listed(store: Store) -> list[Membership]:
         return list(session.scalars(select(Membership).order_by(Membership.id)))
 
 
+def replaced(rows: Iterable[Membership]) -> set[str]:
+    """Those of `rows` that the server removed, and that this machine has joined anew since: identifiers."""
+    newest: dict[tuple[str, str, str], str] = {}
+    found = list(rows)
+    for row in found:
+        place = (row.server, row.federation, row.member)
+        newest[place] = max(newest.get(place, ""), row.id)
+    return {
+        row.id
+        for row in found
+        if row.removed_at is not None and row.id < newest[row.server, row.federation, row.member]
+    }
+
+
+def note_removed(store: Store, membership_id: str) -> None:
+    """Note that the server has shut this machine out: it lets it in again under a new key alone."""
+    with store.begin() as session:
+        row = session.get(Membership, membership_id)
+        if row is not None and row.removed_at is None:
+            row.removed_at = store.clock()
+
+
 def one(store: Store, membership_id: str) -> Membership | None:
     """One federation; None where there is none."""
     with store.read() as session:
@@ -136,6 +159,7 @@ def say(store: Store, membership_id: str, line: str, run_id: str | None = None, 
         row = session.get(Membership, membership_id)
         if row is not None and (row.said, row.said_run, row.is_held_up) != (line, run_id, is_held_up):
             row.said, row.said_run, row.is_held_up, row.said_at = line, run_id, is_held_up, store.clock()
+            row.removed_at = row.removed_at if is_held_up else None
 
 
 def unsay(store: Store, membership_id: str, run_id: str) -> None:
