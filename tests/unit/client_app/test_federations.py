@@ -533,3 +533,5 @@ def test_leaving_forgets_the_key_and_all_that_was_fetched(visitor: Visitor, stor
     assert not home.folder.exists()
     assert memberships.listed(store) == []
     assert consents.listed(store) == []
+    assert visitor.client.get(f"/federations/{member}").status_code == 404
+    assert visitor.client.get(f"/federations/{member}/runs/r1").status_code == 404

@@ -176,7 +176,8 @@ class Membership(Table):
 
     `policy` are its owner's limits; `always` says that runs within them need no consent of their own. `said` is what
     the participant said last, `said_at` when, `said_run` of which run; `is_held_up` where it cannot go on by itself.
-    `removed_at` is when the server was first heard to have shut this machine out.
+    `removed_at` is when the server was first heard to have shut this machine out. `left_at` is when its owner left it:
+    the row is then there for its log alone.
     """
 
     __tablename__ = "membership"
@@ -194,6 +195,7 @@ class Membership(Table):
     is_held_up: Mapped[bool] = mapped_column(default=False, server_default=false())
     joined_at: Mapped[float]
     removed_at: Mapped[float | None] = mapped_column(default=None)
+    left_at: Mapped[float | None] = mapped_column(default=None)
 
 
 class ServerSignIn(Table):
@@ -235,7 +237,7 @@ class Sending(Table):
     """Bytes that left this machine for a federation's server: `what` was sent `times` times from `at` to `until`.
 
     `run_id` and `round` are what they were for; None where they were for none, and of lines of before 0007 where no
-    address told it.
+    address told it. What was sent before anything was joined belongs to no federation: its `server` is named then.
     """
 
     __tablename__ = "sending"
@@ -244,7 +246,7 @@ class Sending(Table):
         Index("ix_sending_of_run", "run_id", "what"),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
-    membership_id: Mapped[str] = mapped_column(ForeignKey("membership.id", ondelete="CASCADE"), index=True)
+    membership_id: Mapped[str | None] = mapped_column(ForeignKey("membership.id", ondelete="CASCADE"), index=True)
     at: Mapped[float]
     what: Mapped[str] = mapped_column(index=True)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
@@ -252,3 +254,4 @@ class Sending(Table):
     until: Mapped[float]
     run_id: Mapped[str | None] = mapped_column(default=None, index=True)
     round: Mapped[int | None] = mapped_column(default=None)
+    server: Mapped[str] = mapped_column(default="", server_default="")

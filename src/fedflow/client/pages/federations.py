@@ -42,6 +42,7 @@ def listed() -> Response:
         "app/federations.html",
         fragment="live",
         found=found,
+        has_log=bool(rows) or not sendings.is_empty(store),
         replaced=[row for row in rows if row.id in replaced],
         asking=asking,
         joining=jobs.under_way(store, (memberships.JOIN,)),
@@ -144,7 +145,10 @@ def binds(membership_id: str) -> AnyResponse:
 def leaves(membership_id: str) -> AnyResponse:
     """Forget it, with this machine's key."""
     memberships.leave(current.store(), _row(membership_id).id)
-    flash(gettext("This machine takes part there no more. Adapters in your library stay."), State.DONE)
+    flash(
+        gettext("This machine takes part there no more. Adapters in your library and the log of what left stay."),
+        State.DONE,
+    )
     return redirect(url_for("pages.federations.listed"), 303)
 
 

@@ -15,7 +15,17 @@ from werkzeug import Response as AnyResponse
 from fedflow import web
 from fedflow.client.database.tables import Asset
 from fedflow.client.pages import arriving, current, faults, sending
-from fedflow.client.services import arrivals, consents, drawings, fetching, jobs, library, shelving, shelving_uploads
+from fedflow.client.services import (
+    arrivals,
+    consents,
+    drawings,
+    fetching,
+    jobs,
+    library,
+    memberships,
+    shelving,
+    shelving_uploads,
+)
 from fedflow.client.services.shelving import ImportRequest, MergeRequest
 from fedflow.errors import FedFlowError, MistakeError
 from fedflow.web.forms import Kind, describe
@@ -276,7 +286,8 @@ def _merge_page(weights: dict[str, str], fault: str, chosen: list[str] | None = 
 def _run_link(row: Asset) -> str | None:
     """The page of the run that it came from; None where there is none, or this machine has left its federation."""
     membership, run = row.origin.get("membership", ""), row.origin.get("run_id", "")
-    if consents.one(current.store(), membership, run) is None:
+    store = current.store()
+    if memberships.one(store, membership) is None or consents.one(store, membership, run) is None:
         return None
     return url_for("pages.consent.page", membership_id=membership, run_id=run)
 
