@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from fedflow.training.caches import CaptionCache, LatentCache, cache_captions, cache_latents
-from fedflow.training.checkpoint import CHECKPOINT_NAME
-from fedflow.training.loop import Progress, TrainResult, train_lora, train_unet
+from fedflow.training.checkpoint import CHECKPOINT_NAME, Begun, begun_in
+from fedflow.training.loop import Progress, TrainResult, data_of, train_lora, train_unet
 from fedflow.training.recipe import Recipe, recipe_of
 
 __all__ = [
     "CHECKPOINT_NAME",
+    "Begun",
     "CaptionCache",
     "LatentCache",
     "Progress",
     "Recipe",
     "TrainResult",
+    "begun_in",
     "cache_captions",
     "cache_latents",
+    "data_of",
     "recipe_of",
     "train_lora",
     "train_unet",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -18,6 +18,8 @@ from fedflow.training.optimizer import FlatAdamW
 from fedflow.training.recipe import Recipe
 
 CHECKPOINT_NAME = "training.safetensors"
+DATA = ("num_examples", "data")
+"""The facts that are of the examples."""
 
 
 def identity_of(recipe: Recipe, facts: Mapping[str, str | int], parameters: Mapping[str, nn.Parameter]) -> str:
@@ -38,16 +40,40 @@ def save_checkpoint(folder: Path, identity: str, optimizer: FlatAdamW, losses: T
     write_atomic(folder / CHECKPOINT_NAME, to_bytes({"losses": losses, **optimizer.state()}, {"identity": identity}))
 
 
-def load_checkpoint(folder: Path, identity: str, optimizer: FlatAdamW) -> Tensor:
+@dataclass(frozen=True)
+class Begun:
+    """What a checkpoint says of its training: `step` of `steps` done, on `num_examples` examples of this `data`."""
+
+    step: int
+    steps: int
+    num_examples: int
+    data: str
+
+
+def begun_in(folder: Path) -> Begun | None:
+    """What was begun in `folder`; None where there is no checkpoint. Raises StorageError where it is damaged."""
+    path = folder / CHECKPOINT_NAME
+    if not path.is_file():
+        return None
+    file = open_tensors(path)
+    try:
+        told = json.loads(file.metadata["identity"])
+        return Begun(len(file["losses"]), told["steps"], told["num_examples"], told["data"])
+    except KeyError as error:
+        raise StorageError(f"{path}: lacks {error}; remove it and run the same command again") from error
+
+
+def load_checkpoint(folder: Path, identity: str, optimizer: FlatAdamW, *, of_other_data: bool = False) -> Tensor:
     """Restore the state saved in `folder` and return its losses, one per step done; empty where there is no checkpoint.
 
-    Raises PlanError where the checkpoint is of another training, StorageError where it is damaged.
+    With `of_other_data` it may be of other examples. Raises PlanError where the checkpoint is of another training,
+    StorageError where it is damaged.
     """
     path = folder / CHECKPOINT_NAME
     if not path.is_file():
         return torch.empty(0)
     file = open_tensors(path)
-    _check_identity(path, file.metadata.get("identity", "{}"), identity)
+    _check_identity(path, file.metadata.get("identity", "{}"), identity, DATA if of_other_data else ())
     try:
         losses = file["losses"]
         optimizer.restore(file, len(losses))
@@ -56,10 +82,12 @@ def load_checkpoint(folder: Path, identity: str, optimizer: FlatAdamW) -> Tensor
     return losses
 
 
-def _check_identity(path: Path, found: str, wanted: str) -> None:
-    if found == wanted:
+def _check_identity(path: Path, found: str, wanted: str, ignored: Collection[str]) -> None:
+    before, now = (
+        {key: value for key, value in json.loads(text).items() if key not in ignored} for text in (found, wanted)
+    )
+    if before == now:
         return
-    before, now = json.loads(found), json.loads(wanted)
     changed = [key for key in now if before.get(key) != now[key] and key != "start"]
     differences = [f"{key} {before.get(key)}, now {now[key]}" for key in changed]
     raise PlanError(

@@ -63,12 +63,14 @@ def train_lora(
     checkpoint_folder: Path | None = None,
     *,
     progress: Progress | None = None,
+    of_other_data: bool = False,
 ) -> TrainResult:
     """Train the LoRA layers that `model` carries (add_lora, set_adapter); the model carries the trained ones after.
 
     Where the text encoder has LoRA layers, captions are encoded in the loop, and otherwise taken from the cache.
     A checkpoint in `checkpoint_folder` is gone on from: the result is, bit for bit, that of a training never stopped.
-    The finished training's checkpoint stays, so that running it again returns at once.
+    The finished training's checkpoint stays, so that running it again returns at once. With `of_other_data` one of
+    other examples is gone on from too: weights and moments fit any, the steps left are taken on those that there are.
 
     Raises AdapterError where the model has no LoRA layers, PlanError where the checkpoint is of another training,
     RunError where the loss is not finite, StorageError where a checkpoint cannot be written or read;
@@ -83,7 +85,7 @@ def train_lora(
             if recipe.precision == "auto" and cpu_multiplies_bfloat16():
                 faster.enter_context(bfloat16_convolutions(model))
         losses, seconds = _train(
-            model, parameters, latents, captions, recipe, folder=checkpoint_folder, progress=progress
+            model, parameters, latents, captions, recipe, checkpoint_folder, progress, of_other_data=of_other_data
         )
     return TrainResult(recipe.steps, losses, seconds, adapter=get_adapter(model))
 
@@ -96,6 +98,7 @@ def train_unet(
     checkpoint_folder: Path | None = None,
     *,
     progress: Progress | None = None,
+    of_other_data: bool = False,
 ) -> TrainResult:
     """Train all of the UNet's weights in place, with the same loop, checkpoints and errors as `train_lora`.
 
@@ -105,7 +108,7 @@ def train_unet(
     parameters = unfreeze_unet(model)
     try:
         losses, seconds = _train(
-            model, parameters, latents, captions, recipe, folder=checkpoint_folder, progress=progress
+            model, parameters, latents, captions, recipe, checkpoint_folder, progress, of_other_data=of_other_data
         )
     finally:
         model.unet.requires_grad_(False)
@@ -118,9 +121,10 @@ def _train(
     latents: LatentCache,
     captions: CaptionCache,
     recipe: Recipe,
-    *,
     folder: Path | None,
     progress: Progress | None,
+    *,
+    of_other_data: bool,
 ) -> tuple[tuple[float, ...], float]:
     if len(latents) != len(captions):
         raise DatasetError(f"{len(latents)} pictures, but {len(captions)} captions; cache both from the same dataset")
@@ -132,13 +136,14 @@ def _train(
     losses = torch.zeros(recipe.steps, device=model.device)
     identity = ""
     if folder is not None:
-        identity = identity_of(recipe, _facts(model, latents, captions), parameters)
+        facts: dict[str, str | int] = {"num_examples": len(latents), "data": data_of(latents, captions)}
+        identity = identity_of(recipe, {"model": model.content_hash, **facts}, parameters)
     step = saved = 0
     began = time.monotonic()
     optimizer = FlatAdamW(parameters, recipe.weight_decay)
     try:
         if folder is not None:
-            done = load_checkpoint(folder, identity, optimizer)
+            done = load_checkpoint(folder, identity, optimizer, of_other_data=of_other_data)
             step = saved = len(done)
             losses[:saved] = done
         while step < recipe.steps:
@@ -226,12 +231,12 @@ def _in_bfloat16(model: BaseModel, recipe: Recipe) -> bool:
     return recipe.precision == "bfloat16" or (recipe.precision == "auto" and model.device.type == "cuda")
 
 
-def _facts(model: BaseModel, latents: LatentCache, captions: CaptionCache) -> dict[str, str | int]:
-    """What the settings do not say: the base model and the data."""
+def data_of(latents: LatentCache, captions: CaptionCache) -> str:
+    """SHA-256 over the examples as they are learnt from."""
     digest = hashlib.sha256("\n".join(captions.texts).encode())
     for tensor in (captions.index_N, latents.mean_NVCHW, latents.std_NVCHW):
         digest.update(tensor.contiguous().numpy().tobytes())
-    return {"model": model.content_hash, "num_examples": len(latents), "data": digest.hexdigest()}
+    return digest.hexdigest()
 
 
 def _check_finite(loss: float, step: int) -> None:

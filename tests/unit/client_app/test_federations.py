@@ -22,6 +22,8 @@ from fedflow.errors import MistakeError
 from fedflow.federation.protocol import RoundLine, Rounds
 from fedflow.training import Progress
 
+REVOKED = "device 'studio-pc' was revoked; ask the coordinator for a new join code"
+
 
 @pytest.fixture
 def member(store: Store) -> str:
@@ -500,6 +502,28 @@ def test_a_join_that_failed_is_gone_on_with_from_what_was_typed(
     assert memberships.request_of(kept).code == "AB-12", "it can still be resumed"
 
 
+def test_what_was_removed_and_joined_again_stands_once(visitor: Visitor, store: Store, member: str) -> None:
+    memberships.say(store, member, REVOKED, is_held_up=True)
+    memberships.note_removed(store, member)
+    consents.ask(store, member, facts(), 12)
+    page = visitor.client.get("/federations").text
+    assert ("Removed" in page, "Ask the coordinator" in page) == (True, True), "it says how to come back"
+    assert consents.waiting(store) == [], "it takes no answer"
+    other = joined(store, "01b0", federation="Archives")
+    assert memberships.replaced(memberships.listed(store)) == set(), "another federation is another machine's place"
+    anew = joined(store, "01b1")
+    assert memberships.replaced(memberships.listed(store)) == {member}
+    page = visitor.client.get("/federations").text
+    current, folded = page.split("<details", 1)
+    assert all(f"/federations/{each}" in current for each in (other, anew))
+    assert (f"/federations/{member}" in current, f"/federations/{member}" in folded) == (False, True)
+    page = visitor.client.get(f"/federations/{member}").text
+    assert f'href="/federations/{anew}"' in page
+    assert "Pause taking part" not in page
+    memberships.say(store, member, "run 'autumn': you take part", "r1", is_held_up=False)
+    assert memberships.replaced(memberships.listed(store)) == set(), "the server has let it in again"
+
+
 def test_leaving_forgets_the_key_and_all_that_was_fetched(visitor: Visitor, store: Store, member: str) -> None:
     home = memberships.home(store, member)
     home.folder.mkdir(parents=True)
@@ -509,3 +533,5 @@ def test_leaving_forgets_the_key_and_all_that_was_fetched(visitor: Visitor, stor
     assert not home.folder.exists()
     assert memberships.listed(store) == []
     assert consents.listed(store) == []
+    assert visitor.client.get(f"/federations/{member}").status_code == 404
+    assert visitor.client.get(f"/federations/{member}/runs/r1").status_code == 404

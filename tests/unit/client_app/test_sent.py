@@ -18,9 +18,11 @@ from tests.unit.client_app.federation_support import MEMBERSHIP, facts, joined
 
 from fedflow.client.database.tables import Sending
 from fedflow.client.leaving import NOTHING, Leaving, leaving
-from fedflow.client.services import consents, sendings
+from fedflow.client.services import consents, sendings, server_sign_ins
 from fedflow.client.services.sendings import EVERYTHING, Wanted
+from fedflow.client.services.server_sign_ins import SignInRequest
 from fedflow.client.store import Store
+from fedflow.errors import FedFlowError
 
 OTHER = "01b3"
 RUN = "0190a3b4-0000-7000-8000-000000000001"
@@ -122,6 +124,42 @@ def test_the_filters_hold_for_lines_sums_and_files(visitor: Visitor, log: Store)
     assert "Nothing found" in visitor.client.get(f"/federations/sent?federation={OTHER}&what=answer").text
     changed = visitor.client.get(f"/federations/sent?federation={OTHER}&run=r1").text
     assert len(lines(changed)) == 3, "a run of another federation than the one that is asked for is let go"
+
+
+def test_the_log_of_a_federation_stays_after_leaving_until_its_owner_deletes_it(visitor: Visitor, log: Store) -> None:
+    visitor.post(f"/federations/{OTHER}/leave")
+    assert 'href="/federations/sent"' in visitor.client.get("/federations").text
+    page = visitor.client.get("/federations/sent").text
+    assert len(lines(page)) == 6
+    assert sum("Clinics left" in line and "r2" not in line for line in lines(page)) == 3, "runs keep their names"
+    assert f'<option value="{OTHER}">Clinics, left</option>' in page
+    assert f"/federations/{OTHER}/runs/r2" not in page, "its page is gone"
+    assert len(lines(visitor.client.get(f"/federations/sent?federation={OTHER}&run=r2").text)) == 2
+    told = visitor.client.get(f"/federations/sent.jsonl?federation={OTHER}").text.splitlines()
+    assert {json.loads(line)["federation"] for line in told} == {"Clinics"}
+    sendings.note(log, OTHER, Leaving("GET", "/api/v1/work", 300))
+    assert len(lines(visitor.client.get("/federations/sent").text)) == 7, "what was under way as one left counts"
+    assert visitor.post(f"/federations/sent/{MEMBERSHIP}/delete").status_code == 404, "it is still taken part in"
+    assert visitor.post(f"/federations/sent/{OTHER}/delete").status_code == 303
+    page = visitor.client.get("/federations/sent").text
+    assert (len(lines(page)), "Clinics" in page) == (3, False)
+
+
+def test_what_is_sent_before_joining_stands_under_the_servers_address(visitor: Visitor, store: Store) -> None:
+    with pytest.raises(FedFlowError):
+        server_sign_ins.begin(store, SignInRequest(server="http://127.0.0.1:9", device="studio-pc"))
+    [line] = sendings.listed(store, EVERYTHING, 10)
+    assert (line.what, line.membership_id, line.server) == ("sign-in", None, "http://127.0.0.1:9")
+    assert line.size_bytes > len("studio-pc")
+    joined(store)
+    sendings.note(store, MEMBERSHIP, Leaving("GET", "/api/v1/work", 300))
+    page = visitor.client.get("/federations/sent?federation=none").text
+    [shown] = lines(page)
+    assert "Proofs of who this machine is http://127.0.0.1:9 1" in shown
+    [told] = visitor.client.get("/federations/sent.jsonl?federation=none").text.splitlines()
+    assert (json.loads(told)["server"], json.loads(told)["federation"]) == ("http://127.0.0.1:9", None)
+    assert visitor.post("/federations/sent/none/delete").status_code == 303
+    assert [each.membership_id for each in sendings.listed(store, EVERYTHING, 10)] == [MEMBERSHIP]
 
 
 def test_htmx_gets_the_log_alone(visitor: Visitor, log: Store) -> None:

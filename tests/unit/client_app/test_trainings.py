@@ -15,8 +15,8 @@ from tests.unit.client_app.conftest import Visitor
 
 from fedflow.client.database.tables import Asset
 from fedflow.client.pages.curves import loss_curve
-from fedflow.client.services import datasets, drawings, jobs, library, trainings
-from fedflow.client.services.trainings import TrainRequest
+from fedflow.client.services import datasets, datasets_asides, drawings, jobs, library, trainings
+from fedflow.client.services.trainings import Change, TrainRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 from fedflow.client.worker.main import carry_out
@@ -85,6 +85,45 @@ def test_a_stopped_training_goes_on_where_it_was_and_ends_as_one_that_was_not(
     assert trainings.losses(store, cut) == trainings.losses(store, whole)
     first, second = (read_adapter(library.adapter_file(store, each))[0] for each in (whole, cut))
     assert all(torch.equal(first[key].B, second[key].B) for key in first)
+
+
+@pytest.mark.parametrize("what", ["left out", "replaced", "deleted"])
+def test_a_paused_training_goes_on_without_a_picture_that_went(
+    store: Store, visitor: Visitor, dataset: str, pictures: Path, tiny_model_folder: Path, what: str
+) -> None:
+    training = {"batch_size": 2, "epochs": 40, "checkpoint_every": 1000}
+    job_id = trainings.ask(store, asked(dataset, tiny_model_folder, training=training))
+    at_work = threading.Thread(target=work, args=(store, job_id))
+    at_work.start()
+    while not trainings.losses(store, job_id) and at_work.is_alive():
+        time.sleep(0.01)
+    jobs.want(store, job_id, jobs.PAUSE)
+    at_work.join()
+    paused = jobs.one(store, job_id)
+    assert paused is not None
+    first, other = sorted(pictures.glob("*.png"))[:2]
+    found = datasets.one(store, dataset)
+    assert found is not None
+    if what == "left out":
+        datasets_asides.leave_out(store, found, [datasets.lines(store, dataset)[0].id])
+    elif what == "replaced":
+        shutil.copy(other, first)
+    else:
+        first.unlink()
+    left = 4 if what == "replaced" else 3
+    jobs.resume(store, job_id)
+    assert work(store, job_id) == jobs.DONE
+    done = jobs.one(store, job_id)
+    assert done is not None
+    assert trainings.changes(done) == [Change(paused.done, 4, left)]
+    assert [step for step, _ in trainings.losses(store, job_id)] == list(range(1, paused.of + 1)), "as many steps"
+    row = library.one(store, job_id)
+    assert row is not None
+    assert (row.origin["pictures"], row.origin["changed_at"]) == (left, [paused.done])
+    page = visitor.client.get(f"/train/{job_id}").text
+    assert f"up to step {paused.done} it learnt from 4 pictures, since then from {left} pictures" in page
+    assert f"which changed at step {paused.done}" in visitor.client.get(f"/models/{job_id}").text
+    assert visitor.client.get(f"/train/new?like={job_id}").status_code == 200
 
 
 def test_pictures_on_the_way_change_nothing_of_what_is_learnt(

@@ -114,6 +114,7 @@ ON_NO_PAGE = {
     "7 goes without this member": PUT_TOGETHER,
     "run '7' is 7": PUT_TOGETHER,
     "this run does not ask any more": "the page shows buttons of runs that are there alone",
+    "only the log of a federation that was left is deleted": "the page shows buttons of those alone",
     "'7': is none of 7": "the page's own buttons send what is known",
     "metadata '7' tells of the training pictures and must not leave; leave it out": "of what a server writes",
     "model '7' has no LoRA layers; add them with add_lora or set_adapter": "the worker adds them",

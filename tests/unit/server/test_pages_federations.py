@@ -176,6 +176,23 @@ def test_members_devices_caps_and_removal(site: Site, cora: Reader, machine: Mac
     assert value_of(cora.get(back[1]), "member") == "studio"
 
 
+def test_a_machine_that_joined_again_stands_once_and_the_old_one_is_folded(
+    site: Site, cora: Reader, machine: Machine
+) -> None:
+    [studio] = federations.members(site.store, site.federation_id)
+    here, page = f"/federations/{site.federation_id}/devices", f"/members/{studio.id}"
+    cora.post(f"{page}/remove")
+    assert '<details class="more-fields" open>' in cora.get(page).text, "it is all that there is"
+    Machine(site.store).join(devices.new_code(site.store, site.federation_id, "studio", None, ttl_s=60))
+    for place in (here, page):
+        shown = cora.get(place).text
+        current, folded = shown.split('<details class="more-fields">', 1)
+        assert current.count("studio-pc") == folded.split("</details>")[0].count("studio-pc") == 1
+        assert "1 removed device" in told(cora.get(place))
+        assert "Removed" not in current.split("<table", 1)[1]
+    assert "1 device" in told(cora.get(here))
+
+
 def test_who_acts_for_a_member_says_whether_its_counts_are_shown(site: Site, cora: Reader, machine: Machine) -> None:
     [studio] = federations.members(site.store, site.federation_id)
     site.account("paul", "participant")

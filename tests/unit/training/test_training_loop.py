@@ -9,17 +9,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from fedflow.diffusion import NoiseLevels, min_snr_weight
 from fedflow.errors import AdapterError, DatasetError, PlanError, RunError, StorageError
 from fedflow.models import BaseModel, add_lora, get_adapter, open_model, set_adapter
 from fedflow.training import (
     CHECKPOINT_NAME,
+    Begun,
     CaptionCache,
     LatentCache,
     Progress,
     Recipe,
     TrainResult,
+    begun_in,
+    data_of,
     train_lora,
     train_unet,
 )
@@ -43,6 +47,10 @@ def with_lora(folder: Path, text_encoder: bool = False) -> BaseModel:
     model = open_model(str(folder))
     add_lora(model, 2, 2.0, text_encoder, torch.Generator().manual_seed(0))
     return model
+
+
+def parts(cache: LatentCache) -> tuple[torch.Tensor, torch.Tensor]:
+    return cache.mean_NVCHW, cache.std_NVCHW
 
 
 def same(left: TrainResult, right: TrainResult) -> bool:
@@ -221,6 +229,29 @@ def test_a_checkpoint_of_another_training_is_refused(tiny_model_folder: Path, tm
     add_lora(model, 2, 2.0, False, torch.Generator().manual_seed(7))
     with pytest.raises(PlanError, match=r"another training \(other weights at the start\)"):
         train_lora(model, latents(), cache, recipe, checkpoint_folder=tmp_path)
+
+
+def test_with_other_data_it_goes_on_from_the_same_weights(tiny_model_folder: Path, tmp_path: Path) -> None:
+    model = with_lora(tiny_model_folder)
+    start, cache, fewer = get_adapter(model), captions(model), LatentCache(*(each[:4] for each in parts(latents())))
+    less = replace(cache, index_N=cache.index_N[:4])
+    with pytest.raises(KeyboardInterrupt):
+        train_lora(model, latents(), cache, RECIPE, checkpoint_folder=tmp_path, progress=stop_at(5))
+    begun = begun_in(tmp_path)
+    assert begun == Begun(3, 7, 5, data_of(latents(), cache))
+    before = load_file(tmp_path / CHECKPOINT_NAME)["losses"]
+    set_adapter(model, start)
+    with pytest.raises(PlanError, match="num_examples 5, now 4"):
+        train_lora(model, fewer, less, RECIPE, checkpoint_folder=tmp_path)
+    result = train_lora(model, fewer, less, RECIPE, checkpoint_folder=tmp_path, of_other_data=True)
+    assert result.losses[:3] == tuple(before.tolist())
+    assert begun_in(tmp_path) == Begun(7, 7, 4, data_of(fewer, less))
+    set_adapter(model, start)
+    anew = train_lora(model, fewer, less, RECIPE)
+    assert not same(result, anew), "what was learnt before stays"
+    other = replace(RECIPE, learning_rate=0.5)
+    with pytest.raises(PlanError, match="learning_rate"):
+        train_lora(model, fewer, less, other, checkpoint_folder=tmp_path, of_other_data=True)
 
 
 def test_a_damaged_checkpoint_is_named(tiny_model_folder: Path, tmp_path: Path) -> None:

@@ -154,11 +154,30 @@ class Edit(Table):
     is_undone: Mapped[bool]
 
 
+class Arrival(Table):
+    """A file that a page sends in pieces: `offset_bytes` of its `length_bytes` are on the disk, by `services.arrivals`.
+
+    `what` it is for is 'model' or 'pictures'. `touched_at` is when the last piece came; `cleared_at` when its bytes
+    were removed since nobody went on with it.
+    """
+
+    __tablename__ = "arrival"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    what: Mapped[str]
+    name: Mapped[str]
+    length_bytes: Mapped[int] = mapped_column(BigInteger)
+    offset_bytes: Mapped[int] = mapped_column(BigInteger)
+    touched_at: Mapped[float]
+    cleared_at: Mapped[float | None]
+
+
 class Membership(Table):
     """A federation that this machine is a member's device in; its home is a folder by `services.memberships`.
 
     `policy` are its owner's limits; `always` says that runs within them need no consent of their own. `said` is what
     the participant said last, `said_at` when, `said_run` of which run; `is_held_up` where it cannot go on by itself.
+    `removed_at` is when the server was first heard to have shut this machine out. `left_at` is when its owner left it:
+    the row is then there for its log alone.
     """
 
     __tablename__ = "membership"
@@ -175,6 +194,8 @@ class Membership(Table):
     said_run: Mapped[str | None]
     is_held_up: Mapped[bool] = mapped_column(default=False, server_default=false())
     joined_at: Mapped[float]
+    removed_at: Mapped[float | None] = mapped_column(default=None)
+    left_at: Mapped[float | None] = mapped_column(default=None)
 
 
 class ServerSignIn(Table):
@@ -216,7 +237,7 @@ class Sending(Table):
     """Bytes that left this machine for a federation's server: `what` was sent `times` times from `at` to `until`.
 
     `run_id` and `round` are what they were for; None where they were for none, and of lines of before 0007 where no
-    address told it.
+    address told it. What was sent before anything was joined belongs to no federation: its `server` is named then.
     """
 
     __tablename__ = "sending"
@@ -225,7 +246,7 @@ class Sending(Table):
         Index("ix_sending_of_run", "run_id", "what"),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
-    membership_id: Mapped[str] = mapped_column(ForeignKey("membership.id", ondelete="CASCADE"), index=True)
+    membership_id: Mapped[str | None] = mapped_column(ForeignKey("membership.id", ondelete="CASCADE"), index=True)
     at: Mapped[float]
     what: Mapped[str] = mapped_column(index=True)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
@@ -233,3 +254,4 @@ class Sending(Table):
     until: Mapped[float]
     run_id: Mapped[str | None] = mapped_column(default=None, index=True)
     round: Mapped[int | None] = mapped_column(default=None)
+    server: Mapped[str] = mapped_column(default="", server_default="")

@@ -16,6 +16,7 @@ from fedflow.client.pages.datasets_asked import KINDS, dataset_of, picture_of, t
 from fedflow.client.pages.datasets_captions import MOST_TAGS, step
 from fedflow.client.pages.missing import crossed
 from fedflow.client.services import (
+    arrivals,
     datasets,
     datasets_check,
     datasets_edits,
@@ -95,6 +96,7 @@ def one_page(
         folder=folder,
         trained_by=[each.federation for each in memberships.listed(store) if each.dataset_id == dataset_id],
         most_bytes=datasets_uploads.MOST_BYTES,
+        kept=arrivals.listed(current.store(), arrivals.PICTURES),
         faults=wrong,
         name=dataset.name if name is None else name,
         longest_name=datasets.LONGEST_NAME,
@@ -204,6 +206,7 @@ def listed_page(folder: str, faults: dict[str, list[str]]) -> Response:
         folder=folder,
         faults=faults,
         most_bytes=datasets_uploads.MOST_BYTES,
+        kept=arrivals.listed(current.store(), arrivals.PICTURES),
     )
 
 

@@ -1,4 +1,4 @@
-"""Bringing pictures through the browser: dropped on the page or chosen, as files or as one zip."""
+"""Bringing pictures through the browser: dropped or chosen, as files or as one zip, which comes in pieces."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from werkzeug import Response as AnyResponse
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from fedflow.client.pages import current, faults, sending
+from fedflow.client.pages import arriving, current, faults, sending
 from fedflow.client.pages.datasets import listed_page, one_page
 from fedflow.client.pages.datasets_asked import dataset_of
-from fedflow.client.services import datasets, datasets_uploads
+from fedflow.client.services import arrivals, datasets, datasets_uploads
 from fedflow.client.services.datasets_uploads import MOST_BYTES
 from fedflow.errors import FedFlowError, MistakeError
 from fedflow.web.states import State
@@ -40,7 +40,10 @@ def takes_more(dataset_id: str) -> AnyResponse:
         abort(404)
     try:
         files = _files()
-        if (archive := _archive(files)) is not None:
+        if (came := arriving.arrived(arrivals.PICTURES)) is not None:
+            datasets_uploads.take_more_of_archive(store, dataset, came[2])
+            arrivals.drop(store, came[0])
+        elif (archive := _archive(files)) is not None:
             datasets_uploads.take_more_of_archive(store, dataset, archive.stream)
         else:
             _tell_left_out(datasets_uploads.take_more(store, dataset, _streams(files)))
@@ -59,6 +62,10 @@ def _files() -> list[FileStorage]:
 
 def _new(files: list[FileStorage]) -> str:
     store, name = current.store(), request.form.get("name", "")[:200].strip()
+    if (came := arriving.arrived(arrivals.PICTURES)) is not None:
+        dataset_id = datasets_uploads.take_archive(store, name or PurePath(came[1]).stem, came[2])
+        arrivals.drop(store, came[0])
+        return dataset_id
     if (archive := _archive(files)) is not None:
         return datasets_uploads.take_archive(store, name or PurePath(str(archive.filename)).stem, archive.stream)
     streams = _streams(files)

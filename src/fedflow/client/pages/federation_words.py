@@ -63,6 +63,8 @@ def standing(row: Consent) -> tuple[State, str]:
 
 def taking_part(row: Membership, asks: bool) -> tuple[State, str]:
     """Whether this machine takes part in a federation, and what for it waits where it does not go on by itself."""
+    if row.removed_at is not None:
+        return State.REFUSED, str(gettext("Removed"))
     if row.is_paused:
         return State.WAITING, str(gettext("Paused"))
     if asks:

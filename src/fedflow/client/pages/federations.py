@@ -31,14 +31,19 @@ def listed() -> Response:
     store = current.store()
     asking, runs = consents.waiting(store), consents.listed(store)
     asks = {each.membership_id for each in asking}
+    rows = memberships.listed(store)
+    replaced = memberships.replaced(rows)
     found = [
         (row, federation_words.taking_part(row, row.id in asks), federation_words.heard(row, runs))
-        for row in memberships.listed(store)
+        for row in rows
+        if row.id not in replaced
     ]
     return web.page(
         "app/federations.html",
         fragment="live",
         found=found,
+        has_log=bool(rows) or not sendings.is_empty(store),
+        replaced=[row for row in rows if row.id in replaced],
         asking=asking,
         joining=jobs.under_way(store, (memberships.JOIN,)),
         failed=memberships.failed_joins(store),
@@ -80,10 +85,13 @@ def one(membership_id: str) -> Response:
     rounds = [job for job in jobs.under_way(store, (jobs.ROUND,)) if job.asked["membership"] == membership_id]
     runs = consents.listed(store, membership_id)
     asks = any(each.membership_id == membership_id for each in consents.waiting(store))
+    rows, place = memberships.listed(store), (row.server, row.federation, row.member)
+    same = [each for each in rows if (each.server, each.federation, each.member) == place]
     return web.page(
         "app/federation.html",
         fragment="live",
         row=row,
+        anew=same[-1] if membership_id in memberships.replaced(rows) else None,
         dataset=None if row.dataset_id is None else datasets.one(store, row.dataset_id),
         sets=[line.dataset for line in datasets.listed(store)],
         runs=runs,
@@ -137,7 +145,10 @@ def binds(membership_id: str) -> AnyResponse:
 def leaves(membership_id: str) -> AnyResponse:
     """Forget it, with this machine's key."""
     memberships.leave(current.store(), _row(membership_id).id)
-    flash(gettext("This machine takes part there no more. Adapters in your library stay."), State.DONE)
+    flash(
+        gettext("This machine takes part there no more. Adapters in your library and the log of what left stay."),
+        State.DONE,
+    )
     return redirect(url_for("pages.federations.listed"), 303)
 
 

@@ -78,8 +78,10 @@ def places(store: Store, found: Sequence[Job]) -> dict[str, str]:
     named |= {job.id for job in found}
     there: dict[str, str] = {}
     with store.read() as session:
-        for column in (Dataset.id, Asset.id, Membership.id, Consent.run_id):
+        for column in (Dataset.id, Asset.id, Consent.run_id):
             there |= {each: each for each in session.scalars(select(column).where(column.in_(named)))}
+        kept = select(Membership.id).where(Membership.id.in_(named), Membership.left_at.is_(None))
+        there |= {each: each for each in session.scalars(kept)}
         drawn = select(Drawing.job_id, Drawing.id).where(Drawing.job_id.in_(named)).order_by(Drawing.id.desc())
         there |= {row.job_id: row.id for row in session.execute(drawn)}
     led = {job.id: PLACES[job.kind](job, there) for job in found}

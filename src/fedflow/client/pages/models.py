@@ -14,8 +14,18 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Asset
-from fedflow.client.pages import current, faults, sending
-from fedflow.client.services import consents, drawings, fetching, jobs, library, shelving, shelving_uploads
+from fedflow.client.pages import arriving, current, faults, sending
+from fedflow.client.services import (
+    arrivals,
+    consents,
+    drawings,
+    fetching,
+    jobs,
+    library,
+    memberships,
+    shelving,
+    shelving_uploads,
+)
 from fedflow.client.services.shelving import ImportRequest, MergeRequest
 from fedflow.errors import FedFlowError, MistakeError
 from fedflow.web.forms import Kind, describe
@@ -58,22 +68,31 @@ def imports() -> AnyResponse:
     """Take it in, a file that was sent or what lies at a place, or say what is wrong."""
     store, sent = current.store(), last_values(request.form)
     files = [each for each in request.files.getlist(FILES) if each.filename]
-    if len(files) > 1 or bool(files) is bool(sent.get("place", "").strip()):
+    try:
+        came = arriving.arrived(arrivals.MODEL)
+    except MistakeError as error:
+        return _refused(Reading(None, sent, {FILES: [faults.said(str(error))]}))
+    ways = len(files) + (came is not None) + bool(sent.get("place", "").strip())
+    if ways != 1:
         either = gettext("Give either one file or the place where it is.")
         return _refused(Reading(None, sent, {FILES: [either]}))
-    called = shelving_uploads.called(str(files[0].filename)) if files else sent["place"]
+    called = shelving_uploads.called(str(files[0].filename)) if files else came[1] if came else sent["place"]
     reading = read(ImportRequest, sent | {"place": called})
     if reading.settings is None:
         return _refused(reading)
     try:
-        if files:
-            shelving_uploads.take_in(store, reading.settings, Path(files[0].stream.name))
+        if files or came:
+            shelving_uploads.take_in(store, reading.settings, came[2] if came else Path(files[0].stream.name))
         else:
             shelving.take_in(store, reading.settings)
     except FedFlowError as error:
         wrong = faults.refused(reading, error).faults
-        of_what = FILES if files else ""
+        of_what = FILES if files or came else ""
+        if came and "" in wrong:  # the file itself; where a field is wrong it is sent again with the same file
+            arrivals.drop(store, came[0])
         return _refused(Reading(None, sent, {name or of_what: said for name, said in wrong.items()}))
+    if came:
+        arrivals.drop(store, came[0])
     return sending.led_to(url_for("pages.models.listed"))
 
 
@@ -246,6 +265,7 @@ def _import_page(reading: Reading[ImportRequest]) -> Response:
         kind=replace(found["kind"], choices=kinds, label=gettext("What it is")),
         fields=fields,
         most_bytes=shelving_uploads.MOST_BYTES,
+        kept=arrivals.listed(current.store(), arrivals.MODEL),
         values=reading.values,
         faults=reading.faults,
     )
@@ -266,7 +286,8 @@ def _merge_page(weights: dict[str, str], fault: str, chosen: list[str] | None = 
 def _run_link(row: Asset) -> str | None:
     """The page of the run that it came from; None where there is none, or this machine has left its federation."""
     membership, run = row.origin.get("membership", ""), row.origin.get("run_id", "")
-    if consents.one(current.store(), membership, run) is None:
+    store = current.store()
+    if memberships.one(store, membership) is None or consents.one(store, membership, run) is None:
         return None
     return url_for("pages.consent.page", membership_id=membership, run_id=run)
 

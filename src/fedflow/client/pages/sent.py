@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from flask import Blueprint, Response, abort, request, stream_with_context, url_for
+from flask import Blueprint, Response, abort, flash, redirect, request, stream_with_context, url_for
 from flask_babel import gettext
+from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Membership, Sending
 from fedflow.client.pages import current, federation_words
 from fedflow.client.services import consents, memberships, sendings
 from fedflow.client.services.sendings import Wanted
+from fedflow.errors import MistakeError
 from fedflow.web import line_files
+from fedflow.web.states import State
 
 blueprint = Blueprint("sent", __name__)
 
 ON_A_PAGE = 50
+UNJOINED = Wanted(sendings.NO_FEDERATION)
 COLUMNS = (
     "number", "first", "last", "federation", "member", "server", "kind", "run", "run_id", "round", "requests", "bytes",
 )  # fmt: skip
@@ -32,8 +36,8 @@ Names = dict[tuple[str, str], str]
 def page() -> Response:
     """Its lines, newest first; htmx gets the filters and what they let through."""
     store, wanted, before = current.store(), _wanted(), request.args.get("before", 0, type=int)
-    rows, names = memberships.listed(store), consents.names(store)
-    found = sendings.listed(store, wanted, ON_A_PAGE + 1, before)
+    rows, names = memberships.logged(store), consents.names(store)
+    found, has_unjoined = sendings.listed(store, wanted, ON_A_PAGE + 1, before), not sendings.is_empty(store, UNJOINED)
     lines, sorts = found[:ON_A_PAGE], sendings.by_sort(store, wanted)
     return web.page(
         "app/sent.html",
@@ -44,7 +48,9 @@ def page() -> Response:
         is_filtered=wanted != sendings.EVERYTHING,
         lines=lines,
         sorts=sorts,
-        federations=[(row.id, row.federation) for row in rows],
+        federations=_federations(rows, has_unjoined=has_unjoined),
+        kept=[row for row in rows if row.left_at is not None],
+        has_unjoined=has_unjoined,
         runs=_choices(rows, names, wanted.membership_id),
         newest=_at("page", wanted) if before else None,
         older=_at("page", wanted, before=lines[-1].id) if len(found) > ON_A_PAGE else None,
@@ -58,17 +64,43 @@ def export(form: str) -> Response:
     if form not in FORMS:
         abort(404)
     store, wanted = current.store(), _wanted()
-    rows, names = {row.id: row for row in memberships.listed(store)}, consents.names(store)
+    rows, names = {row.id: row for row in memberships.logged(store)}, consents.names(store)
     lines = (
-        line for line in sendings.every(store, wanted) if line.membership_id in rows
+        line for line in sendings.every(store, wanted) if line.membership_id is None or line.membership_id in rows
     )  # one may be joined meanwhile
-    told = (_told(line, rows[line.membership_id], names) for line in lines)
+    told = (_told(line, rows.get(line.membership_id or ""), names) for line in lines)
     mimetype, written = FORMS[form]
     response = Response(stream_with_context(written(told)), mimetype=mimetype)
     day = datetime.fromtimestamp(store.clock(), UTC).date()
     response.headers["Content-Disposition"] = f'attachment; filename="fedflow-sent-{day}.{form}"'
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+@blueprint.post("/federations/sent/<membership_id>/delete")
+def deletes(membership_id: str) -> AnyResponse:
+    """Delete the log of a federation that was left, or of what was sent without one."""
+    store = current.store()
+    try:
+        if membership_id == sendings.NO_FEDERATION:
+            sendings.forget_unjoined(store)
+        else:
+            memberships.forget_log(store, membership_id)
+    except MistakeError:
+        abort(404)
+    flash(gettext("That part of the log is deleted."), State.DONE)
+    return redirect(url_for("pages.sent.page"), 303)
+
+
+def _federations(rows: list[Membership], *, has_unjoined: bool) -> list[tuple[str, str]]:
+    """The federations to choose from; those that were left say so."""
+    found = [
+        (row.id, row.federation if row.left_at is None else str(gettext("%(name)s, left", name=row.federation)))
+        for row in rows
+    ]
+    if has_unjoined:
+        found.append((sendings.NO_FEDERATION, str(gettext("Before joining"))))
+    return found
 
 
 def _wanted() -> Wanted:
@@ -97,17 +129,16 @@ def _at(endpoint: str, wanted: Wanted, **more: object) -> str:
     return url_for(f"pages.sent.{endpoint}", **kept, **more)  # type: ignore[arg-type]
 
 
-def _told(line: Sending, row: Membership, names: Names) -> dict[str, str | int | None]:
+def _told(line: Sending, row: Membership | None, names: Names) -> dict[str, str | int | None]:
     """A line by the names of the columns; what there is none of is None."""
+    origin = (None, None, line.server) if row is None else (row.federation, row.member, row.server)
     values = (
         line.id,
         _moment(line.at),
         _moment(line.until),
-        row.federation,
-        row.member,
-        row.server,
+        *origin,
         line.what,
-        names.get((row.id, line.run_id or "")),
+        names.get((row.id if row else "", line.run_id or "")),
         line.run_id,
         line.round,
         line.times,

@@ -11,6 +11,7 @@ from flask_babel import lazy_gettext
 from fedflow import web
 from fedflow.client.pages import (
     activity,
+    arriving,
     compare,
     consent,
     current,
@@ -49,6 +50,7 @@ MODULES = (
     datasets_uploads,
     train,
     models,
+    arriving,
     sent,
     federations,
     consent,

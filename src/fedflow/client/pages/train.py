@@ -104,6 +104,7 @@ def one(job_id: str) -> Response:
         curve=loss_curve(trainings.losses(store, job_id), job.of),
         samples=drawings.of_job(store, job_id),
         result=library.one(store, job_id),
+        changes=trainings.changes(job),
         start=start,
         rank=(library.rank(store, start) if start else None) if asked.start else asked.lora.rank,
         now=store.clock(),

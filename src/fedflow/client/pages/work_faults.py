@@ -131,8 +131,8 @@ SENTENCES: dict[str, str | LazyString] = {
         "The parts of the adapter to go on from differ in rank or strength, so it cannot be trained further. Choose "
         "another, or “a fresh adapter”."
     ),
-    "its pictures or captions are not those that it began with; put them back, or start a new training": lazy_gettext(
-        "Its pictures or captions are not those that it began with. Put them back, or start a new training."
+    "the model or adapter that it learns from is not the one that it began with; start a new training": lazy_gettext(
+        "The model or adapter that it learns from is not the one that it began with. Choose Train again to begin anew."
     ),
     "the machine's memory does not suffice for {size} pictures per step; start one with {smaller} per step and "
     "{times} gradient accumulation, which learns the same, or close other programs and resume": lazy_gettext(
@@ -145,6 +145,7 @@ SENTENCES: dict[str, str | LazyString] = {
     "{file}: checkpoint of another training ({what}); remove it, choose another folder, or give the settings of "
     "before": START_ANEW,
     "{file}: lacks tensor {name}; remove it and run the same command again": START_ANEW,
+    "{file}: lacks {name}; remove it and run the same command again": START_ANEW,
     # Opening a model.
     "the starter model is not in this installation ({folder}); install fedflow again": lazy_gettext(
         "The starter model is missing in this installation. Install FedFlow again."
@@ -181,6 +182,28 @@ SENTENCES: dict[str, str | LazyString] = {
         "“%(file)s” is neither a .safetensors file nor a zip. Choose one of these."
     ),
     "the file is no longer kept; bring it once more": lazy_gettext("The file is no longer kept. Bring it once more."),
+    # Files that a page sends in pieces.
+    "{file}: has {size} MB, and at most {most} MB are taken through the browser; give its place on this machine "
+    "instead": lazy_gettext(
+        "“%(file)s” has %(size)s MB; at most %(most)s MB are taken through the browser. Put it on this machine and "
+        "give the place where it is."
+    ),
+    "the page asks for what this app does not know; load it anew, then choose the file again": lazy_gettext(
+        "This page is of another version of the app. Load it anew, then choose the file again."
+    ),
+    "the beginning of the file did not arrive; choose the file again": lazy_gettext(
+        "The file changed while it was sent, or cannot be read. Choose it again."
+    ),
+    "the file has not arrived whole; choose it again, and it goes on where it stopped": lazy_gettext(
+        "The file has not arrived whole. Choose it again; it goes on where it stopped."
+    ),
+    "{folder}: disk full (needs about {size} MB more); free space, then send the rest": lazy_gettext(
+        "The disk of the app's folder is full: about %(size)s MB more are needed. What has arrived is kept; free "
+        "space, then go on."
+    ),
+    "{folder}: cannot be written ({why}); free space, then send the rest": lazy_gettext(
+        "The app's folder cannot be written (%(why)s). What has arrived is kept; free space, then go on."
+    ),
     # Files on this machine.
     "{file}: disk full ({need}); free space and run the same command again": DISK_FULL,
     "{file}: disk quota used up ({need}); free space and run the same command again": DISK_FULL,

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from sqlalchemy import select
 
-from fedflow.client.database.tables import Consent
+from fedflow.client.database.tables import Consent, Membership
 from fedflow.client.services import memberships
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
@@ -142,8 +142,8 @@ def one(store: Store, membership_id: str, run_id: str) -> Consent | None:
 
 
 def listed(store: Store, membership_id: str | None = None) -> list[Consent]:
-    """All runs that asked, newest first."""
-    query = select(Consent).order_by(Consent.asked_at.desc())
+    """All runs that asked, newest first, without those of federations that were left."""
+    query = select(Consent).join(Membership).where(Membership.left_at.is_(None)).order_by(Consent.asked_at.desc())
     if membership_id is not None:
         query = query.where(Consent.membership_id == membership_id)
     with store.read() as session:
@@ -159,8 +159,9 @@ def names(store: Store) -> dict[tuple[str, str], str]:
 
 
 def waiting(store: Store) -> list[Consent]:
-    """Those that ask now."""
-    return [row for row in listed(store) if asks(row)]
+    """Those that ask now; a federation that has shut this machine out takes no answer."""
+    removed = {row.id for row in memberships.listed(store) if row.removed_at is not None}
+    return [row for row in listed(store) if asks(row) and row.membership_id not in removed]
 
 
 def followed(store: Store, membership_id: str) -> list[str]:

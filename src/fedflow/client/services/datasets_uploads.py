@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterable
@@ -45,22 +46,28 @@ def take_more(store: Store, dataset: Dataset, files: Iterable[tuple[str, IO[byte
     return len(taken.left_out)
 
 
-def take_archive(store: Store, name: str, archive: IO[bytes]) -> str:
-    """Keep a zip and have the worker unpack it into a new dataset; its identifier. Raises StorageError."""
+def take_archive(store: Store, name: str, archive: IO[bytes] | Path) -> str:
+    """Keep a zip, open or at its place, and have the worker unpack it into a new dataset; its identifier.
+
+    Raises StorageError.
+    """
     return datasets.add_own(store, _own_folder(store, name), KIND, {"archive": _kept(store, archive)})
 
 
-def take_more_of_archive(store: Store, dataset: Dataset, archive: IO[bytes]) -> None:
+def take_more_of_archive(store: Store, dataset: Dataset, archive: IO[bytes] | Path) -> None:
     """Keep a zip and have the worker unpack it into a dataset of the app's own. Raises StorageError."""
     asked = {"dataset": dataset.id, "archive": _kept(store, archive), "more": True}
     with store.begin() as session:
         jobs.add(session, KIND, dataset.name, asked, 0, store.clock())
 
 
-def _kept(store: Store, archive: IO[bytes]) -> str:
+def _kept(store: Store, archive: IO[bytes] | Path) -> str:
     place = store.folder / INCOMING / f"{jobs.new_id()}.zip"
     try:
         place.parent.mkdir(exist_ok=True)
+        if isinstance(archive, Path):
+            os.link(archive, place)
+            return place.name
         with open(place, "xb") as file:
             shutil.copyfileobj(archive, file, 1 << 20)
     except OSError as error:

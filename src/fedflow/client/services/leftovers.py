@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from fedflow.client.database.tables import Asset, Dataset, Job
-from fedflow.client.services import datasets_uploads, jobs, library, shelving, shelving_uploads
+from fedflow.client.services import arrivals, datasets_uploads, jobs, library, shelving, shelving_uploads
 from fedflow.client.store import Store
 from fedflow.datasets.intake import STAGING
 
@@ -27,6 +27,7 @@ def sweep(store: Store) -> None:
 
     What that one may be at goes once nobody has touched it for a day; what a job that can be resumed needs stays.
     """
+    arrivals.clear(store)
     for path in [*_of_workers(store), *_of_anybody(store)]:
         shutil.rmtree(path, ignore_errors=True)
         with contextlib.suppress(OSError):
@@ -55,6 +56,7 @@ def _of_anybody(store: Store) -> Iterator[Path]:
     for path in _under(store.folder):
         is_part = path.name.startswith(ARRIVING) or (path.name[0] == "." and path.name.endswith(PARTS))
         is_kept = path.parent == store.folder / datasets_uploads.INCOMING and path.name not in wanted
+        is_kept = is_kept and not arrivals.is_of_one(path)
         if (is_part or is_kept) and _touched_at(path) < before:
             yield path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -114,15 +115,45 @@ def keep(store: Store, job: Job, device: Device) -> None:
 
 
 def listed(store: Store) -> list[Membership]:
-    """All of them, in the order in which they were joined."""
+    """All of them but those that were left, in the order in which they were joined."""
     with store.read() as session:
-        return list(session.scalars(select(Membership).order_by(Membership.id)))
+        return list(session.scalars(select(Membership).where(Membership.left_at.is_(None)).order_by(Membership.id)))
+
+
+def logged(store: Store) -> list[Membership]:
+    """All whose log is kept: those that were left too, at the end, the last one first."""
+    order = (Membership.left_at.is_not(None), Membership.left_at.desc(), Membership.id)
+    with store.read() as session:
+        return list(session.scalars(select(Membership).order_by(*order)))
+
+
+def replaced(rows: Iterable[Membership]) -> set[str]:
+    """Those of `rows` that the server removed, and that this machine has joined anew since: identifiers."""
+    newest: dict[tuple[str, str, str], str] = {}
+    found = list(rows)
+    for row in found:
+        place = (row.server, row.federation, row.member)
+        newest[place] = max(newest.get(place, ""), row.id)
+    return {
+        row.id
+        for row in found
+        if row.removed_at is not None and row.id < newest[row.server, row.federation, row.member]
+    }
+
+
+def note_removed(store: Store, membership_id: str) -> None:
+    """Note that the server has shut this machine out: it lets it in again under a new key alone."""
+    with store.begin() as session:
+        row = session.get(Membership, membership_id)
+        if row is not None and row.removed_at is None:
+            row.removed_at = store.clock()
 
 
 def one(store: Store, membership_id: str) -> Membership | None:
-    """One federation; None where there is none."""
+    """One federation; None where there is none, or it was left."""
     with store.read() as session:
-        return session.get(Membership, membership_id)
+        row = session.get(Membership, membership_id)
+        return row if row is not None and row.left_at is None else None
 
 
 def policy(row: Membership) -> Policy:
@@ -136,6 +167,7 @@ def say(store: Store, membership_id: str, line: str, run_id: str | None = None, 
         row = session.get(Membership, membership_id)
         if row is not None and (row.said, row.said_run, row.is_held_up) != (line, run_id, is_held_up):
             row.said, row.said_run, row.is_held_up, row.said_at = line, run_id, is_held_up, store.clock()
+            row.removed_at = row.removed_at if is_held_up else None
 
 
 def unsay(store: Store, membership_id: str, run_id: str) -> None:
@@ -167,15 +199,21 @@ def limit(store: Store, membership_id: str, limits: Policy, *, always: bool) -> 
 
 
 def leave(store: Store, membership_id: str) -> None:
-    """Forget a federation: this machine's key for it, and all that was fetched and trained for it.
+    """Forget a federation: this machine's key for it, and all that was fetched and trained for it. Its log stays.
 
     What was sent cannot be called back; the coordinator still sees the member until they remove it.
     """
+    _change(store, membership_id, left_at=store.clock(), dataset_id=None, policy={}, always=False, **NOTHING_SAID)
+    shutil.rmtree(home(store, membership_id).folder, ignore_errors=True)
+
+
+def forget_log(store: Store, membership_id: str) -> None:
+    """Delete the log of a federation that was left, and the names of its runs. Raises MistakeError for any other."""
     with store.begin() as session:
         row = session.get(Membership, membership_id)
-        if row is not None:
-            session.delete(row)
-    shutil.rmtree(home(store, membership_id).folder, ignore_errors=True)
+        if row is None or row.left_at is None:
+            raise MistakeError("only the log of a federation that was left is deleted")
+        session.delete(row)
 
 
 def _change(store: Store, membership_id: str, **values: Any) -> None:

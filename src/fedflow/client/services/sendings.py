@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, delete, exists, func, select
 
 from fedflow.client.database.tables import Membership, Sending
 from fedflow.client.leaving import Leaving
@@ -23,7 +23,7 @@ BATCH = 1000
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which lines of the log: of a federation, of a run, of a sort; empty for all."""
+    """Which lines of the log: of a federation (or of NO_FEDERATION), of a run, of a sort; empty for all."""
 
     membership_id: str = ""
     run_id: str = ""
@@ -31,23 +31,26 @@ class Wanted:
 
 
 EVERYTHING = Wanted()
+NO_FEDERATION = "none"
+"""In the place of a federation's identifier: what was sent before one was joined, or where none was."""
 
 
-def note(store: Store, membership_id: str, leaving: Leaving) -> None:
-    """Write a request into the log."""
+def note(store: Store, membership_id: str | None, leaving: Leaving, server: str = "") -> None:
+    """Write a request into the log: to a federation's server, or to `server` where none is joined yet."""
     what, now = _sort_of(leaving.method, leaving.path), store.clock()
     run_id, number = (None, None) if what == SIGN_IN else (leaving.run, leaving.round)
     with store.begin() as session:
-        if session.get(Membership, membership_id) is None:
+        if membership_id is not None and session.get(Membership, membership_id) is None:
             return
-        newest = select(Sending).where(Sending.membership_id == membership_id).order_by(Sending.id.desc()).limit(1)
+        same = (Sending.membership_id == membership_id, Sending.server == server)
+        newest = select(Sending).where(*same).order_by(Sending.id.desc()).limit(1)
         row = session.scalar(newest)
         is_same = row is not None and (row.what, row.run_id, row.round) == (what, run_id, number)
         if row is not None and is_same and now - row.until < MERGE_WITHIN_S:
             row.size_bytes, row.times, row.until = row.size_bytes + leaving.size_bytes, row.times + 1, now
             return
         new = Sending(membership_id=membership_id, at=now, what=what, size_bytes=leaving.size_bytes, times=1, until=now)
-        new.run_id, new.round = run_id, number
+        new.run_id, new.round, new.server = run_id, number, server
         session.add(new)
 
 
@@ -79,18 +82,29 @@ def by_sort(store: Store, wanted: Wanted) -> dict[str, tuple[int, int]]:
 
 
 def _are(wanted: Wanted) -> list[ColumnElement[bool]]:
-    asked = (
-        (Sending.membership_id, wanted.membership_id),
-        (Sending.run_id, wanted.run_id),
-        (Sending.what, wanted.what),
-    )
-    return [column == value for column, value in asked if value]
+    asked = ((Sending.run_id, wanted.run_id), (Sending.what, wanted.what))
+    are = [column == value for column, value in asked if value]
+    if wanted.membership_id == NO_FEDERATION:
+        return [*are, Sending.membership_id.is_(None)]
+    return [*are, Sending.membership_id == wanted.membership_id] if wanted.membership_id else are
+
+
+def is_empty(store: Store, wanted: Wanted = EVERYTHING) -> bool:
+    """Whether the log has no such line."""
+    with store.read() as session:
+        return not session.scalar(select(exists(Sending.id).where(*_are(wanted))))
+
+
+def forget_unjoined(store: Store) -> None:
+    """Delete what was sent without a federation."""
+    with store.begin() as session:
+        session.execute(delete(Sending).where(Sending.membership_id.is_(None)))
 
 
 def _sort_of(method: str, path: str) -> str:
     if path.endswith("/work"):
         return POLL
-    if path.endswith(("/join", "/challenge", "/token")):
+    if path.endswith(("/join", "/challenge", "/token", "/sign-ins", "/sign-ins/state")):
         return SIGN_IN
     if path.endswith("/consent"):
         return ANSWER

@@ -13,6 +13,7 @@ from fedflow.client.connection import Connection
 from fedflow.client.database.tables import ServerSignIn
 from fedflow.client.home import Home
 from fedflow.client.machine_name import LONGEST, machine_name
+from fedflow.client.services import sendings
 from fedflow.client.services.jobs import new_id
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
@@ -37,7 +38,7 @@ def begin(store: Store, request: SignInRequest) -> ServerSignIn:
         server = server_address(request.server)
     except MistakeError as error:
         raise MistakeError(f"server: {error}") from None
-    with _connected(store) as connection:
+    with _connected(store, server) as connection:
         begun = connection.begin_sign_in(server, request.device)
     now = store.clock()
     row = ServerSignIn(id=new_id(), server=server, device=request.device, code=begun.code, user_code=begun.user_code)
@@ -60,7 +61,7 @@ def ask(store: Store, row: ServerSignIn) -> str:
         return "approved"
     if row.expires_at <= store.clock():
         return "over"
-    with _connected(store) as connection:
+    with _connected(store, row.server) as connection:
         found = connection.sign_in_state(row.server, row.code)
     if found.state == "approved":
         with store.begin() as session:
@@ -69,5 +70,7 @@ def ask(store: Store, row: ServerSignIn) -> str:
     return found.state
 
 
-def _connected(store: Store) -> Connection:
-    return Connection(Home(store.folder / "federations" / "none-yet"), patience_s=0.0)
+def _connected(store: Store, server: str) -> Connection:
+    """To a server where nothing is joined yet; what is sent is in the log under its address."""
+    home = Home(store.folder / "federations" / "none-yet")
+    return Connection(home, patience_s=0.0, sent=lambda leaving: sendings.note(store, None, leaving, server))

@@ -40,15 +40,21 @@ def called(name: str) -> str:
     return "".join(letter for letter in plain if letter.isprintable())[-LONGEST_NAME:]
 
 
+def check_name(name: str) -> str:
+    """What the name of a file that is opened ends in. Raises MistakeError, ModelError for one that is not."""
+    refuse_pickle(name)
+    suffix = PurePath(name).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise MistakeError(f"{name}: is no .safetensors file, nor a zip; nothing else is opened")
+    return suffix
+
+
 def take_in(store: Store, request: ImportRequest, arrived: Path) -> str:
     """Keep the file at `arrived`, which is called `request.place`, and have it taken in; gives the job's identifier.
 
     Raises MistakeError, ModelError for a file that is none, and for an adapter that is given as a model; StorageError.
     """
-    refuse_pickle(request.place)
-    suffix = PurePath(request.place).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise MistakeError(f"{request.place}: is no .safetensors file, nor a zip; nothing else is opened")
+    suffix = check_name(request.place)
     if suffix == ".safetensors":
         try:
             read_header(arrived, MistakeError)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,6 +22,8 @@ from fedflow.federation.pace import USUAL_FLOPS_S
 from fedflow.plan import STARTER, Lora, Settings, Training
 
 KIND = "train"
+CHANGES = "changes"
+"""What a job's `asked` calls them."""
 LONGEST_PROMPT = 2000
 CHECKPOINT_COPIES = 3
 """What is trained, and the optimiser's two moments, in float32."""
@@ -73,6 +75,15 @@ class TrainRequest(Settings):
     def trains_adapter(self) -> bool:
         """Whether an adapter is trained rather than the whole UNet."""
         return self.trains == "lora"
+
+
+@dataclass(frozen=True)
+class Change:
+    """Other pictures or captions from `step` on: `before` pictures up to it, `since` after it."""
+
+    step: int
+    before: int
+    since: int
 
 
 @dataclass(frozen=True)
@@ -130,7 +141,21 @@ def ask(store: Store, request: TrainRequest) -> str:
 
 def request_of(job: Job) -> TrainRequest:
     """What was asked for."""
-    return TrainRequest.model_validate(job.asked)
+    return TrainRequest.model_validate({name: value for name, value in job.asked.items() if name != CHANGES})
+
+
+def note_change(store: Store, job_id: str, change: Change) -> None:
+    """Note that a training goes on with other pictures or captions; one that was killed since notes it once."""
+    with store.begin() as session:
+        job = session.get_one(Job, job_id)
+        kept = [each for each in changes(job) if each.step < change.step]
+        job.asked = {**job.asked, CHANGES: [asdict(each) for each in (*kept, change)]}
+        job.changed_at = store.clock()
+
+
+def changes(job: Job) -> list[Change]:
+    """Where a training went on with other pictures or captions than before, by step."""
+    return [Change(**each) for each in job.asked.get(CHANGES, ())]
 
 
 def usable(store: Store, dataset_id: str) -> int:

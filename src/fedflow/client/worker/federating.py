@@ -11,6 +11,8 @@ from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
+from fedflow.client.answers import Refused
+from fedflow.client.connection import SHUT_OUT
 from fedflow.client.consent import BY_POLICY, DECLINED, NOT_KNOWN, OTHER_VERSION, Answer, plan_of
 from fedflow.client.database.tables import Job, Membership
 from fedflow.client.participant import Participant
@@ -58,7 +60,11 @@ class Federating:
         """Look after the threads until the worker ends."""
         while not self._ended.wait(LOOK_S):
             try:
-                for row in memberships.listed(self._store):
+                rows = memberships.listed(self._store)
+                replaced = memberships.replaced(rows)
+                for row in rows:
+                    if row.id in replaced:
+                        continue  # its key is worth nothing any more
                     thread = self._threads.get(row.id)
                     if not row.is_paused and (thread is None or not thread.is_alive()):
                         self._threads[row.id] = threading.Thread(target=self._serve, args=(row.id,), daemon=True)
@@ -73,6 +79,8 @@ class Federating:
             return
         except FedFlowError as error:
             self._say(membership_id, str(error))
+            if isinstance(error, Refused) and error.status in SHUT_OUT:
+                memberships.note_removed(self._store, membership_id)
         except Exception as error:
             log.exception("the participant of a federation failed")
             self._say(membership_id, f"{type(error).__name__}: {error}")

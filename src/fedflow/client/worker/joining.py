@@ -8,6 +8,7 @@ from fedflow.client.leaving import Leaving
 from fedflow.client.services import jobs, memberships, sendings
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
+from fedflow.errors import FedFlowError
 
 PATIENCE_S = 10.0
 
@@ -20,10 +21,15 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:  # noqa: ARG00
     request = memberships.request_of(job)
     home = memberships.home(store, job.id)
     sent: list[Leaving] = []
-    with home.alone(), Connection(home, patience_s=PATIENCE_S, sent=sent.append) as connection:
-        device = home.device() or connection.join(
-            request.server, request.code, request.device, request.shows_counts or None
-        )
+    try:
+        with home.alone(), Connection(home, patience_s=PATIENCE_S, sent=sent.append) as connection:
+            device = home.device() or connection.join(
+                request.server, request.code, request.device, request.shows_counts or None
+            )
+    except FedFlowError:
+        for each in sent:
+            sendings.note(store, None, each, request.server)
+        raise
     memberships.keep(store, job, device)
     for each in sent:  # the log is the membership's, which is there only now
         sendings.note(store, job.id, each)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from fedflow.client.database.tables import Job
 from fedflow.client.memory import note_gpu
-from fedflow.client.services import datasets_journal, jobs, leftovers, memberships
+from fedflow.client.services import arrivals, datasets_journal, jobs, leftovers, memberships
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store, open_store
 from fedflow.errors import FedFlowError, MistakeError
@@ -25,6 +25,7 @@ from fedflow.errors import FedFlowError, MistakeError
 SWEEP_S = 0.2
 RETRY_S = 1.0
 LOCK = ".worker.lock"
+CLEARED_EVERY_S = 3600.0
 SENT_AGAIN_S = 2.0
 """A job that still waits after this long is sent again: its message may have died with a worker."""
 
@@ -160,8 +161,12 @@ def _done(store: Store, settings: ClientSettings, job: Job) -> tuple[str, str]:
 
 
 def _sweep(store: Store, send: Callable[[str], object], busy: threading.Lock, ended: threading.Event) -> None:
-    """Put jobs that nobody is at into the queue, and again where the worker is idle and has not taken them."""
+    """Put jobs that nobody is at into the queue, and again where the worker is idle and has not taken them.
+
+    Now and then it removes files that nobody goes on sending.
+    """
     sent: dict[str, float] = {}
+    cleared_at = time.monotonic()
     while not ended.wait(SWEEP_S):
         try:
             waiting = jobs.waiting(store)
@@ -171,5 +176,8 @@ def _sweep(store: Store, send: Callable[[str], object], busy: threading.Lock, en
                 if job_id not in sent or (now - sent[job_id] >= SENT_AGAIN_S and not busy.locked()):
                     sent[job_id] = now
                     send(job_id)
+            if now - cleared_at >= CLEARED_EVERY_S:
+                cleared_at = now
+                arrivals.clear(store)
         except Exception:  # a full disk empties again; the sweep must still be there then
             log.exception("the queue could not be looked at")

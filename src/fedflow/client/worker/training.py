@@ -10,7 +10,7 @@ import torch
 
 from fedflow.client.database.tables import Dataset, Drawing, Job
 from fedflow.client.services import datasets, drawings, jobs, library, trainings
-from fedflow.client.services.trainings import TrainRequest
+from fedflow.client.services.trainings import Change, TrainRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 from fedflow.client.training import is_want_of_memory
@@ -33,7 +33,16 @@ from fedflow.models import (
     set_adapter,
 )
 from fedflow.models.adapter_files import LAYOUTS
-from fedflow.training import TrainResult, cache_captions, cache_latents, recipe_of, train_lora, train_unet
+from fedflow.training import (
+    TrainResult,
+    begun_in,
+    cache_captions,
+    cache_latents,
+    data_of,
+    recipe_of,
+    train_lora,
+    train_unet,
+)
 
 NOTE_S = 0.5
 SAMPLE_STEPS, SAMPLE_GUIDANCE, SAMPLE_SAMPLER = 12, 3.0, "unipc"
@@ -42,6 +51,7 @@ SAMPLE_STEPS, SAMPLE_GUIDANCE, SAMPLE_SAMPLER = 12, 3.0, "unipc"
 def do(store: Store, settings: ClientSettings, job: Job) -> None:
     """Train what the job asks for, from its checkpoint where there is one.
 
+    Where pictures or captions are others by then it goes on with those that there are, and that is noted.
     Raises FedFlowError, one line, for what cannot be trained; Interrupted where the owner wants no more for now.
     """
     settle_torch(settings.threads)
@@ -54,7 +64,7 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
         _train(store, job, request, dataset)
     except PlanError as error:
         raise MistakeError(
-            "its pictures or captions are not those that it began with; put them back, or start a new training"
+            "the model or adapter that it learns from is not the one that it began with; start a new training"
         ) from error
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, FedFlowError) or not is_want_of_memory(error):
@@ -75,17 +85,21 @@ def _train(store: Store, job: Job, request: TrainRequest, dataset: Dataset) -> N
     side = request.size_pixels or model.resolution
     model.latent_size(side)
     pictures = read_folder(Path(dataset.folder), side, dataset.trigger or None)
-    recipe = recipe_of(request.training, request.training.steps(len(pictures.pictures)), request.seed)
-    if request.trains_adapter:
-        _add_adapter(store, request, model)
     place = trainings.folder(store, job.id)
     place.mkdir(parents=True, exist_ok=True)
+    begun = begun_in(place)
+    steps = request.training.steps(len(pictures.pictures)) if begun is None else begun.steps
+    recipe = recipe_of(request.training, steps, request.seed)
+    if request.trains_adapter:
+        _add_adapter(store, request, model)
     watch = _Watch(store, job, request, model, recipe.steps)
     latents = cache_latents(model, pictures, request.training.flip, lambda *_: watch.look())
     captions = cache_captions(model, pictures)
+    if begun is not None and begun.data != data_of(latents, captions):
+        trainings.note_change(store, job.id, Change(begun.step, begun.num_examples, len(latents)))
     began = time.monotonic()
     train = train_lora if request.trains_adapter else train_unet
-    result = train(model, latents, captions, recipe, place, progress=watch.step)
+    result = train(model, latents, captions, recipe, place, progress=watch.step, of_other_data=True)
     trainings.note_losses(store, job.id, dict(enumerate(result.losses, start=1)))
     seconds = time.monotonic() - began
     _keep(store, job, request, model, pictures, result, watch.begun_at, seconds)
@@ -207,6 +221,8 @@ def _keep(
         "steps": result.steps,
         "loss": sum(last) / len(last),
     }
+    if changes := trainings.changes(jobs.one(store, job.id) or job):
+        origin["changed_at"] = [each.step for each in changes]
     parent = library.one(store, request.start) if request.start else None
     if parent is not None:
         told: dict[str, object] = {name: parent.origin[name] for name in ("federation", "run") if name in parent.origin}

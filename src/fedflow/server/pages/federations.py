@@ -73,11 +73,12 @@ def one(federation_id: str) -> Response:
 def devices(federation_id: str) -> Response:
     """The machines of all its members."""
     number = page_number()
-    found, total = members.devices(current.store(), federation_id, (number - 1) * PAGE, PAGE)
+    found, total, there = members.devices(current.store(), federation_id, (number - 1) * PAGE, PAGE)
     return web.page(
         "pages/devices.html",
         **head(federation_id, "pages.federations.devices"),
         devices=found,
+        there=there,
         **paging(number, len(found), total, "pages.federations.devices", federation_id=federation_id),
     )
 

@@ -139,15 +139,16 @@ def member(store: Store, member_id: str) -> tuple[MemberLine, list[DeviceLine], 
         )
 
 
-def devices(store: Store, federation_id: str, skip: int, limit: int) -> tuple[list[DeviceLine], int]:
-    """A page of the federation's devices, those that may still call first; and how many there are in all."""
+def devices(store: Store, federation_id: str, skip: int, limit: int) -> tuple[list[DeviceLine], int, int]:
+    """A page of the federation's devices, those that may still call first; how many there are in all, and of those."""
     query = select(Device, Member).join(Member, Member.id == Device.member_id)
     ordered = query.order_by(Device.revoked_at.is_not(None), func.lower(Member.name), Device.id)
-    count = select(func.count()).select_from(Device).join(Member, Member.id == Device.member_id)
+    counts = select(func.count(), func.count().filter(Device.revoked_at.is_(None))).select_from(Device).join(Member)
     here = Member.federation_id == federation_id
     with store.read() as session:
         found = session.execute(ordered.where(here).offset(skip).limit(limit))
-        return [_device(device, of) for device, of in found], session.scalar(count.where(here)) or 0
+        total, there = session.execute(counts.where(here)).one()
+        return [_device(device, of) for device, of in found], total, there
 
 
 def member_of(store: Store, device_id: str) -> str:

@@ -1,5 +1,7 @@
 // Files dropped anywhere on the page or chosen, with how far they are sent. Pictures, folders or a zip of a dataset go at
-// once; the one file of a model (`data-one`) waits in its field until the form is sent.
+// once; the one file of a model (`data-one`) waits in its field until the form is sent. A model and a zip go in pieces.
+
+import { sendPieces, Cut, Unread } from "./pieces.js";
 
 const form = document.getElementById("bring");
 if (form) start();
@@ -16,23 +18,38 @@ function start() {
   const isOne = "one" in words;
   const megabytes = (bytes) => number.format(bytes / 1e6);
 
-  const refuse = (text) => { told.textContent = text; box.hidden = true; form.removeAttribute("aria-busy"); };
+  const again = document.getElementById("bring-again");
+  const token = document.querySelector('meta[name="csrf-token"]').content;
+  const put = (text, done, total) => text.replace("{done}", megabytes(done)).replace("{all}", megabytes(total));
 
-  const send = (files) => {
+  const refuse = (text) => { told.textContent = text; box.hidden = true; form.removeAttribute("aria-busy"); };
+  const tell = (done, total, text = box.dataset.words) => {
+    bar.value = done / Math.max(total, 1);
+    far.textContent = done >= total ? box.dataset.taking : put(text, done, total);
+  };
+
+  const send = async (files) => {
     if (form.hasAttribute("aria-busy")) return;
     told.textContent = "";
+    again.hidden = true;
     const total = files.reduce((sum, [file]) => sum + file.size, 0);
     if (!files.length) { refuse(words.nothing); return; }
     if (total > most) { refuse(words.large.replace("{size}", megabytes(total))); return; }
     const body = new FormData(form);
     body.delete("files");
-    for (const [file, path] of files) body.append("files", file, path);
+    form.setAttribute("aria-busy", "true");
+    box.hidden = false;
+    tell(0, total);
+    const [[first]] = files;
+    if (files.length === 1 && (isOne || first.name.toLowerCase().endsWith(".zip"))) {
+      const arrived = await inPieces(first, files);
+      if (arrived === null) return;
+      body.append("arrived", arrived);
+    } else {
+      for (const [file, path] of files) body.append("files", file, path);
+    }
     const request = new XMLHttpRequest();
-    const tell = (done) => {
-      bar.value = done / Math.max(total, 1);
-      far.textContent = done >= total ? box.dataset.taking : box.dataset.words.replace("{done}", megabytes(done)).replace("{all}", megabytes(total));
-    };
-    request.upload.addEventListener("progress", (event) => tell(Math.min(event.loaded, total)));
+    request.upload.addEventListener("progress", (event) => { if (body.has("files")) tell(Math.min(event.loaded, total), total); });
     request.addEventListener("load", () => {
       let answer = {};
       try { answer = JSON.parse(request.responseText); } catch { /* told below */ }
@@ -42,11 +59,25 @@ function start() {
     request.addEventListener("error", () => refuse(failed));
     request.open("POST", form.getAttribute("action"));
     request.setRequestHeader("Accept", "application/json");
-    request.setRequestHeader("X-CSRFToken", document.querySelector('meta[name="csrf-token"]').content);
-    form.setAttribute("aria-busy", "true");
-    box.hidden = false;
-    tell(0);
+    request.setRequestHeader("X-CSRFToken", token);
     request.send(body);
+  };
+
+  // The file's identifier with the app; null where it stands still, which is said, with the way on.
+  const inPieces = async (file, files) => {
+    let arrived = 0;
+    try {
+      return await sendPieces(file, box.dataset.what, box.dataset.begin, token, (done, answers) => {
+        arrived = done;
+        tell(done, file.size, answers ? undefined : box.dataset.again);
+      });
+    } catch (error) {
+      if (error instanceof Cut) refuse(put(told.dataset.cut, arrived, file.size));
+      else refuse(error instanceof Unread ? told.dataset.unread : error.message || failed);
+      again.hidden = error instanceof Unread || !arrived;
+      again.onclick = () => send(files);
+      return null;
+    }
   };
 
   const chosen = () => [...form.elements.files.files].map((file) => [file, file.webkitRelativePath || file.name]);

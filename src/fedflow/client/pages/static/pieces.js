@@ -1,0 +1,70 @@
+// One file in pieces, each acknowledged: what has arrived stays with the app, and the same file goes on behind it, after a
+// cut, a page that was loaded anew or a new start of the app.
+
+const BEGINNING = 64 * 1024;
+const PIECE = 8 * 1024 * 1024;
+const PAUSES_S = [0.5, 1, 2, 4, 8, 15];
+
+export class Refused extends Error {}
+export class Unread extends Error {}
+export class Cut extends Error {}
+
+const base64 = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
+const read = (part) => part.arrayBuffer().catch(() => { throw new Unread(); });
+const sleep = (seconds) => new Promise((go) => { setTimeout(go, seconds * 1000); });
+
+// The identifier under which the app keeps the file, once it is whole. `tell` hears how many bytes have arrived, and
+// whether the app answers.
+export async function sendPieces(file, what, address, token, tell) {
+  const name = file.name;
+  const metadata = Object.entries({ what, filename: name, changed: String(file.lastModified) });
+  const begin = async () => {
+    const headers = { "Upload-Length": file.size, "Upload-Metadata": metadata.map(([key, text]) => `${key} ${base64(text)}`).join(",") };
+    const answer = await ask("POST", address, headers, await read(file.slice(0, BEGINNING)), token);
+    return [answer.getResponseHeader("Location"), offsetOf(answer)];
+  };
+  for (let tries = 0, arrived = 0; ; tries += 1) {
+    try {
+      let [place, offset] = await begin();
+      for (;;) {
+        if (offset > arrived) tries = 0;
+        arrived = offset;
+        tell(arrived, true);
+        if (arrived === file.size) return place.split("/").pop();
+        const piece = await read(file.slice(arrived, arrived + PIECE));
+        const answer = await ask("PATCH", place, { "Upload-Offset": arrived }, piece, token, (sent) => tell(arrived + sent, true));
+        offset = offsetOf(answer);
+      }
+    } catch (error) {
+      if (!(error instanceof Cut) || tries >= PAUSES_S.length) throw error;
+      tell(arrived, false);
+      await sleep(PAUSES_S[tries]);
+    }
+  }
+}
+
+function offsetOf(answer) {
+  const text = answer.getResponseHeader("Upload-Offset");
+  if (text === null) throw new Refused();
+  return Number(text);
+}
+
+function ask(method, address, headers, body, token, sent = () => {}) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.upload.addEventListener("progress", (event) => sent(Math.min(event.loaded, body.byteLength)));
+    request.addEventListener("load", () => {
+      if (request.status < 300 || request.status === 409) { resolve(request); return; }
+      let told;
+      try { ({ told } = JSON.parse(request.responseText)); } catch { /* no words of ours */ }
+      if (told) reject(new Refused(told));
+      else reject(request.status === 404 || request.status >= 500 ? new Cut() : new Refused());
+    });
+    request.addEventListener("error", () => reject(new Cut()));
+    request.open(method, address);
+    for (const [header, text] of Object.entries(headers)) request.setRequestHeader(header, text);
+    request.setRequestHeader("Content-Type", "application/offset+octet-stream");
+    request.setRequestHeader("X-CSRFToken", token);
+    request.send(body);
+  });
+}
