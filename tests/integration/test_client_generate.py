@@ -72,7 +72,7 @@ def add(page: Page, name: str) -> None:
 
 def wish(page: Page, address: str, steps: int = 6) -> None:
     """Fill the form; how good a picture of so few steps is, is looked at elsewhere."""
-    page.goto(address)
+    page.goto(f"{address}/?empty=")
     page.get_by_label("Prompt", exact=True).fill("fluent_style, red_apple, fruit")
     page.get_by_label("Pictures").fill("1")
     page.locator("summary", has_text=re.compile("^More$")).click()
@@ -132,6 +132,38 @@ def test_adapters_have_sliders_and_outlive_a_reload_and_use_again(address: str, 
     page.get_by_label("Adapter", exact=True).select_option("Watercolour")
     page.get_by_role("button", name="Search").click()
     expect(page.locator(SHOTS)).to_have_count(1)
+
+
+def test_the_navigation_brings_the_last_settings_back_and_one_click_an_empty_form(
+    address: str, watched: Watched
+) -> None:
+    page = watched.page
+    wish(page, address, 5)
+    add(page, "Watercolour")
+    drawn(page)
+    prompt, steps = page.get_by_label("Prompt", exact=True), page.locator("#f-steps")
+    navigated = page.get_by_role("navigation").get_by_role("link", name="Generate")
+    navigated.click()
+    expect(prompt).to_have_value("fluent_style, red_apple, fruit")
+    expect(steps).to_have_value("5")
+    expect(page.get_by_role("switch", name="Watercolour")).to_be_checked()
+    prompt.fill("blue_house")
+    page.reload()
+    expect(prompt).to_have_value("blue_house")
+    for _ in range(2):
+        page.get_by_role("link", name="Begin with an empty form").click()
+        page.wait_for_url(re.compile(r"empty="))
+        expect(prompt).to_have_value("")
+        expect(page.locator("#adapter-rows .adapter")).to_have_count(0)
+        prompt.fill("green_tree")
+        page.go_back()
+    page.goto(f"{address}/?empty=")
+    prompt.fill("green_tree")
+    page.get_by_label("Pictures").fill("1")
+    drawn(page)
+    navigated.click()
+    expect(prompt).to_have_value("green_tree")  # and not what was typed there and never sent
+    expect(page.locator("#adapter-rows .adapter")).to_have_count(0)
 
 
 def test_a_preview_is_seen_while_it_is_drawn(address: str, watched: Watched) -> None:
@@ -259,7 +291,7 @@ def test_a_dropped_png_fills_the_form(address: str, watched: Watched) -> None:
     )  # fmt: skip
     text += ", Clip skip: 2, Hires upscale: 2, Hires steps: 9"
     png = base64.b64encode(png_bytes(np.zeros((8, 8, 3), np.uint8), text)).decode()
-    page.goto(address)
+    page.goto(f"{address}/?empty=")
     page.evaluate(DROP, ["main", png])
     expect(page.get_by_text("Adapter “Lost” is not in the library and was left out.")).to_be_visible()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a (cat:1.2)")

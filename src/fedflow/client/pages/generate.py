@@ -30,7 +30,8 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 @blueprint.get("/")
 def page() -> Response:
     """The form and what came of it. It begins with the settings of the picture `like` or of the job `job`, if named,
-    or with the `model` or `adapter` of the library that is, and with the picture `start` to draw over."""
+    or with the `model` or `adapter` of the library that is, and with the picture `start` to draw over. Where nothing
+    is named it begins with what was drawn last; `empty` begins with nothing."""
     store = current.store()
     like = drawings.one(store, request.args.get("like", "")[:40])
     job = jobs.one(store, request.args.get("job", "")[:40])
@@ -41,6 +42,8 @@ def page() -> Response:
         wish = generate_form.of_request(store, drawings.request_of(job))
     elif "adapter" in request.args or "model" in request.args:
         wish = generate_form.of_library(store, request.args.get("model", ""), request.args.get("adapter", ""))
+    elif not request.args:
+        wish = generate_form.of_last(store)
     if "new" in request.args:
         wish.values.pop("seed", None)
     start = request.args.get("start", "")

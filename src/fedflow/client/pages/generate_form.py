@@ -13,7 +13,7 @@ from werkzeug.datastructures import MultiDict
 
 from fedflow.client.database.tables import Asset
 from fedflow.client.pages.faults import said
-from fedflow.client.services import drawings, drawings_size, drawings_start, library
+from fedflow.client.services import drawings, drawings_size, drawings_start, jobs, library
 from fedflow.client.services.drawings import Axis, AxisKind, DrawRequest, DrawSettings
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
@@ -76,6 +76,8 @@ def of_request(store: Store, request: DrawRequest) -> Wish:
     wish = Wish(_with_model(store, texts(settings)))
     chosen = [(*each, True) for each in request.adapters] + [(*each, False) for each in request.resting]
     wish.rows = _rows(store, request.model, chosen)
+    if wish.values["model"] == OTHER and request.model.startswith(library.PREFIX):
+        wish.notes.append(gettext("The model is no longer in the library; choose another one."))
     if len(wish.rows) < len(chosen):
         wish.notes.append(gettext("An adapter is no longer in the library and was left out."))
     if request.start and drawings_start.is_there(store, request.start):
@@ -89,6 +91,15 @@ def of_request(store: Store, request: DrawRequest) -> Wish:
             wish.values[f"{name}_kind"] = axis.kind
             wish.values[f"{name}_values"] = "" if axis.kind == "adapter" else ", ".join(axis.values)
     return wish
+
+
+def of_last(store: Store) -> Wish:
+    """The form as the newest drawing left it; not what was for that one alone: seed, picture to start from, grid."""
+    job = jobs.newest(store, drawings.KIND)
+    if job is None:
+        return Wish()
+    alone = {"seed", "start", "mask", "strength", "across", "down"}
+    return of_request(store, DrawRequest.model_validate(drawings.request_of(job).model_dump(exclude=alone)))
 
 
 def of_library(store: Store, model: str, adapter: str) -> Wish:

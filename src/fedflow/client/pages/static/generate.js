@@ -1,7 +1,8 @@
 // The form of a drawing: rows of adapters, files that are dropped on the page, and a draft that outlives a reload.
 // Listens on the document: the form is brought anew when a file fills it.
 
-const DRAFT = `generate ${location.search}`;
+const draftAt = (search) => `generate ${search}`;
+const DRAFT = draftAt(location.search);
 const NOT_KEPT = new Set(["csrf_token", "settings", "picture"]);
 const form = () => document.getElementById("wish");
 const rows = () => document.getElementById("adapter-rows");
@@ -108,7 +109,14 @@ if (draft && !document.getElementById("wrong")) addEventListener("load", () => r
 
 document.addEventListener("input", (event) => { if (event.target.closest("#wish")) keep(); });
 document.addEventListener("htmx:afterSettle", (event) => { if (event.target.closest?.("#wish")) keep(); });
-document.addEventListener("submit", (event) => { if (event.target === form()) sessionStorage.removeItem(DRAFT); });
+// What is sent is the newest drawing, with which the page begins where nothing is named.
+document.addEventListener("submit", (event) => {
+  if (event.target === form()) for (const key of [DRAFT, draftAt("")]) sessionStorage.removeItem(key);
+});
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("[data-empties]");
+  if (link) sessionStorage.removeItem(draftAt(link.search));
+});
 
 // Enter draws; with Shift it is a line break, which counts as a space.
 document.addEventListener("keydown", (event) => {
