@@ -1,4 +1,4 @@
-"""Compare: one prompt over seeds, steps, guidance, samplers, adapters or their weights, as a grid."""
+"""Compare: a prompt over its words, seeds, steps, guidance, samplers, models, adapters or their weights, as a grid."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Job
-from fedflow.client.pages import current, generate, generate_form
+from fedflow.client.pages import current, generate, generate_axes, generate_form
 from fedflow.client.services import drawings, jobs, library
 from fedflow.client.services.drawings import Axis, DrawRequest
 
@@ -43,7 +43,7 @@ def one(job_id: str) -> Response:
     """The grid, as far as it is drawn."""
     job, wish = _grid(job_id)
     store = current.store()
-    across, down = wish.across, wish.down
+    across, down, shots = wish.across, wish.down, drawings.shots(wish)
     assert across is not None  # noqa: S101 - `_grid` has seen to it
     shown = {each.made_from.get("cell"): each for each in drawings.of_job(store, job_id)}
     columns = [_heading(across, value) for value in across.values]
@@ -59,7 +59,7 @@ def one(job_id: str) -> Response:
         columns=columns,
         rows=list(zip(rows, cells, strict=True)),
         has_sheet=drawings.sheet_file(store, job_id).is_file(),
-        model=library.called(store, wish.model),
+        model=", ".join(library.called(store, model) for model in dict.fromkeys(shot.model for shot in shots)),
         now=store.clock(),
     )
 
@@ -86,18 +86,17 @@ def _grid(job_id: str) -> tuple[Job, DrawRequest]:
 
 def _line(job: Job) -> dict[str, Any]:
     wish = drawings.request_of(job)
-    axes = [str(generate_form.AXIS_KINDS[axis.kind]) for axis in (wish.across, wish.down) if axis is not None]
+    axes = [str(generate_axes.KINDS[axis.kind]) for axis in (wish.across, wish.down) if axis is not None]
     return {"job": job, "axes": ", ".join(axes), "pictures": len(drawings.shots(wish))}
 
 
 def _heading(axis: Axis, value: str) -> str:
-    if axis.kind == "adapter":
-        row = library.one(current.store(), value)
-        if row is not None:
-            return row.name
-        return str(gettext("An adapter that is gone") if value else gettext("No adapter"))
+    if axis.kind in ("adapter", "model"):
+        return _called(axis, value)
+    if axis.kind == "prompt":
+        return value
     if axis.kind == "sampler":
-        return dict(generate_form.SAMPLERS)[value]
+        return dict(drawings.SAMPLERS)[value]
     if axis.kind == "steps":
         return str(ngettext("%(num)s step", "%(num)s steps", int(value)))
     words = {
@@ -106,3 +105,13 @@ def _heading(axis: Axis, value: str) -> str:
         "weight": gettext("Weight %(value)s", value=value),
     }
     return str(words[axis.kind])
+
+
+def _called(axis: Axis, value: str) -> str:
+    """What the library calls a model or adapter."""
+    row = library.one(current.store(), value.removeprefix(library.PREFIX))
+    if row is not None:
+        return row.name
+    if axis.kind == "model":
+        return str(gettext("A model that is gone")) if value.startswith(library.PREFIX) else value
+    return str(gettext("An adapter that is gone") if value else gettext("No adapter"))

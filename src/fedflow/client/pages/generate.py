@@ -11,7 +11,7 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Drawing
-from fedflow.client.pages import current, generate_file, generate_form
+from fedflow.client.pages import current, generate_axes, generate_file, generate_form
 from fedflow.client.pages.faults import said
 from fedflow.client.pages.generate_form import Wish
 from fedflow.client.services import drawings, drawings_start, jobs, library
@@ -148,7 +148,9 @@ def _form(wish: Wish) -> dict[str, Any]:
         "canvas": _canvas(wish),
         "folded": FOLDED,
         "models": generate_form.models(store),
-        "axis_kinds": list(generate_form.AXIS_KINDS.items()),
+        "models_to_compare": library.models(store),
+        "axis_kinds": list(generate_axes.KINDS.items()),
+        "axis_help": generate_axes.HELP,
         "adapters": library.listed(store, library.ADAPTER),
     }
 

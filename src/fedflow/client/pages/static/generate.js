@@ -83,11 +83,14 @@ const keep = () => {
 
 const restore = (entries) => {
   const kept = new Map(entries);
+  const all = (name) => entries.filter(([known]) => known === name).map(([, value]) => value);
   for (const field of form().elements) {
     if (!field.name || NOT_KEPT.has(field.name) || ["adapter", "active", "weight", "start", "mask"].includes(field.name)) continue;
-    if (kept.has(field.name)) field.value = kept.get(field.name);
+    if (field.type === "checkbox") field.checked = all(field.name).includes(field.value);
+    else if (field.type !== "hidden" && kept.has(field.name)) field.value = kept.get(field.name);
   }
-  const all = (name) => entries.filter(([known]) => known === name).map(([, value]) => value);
+  const { across_kind: columns } = form().elements;
+  if (columns.value) columns.closest("details").open = true;
   const active = new Set(all("active"));
   const weights = all("weight");
   rows().replaceChildren();
