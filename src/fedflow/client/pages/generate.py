@@ -144,7 +144,7 @@ def _form(wish: Wish) -> dict[str, Any]:
         "faults": wish.faults,
         "wish": wish,
         "in_sight": IN_SIGHT,
-        "sides": [replace(fields[name], help="", optional=False) for name in SIDES],
+        "sides": [replace(fields[name], help="", unit="", optional=False) for name in SIDES],
         "canvas": _canvas(wish),
         "folded": FOLDED,
         "models": generate_form.models(store),
