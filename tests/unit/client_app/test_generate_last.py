@@ -73,5 +73,5 @@ def test_what_is_gone_since_then_is_told(store: Store, visitor: Visitor, asked) 
     assert jobs.newest(store, "draw") is not None
     library.remove(store, "0" * 32)
     page = visitor.client.get("/").text
-    assert "The model is no longer in the library; choose another one." in page
+    assert "The model is no longer in the library. Choose another." in page
     assert value_of(page, "pictures") == "2"

@@ -113,7 +113,7 @@ def _models(store: Store, request: DrawRequest, ticked: Sequence[str]) -> tuple[
     known = dict(library.models(store))
     for model in ticked:
         if model not in known:
-            raise MistakeError(gettext("The model is no longer in the library; choose another one."))
+            raise MistakeError(gettext("The model is no longer in the library. Choose another."))
         for asset_id, _ in request.adapters:
             if not drawings_fit.fits(store, asset_id, model):
                 adapter = library.one(store, asset_id)

@@ -60,7 +60,7 @@ def of_request(store: Store, request: DrawRequest) -> Wish:
     chosen = [(*each, True) for each in request.adapters] + [(*each, False) for each in request.resting]
     wish.rows = _rows(store, request.model, chosen)
     if wish.values["model"] == OTHER and request.model.startswith(library.PREFIX):
-        wish.notes.append(gettext("The model is no longer in the library; choose another one."))
+        wish.notes.append(gettext("The model is no longer in the library. Choose another."))
     if len(wish.rows) < len(chosen):
         wish.notes.append(gettext("An adapter is no longer in the library and was left out."))
     if request.start and drawings_start.is_there(store, request.start):
