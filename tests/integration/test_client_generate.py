@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import re
+import shutil
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import accessibility
@@ -19,12 +21,16 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from tests.integration.test_client_app import CUT, SHOTS, SLOW_MS, app
 
+from fedflow.client.services import library
+from fedflow.client.services.jobs import new_id
 from fedflow.client.store import open_store
 from fedflow.generation import parameters_text, png_bytes
 from fedflow.models import open_model
 
 REFUSED = "status of 422"
 """What Chromium says of the answer to a form that is refused."""
+
+WORDS = ("red_apple", "blue_house")
 
 DROP = """
 ([target, text]) => {
@@ -39,11 +45,14 @@ DROP = """
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An app whose library holds two adapters of the starter and one of another model."""
+    """An app whose library holds two adapters and a copy of the starter, and an adapter of another model."""
     place = tmp_path_factory.mktemp("generate") / "app"
     store, starter = open_store(place), open_model("starter")
     for name in ("Watercolour", "Bold outline"):
         add_adapter(store, starter, name, spread=0.05)
+    twin = new_id()
+    shutil.copytree(resources.files("fedflow") / "data" / "starter", library.folder(store, twin))  # type: ignore[arg-type]
+    library.keep(store, twin, library.New(library.MODEL, "Twin", base_hash=starter.content_hash))
     starter.name = "other"
     add_adapter(store, starter, "From elsewhere", base_hash="f" * 64, spread=0.05)
     store.engine.dispose()
@@ -72,7 +81,7 @@ def add(page: Page, name: str) -> None:
 
 def wish(page: Page, address: str, steps: int = 6) -> None:
     """Fill the form; how good a picture of so few steps is, is looked at elsewhere."""
-    page.goto(address)
+    page.goto(f"{address}/?empty=")
     page.get_by_label("Prompt", exact=True).fill("fluent_style, red_apple, fruit")
     page.get_by_label("Pictures").fill("1")
     page.locator("summary", has_text=re.compile("^More$")).click()
@@ -132,6 +141,38 @@ def test_adapters_have_sliders_and_outlive_a_reload_and_use_again(address: str, 
     page.get_by_label("Adapter", exact=True).select_option("Watercolour")
     page.get_by_role("button", name="Search").click()
     expect(page.locator(SHOTS)).to_have_count(1)
+
+
+def test_the_navigation_brings_the_last_settings_back_and_one_click_an_empty_form(
+    address: str, watched: Watched
+) -> None:
+    page = watched.page
+    wish(page, address, 5)
+    add(page, "Watercolour")
+    drawn(page)
+    prompt, steps = page.get_by_label("Prompt", exact=True), page.locator("#f-steps")
+    navigated = page.get_by_role("navigation").get_by_role("link", name="Generate")
+    navigated.click()
+    expect(prompt).to_have_value("fluent_style, red_apple, fruit")
+    expect(steps).to_have_value("5")
+    expect(page.get_by_role("switch", name="Watercolour")).to_be_checked()
+    prompt.fill("blue_house")
+    page.reload()
+    expect(prompt).to_have_value("blue_house")
+    for _ in range(2):
+        page.get_by_role("link", name="Begin with an empty form").click()
+        page.wait_for_url(re.compile(r"empty="))
+        expect(prompt).to_have_value("")
+        expect(page.locator("#adapter-rows .adapter")).to_have_count(0)
+        prompt.fill("green_tree")
+        page.go_back()
+    page.goto(f"{address}/?empty=")
+    prompt.fill("green_tree")
+    page.get_by_label("Pictures").fill("1")
+    drawn(page)
+    navigated.click()
+    expect(prompt).to_have_value("green_tree")  # and not what was typed there and never sent
+    expect(page.locator("#adapter-rows .adapter")).to_have_count(0)
 
 
 def test_a_preview_is_seen_while_it_is_drawn(address: str, watched: Watched) -> None:
@@ -259,7 +300,7 @@ def test_a_dropped_png_fills_the_form(address: str, watched: Watched) -> None:
     )  # fmt: skip
     text += ", Clip skip: 2, Hires upscale: 2, Hires steps: 9"
     png = base64.b64encode(png_bytes(np.zeros((8, 8, 3), np.uint8), text)).decode()
-    page.goto(address)
+    page.goto(f"{address}/?empty=")
     page.evaluate(DROP, ["main", png])
     expect(page.get_by_text("Adapter “Lost” is not in the library and was left out.")).to_be_visible()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a (cat:1.2)")
@@ -304,6 +345,35 @@ def test_a_grid_is_compared_and_downloaded(address: str, watched: Watched) -> No
     with Image.open(begun.value.path()) as sheet:
         assert sheet.width >= 2 * 128
     assert accessibility.faults(page) == []
+
+
+def test_words_of_the_prompt_are_compared_over_models(address: str, watched: Watched) -> None:
+    page = watched.page
+    wish(page, address)
+    page.locator("summary", has_text="Compare in a grid").click()
+    values = page.get_by_label("Values of the columns")
+    expect(values).to_be_hidden()
+    page.get_by_label("Columns differ in").select_option(label="Words of the prompt")
+    values.fill("red_apple\nblue_house")
+    expect(page.get_by_text("First words that stand in the prompt").filter(visible=True)).to_have_count(1)
+    page.get_by_label("Rows differ in").select_option(label="Model")
+    expect(page.get_by_label("Values of the rows")).to_be_hidden()
+    models = page.get_by_role("group", name="Models of the rows")
+    models.get_by_label("starter").check()
+    models.get_by_label("Twin").check()
+    page.reload()
+    expect(values).to_have_value("red_apple\nblue_house")
+    expect(models.get_by_label("starter")).to_be_checked()
+    expect(models.get_by_label("Twin")).to_be_checked()
+    assert accessibility.faults(page) == []
+    page.get_by_role("button", name="Draw the grid").click()
+    expect(page.get_by_role("link", name="Download as one PNG")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_role("columnheader")).to_have_text(["red_apple", "blue_house"])
+    expect(page.get_by_role("rowheader")).to_have_text(["starter", "Twin"])
+    images = [page.get_by_role("img", name=f"{words}, {model}") for model in ("starter", "Twin") for words in WORDS]
+    drawings = [pixels_of(page, f"{address}{image.get_attribute('src')}") for image in images]
+    assert np.array_equal(drawings[0], drawings[2]), "a copy of the starter draws alike"
+    assert not np.array_equal(drawings[0], drawings[1])
 
 
 @pytest.mark.parametrize("width", [1280, 380])

@@ -11,9 +11,12 @@ import pytest
 from flask.testing import FlaskClient
 
 from fedflow.client.app import create_app
+from fedflow.client.services import drawings, jobs
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store, open_store
+from fedflow.client.worker.main import carry_out
 from fedflow.datasets.demo import demo_folder
+from fedflow.models import BaseModel, open_model
 
 
 class Visitor:
@@ -53,3 +56,31 @@ def pictures(tmp_path: Path) -> Path:
         for path in (picture, picture.with_suffix(".txt")):
             shutil.copy(path, made / path.name)
     return made
+
+
+@pytest.fixture
+def model(tiny_model_folder: Path) -> BaseModel:
+    return open_model(str(tiny_model_folder))
+
+
+@pytest.fixture
+def asked(store: Store, visitor: Visitor, tiny_model_folder: Path):  # type: ignore[no-untyped-def]
+    """Sends the form as a browser would; gives what is drawn."""
+
+    def ask(address: str = "/", **form: str | list[str]) -> list[drawings.Drawing]:
+        plain = {
+            "model": "other",
+            "model_other": str(tiny_model_folder),
+            "prompt": "cat",
+            "pictures": "1",
+            "steps": "2",
+        }
+        answer = visitor.post(address, **{**plain, "seed": "7", **form})
+        assert answer.status_code == 303, re.findall(r'class="error".*', answer.text)
+        [job] = jobs.listed(store, 1)
+        carry_out(store, ClientSettings(folder=store.folder, threads=1), job.id)
+        [done] = jobs.listed(store, 1)
+        assert done.status == jobs.DONE, done.message
+        return drawings.of_job(store, job.id)
+
+    return ask

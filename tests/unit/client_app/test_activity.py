@@ -102,3 +102,12 @@ def test_the_name_of_a_job_leads_to_what_it_is_about(
     now = led(visitor)
     assert "pictures" not in now
     assert now["a cat"] != f"/gallery/{first.id}"
+
+
+def test_a_drawing_that_failed_leads_to_its_settings_and_is_resumed_where_it_was_asked_for(
+    store: Store, visitor: Visitor
+) -> None:
+    failed = drawings.ask(store, DrawRequest(model="/not/here", prompt="a dog", pictures=1, steps=1))
+    carry_out(store, ClientSettings(folder=store.folder, threads=1), failed)
+    assert led(visitor) == {"a dog": f"/?job={failed}"}
+    assert f'action="/activity/{failed}/resume"' in visitor.client.get("/drawn").text

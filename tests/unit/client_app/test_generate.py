@@ -27,34 +27,6 @@ from fedflow.generation import generate, parameters_text, png_bytes
 from fedflow.models import BaseModel, open_model
 
 
-@pytest.fixture
-def model(tiny_model_folder: Path) -> BaseModel:
-    return open_model(str(tiny_model_folder))
-
-
-@pytest.fixture
-def asked(store: Store, visitor: Visitor, tiny_model_folder: Path):  # type: ignore[no-untyped-def]
-    """Sends the form as a browser would; gives what is drawn."""
-
-    def ask(address: str = "/", **form: str | list[str]) -> list[drawings.Drawing]:
-        plain = {
-            "model": "other",
-            "model_other": str(tiny_model_folder),
-            "prompt": "cat",
-            "pictures": "1",
-            "steps": "2",
-        }
-        answer = visitor.post(address, **{**plain, "seed": "7", **form})
-        assert answer.status_code == 303, re.findall(r'class="error".*', answer.text)
-        [job] = jobs.listed(store, 1)
-        carry_out(store, ClientSettings(folder=store.folder, threads=1), job.id)
-        [done] = jobs.listed(store, 1)
-        assert done.status == jobs.DONE, done.message
-        return drawings.of_job(store, job.id)
-
-    return ask
-
-
 def picture_bytes(side: int = 20, colour: str = "red", kind: str = "PNG", **more: object) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (side, side + 10), colour).save(buffer, kind, **more)  # type: ignore[arg-type]

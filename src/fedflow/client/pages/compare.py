@@ -1,4 +1,4 @@
-"""Compare: one prompt over seeds, steps, guidance, samplers, adapters or their weights, as a grid."""
+"""Compare: a prompt over its words, seeds, steps, guidance, samplers, models, adapters or their weights, as a grid."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Job
-from fedflow.client.pages import current, generate, generate_form
+from fedflow.client.pages import current, generate, generate_axes, generate_form
 from fedflow.client.services import drawings, jobs, library
-from fedflow.client.services.drawings import Axis, DrawRequest
+from fedflow.client.services.drawings import AxisKind, DrawRequest
 
 blueprint = Blueprint("compare", __name__)
 
@@ -43,11 +43,11 @@ def one(job_id: str) -> Response:
     """The grid, as far as it is drawn."""
     job, wish = _grid(job_id)
     store = current.store()
-    across, down = wish.across, wish.down
+    across, down, shots = wish.across, wish.down, drawings.shots(wish)
     assert across is not None  # noqa: S101 - `_grid` has seen to it
     shown = {each.made_from.get("cell"): each for each in drawings.of_job(store, job_id)}
-    columns = [_heading(across, value) for value in across.values]
-    rows = [_heading(down, value) for value in down.values] if down else [gettext("Picture")]
+    columns = [_heading(across.kind, value) for value in across.values]
+    rows = [_heading(down.kind, value) for value in down.values] if down else [gettext("Picture")]
     cells = [[shown.get(row * len(columns) + column) for column in range(len(columns))] for row in range(len(rows))]
     first = next(iter(shown.values()), None)
     return web.page(
@@ -59,7 +59,8 @@ def one(job_id: str) -> Response:
         columns=columns,
         rows=list(zip(rows, cells, strict=True)),
         has_sheet=drawings.sheet_file(store, job_id).is_file(),
-        model=library.called(store, wish.model),
+        model=", ".join(library.called(store, model) for model in dict.fromkeys(shot.model for shot in shots)),
+        shared=_shared(wish),
         now=store.clock(),
     )
 
@@ -86,23 +87,51 @@ def _grid(job_id: str) -> tuple[Job, DrawRequest]:
 
 def _line(job: Job) -> dict[str, Any]:
     wish = drawings.request_of(job)
-    axes = [str(generate_form.AXIS_KINDS[axis.kind]) for axis in (wish.across, wish.down) if axis is not None]
+    axes = [str(generate_axes.KINDS[axis.kind]) for axis in (wish.across, wish.down) if axis is not None]
     return {"job": job, "axes": ", ".join(axes), "pictures": len(drawings.shots(wish))}
 
 
-def _heading(axis: Axis, value: str) -> str:
-    if axis.kind == "adapter":
-        row = library.one(current.store(), value)
-        if row is not None:
-            return row.name
-        return str(gettext("An adapter that is gone") if value else gettext("No adapter"))
-    if axis.kind == "sampler":
-        return dict(generate_form.SAMPLERS)[value]
-    if axis.kind == "steps":
+def _shared(wish: DrawRequest) -> list[str]:
+    """What the pictures of a grid have in common, in words."""
+    differing = {axis.kind for axis in (wish.across, wish.down) if axis is not None}
+    given: dict[AxisKind, object] = {
+        "model": wish.model,
+        "seed": wish.seed,
+        "steps": wish.steps,
+        "guidance": f"{wish.guidance:g}",
+        "sampler": wish.sampler,
+    }
+    words = [_heading(kind, str(value)) for kind, value in given.items() if kind not in differing]
+    if "adapter" not in differing:
+        words += [
+            _called("adapter", asset_id) if "weight" in differing else f"{_called('adapter', asset_id)} {weight:g}"
+            for asset_id, weight in wish.adapters
+        ]
+    return words
+
+
+def _heading(kind: AxisKind, value: str) -> str:
+    if kind in ("adapter", "model"):
+        return _called(kind, value)
+    if kind == "prompt":
+        return value
+    if kind == "sampler":
+        return dict(drawings.SAMPLERS)[value]
+    if kind == "steps":
         return str(ngettext("%(num)s step", "%(num)s steps", int(value)))
     words = {
         "seed": gettext("Seed %(value)s", value=value),
         "guidance": gettext("Guidance %(value)s", value=value),
         "weight": gettext("Weight %(value)s", value=value),
     }
-    return str(words[axis.kind])
+    return str(words[kind])
+
+
+def _called(kind: AxisKind, value: str) -> str:
+    """What the library calls a model or adapter."""
+    row = library.one(current.store(), value.removeprefix(library.PREFIX))
+    if row is not None:
+        return row.name
+    if kind == "model":
+        return str(gettext("A model that is gone")) if value.startswith(library.PREFIX) else value
+    return str(gettext("An adapter that is gone") if value else gettext("No adapter"))

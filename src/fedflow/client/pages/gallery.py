@@ -9,7 +9,7 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Drawing
-from fedflow.client.pages import current, generate_form
+from fedflow.client.pages import current
 from fedflow.client.services import drawings
 from fedflow.web.states import State
 
@@ -48,7 +48,7 @@ def one(drawing_id: str) -> Response:
     drawing = _drawing(drawing_id)
     with Image.open(current.store().blobs.local(drawing.sha256)) as image:
         settings = str(image.info.get("parameters", ""))
-    sampler = dict(generate_form.SAMPLERS).get(drawing.sampler, drawing.sampler)
+    sampler = dict(drawings.SAMPLERS).get(drawing.sampler, drawing.sampler)
     adapters = ", ".join(f"{name} {weight:g}" for name, weight in drawing.adapters)
     return web.page("app/picture.html", drawing=drawing, settings=settings, adapters=adapters, sampler=sampler)
 

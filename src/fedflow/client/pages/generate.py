@@ -11,7 +11,7 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Drawing
-from fedflow.client.pages import current, generate_file, generate_form
+from fedflow.client.pages import current, generate_axes, generate_file, generate_form
 from fedflow.client.pages.faults import said
 from fedflow.client.pages.generate_form import Wish
 from fedflow.client.services import drawings, drawings_start, jobs, library
@@ -30,7 +30,8 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 @blueprint.get("/")
 def page() -> Response:
     """The form and what came of it. It begins with the settings of the picture `like` or of the job `job`, if named,
-    or with the `model` or `adapter` of the library that is, and with the picture `start` to draw over."""
+    or with the `model` or `adapter` of the library that is, and with the picture `start` to draw over. Where nothing
+    is named it begins with what was drawn last; `empty` begins with nothing."""
     store = current.store()
     like = drawings.one(store, request.args.get("like", "")[:40])
     job = jobs.one(store, request.args.get("job", "")[:40])
@@ -41,6 +42,8 @@ def page() -> Response:
         wish = generate_form.of_request(store, drawings.request_of(job))
     elif "adapter" in request.args or "model" in request.args:
         wish = generate_form.of_library(store, request.args.get("model", ""), request.args.get("adapter", ""))
+    elif not request.args:
+        wish = generate_form.of_last(store)
     if "new" in request.args:
         wish.values.pop("seed", None)
     start = request.args.get("start", "")
@@ -141,11 +144,13 @@ def _form(wish: Wish) -> dict[str, Any]:
         "faults": wish.faults,
         "wish": wish,
         "in_sight": IN_SIGHT,
-        "sides": [replace(fields[name], help="", optional=False) for name in SIDES],
+        "sides": [replace(fields[name], help="", unit="", optional=False) for name in SIDES],
         "canvas": _canvas(wish),
         "folded": FOLDED,
         "models": generate_form.models(store),
-        "axis_kinds": list(generate_form.AXIS_KINDS.items()),
+        "models_to_compare": library.models(store),
+        "axis_kinds": list(generate_axes.KINDS.items()),
+        "axis_help": generate_axes.HELP,
         "adapters": library.listed(store, library.ADAPTER),
     }
 

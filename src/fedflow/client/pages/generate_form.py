@@ -5,40 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from flask_babel import LazyString, gettext, lazy_gettext
-from pydantic import ValidationError
+from flask_babel import gettext
 from werkzeug.datastructures import MultiDict
 
 from fedflow.client.database.tables import Asset
+from fedflow.client.pages import generate_axes
 from fedflow.client.pages.faults import said
-from fedflow.client.services import drawings, drawings_size, drawings_start, library
-from fedflow.client.services.drawings import Axis, AxisKind, DrawRequest, DrawSettings
+from fedflow.client.services import drawings, drawings_size, drawings_start, jobs, library
+from fedflow.client.services.drawings import Axis, DrawRequest, DrawSettings
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
 from fedflow.plan import STARTER
 from fedflow.web.forms import FormField, Kind, describe, texts
 from fedflow.web.reading import last_values, read
 
-SAMPLERS = (("unipc", "UniPC"), ("dpm++", "DPM++ 2M"), ("ddim", "DDIM"), ("euler", "Euler"), ("euler-a", "Euler a"))
-"""As `fedflow.models.SAMPLERS`, which would bring torch along."""
-
 OTHER = "other"
 """In the choice of models: one that is typed as a path or a name on the hub."""
-
-AXES = ("across", "down")
-AXIS_KINDS: dict[AxisKind, LazyString] = {
-    "seed": lazy_gettext("Seed"),
-    "steps": lazy_gettext("Steps"),
-    "guidance": lazy_gettext("Guidance"),
-    "sampler": lazy_gettext("Sampler"),
-    "adapter": lazy_gettext("Adapter"),
-    "weight": lazy_gettext("Adapters' weight"),
-}
-"""What can differ along one side of a grid."""
-
-NUMBER = 24
 
 
 @dataclass(frozen=True)
@@ -76,6 +59,8 @@ def of_request(store: Store, request: DrawRequest) -> Wish:
     wish = Wish(_with_model(store, texts(settings)))
     chosen = [(*each, True) for each in request.adapters] + [(*each, False) for each in request.resting]
     wish.rows = _rows(store, request.model, chosen)
+    if wish.values["model"] == OTHER and request.model.startswith(library.PREFIX):
+        wish.notes.append(gettext("The model is no longer in the library. Choose another."))
     if len(wish.rows) < len(chosen):
         wish.notes.append(gettext("An adapter is no longer in the library and was left out."))
     if request.start and drawings_start.is_there(store, request.start):
@@ -83,12 +68,20 @@ def of_request(store: Store, request: DrawRequest) -> Wish:
         wish.mask = request.mask if drawings_start.is_there(store, request.mask) else ""
     elif request.start:
         wish.notes.append(gettext("The picture to start from is no longer kept."))
-    for name in AXES:
+    for name in generate_axes.SIDES:
         axis: Axis | None = getattr(request, name)
         if axis is not None:
-            wish.values[f"{name}_kind"] = axis.kind
-            wish.values[f"{name}_values"] = "" if axis.kind == "adapter" else ", ".join(axis.values)
+            wish.values |= generate_axes.texts(name, axis)
     return wish
+
+
+def of_last(store: Store) -> Wish:
+    """The form as the newest drawing left it; not what was for that one alone: seed, picture to start from, grid."""
+    job = jobs.newest(store, drawings.KIND)
+    if job is None:
+        return Wish()
+    alone = {"seed", "start", "mask", "strength", "across", "down"}
+    return of_request(store, DrawRequest.model_validate(drawings.request_of(job).model_dump(exclude=alone)))
 
 
 def of_library(store: Store, model: str, adapter: str) -> Wish:
@@ -125,7 +118,10 @@ def of_form(store: Store, form: MultiDict[str, str], *, as_grid: bool = False) -
     weights = list({each[0]: each for each in weights}.values())
     wish.rows = _rows(store, values["model"], weights)
     wish.values = _with_model(store, {**wish.values, "model": values["model"]})
-    _check_sides(store, wish, reading.settings)
+    wish.values |= {f"{name}_models": "\n".join(each) for name, each in generate_axes.sent_models(form).items()}
+    if reading.settings is not None:
+        drawing = generate_axes.drawing_models(form, values["model"]) if as_grid else [values["model"]]
+        _check_sides(store, wish, reading.settings, drawing)
     _read_start(store, wish, sent)
     known = {row.id for row in wish.rows}
     if len(known) < len(weights):
@@ -139,7 +135,10 @@ def of_form(store: Store, form: MultiDict[str, str], *, as_grid: bool = False) -
     if reading.settings is None or wish.faults:
         return wish
     request = DrawRequest(**reading.settings.model_dump(), adapters=on, resting=off, start=wish.start, mask=wish.mask)
-    wish.request = _with_axes(wish, request, sent) if as_grid else request
+    if as_grid:
+        sides, wish.faults = generate_axes.read(store, request, form)
+        request = request.model_copy(update=dict(sides))
+    wish.request = None if wish.faults else request
     return wish
 
 
@@ -148,7 +147,7 @@ def fields() -> dict[str, FormField]:
     [group] = describe(DrawSettings)
     found = {each.name: each for each in group.fields}
     found["prompt"] = replace(found["prompt"], kind=Kind.AREA)
-    found["sampler"] = replace(found["sampler"], kind=Kind.CHOICE, choices=SAMPLERS)
+    found["sampler"] = replace(found["sampler"], kind=Kind.CHOICE, choices=drawings.SAMPLERS)
     return found
 
 
@@ -196,11 +195,9 @@ def _with_model(store: Store, values: dict[str, str]) -> dict[str, str]:
     return {**values, "model": OTHER, "model_other": "" if model.startswith(library.PREFIX) else model}
 
 
-def _check_sides(store: Store, wish: Wish, settings: DrawSettings | None) -> None:
-    """A width or height that the model cannot draw is told beside it, with the nearest that it can."""
-    if settings is None:
-        return
-    multiple = drawings_size.multiple(store, settings.model)
+def _check_sides(store: Store, wish: Wish, settings: DrawSettings, models: Sequence[str]) -> None:
+    """A width or height that a model cannot draw is told beside it, with the nearest that all can."""
+    multiple = math.lcm(*(drawings_size.multiple(store, model) for model in models))
     for name, side in (("width_pixels", settings.width_pixels), ("height_pixels", settings.height_pixels)):
         if side is not None and side % multiple:
             near = drawings_size.nearest(side, multiple)
@@ -224,69 +221,3 @@ def _read_start(store: Store, wish: Wish, sent: dict[str, str]) -> None:
             raise MistakeError("the mask is no longer kept; paint it again")
     except MistakeError as error:
         wish.mask, wish.faults["start"] = "", [said(str(error))]
-
-
-def _with_axes(wish: Wish, request: DrawRequest, sent: dict[str, str]) -> DrawRequest | None:
-    """The request as a grid, or None with what is wrong beside the axes."""
-    sides: dict[str, Axis] = {}
-    for name in AXES:
-        kind, text = sent.get(f"{name}_kind", ""), sent.get(f"{name}_values", "")[:1000]
-        place = f"{name}_values"
-        if not kind:
-            if name == "across":
-                wish.faults["across_kind"] = [gettext("Choose what differs from column to column.")]
-            continue
-        try:
-            axis = Axis(kind=_kind(kind), values=_values(kind, text, request))
-            for value in axis.values:
-                drawings.varied(request, axis, value)
-        except ValidationError as error:
-            wish.faults[place] = [_say(error, gettext("Give one to ten values, with commas between them."))]
-        except ValueError:
-            wish.faults[place] = [gettext("Write numbers with commas between them, as in 10, 20, 30.")]
-        except MistakeError as error:
-            wish.faults[place] = [str(error)]
-        else:
-            sides[name] = axis
-    if wish.faults:
-        return None
-    if len({axis.kind for axis in sides.values()}) < len(sides):
-        wish.faults["down_kind"] = [gettext("Rows and columns cannot differ in the same.")]
-        return None
-    return request.model_copy(update=dict(sides))
-
-
-def _kind(text: str) -> AxisKind:
-    for known in AXIS_KINDS:
-        if text == known:
-            return known
-    raise MistakeError(gettext("Choose one from the list."))
-
-
-def _values(kind: str, text: str, request: DrawRequest) -> tuple[str, ...]:
-    if kind == "adapter":
-        if not request.adapters:
-            raise MistakeError(gettext("Add the adapters to compare to the form first."))
-        return ("", *(asset_id for asset_id, _ in request.adapters))
-    if kind == "weight" and not request.adapters:
-        raise MistakeError(gettext("Add an adapter to the form first."))
-    parts = [part.strip()[:NUMBER] for part in text.split(",") if part.strip()]
-    if kind == "sampler":
-        known = {spelled.lower(): value for value, word in SAMPLERS for spelled in (value, word)}
-        if unknown := next((part for part in parts if part.lower() not in known), None):
-            raise MistakeError(gettext("There is no sampler “%(name)s”.", name=unknown))
-        return tuple(known[part.lower()] for part in parts)
-    return tuple(dict.fromkeys(parts))
-
-
-def _say(error: ValidationError, many: str) -> str:
-    fault: Any = error.errors()[0]
-    if fault["loc"][-1] == "values":
-        return many
-    given = fault["input"]
-    limits = fault.get("ctx", {})
-    if "le" in limits:
-        return str(gettext("%(value)s is too much; at most %(limit)s.", value=given, limit=limits["le"]))
-    if "ge" in limits:
-        return str(gettext("%(value)s is too little; at least %(limit)s.", value=given, limit=limits["ge"]))
-    return many

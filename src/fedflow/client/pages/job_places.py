@@ -40,7 +40,9 @@ def _drawn(job: Job, there: Mapping[str, str]) -> str | None:
     if job.asked.get("across"):
         return url_for("pages.compare.one", job_id=job.id)
     first = there.get(job.id)
-    return url_for("pages.gallery.one", drawing_id=first) if first else None
+    if first is None:
+        return url_for("pages.generate.page", job=job.id) if job.status in jobs.WENT_WRONG else None
+    return url_for("pages.gallery.one", drawing_id=first)
 
 
 def _federation(job: Job, there: Mapping[str, str]) -> str | None:

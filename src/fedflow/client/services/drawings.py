@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,7 +24,10 @@ MOST_VALUES = 10
 LEAST_SIDE, MOST_SIDE = 16, 2048
 """Pixels of a picture's width or height."""
 
-AxisKind = Literal["seed", "steps", "guidance", "sampler", "adapter", "weight"]
+SAMPLERS = (("unipc", "UniPC"), ("dpm++", "DPM++ 2M"), ("ddim", "DDIM"), ("euler", "Euler"), ("euler-a", "Euler a"))
+"""As `fedflow.models.SAMPLERS`, which would bring torch along."""
+
+AxisKind = Literal["prompt", "seed", "steps", "guidance", "sampler", "model", "adapter", "weight"]
 Weight = Annotated[float, Field(ge=-2.0, le=2.0, strict=False)]
 Weighted = tuple[str, Weight]
 """An adapter's identifier in the library, and its weight."""
@@ -58,7 +62,11 @@ class DrawSettings(Settings):
 
 
 class Axis(Settings):
-    """One side of a grid: what differs along it, and its values as text; of adapters their identifiers, '' for none."""
+    """One side of a grid: what differs along it, and its values as text.
+
+    Of adapters they are identifiers, '' for none, of models names as a request has them. Of a prompt they are words:
+    the first stand in it, and each takes their place.
+    """
 
     kind: AxisKind
     values: tuple[str, ...] = Field(min_length=1, max_length=MOST_VALUES, strict=False)
@@ -104,9 +112,18 @@ def varied(request: DrawRequest, axis: Axis, value: str) -> DrawRequest:
         change = {"adapters": tuple(each for each in request.adapters if each[0] == value)}
     elif axis.kind == "guidance":
         change = {"guidance": float(value)}
+    elif axis.kind == "prompt":
+        change = {"prompt": _exchanged(request.prompt, axis.values[0], value)}
     else:
-        change = {axis.kind: value if axis.kind == "sampler" else int(value)}
+        change = {axis.kind: value if axis.kind in ("sampler", "model") else int(value)}
     return DrawRequest.model_validate({**request.model_dump(), **change})
+
+
+def _exchanged(prompt: str, words: str, others: str) -> str:
+    """The prompt with others in place of these words: where they stand whole, else, in scripts that do not part words
+    too, wherever they stand."""
+    whole = rf"(?<!\w){re.escape(words)}(?!\w)"
+    return re.sub(whole if re.search(whole, prompt) else re.escape(words), lambda _: others, prompt)
 
 
 def steps_of(shot: DrawRequest) -> int:

@@ -38,7 +38,7 @@ NOTE_S = 0.25
 
 @dataclass(frozen=True)
 class _Bench:
-    """What the pictures of a job are drawn with; `name` is the model's, `adapters` have their names beside them."""
+    """What pictures of a job are drawn with; `name` is the model's, `adapters` have their names beside them."""
 
     store: Store
     job: Job
@@ -55,19 +55,15 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
     """
     settle_torch(settings.threads)
     request = drawings.request_of(job)
-    shots = drawings.shots(request)
+    shots, is_grid = drawings.shots(request), request.across is not None
+    lacking = _lacking(store, job, shots, is_grid=is_grid)
+    by_model = {
+        model: [n for n in lacking if shots[n].model == model] for model in dict.fromkeys(shot.model for shot in shots)
+    }
     try:
-        place = library.place(store, request.model)
-        model = kept_open(place, lambda: open_model(place).to(best_device()))
-        name = library.called(store, request.model) if request.model.startswith(library.PREFIX) else model.name
-        preview = Preview(drawings.preview_file(store, job.id), model)
-        bench = _Bench(store, job, model, name, _adapters(store, request, model, name), preview)
-        with preview:
-            is_grid = request.across is not None
-            for batch in _batches(model, shots, _lacking(store, job, shots, is_grid=is_grid)):
-                before = sum(map(drawings.steps_of, shots[: batch[0]]))
-                for drawing in _drawn_as_fits(bench, shots, batch, before, is_grid):
-                    drawings.keep(store, drawing)
+        for model, numbers in by_model.items():
+            if numbers:
+                _draw(store, job, request.model_copy(update={"model": model}), shots, numbers)
         if is_grid:
             write_sheet(store, job.id, request)
     except (MemoryError, RuntimeError) as error:
@@ -77,6 +73,26 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
             "the machine's memory does not suffice; ask for smaller pictures, or close other programs, then resume"
         ) from error
     jobs.note(store, job.id, job.of)
+
+
+def _draw(store: Store, job: Job, request: DrawRequest, shots: Sequence[DrawRequest], numbers: Sequence[int]) -> None:
+    """Draw those with these numbers, which are all of the request's model. Raises as `do`."""
+    is_grid, place = request.across is not None, library.place(store, request.model)
+    model = kept_open(place, lambda: open_model(place).to(best_device()))
+    name = library.called(store, request.model) if request.model.startswith(library.PREFIX) else model.name
+    preview = Preview(drawings.preview_file(store, job.id), model)
+    bench = _Bench(store, job, model, name, _adapters(store, request, model, name), preview)
+    with preview:
+        for batch in _batches(model, shots, numbers):
+            for drawing in _drawn_as_fits(bench, shots, batch, _steps_before(shots, batch[0]), is_grid):
+                drawings.keep(store, drawing)
+
+
+def _steps_before(shots: Sequence[DrawRequest], number: int) -> int:
+    """Steps of the pictures that are drawn before one: those of the models before its own, and of that one's."""
+    order = list(dict.fromkeys(shot.model for shot in shots))
+    place = order.index(shots[number].model), number
+    return sum(drawings.steps_of(shot) for n, shot in enumerate(shots) if (order.index(shot.model), n) < place)
 
 
 def _lacking(store: Store, job: Job, shots: Sequence[DrawRequest], *, is_grid: bool) -> list[int]:

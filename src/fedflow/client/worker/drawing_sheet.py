@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib
@@ -36,8 +36,8 @@ def write_sheet(store: Store, job_id: str, request: DrawRequest) -> None:
         str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), LETTERS_PIXELS
     )
     widest = max(letters.getlength(text) for text in columns)
-    size = _fitted([(each.width, each.height) for each in shown.values()])
-    cell = max(size[0], int(widest)), size[1]
+    sizes = _fitted({number: (each.width, each.height) for number, each in shown.items()})
+    cell = max(int(widest), *(size[0] for size in sizes.values())), max(size[1] for size in sizes.values())
     left = int(max(letters.getlength(text) for text in rows)) + 2 * GAP_PIXELS
     top = LETTERS_PIXELS + 2 * GAP_PIXELS
     across, down = cell[0] + GAP_PIXELS, cell[1] + GAP_PIXELS
@@ -50,8 +50,9 @@ def write_sheet(store: Store, job_id: str, request: DrawRequest) -> None:
     for number, drawing in shown.items():
         row, column = divmod(number, len(columns))
         with Image.open(store.blobs.get(drawing.sha256)) as picture:
-            resized = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-        sheet.paste(resized, (left + across * column + (cell[0] - size[0]) // 2, top + down * row))
+            resized = picture.convert("RGB").resize(sizes[number], Image.Resampling.LANCZOS)
+        beside, above = ((cell[side] - resized.size[side]) // 2 for side in (0, 1))
+        sheet.paste(resized, (left + across * column + beside, top + down * row + above))
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     path = drawings.sheet_file(store, job_id)
@@ -59,15 +60,22 @@ def write_sheet(store: Store, job_id: str, request: DrawRequest) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def _fitted(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Width and height of the grid's pictures, which are all of one size, as they are shown in it."""
-    width, height = max(sizes, default=(1, 1))
-    scale = min(max(width, height, LEAST_CELL_PIXELS), MOST_CELL_PIXELS) / max(width, height)
-    return max(1, round(width * scale)), max(1, round(height * scale))
+def _fitted(sizes: Mapping[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
+    """Width and height of each picture as it is shown: the longer sides are the same, whatever model drew it."""
+    longest = min(max(LEAST_CELL_PIXELS, *map(max, sizes.values())), MOST_CELL_PIXELS)
+    scales = {number: longest / max(size) for number, size in sizes.items()}
+    return {
+        number: (max(1, round(width * scales[number])), max(1, round(height * scales[number])))
+        for number, (width, height) in sizes.items()
+    }
 
 
 def _heading(store: Store, axis: Axis, value: str) -> str:
     if axis.kind == "adapter":
         row = library.one(store, value)
         return (row.name if row else "-")[:MOST_HEADING]
+    if axis.kind == "model":
+        return library.called(store, value)[:MOST_HEADING]
+    if axis.kind == "prompt":
+        return value[:MOST_HEADING]
     return f"{NAMES[axis.kind]}: {SAMPLERS[value][1] if axis.kind == 'sampler' else value}"

@@ -1,7 +1,8 @@
 // The form of a drawing: rows of adapters, files that are dropped on the page, and a draft that outlives a reload.
 // Listens on the document: the form is brought anew when a file fills it.
 
-const DRAFT = `generate ${location.search}`;
+const draftAt = (search) => `generate ${search}`;
+const DRAFT = draftAt(location.search);
 const NOT_KEPT = new Set(["csrf_token", "settings", "picture"]);
 const form = () => document.getElementById("wish");
 const rows = () => document.getElementById("adapter-rows");
@@ -82,11 +83,14 @@ const keep = () => {
 
 const restore = (entries) => {
   const kept = new Map(entries);
+  const all = (name) => entries.filter(([known]) => known === name).map(([, value]) => value);
   for (const field of form().elements) {
     if (!field.name || NOT_KEPT.has(field.name) || ["adapter", "active", "weight", "start", "mask"].includes(field.name)) continue;
-    if (kept.has(field.name)) field.value = kept.get(field.name);
+    if (field.type === "checkbox") field.checked = all(field.name).includes(field.value);
+    else if (field.type !== "hidden" && kept.has(field.name)) field.value = kept.get(field.name);
   }
-  const all = (name) => entries.filter(([known]) => known === name).map(([, value]) => value);
+  const { across_kind: columns } = form().elements;
+  if (columns.value) columns.closest("details").open = true;
   const active = new Set(all("active"));
   const weights = all("weight");
   rows().replaceChildren();
@@ -108,7 +112,14 @@ if (draft && !document.getElementById("wrong")) addEventListener("load", () => r
 
 document.addEventListener("input", (event) => { if (event.target.closest("#wish")) keep(); });
 document.addEventListener("htmx:afterSettle", (event) => { if (event.target.closest?.("#wish")) keep(); });
-document.addEventListener("submit", (event) => { if (event.target === form()) sessionStorage.removeItem(DRAFT); });
+// What is sent is the newest drawing, with which the page begins where nothing is named.
+document.addEventListener("submit", (event) => {
+  if (event.target === form()) for (const key of [DRAFT, draftAt("")]) sessionStorage.removeItem(key);
+});
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("[data-empties]");
+  if (link) sessionStorage.removeItem(draftAt(link.search));
+});
 
 // Enter draws; with Shift it is a line break, which counts as a space.
 document.addEventListener("keydown", (event) => {
