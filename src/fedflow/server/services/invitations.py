@@ -9,7 +9,7 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from fedflow.server.database.people import Invitation, Person, RoleName
-from fedflow.server.database.tables import Federation
+from fedflow.server.database.tables import Federation, Member
 from fedflow.server.errors import Forbidden, Gone, NotFound, Unprocessable
 from fedflow.server.services import audit, idempotency, letters, member_names, policies, role_changes, roles
 from fedflow.server.services.identifiers import new_id
@@ -117,20 +117,25 @@ def seen(store: Store, code: str) -> Invited:
     with store.read() as session:
         row = _row(session, store, code)
         federation = None if row.federation_id is None else session.get_one(Federation, row.federation_id)
-        return _told(session, store, row, federation)
+        is_known = federation is not None and member_names.is_there(session, federation.id, row.member_name or "")
+        return _told(store, row, federation, is_known)
 
 
 def listed(store: Store, federation_id: str | None) -> list[Invited]:
     """Invitations that nobody has used and that still hold: a federation's, or those to the server alone."""
     query = (
-        select(Invitation, Federation)
+        select(Invitation, Federation, Member.id)
         .outerjoin(Federation, Federation.id == Invitation.federation_id)
+        .outerjoin(Member, (Member.federation_id == Federation.id) & (Member.name == Invitation.member_name))
         .where(Invitation.federation_id == federation_id, Invitation.used_at.is_(None))
         .where(Invitation.expires_at > store.clock())
         .order_by(Invitation.created_at)
     )
     with store.read() as session:
-        return [_told(session, store, row, federation) for row, federation in session.execute(query).all()]
+        return [
+            _told(store, row, federation, member_id is not None)
+            for row, federation, member_id in session.execute(query)
+        ]
 
 
 def withdraw(store: Store, caller: Caller, invitation_id: str, federation_id: str | None) -> None:
@@ -203,7 +208,7 @@ def _row(session: Session, store: Store, code: str, *, lock: bool = False) -> In
     return row
 
 
-def _told(session: Session, store: Store, row: Invitation, federation: Federation | None) -> Invited:
+def _told(store: Store, row: Invitation, federation: Federation | None, is_known: bool) -> Invited:
     closed = federation is not None and federation.closed_at is not None
     return Invited(
         id=row.id,
@@ -214,8 +219,5 @@ def _told(session: Session, store: Store, row: Invitation, federation: Federatio
         is_admin=row.is_admin,
         expires_in_s=max(0.0, row.expires_at - store.clock()),
         closed=closed,
-        held_up=closed
-        and federation is not None
-        and row.member_name is not None
-        and not member_names.is_there(session, federation.id, row.member_name),
+        held_up=closed and row.member_name is not None and not is_known,
     )
