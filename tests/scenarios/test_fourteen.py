@@ -182,13 +182,13 @@ def test_05_generate_with_one_adapter_and_with_several(stage: Stage) -> None:
     train(stage, "Second", "An adapter (LoRA)", epochs=1)
     expect(page.get_by_text("Second is in the library.")).to_be_visible(timeout=SLOW_MS)
     visit(stage, "/")
-    for name in ("Violet", "Second"):
-        page.get_by_label("Add an adapter").select_option(label=name)
-        submit(page, "Add")
-        expect(page.get_by_label(f"Weight of {name}", exact=True)).to_be_visible()
+    expect(page.get_by_label("Weight of Violet", exact=True)).to_have_value("0.6")
+    page.get_by_label("Add an adapter").select_option(label="Second")
+    submit(page, "Add")
+    expect(page.get_by_label("Weight of Second", exact=True)).to_be_visible()
     draw(stage, "fluent_style, owl")
     page.locator(f"{SHOTS} a").first.click()
-    expect(page.get_by_text("<lora:Violet:1> <lora:Second:1>")).to_be_visible()
+    expect(page.get_by_text("<lora:Violet:0.6> <lora:Second:1>")).to_be_visible()
 
 
 def test_07_resume_a_stopped_training(stage: Stage) -> None:
