@@ -181,7 +181,7 @@ class TestPages:
         assert older is not None
         assert reader.get(older[1].replace("&amp;", "&")).text.count('scope="row"') > 5
         signed_in = told(reader.get("/audit?what=signed+in&actor=AD"))
-        assert "signed in browser" in signed_in
+        assert "signed in ada" in signed_in
         assert "boss signed" not in signed_in
         of_ada = re.search(r'href="(/audit\?who=[^"]+)">ada<', page.text)
         assert of_ada is not None
