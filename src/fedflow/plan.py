@@ -58,6 +58,10 @@ GIVEN = {"given": True}
 """The validation's context where somebody gives the settings; without it they are read again, as they were kept."""
 
 YEAR_S = 31_536_000
+LEAST_DEADLINE_S = 10
+"""Within less nobody answers, and a round that lacks its quorum would tell of a new deadline without end."""
+
+MOST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,22 @@ class AtMost:
     def _checked(self, value: float, info: ValidationInfo) -> float:
         if info.context == GIVEN and value > self.le:
             raise PydanticKnownError("less_than_equal", {"le": self.le})
+        return value
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """As `AtMost`, from below."""
+
+    ge: float
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """How pydantic checks it."""
+        return core_schema.with_info_after_validator_function(self._checked, handler(source))
+
+    def _checked(self, value: float, info: ValidationInfo) -> float:
+        if info.context == GIVEN and value < self.ge:
+            raise PydanticKnownError("greater_than_equal", {"ge": self.ge})
         return value
 
 
@@ -229,7 +249,7 @@ class Gallery(Settings):
 
     prompts: tuple[str, ...] = Field((), strict=False, description="Prompts; empty takes the first held-out captions.")
     count: int = Field(8, ge=1, le=64, description="How many held-out captions are taken where no prompts are given.")
-    seed: Annotated[int, AtMost(2**32 - 1)] = Field(
+    seed: Annotated[int, AtMost(MOST_SEED)] = Field(
         1, ge=0, description="Seed of the first picture; the next takes the next."
     )
 
@@ -243,7 +263,7 @@ class Network(Settings):
     over_selection: float = Field(
         1.0, ge=1.0, le=4.0, strict=False, description="Ask this many times the clients that a round wants."
     )
-    deadline_s: Annotated[float, Field(gt=0), AtMost(YEAR_S)] = Field(
+    deadline_s: Annotated[float, Field(gt=0), AtLeast(LEAST_DEADLINE_S), AtMost(YEAR_S)] = Field(
         86_400.0, strict=False, description="Seconds until a round closes with its quorum; without one it goes on."
     )
     grace_s: Annotated[float, AtMost(YEAR_S)] = Field(
@@ -283,7 +303,9 @@ class Plan(Settings):
         strict=False,
         description="Adapters only: an update that changes more in a round, by Euclidean norm, is scaled down to this.",
     )
-    seeds: tuple[int, ...] = Field((1,), strict=False, min_length=1, description="One whole run per seed.")
+    seeds: tuple[Annotated[int, AtMost(MOST_SEED)], ...] = Field(
+        (1,), strict=False, min_length=1, description="One whole run per seed."
+    )
     data: Data = Data()
     lora: Lora = Lora()
     training: Training = Training()

@@ -95,6 +95,14 @@ def test_a_number_beyond_its_limit_is_refused_where_it_is_given_and_opens_where_
     assert getattr(getattr(kept, group), key) == value
 
 
+def test_seeds_and_deadlines_have_limits_where_they_are_given(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"seeds\.1: input should be less than or equal to"):
+        read_plan(write(tmp_path, f"seeds = [1, {2**32}]\n"))
+    with pytest.raises(PlanError, match=r"network\.deadline_s: input should be greater than or equal to 10"):
+        read_plan(write(tmp_path, "[network]\ndeadline_s = 1e-9\n"))
+    assert Plan.model_validate({"network": {"deadline_s": 0.5}}).network.deadline_s == 0.5
+
+
 def test_a_plan_is_frozen() -> None:
     with pytest.raises(ValidationError):
         Plan().rounds = 4  # type: ignore[misc]

@@ -153,3 +153,8 @@ def test_a_plan_of_another_version_is_named() -> None:
     assert plan_of(FACTS) == PLAN
     with pytest.raises(MistakeError, match=r"another version \(unknown key 'quantum'"):
         plan_of(FACTS.model_copy(update={"plan": {"quantum": True}}))
+
+
+def test_a_plan_that_makes_no_sense_is_none_of_ours_whatever_the_server_took() -> None:
+    with pytest.raises(MistakeError, match=r"another version \(seeds\.0: input should be less than or equal to"):
+        plan_of(FACTS.model_copy(update={"plan": {**FACTS.plan, "seeds": [10**400]}}))

@@ -176,7 +176,9 @@ def test_numbers_that_make_no_sense_are_refused_and_a_high_learning_rate_is_warn
     refused = cora.post(address, {**right, "training.learning_rate": "500", "network.deadline_s": "9000"})
     assert refused.status_code == 422
     assert faults(refused)["training.learning_rate"] == "Must be at most 1."
-    assert faults(refused)["network.deadline_s"] == "Must be at most 8760.", "in hours, as the field"
+    assert faults(refused)["network.deadline_s"] == "Must be at most 8,760.", "in hours, as the field"
+    hasty = cora.post(address, {**right, "network.deadline_s": "0.000001"})
+    assert faults(hasty)["network.deadline_s"] == "Must be at least ten seconds, or nobody can answer in time."
     for rate, warned in (("0.01", False), ("0.02", True)):
         checked = cora.post(f"{address}/check", {**right, "training.learning_rate": rate}).text
         assert ("The learning rate is very high." in checked) is warned

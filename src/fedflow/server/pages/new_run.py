@@ -12,7 +12,7 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.federation.estimates import FEW_PICTURES
-from fedflow.plan import REGISTRY, STARTER, YEAR_S, Plan
+from fedflow.plan import LEAST_DEADLINE_S, REGISTRY, STARTER, YEAR_S, Plan
 from fedflow.server.api import current
 from fedflow.server.errors import ApiError, Unprocessable
 from fedflow.server.pages import places, plan_words
@@ -23,6 +23,7 @@ from fedflow.server.services.estimating import Known
 from fedflow.server.services.identifiers import kept_id, new_id
 from fedflow.server.services.policies import Policies
 from fedflow.server.services.roles import Belonging
+from fedflow.web import amounts
 from fedflow.web.forms import UNITS, FormField, FormGroup, Kind, as_text, texts
 from fedflow.web.reading import LIMITS, NUMBER, WORDS, Reading, last_values, read
 from fedflow.web.states import State
@@ -137,8 +138,8 @@ def _described(planning: Planning, model: str) -> list[FormGroup]:
 
 def _fields(planning: Planning, field: FormField, model: str) -> list[FormField]:
     if field.name in HOURS:
-        most = None if field.most is None else field.most / HOUR_S
-        return [replace(field, unit=gettext(HOUR), most=most)]
+        least, most = (None if limit is None else limit / HOUR_S for limit in (field.least, field.most))
+        return [replace(field, unit=gettext(HOUR), least=least, most=most)]
     if field.name != "model":
         return [field]
     offered = _models(planning)
@@ -195,9 +196,11 @@ def _reading(planning: Planning) -> Reading[Plan]:
 
 def _in_form(field: str, sentence: str) -> str:
     """A fault in the form's words; how long a time may be is told in hours, as the field counts."""
-    words = LIMITS["less_than_equal"][1]
-    if field in HOURS and sentence == str(words) % {"limit": YEAR_S}:
-        return str(words) % {"limit": YEAR_S // int(HOUR_S)}
+    most, least = LIMITS["less_than_equal"][1], LIMITS["greater_than_equal"][1]
+    if field in HOURS and sentence in (str(most) % {"limit": each} for each in (YEAR_S, amounts.number(YEAR_S))):
+        return str(most) % {"limit": amounts.number(YEAR_S // int(HOUR_S))}
+    if field in HOURS and sentence == str(least) % {"limit": LEAST_DEADLINE_S}:
+        return str(gettext("Must be at least ten seconds, or nobody can answer in time."))
     return plan_words.fault(sentence)
 
 

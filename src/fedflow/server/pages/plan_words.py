@@ -192,7 +192,7 @@ def _facts(frozen: str, _language: str) -> list[tuple[str, list[tuple[str, str]]
         (group.label, [(field.label, shown(field, _inside(values, field.name))) for field in group.fields])
         for group in described((), left_out)
     ]
-    found[0][1].append((str(gettext("Seed")), amounts.number(plan.seeds[0])))
+    found[0][1].append((str(gettext("Seed")), str(plan.seeds[0])))
     return found
 
 
