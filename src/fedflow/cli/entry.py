@@ -131,6 +131,13 @@ def _above_0(value: float | None) -> float | None:
     return value
 
 
+def _rate(value: float) -> float:
+    _above_0(value)
+    if value > 1:
+        raise typer.BadParameter(f"must be at most 1, not {value:g}")
+    return value
+
+
 ModelOption = Annotated[
     str, typer.Option(help="Base model: 'starter', a diffusers folder, a .safetensors file or a hub name.")
 ]
@@ -193,7 +200,7 @@ def train(
     epochs: Annotated[int, typer.Option(help="Passes over the pictures.", min=1)] = 10,
     batch_size: Annotated[int, typer.Option(help="Pictures per batch.", min=1)] = 8,
     accumulation: Annotated[int, typer.Option(help="Batches per step.", min=1)] = 1,
-    learning_rate: Annotated[float, typer.Option(help="AdamW's learning rate.", callback=_above_0)] = 1e-3,
+    learning_rate: Annotated[float, typer.Option(help="AdamW's learning rate, at most 1.", callback=_rate)] = 1e-3,
     schedule: Annotated[Schedule, typer.Option(help="Learning rate over the steps.")] = Schedule.CONSTANT,
     warmup_steps: Annotated[int, typer.Option(help="Steps over which the rate rises at first.", min=0)] = 0,
     min_snr_gamma: Annotated[float, typer.Option(help="Clamp of the Min-SNR loss weight.", callback=_above_0)] = 5.0,

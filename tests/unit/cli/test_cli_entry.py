@@ -59,6 +59,7 @@ def test_version() -> None:
         ("train pictures --out", "option '--out' requires an argument; 'fedflow --help'"),
         ("train pictures --out o --schedule foo", "'foo' is not one of 'constant', 'cosine'; 'fedflow train --help'"),
         ("train pictures --out o --precision foo", "'foo' is not one of 'auto', 'float32', 'bfloat16'"),
+        ("train pictures --out o --learning-rate 500", "'--learning-rate': must be at most 1, not 500"),
         ("train pictures --out o --learning-rate -1", "'--learning-rate': must be a finite number above 0, not -1"),
         ("train pictures --out o --learning-rate nan", "'--learning-rate': must be a finite number above 0, not nan"),
         ("train pictures --out o --learning-rate inf", "'--learning-rate': must be a finite number above 0, not inf"),
