@@ -281,6 +281,11 @@ def test_a_release_from_the_form_to_the_withdrawal(site: Site) -> None:
     page = viewer.get(address).text
     assert "Do not use this release any more" in page
     assert "Reason: Draws one &lt;of&gt; our pictures." in page
+    reader.get(address)
+    reader.post(f"{address}/withdraw", {"reason": "Another."})
+    page = reader.get(address).text
+    assert "was withdrawn already. The reason given then stands: Draws one &lt;of&gt; our pictures." in page
+    assert "The release is withdrawn." not in page
 
 
 def test_who_deletes_a_version_comes_to_the_others_and_with_the_last_to_the_list(site: Site) -> None:

@@ -311,6 +311,12 @@ SENTENCES: dict[str, str | LazyString] = {
     "this link was used, has expired or is incomplete; ask for another": lazy_gettext(
         "This link was used, has expired or is incomplete. Ask for another."
     ),
+    "release '{tag}' was withdrawn already, when no reason was asked for": lazy_gettext(
+        "Release %(tag)s was withdrawn already, at a time when nobody was asked for a reason."
+    ),
+    "release '{tag}' was withdrawn already; this reason stands: {why}": lazy_gettext(
+        "Release %(tag)s was withdrawn already. The reason given then stands: %(why)s"
+    ),
     "release '{tag}' was withdrawn; try a newer one": lazy_gettext(
         "Release %(tag)s was withdrawn and should not be used any more. Try a newer one."
     ),
