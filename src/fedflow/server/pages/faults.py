@@ -311,6 +311,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "this link was used, has expired or is incomplete; ask for another": lazy_gettext(
         "This link was used, has expired or is incomplete. Ask for another."
     ),
+    "the audit log is no file of the kind {kind}; it is one of {kinds}": lazy_gettext(
+        "There is no such file of the audit log. Download it from its page."
+    ),
     "release '{tag}' was withdrawn already, when no reason was asked for": lazy_gettext(
         "Release %(tag)s was withdrawn already, at a time when nobody was asked for a reason."
     ),
