@@ -97,6 +97,29 @@ def test_nobody_is_led_to_the_sign_in_and_strangers_see_nothing(site: Site, sett
     assert setting.status() == "running"
 
 
+@pytest.mark.parametrize(
+    ("status", "action", "said"),
+    [
+        ("done", "pause", "The run is done already, so there is nothing to pause."),
+        ("done", "resume", "The run is done already, so there is nothing to resume."),
+        ("done", "stop", "The run is done already, so there is nothing to stop."),
+        ("stopped", "pause", "The run was stopped already, so there is nothing to pause."),
+        ("stopped", "resume", "The run was stopped for good. Start a new one."),
+        ("failed", "pause", "The run has failed, so there is nothing to pause."),
+        ("preparing", "pause", "The run is being prepared. It can be paused once it is running."),
+    ],
+)
+def test_what_a_page_of_before_asks_of_a_run_is_refused_in_words(
+    site: Site, setting: Setting, status: str, action: str, said: str
+) -> None:
+    site.account("cora", "coordinator")
+    with site.store.begin() as session:
+        session.get_one(Run, setting.run).status = status
+    cora = site.reader("cora")
+    answer = cora.post(f"/runs/{setting.run}/{action}")
+    assert said in text_of(cora.get(answer.headers["Location"]).text)
+
+
 def test_a_coordinator_pauses_goes_on_closes_and_stops(site: Site, setting: Setting) -> None:
     site.account("cora", "coordinator")
     site.account("vera", "viewer")
