@@ -221,10 +221,9 @@ def _collecting(now: Standing, round_: Collecting) -> str:
         )
     else:
         then = ngettext(
-            "The deadline is in %(left)s: with %(num)s update the round closes then, with none it waits another "
-            "%(more)s.",
-            "The deadline is in %(left)s: with %(num)s updates the round closes then, with fewer it waits another "
-            "%(more)s.",
+            "The deadline is in %(left)s: with %(num)s update the round closes then, with none it waits %(more)s more.",
+            "The deadline is in %(left)s: with %(num)s updates the round closes then, with fewer it waits "
+            "%(more)s more.",
             round_.needed,
             left=left,
             more=amounts.duration(round_.deadline_s),
