@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from flask import Flask
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from statements import counted
 from tests.unit.server.conftest import Api, Clock
@@ -95,6 +95,17 @@ def test_nobody_is_led_to_the_sign_in_and_strangers_see_nothing(site: Site, sett
     assert stranger.post(f"{address}/stop").status_code == 404
     assert "No runs yet" in stranger.get("/runs").text
     assert setting.status() == "running"
+
+
+def test_a_members_page_tells_of_no_question_that_is_past(site: Site, setting: Setting) -> None:
+    site.account("vera", "viewer")
+    with site.store.begin() as session:
+        member = session.scalars(select(RunMember.member_id).where(RunMember.run_id == setting.run)).first()
+        session.execute(update(RunMember).values(consent="asked"))
+    vera, page = site.reader("vera"), f"/members/{member}"
+    assert "test Running asked" in text_of(vera.get(page).text)
+    runs.stop(site.store, setting.run)
+    assert "test Stopped did not answer" in text_of(vera.get(page).text)
 
 
 @pytest.mark.parametrize(

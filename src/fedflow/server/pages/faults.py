@@ -314,12 +314,6 @@ SENTENCES: dict[str, str | LazyString] = {
     "the audit log is no file of the kind {kind}; it is one of {kinds}": lazy_gettext(
         "There is no such file of the audit log. Download it from its page."
     ),
-    "release '{tag}' was withdrawn already, when no reason was asked for": lazy_gettext(
-        "Release %(tag)s was withdrawn already, at a time when nobody was asked for a reason."
-    ),
-    "release '{tag}' was withdrawn already; this reason stands: {why}": lazy_gettext(
-        "Release %(tag)s was withdrawn already. The reason given then stands: %(why)s"
-    ),
     "release '{tag}' was withdrawn; try a newer one": lazy_gettext(
         "Release %(tag)s was withdrawn and should not be used any more. Try a newer one."
     ),
