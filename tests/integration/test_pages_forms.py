@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -87,6 +88,30 @@ def test_a_refused_form_begins_at_what_is_wrong_and_leads_there(site: Site, eith
     expect(summary.get_by_role("alert")).to_contain_text("Rounds: Must be at least 1.")
     summary.get_by_role("link", name="Rounds: Must be at least 1.").click()
     expect(either.locator("#f-rounds")).to_be_focused()
+
+
+def test_a_question_is_asked_again_where_its_answer_is_refused(site: Site, either: Page) -> None:
+    either.goto("/releases")
+    either.locator("main a[href^='/releases/']").first.click()
+    expect(either.locator(".file-head .what")).to_contain_text("-v1.kohya.safetensors")
+    submit(either, "Withdraw")
+    dialog = either.get_by_role("dialog", name="Withdraw “v1”?")
+    dialog.get_by_label("Reason").fill("   ")
+    dialog.get_by_role("button", name="Withdraw").click()
+    expect(either).to_have_title(re.compile("^Error: "))
+    expect(dialog).to_be_visible()
+    expect(dialog.locator("#f-reason-error")).to_have_text(
+        "Give a reason, so that those who have the files know what to do."
+    )
+    if either.evaluate("document.querySelector('dialog:modal') !== null"):
+        expect(dialog.get_by_label("Reason")).to_be_focused()
+        either.keyboard.press("Escape")
+        expect(dialog).to_be_hidden()
+        either.get_by_role("link", name="Reason: Give a reason").click()
+        expect(dialog.get_by_label("Reason")).to_be_focused()
+    dialog.get_by_role("link", name="Cancel").click()
+    expect(dialog).to_be_hidden()
+    expect(either.get_by_role("region", name="There is a problem")).to_be_hidden()
 
 
 def test_a_plan_is_checked_while_one_types_around_what_is_typed(site: Site, watched: Watched) -> None:

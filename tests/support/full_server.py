@@ -475,7 +475,7 @@ def _runs(
             version_id=parent,
             tag="v1",
             notes="",
-            files={"kohya": {"sha256": stored.adapter, "size_bytes": 693}},
+            files={"kohya": {"sha256": stored.adapter, "size_bytes": 693, "name": f"{plan.name}-v1.kohya.safetensors"}},
             provenance=stored.base,
             released_by=giver,
             released_at=now,

@@ -190,7 +190,9 @@ def test_a_tag_is_given_once_and_a_withdrawn_release_keeps_its_line(made: Settin
         with pytest.raises(Unprocessable, match="reason: "):
             releases.withdraw(store, SERVER, release_id, nothing)
     releases.withdraw(store, SERVER, release_id, " Draws one picture of ours. ")
-    releases.withdraw(store, SERVER, release_id, "another")
+    releases.withdraw(store, SERVER, release_id, "Draws one picture of ours.")
+    with pytest.raises(Conflict, match="'v1' was withdrawn already; this reason stands: Draws one picture of ours"):
+        releases.withdraw(store, SERVER, release_id, "another")
     [line] = releases.listed(store, SERVER, second.artifact_id)
     assert line.withdrawn_at is not None
     assert line.withdrawal_reason == "Draws one picture of ours."
@@ -225,4 +227,5 @@ def test_the_api_says_and_gives_the_same(coordinator: Api, made: Setting) -> Non
         assert coordinator("POST", withdraw, json={"reason": nothing}).status_code == 422
     [line] = coordinator("POST", withdraw, json={"reason": "Too blurred."}).json["items"]
     assert (line["withdrawn"], line["withdrawal_reason"]) == (True, "Too blurred.")
+    assert coordinator("POST", withdraw, json={"reason": "Too dark."}).status_code == 409
     assert coordinator("GET", "/api/v1/releases/none/provenance").status_code == 404

@@ -273,6 +273,21 @@ class TestFiles:
         assert ada.get(f"/audit/{other}/file").status_code == 404
         assert cora.get(f"/audit/{site.federation_id}/file").status_code == 403
 
+    def test_a_file_of_another_kind_is_none(self, site: Site, store: Store) -> None:
+        site.account("boss")
+        answer = site.reader("boss").get("/audit/file?kind=xlsx")
+        assert answer.status_code == 404
+        assert "There is no such file of the audit log." in answer.text
+        assert audit.listed(store, action="log downloaded", before=audit.NEWEST, limit=9) == []
+
+    def test_a_filter_that_finds_nothing_is_not_told_of_a_download(self, site: Site) -> None:
+        site.account("boss")
+        reader = site.reader("boss")
+        reader.get("/audit/file?kind=csv&what=closed&actor=cora")
+        said = log(reader, "/audit?what=log+downloaded")
+        assert "by whom: cora" in said
+        assert "only:" not in said
+
     def test_a_download_is_an_entry_with_what_was_asked_for(self, site: Site, store: Store) -> None:
         site.account("ada", "administrator")
         ada, file = site.reader("ada"), f"/audit/{site.federation_id}/file"

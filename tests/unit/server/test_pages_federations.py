@@ -113,7 +113,7 @@ def test_the_first_federation_is_named_closed_and_opened_again(site: Site, machi
     for page in (people, f"{people}/invite", f"/members/{member_of(site)}"):
         assert "This federation is closed" in told(reader.get(page))
     refused = reader.post(f"{people}/invite", {"role": "participant", "member": "another"})
-    assert faults(refused) == {"member": "The federation is closed. Its administrator can open it again."}
+    assert faults(refused) == {"member": "The federation is closed. Its administrators can open it again."}
     assert "/invitation/" in reader.post(f"{people}/invite", {"role": "viewer"}).text
     assert "Closed" in told(reader.get("/federations"))
     reader.post(f"{path}/settings/open")

@@ -12,7 +12,7 @@ from PIL import Image
 from sqlalchemy import select
 from statements import counted
 from tests.unit.server.page_setting import Site
-from tests.unit.server.reader import PASSWORD, Reader, told
+from tests.unit.server.reader import PASSWORD, Reader, faults, told
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter
 
 from fedflow.server.database.people import Person
@@ -275,12 +275,18 @@ def test_a_release_from_the_form_to_the_withdrawal(site: Site) -> None:
     assert viewer.post(f"{address}/withdraw", {}).status_code == 403
     refused = reader.post(f"{address}/withdraw", {"reason": " "})
     assert refused.status_code == 422
-    assert "Give a reason" in refused.text
+    assert faults(refused)["reason"].startswith("Give a reason")
+    assert 'href="#f-reason"' in refused.text
     assert "Do not use this release any more" not in viewer.get(address).text
     reader.post(f"{address}/withdraw", {"reason": "Draws one <of> our pictures."})
     page = viewer.get(address).text
     assert "Do not use this release any more" in page
     assert "Reason: Draws one &lt;of&gt; our pictures." in page
+    reader.get(address)
+    reader.post(f"{address}/withdraw", {"reason": "Another."})
+    page = reader.get(address).text
+    assert "was withdrawn already. The reason given then stands: Draws one &lt;of&gt; our pictures." in page
+    assert "The release is withdrawn." not in page
 
 
 def test_who_deletes_a_version_comes_to_the_others_and_with_the_last_to_the_list(site: Site) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from flask import Flask
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from statements import counted
 from tests.unit.server.conftest import Api, Clock
@@ -60,7 +60,7 @@ def test_a_run_says_how_it_goes_and_why_it_waits(site: Site, setting: Setting) -
     page = reader.get(f"/runs/{setting.run}").text
     said = text_of(page)
     assert "1 of 3 updates are in. Waiting for a (trains only at the hours its owner set), c (last seen" in said
-    assert "The deadline is in" in said
+    assert re.search(r"with fewer it waits [^.]+ more\.", said)
     assert "Update accepted 7 pictures" in said
     assert said.count("· due") == 2, "of those who have not answered"
     uploads.create(site.store, setting.callers["c"], 1000, "", 10**9, 1e6)
@@ -95,6 +95,40 @@ def test_nobody_is_led_to_the_sign_in_and_strangers_see_nothing(site: Site, sett
     assert stranger.post(f"{address}/stop").status_code == 404
     assert "No runs yet" in stranger.get("/runs").text
     assert setting.status() == "running"
+
+
+def test_a_members_page_tells_of_no_question_that_is_past(site: Site, setting: Setting) -> None:
+    site.account("vera", "viewer")
+    with site.store.begin() as session:
+        member = session.scalars(select(RunMember.member_id).where(RunMember.run_id == setting.run)).first()
+        session.execute(update(RunMember).values(consent="asked"))
+    vera, page = site.reader("vera"), f"/members/{member}"
+    assert "test Running asked" in text_of(vera.get(page).text)
+    runs.stop(site.store, setting.run)
+    assert "test Stopped did not answer" in text_of(vera.get(page).text)
+
+
+@pytest.mark.parametrize(
+    ("status", "action", "said"),
+    [
+        ("done", "pause", "The run is done already, so there is nothing to pause."),
+        ("done", "resume", "The run is done already, so there is nothing to resume."),
+        ("done", "stop", "The run is done already, so there is nothing to stop."),
+        ("stopped", "pause", "The run was stopped already, so there is nothing to pause."),
+        ("stopped", "resume", "The run was stopped for good. Start a new one."),
+        ("failed", "pause", "The run has failed, so there is nothing to pause."),
+        ("preparing", "pause", "The run is being prepared. It can be paused once it is running."),
+    ],
+)
+def test_what_a_page_of_before_asks_of_a_run_is_refused_in_words(
+    site: Site, setting: Setting, status: str, action: str, said: str
+) -> None:
+    site.account("cora", "coordinator")
+    with site.store.begin() as session:
+        session.get_one(Run, setting.run).status = status
+    cora = site.reader("cora")
+    answer = cora.post(f"/runs/{setting.run}/{action}")
+    assert said in text_of(cora.get(answer.headers["Location"]).text)
 
 
 def test_a_coordinator_pauses_goes_on_closes_and_stops(site: Site, setting: Setting) -> None:

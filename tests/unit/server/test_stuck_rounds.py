@@ -96,7 +96,7 @@ def test_the_page_the_lists_and_the_overview_say_it_and_what_to_do(app: Flask, s
     assert "Too few others are left to go on without them: stop the run" in said
     assert 'class="notice refused"' in page
     assert "View the members" not in said, "to remove some would leave too few"
-    assert "it waits another" not in said, "no deadline helps"
+    assert "with fewer it waits" not in said, "no deadline helps"
     first = text_of(cora.get("/").text)
     assert "1 thing waits for you" in first
     assert "test federation · is stuck in round 1" in first

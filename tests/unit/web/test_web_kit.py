@@ -120,6 +120,7 @@ EVERYTHING = """
 {% from "web/components/states.html" import badge, progress, rounds %}
 {{ button(x, attrs={"title": x}) }}{{ link_button(x, x, attrs={"title": x}) }}{{ copyable(x) }}{{ asking_button(x, x) }}
 {% call confirm(x, x, x, x, fields={x: x}) %}{{ x }}{% endcall %}
+{% call confirm(x, x, x, x, back=x) %}{{ x }}{% endcall %}
 {{ facts([(x, x)]) }}{{ tabs([{"label": x, "href": x}, {"label": x, "href": x, "folded": true}], x) }}
 {{ badge("done", x) }}{{ progress(x, 1, 2, x) }}
 {{ pictures([{"src": x, "alt": x, "caption": x, "width": 1, "height": 1, "href": x}, {"missing": x}]) }}

@@ -218,7 +218,7 @@ def release(path: VersionPath, body: ReleaseRequest) -> Response:
 
 @blueprint.post("/releases/<release_id>/withdraw", responses={200: Releases})
 def withdraw(path: ReleasePath, body: WithdrawalRequest) -> Response:
-    """Say that a release shall be used no more, and why. Its line and its checksums stay."""
+    """Say that a release shall be used no more, and why, once. Its line and its checksums stay."""
     store, caller = current.store(), current.caller()
     releases.withdraw(store, caller, path.release_id, body.reason)
     return _lines([releases.one(store, caller, path.release_id)])

@@ -15,6 +15,7 @@ from werkzeug import Response as AnyResponse
 from fedflow import web
 from fedflow.server.api import current
 from fedflow.server.database.people import AuditEntry
+from fedflow.server.errors import NotFound
 from fedflow.server.pages import agents, audit_files, audit_words, places
 from fedflow.server.pages.words import ACTIONS, VIA
 from fedflow.server.services import audit, audit_looks, audit_objects, directory, processes
@@ -139,9 +140,13 @@ def file_of_federation(federation_id: str) -> Response:
 
 def _file(federation_id: str | None) -> Response:
     """Written while it is sent: the log may be long. The download is an entry itself, before it begins."""
+    kind = request.args.get("kind", "jsonl")
+    if kind not in audit_files.WRITERS:
+        raise NotFound(
+            f"the audit log is no file of the kind {kind[:20]!r}; it is one of {', '.join(audit_files.WRITERS)}"
+        )
     asked = Asked.of_request()
     found = asked.found(federation_id)
-    kind = "csv" if request.args.get("kind") == "csv" else "jsonl"
     if request.method == "GET":
         audit.note_download(current.store(), current.caller(), federation_id, format=kind, **vars(asked))
     name = f"audit-{datetime.now(UTC):%Y-%m-%d}.{kind}"

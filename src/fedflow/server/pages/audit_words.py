@@ -98,6 +98,8 @@ def facts(entry: AuditEntry, means: str | None = None) -> list[tuple[str, str]]:
     """
     told = {name: value for name, value in entry.facts.items() if name != NAMED_BY.get(entry.object_kind)}
     told = {name: value for name, value in told.items() if value is not False or name not in ONLY_WHERE_SO}
+    if told.get("what") not in ACTIONS:  # a filter that an address named, and nothing is called so
+        told.pop("what", None)
     if told.get("agent") == means:
         told.pop("agent", None)
     if entry.action == "rules changed":

@@ -195,8 +195,8 @@ SENTENCES: dict[str, str | LazyString] = {
         "You act for “%(member)s” there, and can let in only its machines."
     ),
     "there is no such join code, or it was used": lazy_gettext("This join code was used or withdrawn already."),
-    "the federation is closed; its administrator can open it again": lazy_gettext(
-        "The federation is closed. Its administrator can open it again."
+    "the federation is closed; its administrators can open it again": lazy_gettext(
+        "The federation is closed. Its administrators can open it again."
     ),
     "the run '{name}' is not over; stop it or let it end, and close the federation then": lazy_gettext(
         "The run “%(name)s” is not over. Stop it or let it end, then close the federation."
@@ -310,6 +310,9 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "this link was used, has expired or is incomplete; ask for another": lazy_gettext(
         "This link was used, has expired or is incomplete. Ask for another."
+    ),
+    "the audit log is no file of the kind {kind}; it is one of {kinds}": lazy_gettext(
+        "There is no such file of the audit log. Download it from its page."
     ),
     "release '{tag}' was withdrawn; try a newer one": lazy_gettext(
         "Release %(tag)s was withdrawn and should not be used any more. Try a newer one."

@@ -70,6 +70,25 @@ SENTENCES: dict[str, str | LazyString] = {
     "run '{name}' is being prepared and begins by itself; there is nothing to resume": lazy_gettext(
         "The run is being prepared. It begins by itself."
     ),
+    "run '{name}' is done and cannot become paused": lazy_gettext(
+        "The run is done already, so there is nothing to pause."
+    ),
+    "run '{name}' is done and cannot become running": lazy_gettext(
+        "The run is done already, so there is nothing to resume."
+    ),
+    "run '{name}' is done and cannot become stopped": lazy_gettext(
+        "The run is done already, so there is nothing to stop."
+    ),
+    "run '{name}' is stopped and cannot become paused": lazy_gettext(
+        "The run was stopped already, so there is nothing to pause."
+    ),
+    "run '{name}' is stopped and cannot become running": lazy_gettext("The run was stopped for good. Start a new one."),
+    "run '{name}' is failed and cannot become paused": lazy_gettext(
+        "The run has failed, so there is nothing to pause."
+    ),
+    "run '{name}' is preparing and cannot become paused": lazy_gettext(
+        "The run is being prepared. It can be paused once it is running."
+    ),
     "run '{name}' is {status}, round {number} is {phase}; nothing to close": lazy_gettext(
         "No round is taking updates now, so there is none to close."
     ),

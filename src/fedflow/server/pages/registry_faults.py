@@ -36,6 +36,12 @@ SENTENCES: dict[str, str | LazyString] = {
     "at most {most} characters, in one line": lazy_gettext(
         "Write the reason in one line of at most %(most)s characters."
     ),
+    "release '{tag}' was withdrawn already, when no reason was asked for": lazy_gettext(
+        "Release %(tag)s was withdrawn already, at a time when nobody was asked for a reason."
+    ),
+    "release '{tag}' was withdrawn already; this reason stands: {why}": lazy_gettext(
+        "Release %(tag)s was withdrawn already. The reason given then stands: %(why)s"
+    ),
     "release '{tag}' has no file in the layout {layout}; it has {known}": lazy_gettext(
         "Release “%(tag)s” has no such file."
     ),

@@ -11,8 +11,8 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.server.api import current
-from fedflow.server.errors import ApiError, Unprocessable
-from fedflow.server.pages.faults import beside
+from fedflow.server.errors import ApiError, Conflict, Unprocessable
+from fedflow.server.pages.faults import beside, said
 from fedflow.server.pages.markdown import markdown
 from fedflow.server.pages.versions import given_out
 from fedflow.server.services import downloads, registry, releases, shelf
@@ -77,7 +77,10 @@ def withdraws(release_id: str) -> AnyResponse:
         releases.withdraw(current.store(), current.caller(), release_id, reason)
     except Unprocessable as error:
         return _one(release_id, reason, beside(error), 422)
-    flash(gettext("The release is withdrawn. Its page and its checksums stay."), State.DONE)
+    except Conflict as error:
+        flash(said(str(error)), State.FAILED)
+    else:
+        flash(gettext("The release is withdrawn. Its page and its checksums stay."), State.DONE)
     return redirect(url_for("pages.releases.one", release_id=release_id), 303)
 
 

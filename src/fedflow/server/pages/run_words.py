@@ -11,7 +11,8 @@ from fedflow.federation.rounds import Phase, Status
 from fedflow.plan import AGGREGATED, BASE
 from fedflow.server.database.tables import Score
 from fedflow.server.pages.faults import said
-from fedflow.server.services.run_view import ParticipantLine, RoundNode
+from fedflow.server.services.members import TakenPart
+from fedflow.server.services.run_view import ENDED, ParticipantLine, RoundNode
 from fedflow.server.services.standing import Awaited, Collecting, JobStanding, Standing
 from fedflow.web import amounts
 from fedflow.web.states import State
@@ -29,6 +30,13 @@ STATUS: dict[Status, tuple[State, LazyString]] = {
 
 STUCK: tuple[State, LazyString] = (State.REFUSED, lazy_pgettext("a run", "Stuck"))
 """What a running run is shown as whose round cannot close by itself."""
+
+CONSENTS: dict[str, LazyString] = {
+    "asked": lazy_gettext("asked"),
+    "accepted": lazy_gettext("consented"),
+    "declined": lazy_gettext("declined"),
+}
+"""A member's answer to a run."""
 
 PARTICIPANT: dict[str, tuple[State, LazyString]] = {
     "removed": (State.REFUSED, lazy_gettext("Removed")),
@@ -77,6 +85,13 @@ ACTIONS: dict[str, tuple[LazyString, LazyString]] = {
 def shown(status: Status, is_stuck: bool = False) -> tuple[State, LazyString]:
     """The state that a run's status is shown as, and its word."""
     return STUCK if is_stuck else STATUS[status]
+
+
+def answer(part: TakenPart) -> LazyString:
+    """What a member said to a run; one that is over waits for no answer any more."""
+    if part.consent == "asked" and part.status in ENDED:
+        return lazy_gettext("did not answer")
+    return CONSENTS[part.consent]
 
 
 def figure(value: float, digits: int) -> str:
@@ -221,10 +236,9 @@ def _collecting(now: Standing, round_: Collecting) -> str:
         )
     else:
         then = ngettext(
-            "The deadline is in %(left)s: with %(num)s update the round closes then, with none it waits another "
-            "%(more)s.",
-            "The deadline is in %(left)s: with %(num)s updates the round closes then, with fewer it waits another "
-            "%(more)s.",
+            "The deadline is in %(left)s: with %(num)s update the round closes then, with none it waits %(more)s more.",
+            "The deadline is in %(left)s: with %(num)s updates the round closes then, with fewer it waits "
+            "%(more)s more.",
             round_.needed,
             left=left,
             more=amounts.duration(round_.deadline_s),

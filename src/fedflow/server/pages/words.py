@@ -79,13 +79,6 @@ VIA: dict[str, LazyString] = {
 }
 """How somebody did it: the first word of an entry's `via`, or the whole of it."""
 
-CONSENTS: dict[str, LazyString] = {
-    "asked": lazy_gettext("asked"),
-    "accepted": lazy_gettext("consented"),
-    "declined": lazy_gettext("declined"),
-}
-"""A member's answer to a run."""
-
 ACTIONS: dict[str, LazyString] = {
     "account changed": lazy_gettext("changed the account"),
     "account closed": lazy_gettext("closed the account"),

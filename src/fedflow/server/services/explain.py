@@ -66,8 +66,8 @@ def _collecting(now: Standing, round_: Collecting) -> str:
         then = f"It cannot close by itself: it needs {_updates(round_.needed)}.{_way_out(now, round_)}"
     else:
         then = (
-            f"In {left} is its deadline: with {_updates(round_.needed)} it closes then, with fewer it waits another "
-            f"{_span(round_.deadline_s)}.{_way_out(now, round_)}"
+            f"In {left} is its deadline: with {_updates(round_.needed)} it closes then, with fewer it waits "
+            f"{_span(round_.deadline_s)} more.{_way_out(now, round_)}"
         )
     return f"{head}{_whom(now)} {then}"
 

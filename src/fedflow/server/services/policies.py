@@ -108,7 +108,7 @@ def of(session: Session, federation_id: str) -> Policies:
 def of_open(session: Session, federation_id: str) -> Policies:
     """The rules for what is to begin there, as `of`. Raises Conflict where the federation is closed."""
     if session.scalar(select(Federation.closed_at).where(Federation.id == federation_id)) is not None:
-        raise Conflict("the federation is closed; its administrator can open it again")
+        raise Conflict("the federation is closed; its administrators can open it again")
     return of(session, federation_id)
 
 

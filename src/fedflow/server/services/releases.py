@@ -82,8 +82,8 @@ def release(store: Store, caller: Caller, version_id: str, tag: str, notes: str,
 def withdraw(store: Store, caller: Caller, release_id: str, reason: str) -> None:
     """Say that a release shall be used no more, and why; its line and its checksums stay.
 
-    One that is withdrawn already keeps its reason. Raises NotFound, Forbidden; Unprocessable for a reason that says
-    nothing, or is more than a few sentences in one line.
+    The same reason sent twice changes nothing. Raises NotFound, Forbidden; Unprocessable for a reason that says
+    nothing, or is more than a few sentences in one line; Conflict where it was withdrawn for another, which stands.
     """
     reason = reason.strip()
     if not reason:
@@ -93,10 +93,15 @@ def withdraw(store: Store, caller: Caller, release_id: str, reason: str) -> None
     with store.begin() as session:
         row, artifact = catalogue.seen_release(session, caller, release_id)
         catalogue.check(session, caller, artifact, "coordinator")
-        if row.withdrawn_at is None:
-            row.withdrawn_at, row.withdrawal_reason = store.clock(), reason
-            told = {"name": artifact.name, "tag": row.tag, "reason": reason}
-            audit.record(session, store, caller, "withdrawn", "release", row.id, artifact.federation_id, **told)
+        if row.withdrawn_at is not None:
+            if row.withdrawal_reason == reason:
+                return
+            if row.withdrawal_reason is None:
+                raise Conflict(f"release '{row.tag}' was withdrawn already, when no reason was asked for")
+            raise Conflict(f"release '{row.tag}' was withdrawn already; this reason stands: {row.withdrawal_reason}")
+        row.withdrawn_at, row.withdrawal_reason = store.clock(), reason
+        told = {"name": artifact.name, "tag": row.tag, "reason": reason}
+        audit.record(session, store, caller, "withdrawn", "release", row.id, artifact.federation_id, **told)
 
 
 def listed(store: Store, caller: Caller, artifact_id: str) -> list[Release]:

@@ -48,6 +48,19 @@
   // leads to a part of the page.
   document.getElementById("wrong")?.focus();
 
+  // A question whose answer was refused stands open, which without scripts is all; it begins at the field.
+  const askAgain = (dialog) => {
+    dialog.close();
+    dialog.showModal();
+    dialog.querySelector("[aria-invalid]")?.focus();
+  };
+  for (const dialog of document.querySelectorAll("dialog[open]")) askAgain(dialog);
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("#wrong a");
+    const dialog = link && document.getElementById(link.hash.slice(1))?.closest("dialog");
+    if (dialog) { event.preventDefault(); askAgain(dialog); }
+  });
+
   // The answer to a refused form is kept nowhere: who comes back to it later gets the page of the form instead, with what
   // was typed there. Else the browser has nothing to show.
   if (document.getElementById("wrong")) {
