@@ -101,7 +101,7 @@ def test_an_adapter_that_does_not_fit_a_model_is_told_before_anything_is_drawn(
     store: Store, visitor: Visitor, model: BaseModel, tiny: str
 ) -> None:
     fur, ink = add_adapter(store, model, "Fur"), add_adapter(store, open_model(STARTER), "Ink")
-    form = {"prompt": "cat", "across_kind": "model", "across_models": [STARTER, tiny], "weight": "1"}
+    form = {"model": STARTER, "prompt": "cat", "across_kind": "model", "across_models": [STARTER, tiny], "weight": "1"}
     answer = visitor.post("/compare", adapter=fur, active=fur, **form)
     told = "Adapter “Fur” does not fit model “starter”; switch it off, or leave the model out."
     assert (answer.status_code, answer.text.count(told), jobs.waiting(store)) == (422, 2, [])
@@ -145,5 +145,5 @@ def test_headers_tell_the_same_as_the_model_itself(
 def test_what_is_wrong_is_told_beside_the_field(
     store: Store, visitor: Visitor, form: dict[str, str], told: str
 ) -> None:
-    answer = visitor.post("/compare", **{"prompt": "cat", **form})
+    answer = visitor.post("/compare", **{"model": STARTER, "prompt": "cat", **form})
     assert (answer.status_code, told in answer.text, jobs.waiting(store)) == (422, True, [])

@@ -95,12 +95,12 @@ def test_an_adapter_that_is_not_known_is_told_beside_the_form(store: Store, visi
     library.remove(store, gone)
     sent = {"adapter": [kept, gone], "weight": ["1", "1"], "active": [kept, gone]}
     for address, more in (("/", {}), ("/compare", {"across_kind": "adapter"})):
-        answer = visitor.post(address, prompt="cat", **sent, **more)
+        answer = visitor.post(address, model="starter", prompt="cat", **sent, **more)
         assert (answer.status_code, jobs.waiting(store)) == (422, [])
         assert re.search(r'class="error".*was taken out of the form\. Send it again', answer.text)
         assert kept in answer.text
     assert "The adapter is no longer in the library." in visitor.client.get(f"/?adapter={gone}").text
-    no_number = visitor.post("/", prompt="cat", adapter=kept, weight="nan", active=kept)
+    no_number = visitor.post("/", model="starter", prompt="cat", adapter=kept, weight="nan", active=kept)
     assert "An adapter&#39;s weight is a number from -2 to 2." in no_number.text
 
 
@@ -194,7 +194,7 @@ def test_a_grid_has_a_picture_for_each_pair_of_values_and_one_sheet(
 def test_a_grid_that_is_none_is_told_beside_the_field(
     store: Store, visitor: Visitor, form: dict[str, str], told: str
 ) -> None:
-    answer = visitor.post("/compare", prompt="cat", **form)
+    answer = visitor.post("/compare", model="starter", prompt="cat", **form)
     assert (answer.status_code, told in answer.text, jobs.waiting(store)) == (422, True, [])
 
 
@@ -304,11 +304,12 @@ def test_a_side_that_cannot_be_drawn_is_told_beside_it(
     store: Store, visitor: Visitor, form: dict[str, str], told: dict[str, str]
 ) -> None:
     for address, more in (("/", {}), ("/compare", {"across_kind": "steps", "across_values": "1"})):
-        answer = visitor.post(address, prompt="cat", **form, **more)
+        answer = visitor.post(address, **{"model": "starter", "prompt": "cat", **form, **more})
         assert (answer.status_code, jobs.waiting(store)) == (422, [])
         for name, words in told.items():
             assert re.search(rf'id="f-{name}-error".*?{words}', answer.text, re.DOTALL)
-    assert visitor.post("/", prompt="cat", width_pixels="52", height_pixels="2048").status_code == 303
+    answer = visitor.post("/", model="starter", prompt="cat", width_pixels="52", height_pixels="2048")
+    assert answer.status_code == 303
 
 
 def test_a_picture_s_page_is_called_by_its_prompt(store: Store, visitor: Visitor, asked) -> None:
@@ -361,7 +362,7 @@ def test_an_upload_that_cannot_be_taken_says_why(store: Store, visitor: Visitor,
 def test_a_start_or_mask_that_is_none_is_refused(store: Store, visitor: Visitor) -> None:
     start = drawings_start.take_in(store, picture_bytes())
     for form in ({"start": "a" * 64}, {"start": "../x"}, {"start": start, "mask": "data:image/png;base64,AAAA"}):
-        assert visitor.post("/", prompt="cat", **form).status_code == 422
+        assert visitor.post("/", model="starter", prompt="cat", **form).status_code == 422
     for address in ("/start/../../client.key.png", f"/start/{'a' * 64}.png", "/previews/none.png", "/compare/none"):
         assert visitor.client.get(address).status_code == 404
 

@@ -21,6 +21,12 @@ def numbers(page: str) -> dict[str, str]:
     return {name: values[0] for name, values in found.items() if values and values[0]}
 
 
+def chosen(page: str) -> str:
+    """What the choice of models shows."""
+    [select] = re.findall(r'<select id="f-model".*?</select>', page, re.DOTALL)
+    return str(re.search(r"<option[^>]* selected>([^<]*)", select)[1])  # type: ignore[index]
+
+
 def test_the_form_begins_as_the_last_one_was_sent(store: Store, visitor: Visitor, model: BaseModel, asked) -> None:
     on, off = add_adapter(store, model, "Fur"), add_adapter(store, model, "Bold ink")
     asked(
@@ -75,3 +81,13 @@ def test_what_is_gone_since_then_is_told(store: Store, visitor: Visitor, asked) 
     page = visitor.client.get("/").text
     assert "The model is no longer in the library. Choose another." in page
     assert value_of(page, "pictures") == "2"
+    assert "Choose one" in chosen(page)
+    for sent in ({}, {"model": ""}):
+        answer = visitor.post("/", prompt="cat", **sent)
+        assert (answer.status_code, "Choose one" in chosen(answer.text)) == (422, True)
+        assert re.search(r'id="f-model-error">.*Choose a model\.', answer.text)
+    assert len(jobs.listed(store, 9)) == 1, "nothing is drawn with another model instead"
+    typed = visitor.post("/", prompt="cat", model="other", model_other="")
+    assert re.search(r'id="f-model_other-error">.*Fill this in\.', typed.text)
+    assert "Another" in chosen(typed.text)
+    assert "Choose one" in chosen(visitor.client.get(f"/?model={library.PREFIX}{'0' * 32}").text)
