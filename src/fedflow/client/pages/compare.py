@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, abort, redirect, request, send_file, url_for
+from flask import Blueprint, Response, abort, request, send_file, url_for
 from flask_babel import gettext, ngettext
-from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Job
-from fedflow.client.pages import current, generate, generate_axes, generate_form
+from fedflow.client.pages import current, generate_axes
 from fedflow.client.services import drawings, jobs, library
 from fedflow.client.services.drawings import AxisKind, DrawRequest
 
 blueprint = Blueprint("compare", __name__)
 
 ON_A_PAGE = 50
-
-
-@blueprint.post("/compare")
-def asks() -> AnyResponse:
-    """Have a grid drawn, or say beside each field what is wrong."""
-    wish = generate_form.of_form(current.store(), request.form, as_grid=True)
-    if wish.request is None:
-        return generate.shown(wish)
-    return redirect(url_for("pages.compare.one", job_id=drawings.ask(current.store(), wish.request)), 303)
 
 
 @blueprint.get("/compare")

@@ -12,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 from fedflow.client.database.tables import Asset
 from fedflow.client.pages import generate_axes
 from fedflow.client.pages.faults import said
-from fedflow.client.services import drawings, drawings_size, drawings_start, jobs, library
+from fedflow.client.services import drawings, drawings_fit, drawings_size, drawings_start, jobs, library
 from fedflow.client.services.drawings import Axis, DrawRequest, DrawSettings
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
@@ -112,6 +112,8 @@ def of_form(store: Store, form: MultiDict[str, str], *, as_grid: bool = False) -
         wish.faults["model_other"] = wish.faults.pop("model")
     elif not values["model"]:
         wish.faults["model"] = [gettext("Choose a model.")]
+    elif values["model"].startswith(library.PREFIX) and values["model"] not in dict(library.models(store)):
+        wish.faults["model_other" if is_typed else "model"] = [str(MODEL_GONE)]
     active, weights = set(form.getlist("active")), []
     for asset_id, text in zip(form.getlist("adapter"), form.getlist("weight"), strict=False):
         weight = _weight(text)
@@ -122,8 +124,8 @@ def of_form(store: Store, form: MultiDict[str, str], *, as_grid: bool = False) -
     wish.rows = _rows(store, values["model"], weights)
     wish.values = {**wish.values, "model": OTHER} if is_typed else _with_model(store, wish.values)
     wish.values |= {f"{name}_models": "\n".join(each) for name, each in generate_axes.sent_models(form).items()}
+    drawing = generate_axes.drawing_models(form, values["model"]) if as_grid else [values["model"]]
     if reading.settings is not None:
-        drawing = generate_axes.drawing_models(form, values["model"]) if as_grid else [values["model"]]
         _check_sides(store, wish, reading.settings, drawing)
     _read_start(store, wish, sent)
     known = {row.id for row in wish.rows}
@@ -135,6 +137,8 @@ def of_form(store: Store, form: MultiDict[str, str], *, as_grid: bool = False) -
     off = tuple((asset_id, weight) for asset_id, weight, is_on in weights if not is_on and asset_id in known)
     if max(len(on), len(off)) > drawings.MOST_ADAPTERS:
         wish.faults["adapters"] = [gettext("At most %(num)s adapters act together.", num=drawings.MOST_ADAPTERS)]
+    elif drawing == [values["model"]] and "adapters" not in wish.faults:
+        _check_adapters(store, wish, values["model"])
     if reading.settings is None or wish.faults:
         return wish
     request = DrawRequest(**reading.settings.model_dump(), adapters=on, resting=off, start=wish.start, mask=wish.mask)
@@ -209,6 +213,19 @@ def _check_sides(store: Store, wish: Wish, settings: DrawSettings, models: Seque
             wish.faults[name] = [
                 gettext("The model draws multiples of %(step)s; the nearest is %(near)s.", step=multiple, near=near)
             ]
+
+
+def _check_adapters(store: Store, wish: Wish, model: str) -> None:
+    """Those that are on and do not fit the model are told beside them."""
+    unfit = [row.name for row in wish.rows if row.is_on and not drawings_fit.fits(store, row.id, model)]
+    if unfit:
+        wish.faults["adapters"] = [
+            gettext(
+                "Adapter “%(adapter)s” does not fit model “%(model)s”. Switch it off, or choose another model.",
+                adapter=name, model=library.called(store, model),
+            )
+            for name in unfit
+        ]  # fmt: skip
 
 
 def _read_start(store: Store, wish: Wish, sent: dict[str, str]) -> None:
