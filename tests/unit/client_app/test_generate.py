@@ -232,6 +232,29 @@ def test_a_picture_is_drawn_over_within_the_mask_alone(store: Store, visitor: Vi
     assert not drawings_start.is_there(store, found[1])
 
 
+def test_a_grid_tells_what_all_its_pictures_share(store: Store, visitor: Visitor, asked) -> None:
+    form = {
+        "grid": "on",
+        "across_kind": "seed",
+        "across_values": "1",
+        "start": drawings_start.take_in(store, picture_bytes()),
+    }
+    told = "UniPC · Width 24 pixels · Height 16 pixels · {} · Strength 0.5 · Not to be shown: a dog"
+    for mask, over in (
+        (mask_url((0, 0, 512, 512)), "Over a picture, where it is painted"),
+        ("", "Over a whole picture"),
+    ):
+        form |= {
+            "mask": mask,
+            "strength": "0.5",
+            "width_pixels": "24",
+            "height_pixels": "16",
+            "negative_prompt": "a dog",
+        }
+        [drawn] = asked(**form)
+        assert told.format(over) in visitor.client.get(f"/compare/{drawn.job_id}").text
+
+
 def test_a_start_of_another_shape_is_cut_around_its_middle_and_never_squashed(store: Store, asked) -> None:
     image, buffer = Image.new("RGB", (64, 32), "red"), io.BytesIO()
     image.paste("blue", (16, 0, 48, 32))

@@ -12,6 +12,7 @@ from fedflow.client.database.tables import Job
 from fedflow.client.pages import current, generate_axes
 from fedflow.client.services import drawings, jobs, library
 from fedflow.client.services.drawings import AxisKind, DrawRequest
+from fedflow.web import amounts
 
 blueprint = Blueprint("compare", __name__)
 
@@ -97,6 +98,21 @@ def _shared(wish: DrawRequest) -> list[str]:
             _called("adapter", asset_id) if "weight" in differing else f"{_called('adapter', asset_id)} {weight:g}"
             for asset_id, weight in wish.adapters
         ]
+    return [*words, *_shared_besides(wish)]
+
+
+def _shared_besides(wish: DrawRequest) -> list[str]:
+    """Of it what no side of a grid differs in, as far as it was chosen."""
+    words = []
+    if wish.width_pixels is not None:
+        words.append(gettext("Width %(num)s pixels", num=wish.width_pixels))
+    if wish.height_pixels is not None:
+        words.append(gettext("Height %(num)s pixels", num=wish.height_pixels))
+    if wish.start:
+        words.append(gettext("Over a picture, where it is painted") if wish.mask else gettext("Over a whole picture"))
+        words.append(gettext("Strength %(value)s", value=amounts.number(wish.strength)))
+    if wish.negative_prompt:
+        words.append(gettext("Not to be shown: %(words)s", words=wish.negative_prompt))
     return words
 
 
