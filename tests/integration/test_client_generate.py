@@ -143,6 +143,39 @@ def test_adapters_have_sliders_and_outlive_a_reload_and_use_again(address: str, 
     expect(page.locator(SHOTS)).to_have_count(1)
 
 
+def test_a_kept_form_says_that_its_model_is_gone_and_begins_as_strong_as_it_was(
+    address: str, folder: Path, watched: Watched
+) -> None:
+    store = open_store(folder)
+    passing = new_id()
+    shutil.copytree(resources.files("fedflow") / "data" / "starter", library.folder(store, passing))  # type: ignore[arg-type]
+    library.keep(store, passing, library.New(library.MODEL, "Passing"))
+    page = watched.page
+    wish(page, address)
+    model = page.get_by_label("Model", exact=True)
+    model.select_option("Passing")
+    page.locator("summary", has_text="Start from a picture").click()
+    picture = {"name": "start.png", "mimeType": "image/png", "buffer": png_bytes(np.zeros((64, 64, 3), np.uint8), "")}
+    page.get_by_label("Picture to start from", exact=True).set_input_files(files=[picture])
+    strength = page.get_by_label("Strength")
+    strength.fill("0.3")
+    for _ in range(2):
+        page.reload()
+        expect(strength).to_have_value("0.3")
+    expect(model).to_have_value(library.PREFIX + passing)
+    library.remove(store, passing)
+    store.engine.dispose()
+    page.reload()
+    expect(model).to_have_value("")
+    gone = page.get_by_text("The model is no longer in the library. Choose another.")
+    expect(gone).to_be_visible()
+    expect(strength).to_have_value("0.3")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator("#f-model-error")).to_have_text("Choose a model.")
+    model.select_option("starter")
+    drawn(page)
+
+
 def test_the_navigation_brings_the_last_settings_back_and_one_click_an_empty_form(
     address: str, watched: Watched
 ) -> None:

@@ -135,10 +135,13 @@ class Intake:
             raise StorageError(f"{self._folder}: disk full (needs about {_megabytes(lacking)} MB more); free space")
 
     def finish(self) -> Taken:
-        """Put all that was added into the folder. Raises DatasetError where nothing was."""
+        """Put all that was added into the folder. Raises DatasetError for nothing, or a new one without pictures."""
         if not self._taken:
             raise DatasetError("no picture and no caption is in it; give PNG or JPEG files, each with a .txt caption")
         files = tuple(sorted(self._taken.values()))
+        is_new = self._staging.parent != self._folder
+        if is_new and not any(path.suffix.lower() in PICTURE_SUFFIXES for path in files):
+            raise DatasetError("no picture is in it; give PNG or JPEG files, each with a .txt caption")
         with _writing(self._folder):
             if self._staging.parent == self._folder:
                 self._move(files)

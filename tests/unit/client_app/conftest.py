@@ -67,7 +67,7 @@ def model(tiny_model_folder: Path) -> BaseModel:
 def asked(store: Store, visitor: Visitor, tiny_model_folder: Path):  # type: ignore[no-untyped-def]
     """Sends the form as a browser would; gives what is drawn."""
 
-    def ask(address: str = "/", **form: str | list[str]) -> list[drawings.Drawing]:
+    def ask(**form: str | list[str]) -> list[drawings.Drawing]:
         plain = {
             "model": "other",
             "model_other": str(tiny_model_folder),
@@ -75,7 +75,7 @@ def asked(store: Store, visitor: Visitor, tiny_model_folder: Path):  # type: ign
             "pictures": "1",
             "steps": "2",
         }
-        answer = visitor.post(address, **{**plain, "seed": "7", **form})
+        answer = visitor.post("/", **{**plain, "seed": "7", **form})
         assert answer.status_code == 303, re.findall(r'class="error".*', answer.text)
         [job] = jobs.listed(store, 1)
         carry_out(store, ClientSettings(folder=store.folder, threads=1), job.id)

@@ -10,11 +10,11 @@ from fedflow.plan import Plan
 MEMBERSHIP = "01a2"
 
 
-def joined(store: Store, membership_id: str = MEMBERSHIP, federation: str = "Museums") -> str:
-    """Have it joined; gives its identifier."""
+def joined(store: Store, membership_id: str = MEMBERSHIP, federation: str = "Museums", moment: float = 1.0) -> str:
+    """Have it joined at that moment; gives its identifier."""
     with store.begin() as session:
         row = Membership(id=membership_id, server="https://x.example", federation=federation, member="studio", said="")
-        row.policy, row.always, row.is_paused, row.joined_at = {}, False, False, 1.0
+        row.policy, row.always, row.is_paused, row.joined_at = {}, False, False, moment
         row.dataset_id = row.said_at = None
         session.add(row)
     return membership_id

@@ -57,7 +57,7 @@ def test_words_take_each_other_s_place(prompt: str, words: tuple[str, ...], prom
 
 def test_models_and_words_are_drawn_side_by_side(store: Store, visitor: Visitor, tiny: str, asked) -> None:
     drawn = asked(
-        "/compare", prompt="a red cat", down_kind="prompt", down_values="red\nblue, furry", across_kind="model",
+        grid="on", prompt="a red cat", down_kind="prompt", down_values="red\nblue, furry", across_kind="model",
         across_models=["", STARTER, tiny],
     )  # fmt: skip
     cells = sorted(drawn, key=lambda each: int(each.made_from["cell"]))
@@ -86,7 +86,7 @@ def test_models_and_words_are_drawn_side_by_side(store: Store, visitor: Visitor,
 
 
 def test_a_grid_of_models_goes_on_with_what_it_lacks(store: Store, tiny: str, asked) -> None:
-    first, last = asked("/compare", across_kind="model", across_models=[STARTER, tiny])
+    first, last = asked(grid="on", across_kind="model", across_models=[STARTER, tiny])
     [job] = jobs.listed(store, 1)
     with store.begin() as session:
         session.get_one(type(job), job.id).status = jobs.STOPPED
@@ -101,14 +101,14 @@ def test_an_adapter_that_does_not_fit_a_model_is_told_before_anything_is_drawn(
     store: Store, visitor: Visitor, model: BaseModel, tiny: str
 ) -> None:
     fur, ink = add_adapter(store, model, "Fur"), add_adapter(store, open_model(STARTER), "Ink")
-    form = {"prompt": "cat", "across_kind": "model", "across_models": [STARTER, tiny], "weight": "1"}
-    answer = visitor.post("/compare", adapter=fur, active=fur, **form)
+    form = {"model": STARTER, "prompt": "cat", "across_kind": "model", "across_models": [STARTER, tiny], "weight": "1"}
+    answer = visitor.post("/", grid="on", adapter=fur, active=fur, **form)
     told = "Adapter “Fur” does not fit model “starter”; switch it off, or leave the model out."
     assert (answer.status_code, answer.text.count(told), jobs.waiting(store)) == (422, 2, [])
     assert re.findall(r'name="across_models" value="([^"]+)" checked', answer.text) == [STARTER, tiny]
-    answer = visitor.post("/compare", adapter=ink, active=ink, **form)
+    answer = visitor.post("/", grid="on", adapter=ink, active=ink, **form)
     assert "Adapter “Ink” does not fit model “Tiny”" in answer.text
-    assert visitor.post("/compare", adapter=ink, **form).status_code == 303, "it is off"
+    assert visitor.post("/", grid="on", adapter=ink, **form).status_code == 303, "it is off"
 
 
 @pytest.mark.parametrize("text_encoder", [False, True])
@@ -145,5 +145,7 @@ def test_headers_tell_the_same_as_the_model_itself(
 def test_what_is_wrong_is_told_beside_the_field(
     store: Store, visitor: Visitor, form: dict[str, str], told: str
 ) -> None:
-    answer = visitor.post("/compare", **{"prompt": "cat", **form})
+    answer = visitor.post("/", grid="on", **{"model": STARTER, "prompt": "cat", **form})
     assert (answer.status_code, told in answer.text, jobs.waiting(store)) == (422, True, [])
+    [here] = re.findall(r'aria-current="page"[^>]*>.*?</a>', answer.text, re.DOTALL)
+    assert "Generate" in here

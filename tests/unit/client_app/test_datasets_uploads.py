@@ -160,8 +160,9 @@ def test_a_worker_killed_while_it_moves_a_zips_files_goes_on_with_the_rest(
         (zip_of([("../a.png", b"x")]), "leads out of the folder"),
         (zip_of([("a.png", bytes(150_000_000))]), "which pictures do not"),
         (zip_of([("a.doc", b"x")]), "no picture and no caption is in it"),
+        (zip_of([("a.txt", b"a cat")]), "no picture is in it"),
     ],
-    ids=["no zip", "leads out", "a bomb", "nothing in it"],
+    ids=["no zip", "leads out", "a bomb", "nothing in it", "captions alone"],
 )
 def test_a_zip_that_means_harm_is_refused_in_words_and_leaves_no_dataset(
     store: Store, visitor: Visitor, content: bytes, said: str
@@ -207,6 +208,7 @@ def test_what_cannot_be_taken_is_said_at_once(store: Store, visitor: Visitor, pi
     for files, said in (
         ([], "no picture and no caption is in it"),
         ([("a.doc", b"x")], "no picture and no caption is in it"),
+        ([("a.txt", b"a cat")], "no picture is in it; give PNG or JPEG files"),
         ([("a.zip", b"x"), *contents(pictures)], "zip comes alone"),
         ([("../../a.png", b"x")], "leads out of the folder"),
     ):

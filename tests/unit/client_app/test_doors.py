@@ -30,7 +30,7 @@ def test_another_host_name_that_leads_here_gets_nothing(visitor: Visitor, page: 
 
 
 def test_a_form_of_another_site_draws_nothing(visitor: Visitor, store: Store) -> None:
-    token, form = visitor.token(), {"prompt": "cat", "pictures": "1"}
+    token, form = visitor.token(), {"model": "starter", "prompt": "cat", "pictures": "1"}
     assert visitor.client.post("/", data=form).status_code == 403, "without the guard"
     guarded = form | {"csrf_token": token}
     for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):

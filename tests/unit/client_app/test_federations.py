@@ -507,7 +507,7 @@ def test_what_was_removed_and_joined_again_stands_once(visitor: Visitor, store: 
     memberships.note_removed(store, member)
     consents.ask(store, member, facts(), 12)
     page = visitor.client.get("/federations").text
-    assert ("Removed" in page, "Ask the coordinator" in page) == (True, True), "it says how to come back"
+    assert ("Removed" in page, "new code, and join again with it." in page) == (True, True), "it says how to come back"
     assert consents.waiting(store) == [], "it takes no answer"
     other = joined(store, "01b0", federation="Archives")
     assert memberships.replaced(memberships.listed(store)) == set(), "another federation is another machine's place"

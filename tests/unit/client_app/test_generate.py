@@ -82,7 +82,7 @@ def test_an_adapter_of_a_federation_draws_and_is_compared_and_chosen_by_its_link
     form = {"adapter": [plain, joint], "weight": ["1", "0.5"], "active": [plain, joint]}
     [drawn] = asked(**form)
     assert drawn.adapters == [["Fur", 1.0], ["Three", 0.5]]
-    cells = asked("/compare", across_kind="adapter", **form)
+    cells = asked(grid="on", across_kind="adapter", **form)
     assert [each.adapters for each in cells] == [[], [["Fur", 1.0]], [["Three", 0.5]]]
     for address in (f"/?adapter={joint}", f"/?like={cells[2].id}"):
         page = visitor.client.get(address).text
@@ -94,13 +94,13 @@ def test_an_adapter_that_is_not_known_is_told_beside_the_form(store: Store, visi
     kept, gone = add_adapter(store, model, "Fur"), add_adapter(store, model, "Lost")
     library.remove(store, gone)
     sent = {"adapter": [kept, gone], "weight": ["1", "1"], "active": [kept, gone]}
-    for address, more in (("/", {}), ("/compare", {"across_kind": "adapter"})):
-        answer = visitor.post(address, prompt="cat", **sent, **more)
+    for more in ({}, {"grid": "on", "across_kind": "adapter"}):
+        answer = visitor.post("/", model="starter", prompt="cat", **sent, **more)
         assert (answer.status_code, jobs.waiting(store)) == (422, [])
         assert re.search(r'class="error".*was taken out of the form\. Send it again', answer.text)
         assert kept in answer.text
     assert "The adapter is no longer in the library." in visitor.client.get(f"/?adapter={gone}").text
-    no_number = visitor.post("/", prompt="cat", adapter=kept, weight="nan", active=kept)
+    no_number = visitor.post("/", model="starter", prompt="cat", adapter=kept, weight="nan", active=kept)
     assert "An adapter&#39;s weight is a number from -2 to 2." in no_number.text
 
 
@@ -151,7 +151,7 @@ def test_a_grid_has_a_picture_for_each_pair_of_values_and_one_sheet(
 ) -> None:
     adapter = add_adapter(store, model, "Fur")
     form = {"adapter": adapter, "weight": "1", "active": adapter, "prompt": "cat"}
-    drawn = asked("/compare", across_kind="adapter", down_kind="steps", down_values="1, 3", **form)
+    drawn = asked(grid="on", across_kind="adapter", down_kind="steps", down_values="1, 3", **form)
     assert [(each.adapters, each.steps, each.seed) for each in drawn] == [
         ([], 1, 7), ([["Fur", 1.0]], 1, 7), ([], 3, 7), ([["Fur", 1.0]], 3, 7),
     ]  # fmt: skip
@@ -194,7 +194,7 @@ def test_a_grid_has_a_picture_for_each_pair_of_values_and_one_sheet(
 def test_a_grid_that_is_none_is_told_beside_the_field(
     store: Store, visitor: Visitor, form: dict[str, str], told: str
 ) -> None:
-    answer = visitor.post("/compare", prompt="cat", **form)
+    answer = visitor.post("/", grid="on", model="starter", prompt="cat", **form)
     assert (answer.status_code, told in answer.text, jobs.waiting(store)) == (422, True, [])
 
 
@@ -230,6 +230,29 @@ def test_a_picture_is_drawn_over_within_the_mask_alone(store: Store, visitor: Vi
     assert drawings_start.is_there(store, found[1]), "another picture was drawn over it too"
     drawings.remove(store, unpainted.id)
     assert not drawings_start.is_there(store, found[1])
+
+
+def test_a_grid_tells_what_all_its_pictures_share(store: Store, visitor: Visitor, asked) -> None:
+    form = {
+        "grid": "on",
+        "across_kind": "seed",
+        "across_values": "1",
+        "start": drawings_start.take_in(store, picture_bytes()),
+    }
+    told = "UniPC · Width 24 pixels · Height 16 pixels · {} · Strength 0.5 · Not to be shown: a dog"
+    for mask, over in (
+        (mask_url((0, 0, 512, 512)), "Over a picture, where it is painted"),
+        ("", "Over a whole picture"),
+    ):
+        form |= {
+            "mask": mask,
+            "strength": "0.5",
+            "width_pixels": "24",
+            "height_pixels": "16",
+            "negative_prompt": "a dog",
+        }
+        [drawn] = asked(**form)
+        assert told.format(over) in visitor.client.get(f"/compare/{drawn.job_id}").text
 
 
 def test_a_start_of_another_shape_is_cut_around_its_middle_and_never_squashed(store: Store, asked) -> None:
@@ -275,7 +298,7 @@ def test_width_and_height_go_into_picture_file_form_grid_and_gallery(store: Stor
     assert (value_of(again, "width_pixels"), value_of(again, "height_pixels")) == ("48", "32")
     [own] = asked(height_pixels="32")
     assert (own.width, own.height) == (16, 32), "the model's own where nothing is asked for"
-    cells = asked("/compare", across_kind="steps", across_values="1, 2", width_pixels="48", height_pixels="16")
+    cells = asked(grid="on", across_kind="steps", across_values="1, 2", width_pixels="48", height_pixels="16")
     assert [(each.width, each.height) for each in cells] == [(48, 16)] * 2
     sheet = visitor.client.get(f"/compare/{cells[0].job_id}.png", buffered=True)
     with Image.open(io.BytesIO(sheet.data)) as image:
@@ -303,12 +326,13 @@ def test_width_and_height_go_into_picture_file_form_grid_and_gallery(store: Stor
 def test_a_side_that_cannot_be_drawn_is_told_beside_it(
     store: Store, visitor: Visitor, form: dict[str, str], told: dict[str, str]
 ) -> None:
-    for address, more in (("/", {}), ("/compare", {"across_kind": "steps", "across_values": "1"})):
-        answer = visitor.post(address, prompt="cat", **form, **more)
+    for more in ({}, {"grid": "on", "across_kind": "steps", "across_values": "1"}):
+        answer = visitor.post("/", **{"model": "starter", "prompt": "cat", **form, **more})
         assert (answer.status_code, jobs.waiting(store)) == (422, [])
         for name, words in told.items():
             assert re.search(rf'id="f-{name}-error".*?{words}', answer.text, re.DOTALL)
-    assert visitor.post("/", prompt="cat", width_pixels="52", height_pixels="2048").status_code == 303
+    answer = visitor.post("/", model="starter", prompt="cat", width_pixels="52", height_pixels="2048")
+    assert answer.status_code == 303
 
 
 def test_a_picture_s_page_is_called_by_its_prompt(store: Store, visitor: Visitor, asked) -> None:
@@ -361,7 +385,7 @@ def test_an_upload_that_cannot_be_taken_says_why(store: Store, visitor: Visitor,
 def test_a_start_or_mask_that_is_none_is_refused(store: Store, visitor: Visitor) -> None:
     start = drawings_start.take_in(store, picture_bytes())
     for form in ({"start": "a" * 64}, {"start": "../x"}, {"start": start, "mask": "data:image/png;base64,AAAA"}):
-        assert visitor.post("/", prompt="cat", **form).status_code == 422
+        assert visitor.post("/", model="starter", prompt="cat", **form).status_code == 422
     for address in ("/start/../../client.key.png", f"/start/{'a' * 64}.png", "/previews/none.png", "/compare/none"):
         assert visitor.client.get(address).status_code == 404
 

@@ -223,7 +223,7 @@ def test_a_picture_that_is_deleted_takes_its_file_along(
 
 
 def test_a_faulty_form_says_so_beside_the_field(visitor: Visitor, store: Store) -> None:
-    answer = visitor.post("/", prompt="", pictures="900")
+    answer = visitor.post("/", model="starter", prompt="", pictures="900")
     assert answer.status_code == 422
     assert "Must be at most 64." in answer.text
     assert jobs.waiting(store) == []

@@ -18,7 +18,7 @@ from tests.unit.client_app.federation_support import MEMBERSHIP, facts, joined
 
 from fedflow.client.database.tables import Sending
 from fedflow.client.leaving import NOTHING, Leaving, leaving
-from fedflow.client.services import consents, sendings, server_sign_ins
+from fedflow.client.services import consents, memberships, sendings, server_sign_ins
 from fedflow.client.services.sendings import EVERYTHING, Wanted
 from fedflow.client.services.server_sign_ins import SignInRequest
 from fedflow.client.store import Store
@@ -131,7 +131,7 @@ def test_the_log_of_a_federation_stays_after_leaving_until_its_owner_deletes_it(
     assert 'href="/federations/sent"' in visitor.client.get("/federations").text
     page = visitor.client.get("/federations/sent").text
     assert len(lines(page)) == 6
-    assert sum("Clinics left" in line and "r2" not in line for line in lines(page)) == 3, "runs keep their names"
+    assert sum("Clinics, left" in line and "r2" not in line for line in lines(page)) == 3, "runs keep their names"
     assert f'<option value="{OTHER}">Clinics, left</option>' in page
     assert f"/federations/{OTHER}/runs/r2" not in page, "its page is gone"
     assert len(lines(visitor.client.get(f"/federations/sent?federation={OTHER}&run=r2").text)) == 2
@@ -143,6 +143,25 @@ def test_the_log_of_a_federation_stays_after_leaving_until_its_owner_deletes_it(
     assert visitor.post(f"/federations/sent/{OTHER}/delete").status_code == 303
     page = visitor.client.get("/federations/sent").text
     assert (len(lines(page)), "Clinics" in page) == (3, False)
+
+
+def test_what_was_joined_twice_is_told_apart(visitor: Visitor, log: Store) -> None:
+    again = [joined(log, each, moment=moment) for each, moment in (("01b4", 2.0), ("01b5", 3.0))]
+    for each in (MEMBERSHIP, again[0]):
+        memberships.note_removed(log, each)
+    page = visitor.client.get("/federations/sent").text
+    options = re.findall(r'<option value="01[^>]*>([^<]*)<', page)
+    first, second, third = (f"Museums, joined Jan 1, 1970, 12:00:0{second}\u202fAM UTC" for second in (1, 2, 3))
+    assert options == [f"{first}, removed", "Clinics", f"{second}, removed", third]
+    old = visitor.client.get(f"/federations/{MEMBERSHIP}").text
+    assert ("you need a new code" in old, "takes part on" in old) == (False, True)
+    visitor.post(f"/federations/{MEMBERSHIP}/leave")
+    assert "This machine takes part on" in visitor.client.get("/federations").text
+    visitor.post(f"/federations/{again[0]}/leave")
+    kept = visitor.client.get("/federations/sent").text.partition('id="kept-title"')[2]
+    assert re.findall(r">(Museums[^<]*)</a>", kept) == [f"{second}, left", f"{first}, left"]
+    now = visitor.client.get(f"/federations/{again[1]}").text
+    assert "you need a new code" in now
 
 
 def test_what_is_sent_before_joining_stands_under_the_servers_address(visitor: Visitor, store: Store) -> None:

@@ -13,7 +13,7 @@ import torch
 from adapters import add_adapter
 from tests.unit.client_app.conftest import Visitor
 
-from fedflow.client.database.tables import Asset
+from fedflow.client.database.tables import Asset, Job
 from fedflow.client.pages.curves import loss_curve
 from fedflow.client.services import datasets, datasets_asides, drawings, jobs, library, trainings
 from fedflow.client.services.trainings import Change, TrainRequest
@@ -123,6 +123,14 @@ def test_a_paused_training_goes_on_without_a_picture_that_went(
     page = visitor.client.get(f"/train/{job_id}").text
     assert f"up to step {paused.done} it learnt from 4 pictures, since then from {left} pictures" in page
     assert f"which changed at step {paused.done}" in visitor.client.get(f"/models/{job_id}").text
+    back = {jobs.DONE: "", jobs.RUNNING: "stop it, put the pictures back", jobs.STOPPED: "all, put the pictures back"}
+    for status, told in back.items():
+        with store.begin() as session:
+            session.get_one(Job, job_id).status = status
+        notice = visitor.client.get(f"/train/{job_id}").text.partition("For a result without that, train again")[2]
+        assert (told in notice, notice.count("put the pictures back")) == (True, bool(told))
+    page = visitor.client.get(f"/train/{job_id}", headers={"Accept-Language": "uk"}).text
+    assert re.search(r"<dd[^>]*>\s*0,001\s*</dd>", page)
     assert visitor.client.get(f"/train/new?like={job_id}").status_code == 200
 
 

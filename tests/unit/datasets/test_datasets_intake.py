@@ -139,7 +139,11 @@ def test_limits(tmp_path: Path, limits: Limits, words: str) -> None:
 def test_nothing_to_take(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no picture and no caption is in it"):
         take_files(files("a.exe"), tmp_path / "data")
+    with pytest.raises(DatasetError, match="no picture is in it"):
+        take_files(files("a.txt"), tmp_path / "data")
     assert tree(tmp_path) == []
+    take_files(files("a.png"), tmp_path / "data")
+    take_files(files("a.txt"), tmp_path / "data")
 
 
 def test_a_stream_that_breaks_off(tmp_path: Path) -> None:

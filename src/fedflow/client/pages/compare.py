@@ -4,28 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, abort, redirect, request, send_file, url_for
+from flask import Blueprint, Response, abort, request, send_file, url_for
 from flask_babel import gettext, ngettext
-from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Job
-from fedflow.client.pages import current, generate, generate_axes, generate_form
+from fedflow.client.pages import current, generate_axes
 from fedflow.client.services import drawings, jobs, library
 from fedflow.client.services.drawings import AxisKind, DrawRequest
+from fedflow.web import amounts
 
 blueprint = Blueprint("compare", __name__)
 
 ON_A_PAGE = 50
-
-
-@blueprint.post("/compare")
-def asks() -> AnyResponse:
-    """Have a grid drawn, or say beside each field what is wrong."""
-    wish = generate_form.of_form(current.store(), request.form, as_grid=True)
-    if wish.request is None:
-        return generate.shown(wish)
-    return redirect(url_for("pages.compare.one", job_id=drawings.ask(current.store(), wish.request)), 303)
 
 
 @blueprint.get("/compare")
@@ -107,6 +98,21 @@ def _shared(wish: DrawRequest) -> list[str]:
             _called("adapter", asset_id) if "weight" in differing else f"{_called('adapter', asset_id)} {weight:g}"
             for asset_id, weight in wish.adapters
         ]
+    return [*words, *_shared_besides(wish)]
+
+
+def _shared_besides(wish: DrawRequest) -> list[str]:
+    """Of it what no side of a grid differs in, as far as it was chosen."""
+    words = []
+    if wish.width_pixels is not None:
+        words.append(gettext("Width %(num)s pixels", num=wish.width_pixels))
+    if wish.height_pixels is not None:
+        words.append(gettext("Height %(num)s pixels", num=wish.height_pixels))
+    if wish.start:
+        words.append(gettext("Over a picture, where it is painted") if wish.mask else gettext("Over a whole picture"))
+        words.append(gettext("Strength %(value)s", value=amounts.number(wish.strength)))
+    if wish.negative_prompt:
+        words.append(gettext("Not to be shown: %(words)s", words=wish.negative_prompt))
     return words
 
 

@@ -200,6 +200,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "no picture and no caption is in it; give PNG or JPEG files, each with a .txt caption": lazy_gettext(
         "no picture and no caption is in it; give PNG or JPEG files, each with a .txt caption"
     ),
+    "no picture is in it; give PNG or JPEG files, each with a .txt caption": lazy_gettext(
+        "no picture is in it; give PNG or JPEG files, each with a .txt caption"
+    ),
     "{path}: disk full (needs about {size} MB more); free space": lazy_gettext(
         "the disk is full (about %(size)s MB are lacking); free space"
     ),

@@ -144,11 +144,14 @@ def binds(membership_id: str) -> AnyResponse:
 @blueprint.post("/federations/<membership_id>/leave")
 def leaves(membership_id: str) -> AnyResponse:
     """Forget it, with this machine's key."""
-    memberships.leave(current.store(), _row(membership_id).id)
-    flash(
-        gettext("This machine takes part there no more. Adapters in your library and the log of what left stay."),
-        State.DONE,
-    )
+    store = current.store()
+    goes_on = _row(membership_id).id in memberships.replaced(memberships.listed(store))
+    memberships.leave(store, membership_id)
+    if goes_on:
+        told = gettext("The old entry is gone. This machine takes part on, and the log of what left stays.")
+    else:
+        told = gettext("This machine takes part there no more. Adapters in your library and the log of what left stay.")
+    flash(told, State.DONE)
     return redirect(url_for("pages.federations.listed"), 303)
 
 

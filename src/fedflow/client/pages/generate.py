@@ -54,11 +54,14 @@ def page() -> Response:
 
 @blueprint.post("/")
 def asks() -> AnyResponse:
-    """Have pictures drawn, or say beside each field what is wrong."""
-    wish = generate_form.of_form(current.store(), request.form)
+    """Have pictures or a `grid` of them drawn, or say beside each field what is wrong."""
+    as_grid = "grid" in request.form
+    wish = generate_form.of_form(current.store(), request.form, as_grid=as_grid)
     if wish.request is None:
         return shown(wish)
     job_id = drawings.ask(current.store(), wish.request)
+    if as_grid:
+        return redirect(url_for("pages.compare.one", job_id=job_id), 303)
     new = "" if wish.request.seed is None else None
     return redirect(url_for("pages.generate.page", job=job_id, new=new) + "#drawn", 303)
 

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from flask_babel import gettext
+from flask_babel import gettext, lazy_gettext
 from werkzeug.datastructures import MultiDict
 
 from fedflow.client.database.tables import Asset
 from fedflow.client.pages import generate_axes
 from fedflow.client.pages.faults import said
-from fedflow.client.services import drawings, drawings_size, drawings_start, jobs, library
+from fedflow.client.services import drawings, drawings_fit, drawings_size, drawings_start, jobs, library
 from fedflow.client.services.drawings import Axis, DrawRequest, DrawSettings
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
@@ -22,6 +22,7 @@ from fedflow.web.reading import last_values, read
 
 OTHER = "other"
 """In the choice of models: one that is typed as a path or a name on the hub."""
+MODEL_GONE = lazy_gettext("The model is no longer in the library. Choose another.")
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def of_request(store: Store, request: DrawRequest) -> Wish:
     wish = Wish(_with_model(store, texts(settings)))
     chosen = [(*each, True) for each in request.adapters] + [(*each, False) for each in request.resting]
     wish.rows = _rows(store, request.model, chosen)
-    if wish.values["model"] == OTHER and request.model.startswith(library.PREFIX):
-        wish.notes.append(gettext("The model is no longer in the library. Choose another."))
+    if not wish.values["model"]:
+        wish.notes.append(str(MODEL_GONE))
     if len(wish.rows) < len(chosen):
         wish.notes.append(gettext("An adapter is no longer in the library and was left out."))
     if request.start and drawings_start.is_there(store, request.start):
@@ -93,6 +94,8 @@ def of_library(store: Store, model: str, adapter: str) -> Wish:
     wish = Wish(_with_model(store, {"model": model or STARTER, "prompt": "" if row is None else row.trigger}))
     if row is not None and row.kind == library.ADAPTER:
         wish.rows = _rows(store, model, [(row.id, 1.0, True)])
+    if not wish.values["model"]:
+        wish.notes.append(str(MODEL_GONE))
     if adapter and not wish.rows:
         wish.notes.append(gettext("The adapter is no longer in the library."))
     return wish
@@ -101,14 +104,16 @@ def of_library(store: Store, model: str, adapter: str) -> Wish:
 def of_form(store: Store, form: MultiDict[str, str], *, as_grid: bool = False) -> Wish:
     """What was sent. With `as_grid` the sides of the grid are read, too."""
     sent = last_values(form)
-    values = {
-        **sent,
-        "model": sent.get("model_other", "") if sent.get("model") == OTHER else sent.get("model", STARTER),
-    }
+    is_typed = sent.get("model") == OTHER
+    values = {**sent, "model": sent.get("model_other" if is_typed else "model", "")}
     reading = read(DrawSettings, values)
     wish = Wish({**sent, **reading.values}, faults=dict(reading.faults))
-    if sent.get("model") == OTHER and "model" in wish.faults:
+    if is_typed and "model" in wish.faults:
         wish.faults["model_other"] = wish.faults.pop("model")
+    elif not values["model"]:
+        wish.faults["model"] = [gettext("Choose a model.")]
+    elif values["model"].startswith(library.PREFIX) and values["model"] not in dict(library.models(store)):
+        wish.faults["model_other" if is_typed else "model"] = [str(MODEL_GONE)]
     active, weights = set(form.getlist("active")), []
     for asset_id, text in zip(form.getlist("adapter"), form.getlist("weight"), strict=False):
         weight = _weight(text)
@@ -117,10 +122,10 @@ def of_form(store: Store, form: MultiDict[str, str], *, as_grid: bool = False) -
         weights.append((asset_id, 1.0 if weight is None else weight, asset_id in active))
     weights = list({each[0]: each for each in weights}.values())
     wish.rows = _rows(store, values["model"], weights)
-    wish.values = _with_model(store, {**wish.values, "model": values["model"]})
+    wish.values = {**wish.values, "model": OTHER} if is_typed else _with_model(store, wish.values)
     wish.values |= {f"{name}_models": "\n".join(each) for name, each in generate_axes.sent_models(form).items()}
+    drawing = generate_axes.drawing_models(form, values["model"]) if as_grid else [values["model"]]
     if reading.settings is not None:
-        drawing = generate_axes.drawing_models(form, values["model"]) if as_grid else [values["model"]]
         _check_sides(store, wish, reading.settings, drawing)
     _read_start(store, wish, sent)
     known = {row.id for row in wish.rows}
@@ -132,6 +137,8 @@ def of_form(store: Store, form: MultiDict[str, str], *, as_grid: bool = False) -
     off = tuple((asset_id, weight) for asset_id, weight, is_on in weights if not is_on and asset_id in known)
     if max(len(on), len(off)) > drawings.MOST_ADAPTERS:
         wish.faults["adapters"] = [gettext("At most %(num)s adapters act together.", num=drawings.MOST_ADAPTERS)]
+    elif drawing == [values["model"]] and "adapters" not in wish.faults:
+        _check_adapters(store, wish, values["model"])
     if reading.settings is None or wish.faults:
         return wish
     request = DrawRequest(**reading.settings.model_dump(), adapters=on, resting=off, start=wish.start, mask=wish.mask)
@@ -188,11 +195,13 @@ def _weight(text: str) -> float | None:
 
 
 def _with_model(store: Store, values: dict[str, str]) -> dict[str, str]:
-    """The values with a model that is not in the choice as the one that was typed."""
-    model = values.get("model", STARTER)
+    """The values with a model that is not in the choice as the one that was typed; without one that is gone."""
+    model = values["model"]
     if any(model == value for value, _, _ in models(store)):
-        return {**values, "model": model, "model_other": values.get("model_other", "")}
-    return {**values, "model": OTHER, "model_other": "" if model.startswith(library.PREFIX) else model}
+        return values
+    if not model or model.startswith(library.PREFIX):
+        return {**values, "model": ""}
+    return {**values, "model": OTHER, "model_other": model}
 
 
 def _check_sides(store: Store, wish: Wish, settings: DrawSettings, models: Sequence[str]) -> None:
@@ -204,6 +213,19 @@ def _check_sides(store: Store, wish: Wish, settings: DrawSettings, models: Seque
             wish.faults[name] = [
                 gettext("The model draws multiples of %(step)s; the nearest is %(near)s.", step=multiple, near=near)
             ]
+
+
+def _check_adapters(store: Store, wish: Wish, model: str) -> None:
+    """Those that are on and do not fit the model are told beside them."""
+    unfit = [row.name for row in wish.rows if row.is_on and not drawings_fit.fits(store, row.id, model)]
+    if unfit:
+        wish.faults["adapters"] = [
+            gettext(
+                "Adapter “%(adapter)s” does not fit model “%(model)s”. Switch it off, or choose another model.",
+                adapter=name, model=library.called(store, model),
+            )
+            for name in unfit
+        ]  # fmt: skip
 
 
 def _read_start(store: Store, wish: Wish, sent: dict[str, str]) -> None:

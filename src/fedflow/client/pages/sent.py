@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
@@ -15,7 +16,7 @@ from fedflow.client.pages import current, federation_words
 from fedflow.client.services import consents, memberships, sendings
 from fedflow.client.services.sendings import Wanted
 from fedflow.errors import MistakeError
-from fedflow.web import line_files
+from fedflow.web import amounts, line_files
 from fedflow.web.states import State
 
 blueprint = Blueprint("sent", __name__)
@@ -39,19 +40,21 @@ def page() -> Response:
     rows, names = memberships.logged(store), consents.names(store)
     found, has_unjoined = sendings.listed(store, wanted, ON_A_PAGE + 1, before), not sendings.is_empty(store, UNJOINED)
     lines, sorts = found[:ON_A_PAGE], sendings.by_sort(store, wanted)
+    called = _called(rows)
     return web.page(
         "app/sent.html",
         fragment="log",
         rows={row.id: row for row in rows},
+        called=called,
         names=names,
         wanted=wanted,
         is_filtered=wanted != sendings.EVERYTHING,
         lines=lines,
         sorts=sorts,
-        federations=_federations(rows, has_unjoined=has_unjoined),
+        federations=_federations(called, has_unjoined=has_unjoined),
         kept=[row for row in rows if row.left_at is not None],
         has_unjoined=has_unjoined,
-        runs=_choices(rows, names, wanted.membership_id),
+        runs=_choices(called, names, wanted.membership_id),
         newest=_at("page", wanted) if before else None,
         older=_at("page", wanted, before=lines[-1].id) if len(found) > ON_A_PAGE else None,
         exports=[(_at("export", wanted, form=form), form) for form in FORMS],
@@ -92,12 +95,26 @@ def deletes(membership_id: str) -> AnyResponse:
     return redirect(url_for("pages.sent.page"), 303)
 
 
-def _federations(rows: list[Membership], *, has_unjoined: bool) -> list[tuple[str, str]]:
-    """The federations to choose from; those that were left say so."""
-    found = [
-        (row.id, row.federation if row.left_at is None else str(gettext("%(name)s, left", name=row.federation)))
-        for row in rows
-    ]
+def _called(rows: list[Membership]) -> dict[str, str]:
+    """Federations by identifier: those left or removed say so, and those of one name when they were joined."""
+    names = Counter(row.federation for row in rows)
+    called = {}
+    for row in rows:
+        name = row.federation
+        if names[name] > 1:
+            joined = amounts.exact(datetime.fromtimestamp(row.joined_at, UTC))
+            name = str(gettext("%(name)s, joined %(moment)s", name=name, moment=joined))
+        if row.left_at is not None:
+            name = str(gettext("%(name)s, left", name=name))
+        elif row.removed_at is not None:
+            name = str(gettext("%(name)s, removed", name=name))
+        called[row.id] = name
+    return called
+
+
+def _federations(called: dict[str, str], *, has_unjoined: bool) -> list[tuple[str, str]]:
+    """The federations to choose from."""
+    found = list(called.items())
     if has_unjoined:
         found.append((sendings.NO_FEDERATION, str(gettext("Before joining"))))
     return found
@@ -112,12 +129,11 @@ def _wanted() -> Wanted:
     return Wanted(federation, run, what if what in federation_words.SENT else "")
 
 
-def _choices(rows: list[Membership], names: Names, membership_id: str) -> list[tuple[str, str]]:
+def _choices(called: dict[str, str], names: Names, membership_id: str) -> list[tuple[str, str]]:
     """The runs to choose from, with their federation where there are several."""
-    federations = {row.id: row.federation for row in rows}
-    alone = len(rows) == 1 or bool(membership_id)
+    alone = len(called) == 1 or bool(membership_id)
     return [
-        (run, name if alone else gettext("%(run)s, %(federation)s", run=name, federation=federations[of]))
+        (run, name if alone else gettext("%(run)s, %(federation)s", run=name, federation=called[of]))
         for (of, run), name in names.items()
         if membership_id in ("", of)
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask_babel import LazyString, lazy_gettext
 
 NEW_CODE = lazy_gettext(
-    "The server no longer takes this machine. Ask the coordinator for a new code, leave the federation, and join again."
+    "The server no longer takes this machine. Ask the coordinator for a new code, and join again with it."
 )
 NO_CODE = lazy_gettext("The server knows no such code. Check its spelling, or ask the coordinator for another.")
 RUN_GONE = lazy_gettext("The server has this run no more, or does not show it to this machine.")

@@ -16,12 +16,15 @@ from fedflow.client.services import datasets, drawings, jobs, library, trainings
 from fedflow.client.services.trainings import TrainRequest
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
+from fedflow.web import amounts
 from fedflow.web.forms import FormField, FormGroup, Kind, describe, texts
 from fedflow.web.reading import Reading, last_values, read
 
 blueprint = Blueprint("train", __name__)
 
 ON_A_PAGE = 50
+RATE = "0.##########"
+"""How a learning rate is written: with all of its digits."""
 SHORT = (
     "name",
     "dataset",
@@ -100,6 +103,7 @@ def one(job_id: str) -> Response:
         job=job,
         asked=asked,
         model=library.called(store, asked.model),
+        learning_rate=amounts.decimal(asked.training.learning_rate, RATE),
         dataset=dataset,
         curve=loss_curve(trainings.losses(store, job_id), job.of),
         samples=drawings.of_job(store, job_id),

@@ -69,7 +69,10 @@ document.addEventListener("input", (event) => {
   const row = event.target.closest(".adapter");
   if (row && event.target.matches("[data-slider]")) row.querySelector('[name="weight"]').value = event.target.value;
   if (row && event.target.name === "weight" && event.target.value !== "") row.querySelector("[data-slider]").value = event.target.value;
-  if (event.target.id === "f-model") markMisfits();
+  if (event.target.id === "f-model") {
+    markMisfits();
+    document.querySelector("[data-model-gone]").hidden = true;
+  }
 });
 
 // The draft
@@ -89,7 +92,9 @@ const restore = (entries) => {
     if (field.type === "checkbox") field.checked = all(field.name).includes(field.value);
     else if (field.type !== "hidden" && kept.has(field.name)) field.value = kept.get(field.name);
   }
-  const { across_kind: columns } = form().elements;
+  const { model, across_kind: columns } = form().elements;
+  document.querySelector("[data-model-gone]").hidden = model.selectedIndex >= 0;
+  if (model.selectedIndex < 0) model.value = "";
   if (columns.value) columns.closest("details").open = true;
   const active = new Set(all("active"));
   const weights = all("weight");
@@ -98,13 +103,16 @@ const restore = (entries) => {
   document.querySelector("[data-adapter-gone]").hidden = !added.includes(null);
   markMisfits();
   const start = kept.get("start") ?? "";
-  const paint = () => {
+  const begin = () => {
+    const { strength } = form().elements;
+    if (strength && kept.has("strength")) strength.value = kept.get("strength");
     const field = document.querySelector("[data-mask]");
     field.value = kept.get("mask") ?? "";
     field.dispatchEvent(new Event("mask:kept"));
+    keep();
   };
-  if (start === form().elements.start.value) paint();
-  else htmx.ajax("GET", `/start?${new URLSearchParams({ start })}`, { target: "#start", swap: "outerHTML" }).then(paint);
+  if (start === form().elements.start.value) begin();
+  else htmx.ajax("GET", `/start?${new URLSearchParams({ start })}`, { target: "#start", swap: "outerHTML" }).then(begin);
 };
 
 const draft = sessionStorage.getItem(DRAFT);
