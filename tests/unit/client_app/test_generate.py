@@ -314,7 +314,7 @@ def test_width_and_height_go_into_picture_file_form_grid_and_gallery(store: Stor
         ({"height_pixels": "17"}, {"height_pixels": "multiples of 4; the nearest is 16."}),
         (
             {"width_pixels": "8", "height_pixels": "4096"},
-            {"width_pixels": "at least 16", "height_pixels": "at most 2048"},
+            {"width_pixels": "at least 16", "height_pixels": "at most 2,048"},
         ),
         ({"width_pixels": "wide"}, {"width_pixels": "Write a whole number."}),
         (
