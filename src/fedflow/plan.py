@@ -65,13 +65,14 @@ MOST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
-class AtMost:
-    """A limit beyond which a number makes no sense, asked of who gives it (`GIVEN`).
+class Within:
+    """Limits beyond which a number makes no sense, asked of who gives it (`GIVEN`).
 
     Settings that were kept are taken without: a run's plan of before there was a limit still opens.
     """
 
     le: float
+    ge: float | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """How pydantic checks it."""
@@ -80,21 +81,7 @@ class AtMost:
     def _checked(self, value: float, info: ValidationInfo) -> float:
         if info.context == GIVEN and value > self.le:
             raise PydanticKnownError("less_than_equal", {"le": self.le})
-        return value
-
-
-@dataclass(frozen=True)
-class AtLeast:
-    """As `AtMost`, from below."""
-
-    ge: float
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """How pydantic checks it."""
-        return core_schema.with_info_after_validator_function(self._checked, handler(source))
-
-    def _checked(self, value: float, info: ValidationInfo) -> float:
-        if info.context == GIVEN and value < self.ge:
+        if info.context == GIVEN and self.ge is not None and value < self.ge:
             raise PydanticKnownError("greater_than_equal", {"ge": self.ge})
         return value
 
@@ -148,7 +135,7 @@ class Lora(Settings):
         le=1024,
         description="Size of the adapter (rank): a larger one learns more, and its file and what is sent grow with it.",
     )
-    alpha: Annotated[float, Field(gt=0), AtMost(4096)] = Field(
+    alpha: Annotated[float, Field(gt=0), Within(4096)] = Field(
         16.0,
         strict=False,
         description="Strength of the adapter, counted against its rank: where both are equal it acts once.",
@@ -161,9 +148,9 @@ class Lora(Settings):
 class Training(Settings):
     """One client's local training in one round."""
 
-    batch_size: Annotated[int, AtMost(4096)] = Field(8, ge=1, description="Pictures per step; more need more memory.")
-    epochs: Annotated[int, AtMost(10_000)] = Field(4, ge=1, description="Passes over the client's pictures per round.")
-    learning_rate: Annotated[float, Field(gt=0), AtMost(1)] = Field(
+    batch_size: Annotated[int, Within(4096)] = Field(8, ge=1, description="Pictures per step; more need more memory.")
+    epochs: Annotated[int, Within(10_000)] = Field(4, ge=1, description="Passes over the client's pictures per round.")
+    learning_rate: Annotated[float, Field(gt=0), Within(1)] = Field(
         1e-3,
         strict=False,
         description="How far a step moves what is learnt (peak, AdamW); training diverges where it is too high.",
@@ -172,15 +159,15 @@ class Training(Settings):
         "cosine",
         description="Learning rate over a client's steps of one round: constant, or down to zero along a cosine.",
     )
-    warmup_steps: Annotated[int, AtMost(1_000_000)] = Field(
+    warmup_steps: Annotated[int, Within(1_000_000)] = Field(
         0, ge=0, description="Steps over which the learning rate rises at first."
     )
-    gradient_accumulation: Annotated[int, AtMost(4096)] = Field(
+    gradient_accumulation: Annotated[int, Within(4096)] = Field(
         1,
         ge=1,
         description="Batches added up for one step: learns as a larger batch does, in the memory of a small one.",
     )
-    min_snr_gamma: Annotated[float, Field(gt=0), AtMost(1000)] = Field(
+    min_snr_gamma: Annotated[float, Field(gt=0), Within(1000)] = Field(
         5.0,
         strict=False,
         description="Signal-to-noise ratio above which a noise level counts less in the loss (Min-SNR); 5 is usual.",
@@ -202,7 +189,7 @@ class Training(Settings):
         strict=False,
         description="Share of examples trained without caption; drawing with guidance needs some.",
     )
-    checkpoint_every: Annotated[int, AtMost(1_000_000)] = Field(
+    checkpoint_every: Annotated[int, Within(1_000_000)] = Field(
         50, ge=1, description="Steps between checkpoints; a stopped training resumes there."
     )
 
@@ -238,10 +225,10 @@ class Evaluation(Settings):
     central_rounds: bool = Field(True, description="Score central training after every round, not only after the last.")
     sampler: Literal["unipc", "dpm++", "ddim", "euler"] = Field("unipc", description="How pictures are drawn.")
     sampler_steps: int = Field(10, ge=1, le=1000, description="Denoising steps per picture.")
-    guidance: Annotated[float, AtMost(100)] = Field(
+    guidance: Annotated[float, Within(100)] = Field(
         3.0, ge=1.0, strict=False, description="Classifier-free guidance scale; 1 is none."
     )
-    batch_size: Annotated[int, AtMost(1024)] = Field(25, ge=1, description="Pictures drawn at once.")
+    batch_size: Annotated[int, Within(1024)] = Field(25, ge=1, description="Pictures drawn at once.")
 
 
 class Gallery(Settings):
@@ -249,7 +236,7 @@ class Gallery(Settings):
 
     prompts: tuple[str, ...] = Field((), strict=False, description="Prompts; empty takes the first held-out captions.")
     count: int = Field(8, ge=1, le=64, description="How many held-out captions are taken where no prompts are given.")
-    seed: Annotated[int, AtMost(MOST_SEED)] = Field(
+    seed: Annotated[int, Within(MOST_SEED)] = Field(
         1, ge=0, description="Seed of the first picture; the next takes the next."
     )
 
@@ -263,16 +250,16 @@ class Network(Settings):
     over_selection: float = Field(
         1.0, ge=1.0, le=4.0, strict=False, description="Ask this many times the clients that a round wants."
     )
-    deadline_s: Annotated[float, Field(gt=0), AtLeast(LEAST_DEADLINE_S), AtMost(YEAR_S)] = Field(
+    deadline_s: Annotated[float, Field(gt=0), Within(YEAR_S, LEAST_DEADLINE_S)] = Field(
         86_400.0, strict=False, description="Seconds until a round closes with its quorum; without one it goes on."
     )
-    grace_s: Annotated[float, AtMost(YEAR_S)] = Field(
+    grace_s: Annotated[float, Within(YEAR_S)] = Field(
         0.0, ge=0.0, strict=False, description="Seconds after the deadline in which late updates still count."
     )
     wire: Literal["float32", "float16", "bfloat16"] = Field(
         "float32", description="Number format of the updates that clients send."
     )
-    max_norm_ratio: Annotated[float, Field(gt=0), AtMost(1_000_000)] = Field(
+    max_norm_ratio: Annotated[float, Field(gt=0), Within(1_000_000)] = Field(
         10.0,
         strict=False,
         description="An update whose norm is more than this many times that of the round's start is refused.",
@@ -295,15 +282,15 @@ class Plan(Settings):
     weighting: Weighting = Field("samples", description="Weigh clients by their example counts, or all alike.")
     rounds: int = Field(3, ge=1, le=10_000, description="Rounds of local training and joining.")
     clients_per_round: int | None = Field(None, ge=1, description="Clients drawn for each round; all where not given.")
-    max_residual_rank: Annotated[int, AtMost(65_536)] | None = Field(
+    max_residual_rank: Annotated[int, Within(65_536)] | None = Field(
         None, ge=1, description="FedEx-LoRA only: cut each round's residual to this rank; exact where not given."
     )
-    max_change_norm: Annotated[float, Field(gt=0), AtMost(1_000_000)] | None = Field(
+    max_change_norm: Annotated[float, Field(gt=0), Within(1_000_000)] | None = Field(
         None,
         strict=False,
         description="Adapters only: an update that changes more in a round, by Euclidean norm, is scaled down to this.",
     )
-    seeds: tuple[Annotated[int, AtMost(MOST_SEED)], ...] = Field(
+    seeds: tuple[Annotated[int, Within(MOST_SEED)], ...] = Field(
         (1,), strict=False, min_length=1, description="One whole run per seed."
     )
     data: Data = Data()

@@ -62,6 +62,19 @@ def test_a_lora_is_trained_into_the_library_with_its_curve(store: Store, dataset
     assert not trainings.folder(store, job_id).exists(), "the checkpoint goes"
 
 
+def paused_soon(store: Store, job_id: str) -> Job:
+    """The training after its first steps, paused as its owner wants."""
+    at_work = threading.Thread(target=work, args=(store, job_id))
+    at_work.start()
+    while not trainings.losses(store, job_id) and at_work.is_alive():
+        time.sleep(0.01)
+    jobs.want(store, job_id, jobs.PAUSE)
+    at_work.join()
+    job = jobs.one(store, job_id)
+    assert job is not None
+    return job
+
+
 def test_a_stopped_training_goes_on_where_it_was_and_ends_as_one_that_was_not(
     store: Store, dataset: str, tiny_model_folder: Path
 ) -> None:
@@ -70,14 +83,7 @@ def test_a_stopped_training_goes_on_where_it_was_and_ends_as_one_that_was_not(
         trainings.ask(store, asked(dataset, tiny_model_folder, name=name, training=training)) for name in ("A", "B")
     )
     assert work(store, whole) == jobs.DONE
-    at_work = threading.Thread(target=work, args=(store, cut))
-    at_work.start()
-    while not trainings.losses(store, cut) and at_work.is_alive():
-        time.sleep(0.01)
-    jobs.want(store, cut, jobs.PAUSE)
-    at_work.join()
-    job = jobs.one(store, cut)
-    assert job is not None
+    job = paused_soon(store, cut)
     assert (job.status, 0 < job.done < job.of) == (jobs.PAUSED, True), "no checkpoint is waited for"
     assert len(open_tensors(trainings.folder(store, cut) / "training.safetensors")["losses"]) == job.done
     jobs.resume(store, cut)
@@ -93,14 +99,7 @@ def test_a_paused_training_goes_on_without_a_picture_that_went(
 ) -> None:
     training = {"batch_size": 2, "epochs": 40, "checkpoint_every": 1000}
     job_id = trainings.ask(store, asked(dataset, tiny_model_folder, training=training))
-    at_work = threading.Thread(target=work, args=(store, job_id))
-    at_work.start()
-    while not trainings.losses(store, job_id) and at_work.is_alive():
-        time.sleep(0.01)
-    jobs.want(store, job_id, jobs.PAUSE)
-    at_work.join()
-    paused = jobs.one(store, job_id)
-    assert paused is not None
+    paused = paused_soon(store, job_id)
     first, other = sorted(pictures.glob("*.png"))[:2]
     found = datasets.one(store, dataset)
     assert found is not None

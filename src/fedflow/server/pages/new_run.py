@@ -197,9 +197,9 @@ def _reading(planning: Planning) -> Reading[Plan]:
 def _in_form(field: str, sentence: str) -> str:
     """A fault in the form's words; how long a time may be is told in hours, as the field counts."""
     most, least = LIMITS["less_than_equal"][1], LIMITS["greater_than_equal"][1]
-    if field in HOURS and sentence in (str(most) % {"limit": each} for each in (YEAR_S, amounts.number(YEAR_S))):
+    if field in HOURS and sentence == str(most) % {"limit": amounts.number(YEAR_S)}:
         return str(most) % {"limit": amounts.number(YEAR_S // int(HOUR_S))}
-    if field in HOURS and sentence == str(least) % {"limit": LEAST_DEADLINE_S}:
+    if field in HOURS and sentence == str(least) % {"limit": amounts.number(LEAST_DEADLINE_S)}:
         return str(gettext("Must be at least ten seconds, or nobody can answer in time."))
     return plan_words.fault(sentence)
 
