@@ -503,7 +503,7 @@ def test_a_training_ends_when_the_server_does_not_want_it_any_more(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(watch, "LOOK_S", 0.05)
-    coordinator.set_training(epochs=1_000_000)
+    coordinator.set_training(epochs=10_000)
     coordinator.when_training = "the run is stopped"
     machine.stop_after_rests = 1
     with pytest.raises(KeyboardInterrupt):
