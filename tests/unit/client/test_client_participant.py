@@ -42,7 +42,7 @@ from fedflow.federation.workbench import Workbench
 from fedflow.models import open_model
 from fedflow.plan import Plan
 from fedflow.storage import sha256_file
-from fedflow.tensors import open_tensors
+from fedflow.tensors import open_tensors, to_bytes
 from fedflow.training import Progress
 
 if TYPE_CHECKING:
@@ -668,10 +668,13 @@ def test_a_folder_that_is_touched_starts_nothing_anew(coordinator: Coordinator, 
 
 
 def test_a_training_that_comes_to_no_numbers_leaves_the_round_and_not_the_federation(
-    coordinator: Coordinator, machine: Machine, capsys: pytest.CaptureFixture[str], peer: Peer
+    coordinator: Coordinator, machine: Machine, capsys: pytest.CaptureFixture[str], peer: Peer, tmp_path: Path
 ) -> None:
-    training = {**coordinator.plan.model_dump(mode="json")["training"], "learning_rate": 1e30, "epochs": 3}
-    coordinator.facts = coordinator.facts.model_copy(update={"plan": coordinator.facts.plan | {"training": training}})
+    start, huge = open_tensors(coordinator.files[coordinator.start]), tmp_path / "huge.safetensors"
+    tensors = {name: torch.full_like(start[name], 1e30) for name in start}  # no number is wrong, and none can be learnt
+    huge.write_bytes(to_bytes(tensors, start.metadata))
+    coordinator.start = sha256_file(huge)
+    coordinator.files[coordinator.start] = huge
     machine.stop_after_rests = 3
     with pytest.raises(KeyboardInterrupt):
         machine.take_part()

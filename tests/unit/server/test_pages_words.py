@@ -18,7 +18,8 @@ from fedflow.errors import UpdateError
 from fedflow.federation.firewall import Manifest, inspect
 from fedflow.passwords import weakness
 from fedflow.server.pages.faults import FIELDS, beside, said
-from fedflow.server.pages.words import ACTIONS, CONSENTS, FACTS, ROLES, ROLES_MAY, SCOPES
+from fedflow.server.pages.run_words import CONSENTS
+from fedflow.server.pages.words import ACTIONS, FACTS, ROLES, ROLES_MAY, SCOPES
 from fedflow.server.services.identity import SCOPES as ALL_SCOPES
 from fedflow.server.services.roles import ROLES as ALL_ROLES
 from fedflow.server.settings import ServerSettings
