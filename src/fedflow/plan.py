@@ -137,7 +137,6 @@ class Lora(Settings):
     )
     alpha: Annotated[float, Field(gt=0), Within(4096)] = Field(
         16.0,
-        strict=False,
         description="Strength of the adapter, counted against its rank: where both are equal it acts once.",
     )
     text_encoder: bool = Field(
@@ -150,9 +149,8 @@ class Training(Settings):
 
     batch_size: Annotated[int, Within(4096)] = Field(8, ge=1, description="Pictures per step; more need more memory.")
     epochs: Annotated[int, Within(10_000)] = Field(4, ge=1, description="Passes over the client's pictures per round.")
-    learning_rate: Annotated[float, Field(gt=0), Within(1)] = Field(
+    learning_rate: Annotated[float, Field(gt=0), Within(1, 1e-12)] = Field(
         1e-3,
-        strict=False,
         description="How far a step moves what is learnt (peak, AdamW); training diverges where it is too high.",
     )
     schedule: Literal["constant", "cosine"] = Field(
@@ -167,16 +165,14 @@ class Training(Settings):
         ge=1,
         description="Batches added up for one step: learns as a larger batch does, in the memory of a small one.",
     )
-    min_snr_gamma: Annotated[float, Field(gt=0), Within(1000)] = Field(
+    min_snr_gamma: Annotated[float, Field(gt=0), Within(1000, 1e-3)] = Field(
         5.0,
-        strict=False,
         description="Signal-to-noise ratio above which a noise level counts less in the loss (Min-SNR); 5 is usual.",
     )
     weight_floor: float = Field(
         0.25,
         ge=0.0,
         le=1.0,
-        strict=False,
         description="The least that a noise level counts in the loss, from 0 to 1, so that pure noise is learnt too.",
     )
     flip: bool = Field(
@@ -186,7 +182,6 @@ class Training(Settings):
         0.1,
         ge=0.0,
         lt=1.0,
-        strict=False,
         description="Share of examples trained without caption; drawing with guidance needs some.",
     )
     checkpoint_every: Annotated[int, Within(1_000_000)] = Field(
@@ -226,7 +221,7 @@ class Evaluation(Settings):
     sampler: Literal["unipc", "dpm++", "ddim", "euler"] = Field("unipc", description="How pictures are drawn.")
     sampler_steps: int = Field(10, ge=1, le=1000, description="Denoising steps per picture.")
     guidance: Annotated[float, Within(100)] = Field(
-        3.0, ge=1.0, strict=False, description="Classifier-free guidance scale; 1 is none."
+        3.0, ge=1.0, description="Classifier-free guidance scale; 1 is none."
     )
     batch_size: Annotated[int, Within(1024)] = Field(25, ge=1, description="Pictures drawn at once.")
 
@@ -248,20 +243,19 @@ class Network(Settings):
         None, ge=1, description="Updates that are enough at the deadline; all that a round wants where not given."
     )
     over_selection: float = Field(
-        1.0, ge=1.0, le=4.0, strict=False, description="Ask this many times the clients that a round wants."
+        1.0, ge=1.0, le=4.0, description="Ask this many times the clients that a round wants."
     )
     deadline_s: Annotated[float, Field(gt=0), Within(YEAR_S, LEAST_DEADLINE_S)] = Field(
-        86_400.0, strict=False, description="Seconds until a round closes with its quorum; without one it goes on."
+        86_400.0, description="Seconds until a round closes with its quorum; without one it goes on."
     )
     grace_s: Annotated[float, Within(YEAR_S)] = Field(
-        0.0, ge=0.0, strict=False, description="Seconds after the deadline in which late updates still count."
+        0.0, ge=0.0, description="Seconds after the deadline in which late updates still count."
     )
     wire: Literal["float32", "float16", "bfloat16"] = Field(
         "float32", description="Number format of the updates that clients send."
     )
     max_norm_ratio: Annotated[float, Field(gt=0), Within(1_000_000)] = Field(
         10.0,
-        strict=False,
         description="An update whose norm is more than this many times that of the round's start is refused.",
     )
 
@@ -287,7 +281,6 @@ class Plan(Settings):
     )
     max_change_norm: Annotated[float, Field(gt=0), Within(1_000_000)] | None = Field(
         None,
-        strict=False,
         description="Adapters only: an update that changes more in a round, by Euclidean norm, is scaled down to this.",
     )
     seeds: tuple[Annotated[int, Within(MOST_SEED)], ...] = Field(

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from fedflow.errors import AdapterError
 from fedflow.lora import Adapter, Factors
-from fedflow.models.base_model import BaseModel
+from fedflow.models.base_model import MAKING, BaseModel
 
 UNET_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 TEXT_ENCODER_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
@@ -229,7 +229,8 @@ def _inject(model: BaseModel, adapter: Adapter) -> None:
         if any(key.startswith(f"{part}.") for key in adapter):
             paths = [path for path, _ in _plain_modules(model.part(part)) if _key(part, path) in adapter]
             config: Any = LoraConfig(r=rank, lora_alpha=alpha, target_modules=paths)
-            inject_adapter_in_model(config, model.part(part), adapter_name=LAYER)
+            with MAKING:
+                inject_adapter_in_model(config, model.part(part), adapter_name=LAYER)
 
 
 def _lora_layers(model: BaseModel) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,12 @@ from fedflow.diffusion import NoiseLevels, flow_levels, variance_preserving_leve
 from fedflow.errors import ModelError
 
 PARTS = ("unet", "vae", "text_encoder")
+
+MAKING = threading.RLock()
+"""Held while layers are made: transformers and accelerate change torch for all threads as they load weights.
+
+What another thread makes meanwhile has no data ("Cannot copy out of meta tensor"), or was never initialised.
+"""
 
 
 @dataclass
@@ -56,7 +63,7 @@ class BaseModel:
     def part(self, name: str) -> Any:
         """`name` of PARTS, read from the model's files where it is not in memory."""
         if name not in self._parts:
-            with torch.inference_mode(False):  # weights born in inference mode could never be trained
+            with MAKING, torch.inference_mode(False):  # weights born in inference mode could never be trained
                 module = self.load_part(name).to(self.device).eval()
             self._parts[name] = module.requires_grad_(False)
         return self._parts[name]

@@ -20,7 +20,7 @@ from huggingface_hub.utils._paths import filter_repo_objects
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from fedflow.errors import HubAway, ModelError
-from fedflow.models.base_model import BaseModel, content_hash_of
+from fedflow.models.base_model import MAKING, BaseModel, content_hash_of
 from fedflow.models.pickles import refuse_pickle
 from fedflow.plan import HUB, HUB_NAME, STARTER
 
@@ -112,7 +112,7 @@ def _open_single_file(path: Path) -> BaseModel:
     config = str(beside) if (beside / "model_index.json").is_file() else str(_config_folder(path, beside))
 
     def load_pipeline() -> Any:
-        with quiet(), _readable(path):
+        with MAKING, quiet(), _readable(path):
             return StableDiffusionPipeline.from_single_file(
                 str(path), config=config, local_files_only=True, safety_checker=None, feature_extractor=None
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from fedflow.errors import ModelError
 from fedflow.models import open_model, save_model
+from fedflow.models.base_model import PARTS
 
 
 def test_a_folder_opens_in_float32_and_frozen(tiny_model_folder: Path) -> None:
@@ -165,3 +167,12 @@ def test_offline_mode_is_respected(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_size_that_does_not_fit_is_named(tiny_model_folder: Path) -> None:
     with pytest.raises(ModelError, match=r"size 17: .* needs a multiple of 2 pixels; its own is 16"):
         open_model(str(tiny_model_folder)).latent_size(17)
+
+
+def test_models_that_several_threads_open_at_once_are_whole(tiny_model_folder: Path) -> None:
+    """A worker draws with one while a round opens another: the libraries change torch for all as they load weights."""
+    with ThreadPoolExecutor(4) as pool:
+        opened = list(pool.map(lambda _: open_model(str(tiny_model_folder)), range(24)))
+    assert len({model.content_hash for model in opened}) == 1
+    for model in opened:
+        assert not any(weight.is_meta for part in PARTS for weight in model.part(part).parameters())

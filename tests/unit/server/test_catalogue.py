@@ -221,11 +221,11 @@ def test_the_api_says_and_gives_the_same(coordinator: Api, made: Setting) -> Non
     envelope = coordinator("GET", f"/api/v1/releases/{line['id']}/provenance").data
     assert is_about(opened(envelope, base64.b64decode(verifying["public_key"])), line["files"]["kohya"]["sha256"])
     assert coordinator("DELETE", f"/api/v1/versions/{second.id}").status_code == 409
-    assert (line["withdrawn"], line["withdrawal_reason"]) == (False, None)
+    assert (line["withdrawn"], line["withdrawn_by"], line["withdrawal_reason"]) == (False, None, None)
     withdraw = f"/api/v1/releases/{line['id']}/withdraw"
     for nothing in ("", "   "):
         assert coordinator("POST", withdraw, json={"reason": nothing}).status_code == 422
     [line] = coordinator("POST", withdraw, json={"reason": "Too blurred."}).json["items"]
-    assert (line["withdrawn"], line["withdrawal_reason"]) == (True, "Too blurred.")
+    assert (line["withdrawn"], line["withdrawn_by"], line["withdrawal_reason"]) == (True, "cora", "Too blurred.")
     assert coordinator("POST", withdraw, json={"reason": "Too dark."}).status_code == 409
     assert coordinator("GET", "/api/v1/releases/none/provenance").status_code == 404

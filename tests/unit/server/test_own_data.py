@@ -38,6 +38,7 @@ STAYS = {
     "invitation.created_by": "used ones belong to who used them; unused ones go",
     "invitation.used_by": "without the address that it was sent to",
     "release.released_by": "what was given out is the federation's; the identifier leads to no name any more",
+    "release.withdrawn_by": "as who gave it out",
     "person_token.person_id": "revoked and nameless, so that its use is told from an unknown one's",
     "upload.person_id": "collected when nobody goes on with it",
 }
@@ -77,7 +78,7 @@ def test_a_person_is_told_all_of_it_but_the_secrets(store: Store, federation_id:
     token = tokens.make(store, ada, "script", ("read",), 1000.0)
     code = links.make(store, SERVER, ada.id, "password", "ada@example.org")
     letters.ask_to_confirm(store, ada.id, "en")
-    released(store, federation_id, ada)
+    releases.withdraw(store, ada, released(store, federation_id, ada), "Too dark.")
     with store.begin() as session:
         row = Identity(issuer="https://login.example", subject="ada", id=new_id(), person_id=ada.id, linked_at=1.0)
         session.add(row)
@@ -97,9 +98,10 @@ def test_a_person_is_told_all_of_it_but_the_secrets(store: Store, federation_id:
         "uploads": 0,
         "imports": 0,
         "releases": 1,
+        "releases_withdrawn": 1,
         "owned": 1,
         "tryouts": 0,
-        "actions": 5,
+        "actions": 6,
         "done_by_others": 1,
     }
     assert told["done_by_others"][0].keys() == {"at", "action", "facts"}, "who did it is theirs to know"
@@ -124,9 +126,9 @@ def test_an_account_that_is_closed_leaves_nothing_that_lets_in_or_names(store: S
     letters.ask(store, "password", email, "en")
     links.make(store, SERVER, person, "password", email)
     given = releases.one(store, ada, released(store, federation_id, ada))
-    assert releases.givers(store, [given]) == {given.id: "Ada Lovelace"}
+    assert releases.names(store, [given]) == {ada.id: "Ada Lovelace"}
     accounts.delete_account(store, ada, PASSWORD)
-    assert releases.givers(store, [given]) == {}
+    assert releases.names(store, [given]) == {}
     kept = audit.listed(store, actor_id=person, before=2**62, limit=50)
     assert {entry.actor for entry in kept} == {"Ada Lovelace"}, "as the page says before one deletes"
     with pytest.raises(NotFound):

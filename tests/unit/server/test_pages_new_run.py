@@ -57,7 +57,7 @@ def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting
     assert re.search(r"All rounds together \S+ MB in \d+ rounds, the base model not counted", text_of(page))
     assert re.findall(r'aria-current="page"[^>]*>\s*<span>(\w+)<', page)[:1] == ["Runs"], "as its trail says"
     crowded = cora.post(f"{address}/check", {**fields, "member": ["a", "b"], "network.quorum": "3"}).text
-    assert "3, but a round has only 2 members." in text_of(crowded)
+    assert "3 is more than the number of members of a round, 2." in text_of(crowded)
     wrong = {**fields, "member": ["a", "b"], "rounds": "0"}
     checked = cora.post(f"{address}/check", wrong).text
     assert "Must be at least 1." in checked
@@ -146,7 +146,7 @@ def test_too_few_members_are_said_beside_them_as_one_ticks(site: Site, setting: 
     cora = site.reader("cora")
     check = f"/federations/{site.federation_id}/runs/new/check"
     part = r'<div id="members-fault" aria-live="polite">(.*?)</div>'
-    for members, said in ((["a", "b"], "Quorum: 3, but a round has only 2 members."), (["a", "b", "c"], "")):
+    for members, said in ((["a", "b"], "Quorum: 3 is more than the number of members of a round, 2."), (["a", "b", "c"], "")):
         sent = {"member": members, "network.quorum": "3"}
         answer = cora.post(check, sent, headers={"HX-Request": "true", "HX-Target": "plan"})
         assert ("network.quorum" in faults(answer)) == bool(said), "the field's own word follows"

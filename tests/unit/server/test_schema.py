@@ -17,6 +17,7 @@ from fedflow.errors import MistakeError
 from fedflow.server.database import schema
 from fedflow.server.database.base import Table
 from fedflow.server.database.engines import make_engine
+from fedflow.server.services import registry
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store, open_store
 
@@ -139,4 +140,50 @@ def test_a_release_of_before_refers_to_who_gave_it_out(settings: ServerSettings)
     with engine.connect() as connection:
         found = dict(connection.execute(text("SELECT id, released_by FROM release")).all())
     assert found == {"v1": "ada", "v1-again": "bob", "v2": None, "of-old": None}
+    engine.dispose()
+
+
+def test_a_release_that_was_withdrawn_before_says_who_did_it_and_a_starter_its_licence(settings: ServerSettings) -> None:
+    """As far as the audit log knows it; what somebody brought in, or wrote a card for, stays as it is."""
+    settings.folder.mkdir()
+    engine = make_engine(settings.url)
+    person = (
+        "INSERT INTO person (id, name, is_admin, created_at, totp_used, recovery) VALUES (:id, :id, false, 1, 0, '[]')"
+    )
+    artifact = (
+        "INSERT INTO artifact (id, federation_id, kind, name, owner_id, card, created_at) "
+        "VALUES (:id, :id, 'model', 'starter', :owner, :card, 1)"
+    )
+    version = (
+        "INSERT INTO version (id, artifact_id, number, content, facts, files, created_at) "
+        "VALUES ('v', 'ours', 1, '', '{}', '{}', 1)"
+    )
+    release = (
+        "INSERT INTO release (id, artifact_id, version_id, tag, notes, files, provenance, released_at, withdrawn_at) "
+        "VALUES (:id, 'ours', 'v', :id, '', '{}', '', 1, :at)"
+    )
+    entry = (
+        "INSERT INTO audit_entry (number, at, actor_kind, actor_id, actor, via, address, action, object_kind, "
+        "object_id, facts, hash) VALUES (:number, 1, 'person', :by, :by, '', '', 'withdrawn', 'release', :release, "
+        "'{}', '')"
+    )
+    owners = [("ours", None, ""), ("written", None, "A card."), ("brought", "ada", "")]
+    with engine.begin() as connection:
+        schema.make(connection, "0023")
+        connection.execute(text(person), [{"id": "ada"}, {"id": "bob"}])
+        for each, owner, card in owners:
+            connection.execute(text("INSERT INTO federation (id, name, created_at) VALUES (:id, :id, 1)"), {"id": each})
+            connection.execute(text(artifact), {"id": each, "owner": owner, "card": card})
+        connection.execute(text(version))
+        connection.execute(text(release), [{"id": "one", "at": 2}, {"id": "two", "at": 2}, {"id": "open", "at": None}])
+        by = [("bob", "one"), ("gone", "two")]
+        connection.execute(text(entry), [{"number": n, "by": who, "release": of} for n, (who, of) in enumerate(by, 1)])
+    schema.upgrade(engine)
+    with engine.connect() as connection:
+        found = dict(connection.execute(text("SELECT id, withdrawn_by FROM release")).all())
+        licences = dict(connection.execute(text("SELECT id, licence FROM artifact")).all())
+        [card] = connection.execute(text("SELECT card FROM artifact WHERE id = 'ours'")).scalars()
+    assert found == {"one": "bob", "two": None, "open": None}
+    assert licences == {"ours": registry.STARTER_LICENCE, "written": "", "brought": ""}
+    assert card == registry.STARTER_CARD
     engine.dispose()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from flask import Response, request, send_file
@@ -114,6 +114,7 @@ class ReleaseLine(Message):
     released_by: str | None = Field(description="Their name; null where they have no account any more.")
     age_s: Seconds
     withdrawn: bool
+    withdrawn_by: str | None = Field(description="Their name; null where it is not withdrawn, or by nobody known now.")
     withdrawal_reason: str | None = Field(
         description="Why it shall be used no more; null where it is not withdrawn, or nobody was asked at the time."
     )
@@ -255,11 +256,11 @@ def _described(artifact_id: str) -> Response:
 
 
 def _lines(found: Sequence[Release], status: int = 200) -> Response:
-    givers = releases.givers(current.store(), found)
-    return answer(Releases(items=tuple(_line(row, givers.get(row.id)) for row in found)), status)
+    names = releases.names(current.store(), found)
+    return answer(Releases(items=tuple(_line(row, names) for row in found)), status)
 
 
-def _line(release: Release, by: str | None) -> ReleaseLine:
+def _line(release: Release, names: Mapping[str | None, str]) -> ReleaseLine:
     return ReleaseLine(
         id=release.id,
         artifact_id=release.artifact_id,
@@ -267,8 +268,9 @@ def _line(release: Release, by: str | None) -> ReleaseLine:
         tag=release.tag,
         notes=release.notes,
         files={layout: ReleasedFile.model_validate(each) for layout, each in release.files.items()},
-        released_by=by,
+        released_by=names.get(release.released_by),
         age_s=max(0.0, current.store().clock() - release.released_at),
         withdrawn=release.withdrawn_at is not None,
+        withdrawn_by=names.get(release.withdrawn_by),
         withdrawal_reason=release.withdrawal_reason or None,
     )

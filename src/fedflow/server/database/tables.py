@@ -293,7 +293,7 @@ class Release(Table):
     """A version given out under a `tag`: its files by layout, each with SHA-256 and size, and its signed provenance.
 
     `provenance` is a blob, a DSSE envelope of an in-toto statement. A release is never changed; one that is withdrawn
-    keeps its line, and says why in `withdrawal_reason`; those of before it was asked for have none.
+    keeps its line, and says in `withdrawal_reason` why; those of before it was asked for have none.
     """
 
     __tablename__ = "release"
@@ -307,6 +307,7 @@ class Release(Table):
     provenance: Mapped[str]
     released_by: Mapped[str | None] = mapped_column(ForeignKey("person.id"), index=True)
     released_at: Mapped[float]
+    withdrawn_by: Mapped[str | None] = mapped_column(ForeignKey("person.id"), index=True)
     withdrawn_at: Mapped[float | None]
     withdrawal_reason: Mapped[str] = mapped_column(server_default="")
 

@@ -132,8 +132,8 @@ NOT_GIVEN: Mapping[str, LazyString] = {
 """What it means that a setting has no value."""
 
 FAULTS: Mapping[str, LazyString] = {
-    "{count} of only {most} clients": lazy_gettext("%(count)s, but there are only %(most)s members."),
-    "{count} of only {most} clients of a round": lazy_gettext("%(count)s, but a round has only %(most)s members."),
+    "{count} of only {most} clients": lazy_gettext("%(count)s is more than the number of members, %(most)s."),
+    "{count} of only {most} clients of a round": lazy_gettext("%(count)s is more than the number of members of a round, %(most)s."),
     "method '{method}' has no residual; take it out": lazy_gettext(
         "The method %(method)s has no correction to cut. Leave this empty."
     ),

@@ -34,7 +34,7 @@ def listed() -> Response:
     return web.page(
         "pages/releases.html",
         found=found,
-        givers=releases.givers(current.store(), [each.release for each in found]),
+        names=releases.names(current.store(), [each.release for each in found]),
         newest=url_for("pages.releases.listed") if before else None,
         older=url_for("pages.releases.listed", before=found[-1].release.id) if len(found) == PAGE else None,
     )
@@ -114,7 +114,7 @@ def _one(release_id: str, reason: str, faults: dict[str, list[str]], status: int
         longest_reason=releases.LONGEST_REASON,
         given=given,
         release=given.release,
-        by=releases.givers(store, [given.release]).get(release_id),
+        names=releases.names(store, [given.release]),
         artifact=given.artifact,
         files=sorted(given.release.files.items()),
         notes=markdown(given.release.notes),

@@ -68,6 +68,10 @@ LISTS: dict[str, tuple[Any, dict[str, str]]] = {
             "withdrawn_because": "withdrawal_reason",
         },
     ),
+    "releases_withdrawn": (
+        Release.withdrawn_by,
+        {"version": "version_id", "tag": "tag", "at": "withdrawn_at", "because": "withdrawal_reason"},
+    ),
     "owned": (
         Artifact.owner_id,
         {

@@ -71,7 +71,7 @@ def release(store: Store, caller: Caller, version_id: str, tag: str, notes: str,
         files.record(session, store, provenance, "provenance")
         row = Release(id=identifier or new_id(), artifact_id=artifact.id, version_id=version.id, tag=tag, notes=notes)
         row.files, row.provenance, row.released_at = given_out, provenance, store.clock()
-        row.released_by = caller.id if caller.kind == "person" else None
+        row.released_by = _person(caller)
         session.add(row)
         session.flush()
         told = {"name": artifact.name, "number": version.number, "tag": tag, "files": given_out}
@@ -96,10 +96,10 @@ def withdraw(store: Store, caller: Caller, release_id: str, reason: str) -> None
         if row.withdrawn_at is not None:
             if row.withdrawal_reason == reason:
                 return
-            if row.withdrawal_reason is None:
+            if not row.withdrawal_reason:
                 raise Conflict(f"release '{row.tag}' was withdrawn already, when no reason was asked for")
             raise Conflict(f"release '{row.tag}' was withdrawn already; this reason stands: {row.withdrawal_reason}")
-        row.withdrawn_at, row.withdrawal_reason = store.clock(), reason
+        row.withdrawn_at, row.withdrawal_reason, row.withdrawn_by = store.clock(), reason, _person(caller)
         told = {"name": artifact.name, "tag": row.tag, "reason": reason}
         audit.record(session, store, caller, "withdrawn", "release", row.id, artifact.federation_id, **told)
 
@@ -118,10 +118,10 @@ def one(store: Store, caller: Caller, release_id: str) -> Release:
         return catalogue.seen_release(session, caller, release_id)[0]
 
 
-def givers(store: Store, found: Sequence[Release]) -> dict[str, str]:
-    """What those are called who gave these releases out, by the release's identifier; none who has no account now."""
-    query = select(Release.id, Person.name).join(Person, Person.id == Release.released_by)
-    query = query.where(Release.id.in_([row.id for row in found]), Person.deleted_at.is_(None))
+def names(store: Store, found: Sequence[Release]) -> dict[str | None, str]:
+    """What those are called who gave these releases out or withdrew them; none who has no account now."""
+    named = {row.released_by for row in found} | {row.withdrawn_by for row in found}
+    query = select(Person.id, Person.name).where(Person.id.in_(named - {None}), Person.deleted_at.is_(None))
     with store.read() as session:
         return dict(session.execute(query).all())
 
@@ -141,6 +141,10 @@ def envelope(store: Store, caller: Caller, release_id: str) -> bytes:
     with store.read() as session:
         row, _ = catalogue.seen_release(session, caller, release_id)
     return store.blobs.get(row.provenance).read_bytes()
+
+
+def _person(caller: Caller) -> str | None:
+    return caller.id if caller.kind == "person" else None
 
 
 def _origin(session: Session, version: Version, artifact: Artifact) -> dict[str, Any]:
