@@ -42,6 +42,9 @@ bench: setup
 	$(BIN)/python benchmarks/network_weather.py
 	$(BIN)/python benchmarks/network_hostile.py
 	$(BIN)/python benchmarks/server_pages.py
+	$(BIN)/python benchmarks/client_app.py
+	$(BIN)/python benchmarks/client_generate.py
+	$(BIN)/python benchmarks/client_grid.py
 
 starter: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --group starter

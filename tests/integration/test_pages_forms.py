@@ -177,8 +177,8 @@ def test_the_quorum_is_judged_anew_as_members_are_ticked(site: Site, watched: Wa
     expect(fault).to_have_count(0)
     member = page.locator("[name=member]").first
     member.uncheck()
-    expect(fault).to_contain_text("a round has only 3 members")
-    expect(page.locator("#members-fault")).to_contain_text("Quorum: 4 is more than the number of members of a round, 3.")
+    expect(fault).to_contain_text("members of a round, 3.")
+    expect(page.locator("#members-fault")).to_contain_text("4 is more than the number of members of a round, 3.")
     expect(member).to_be_focused()
     member.check()
     expect(fault).to_have_count(0)

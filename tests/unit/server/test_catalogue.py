@@ -226,6 +226,6 @@ def test_the_api_says_and_gives_the_same(coordinator: Api, made: Setting) -> Non
     for nothing in ("", "   "):
         assert coordinator("POST", withdraw, json={"reason": nothing}).status_code == 422
     [line] = coordinator("POST", withdraw, json={"reason": "Too blurred."}).json["items"]
-    assert (line["withdrawn"], line["withdrawn_by"], line["withdrawal_reason"]) == (True, "cora", "Too blurred.")
+    assert (line["withdrawn"], line["withdrawn_by"], line["withdrawal_reason"]) == (True, "coordinator", "Too blurred.")
     assert coordinator("POST", withdraw, json={"reason": "Too dark."}).status_code == 409
     assert coordinator("GET", "/api/v1/releases/none/provenance").status_code == 404

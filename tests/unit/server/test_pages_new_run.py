@@ -146,7 +146,8 @@ def test_too_few_members_are_said_beside_them_as_one_ticks(site: Site, setting: 
     cora = site.reader("cora")
     check = f"/federations/{site.federation_id}/runs/new/check"
     part = r'<div id="members-fault" aria-live="polite">(.*?)</div>'
-    for members, said in ((["a", "b"], "Quorum: 3 is more than the number of members of a round, 2."), (["a", "b", "c"], "")):
+    crowded = "Quorum: 3 is more than the number of members of a round, 2."
+    for members, said in ((["a", "b"], crowded), (["a", "b", "c"], "")):
         sent = {"member": members, "network.quorum": "3"}
         answer = cora.post(check, sent, headers={"HX-Request": "true", "HX-Target": "plan"})
         assert ("network.quorum" in faults(answer)) == bool(said), "the field's own word follows"

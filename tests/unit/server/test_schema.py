@@ -143,7 +143,7 @@ def test_a_release_of_before_refers_to_who_gave_it_out(settings: ServerSettings)
     engine.dispose()
 
 
-def test_a_release_that_was_withdrawn_before_says_who_did_it_and_a_starter_its_licence(settings: ServerSettings) -> None:
+def test_a_release_of_before_says_who_withdrew_it_and_a_starter_its_licence(settings: ServerSettings) -> None:
     """As far as the audit log knows it; what somebody brought in, or wrote a card for, stays as it is."""
     settings.folder.mkdir()
     engine = make_engine(settings.url)

@@ -133,7 +133,9 @@ NOT_GIVEN: Mapping[str, LazyString] = {
 
 FAULTS: Mapping[str, LazyString] = {
     "{count} of only {most} clients": lazy_gettext("%(count)s is more than the number of members, %(most)s."),
-    "{count} of only {most} clients of a round": lazy_gettext("%(count)s is more than the number of members of a round, %(most)s."),
+    "{count} of only {most} clients of a round": lazy_gettext(
+        "%(count)s is more than the number of members of a round, %(most)s."
+    ),
     "method '{method}' has no residual; take it out": lazy_gettext(
         "The method %(method)s has no correction to cut. Leave this empty."
     ),
