@@ -35,6 +35,11 @@ def decimal(value: float, pattern: str | None = None) -> str:
     return _decimal(value, pattern, present.language())
 
 
+def setting(value: float) -> str:
+    """A number that somebody chose, with all its decimals: 0.8125 as '0.8125' or '0,8125'."""
+    return decimal(value, "#,##0.######")
+
+
 def percent(share: float) -> str:
     """0.97 as '97%' or '97 %'."""
     return str(format_percent(share))

@@ -110,6 +110,7 @@ def set_up(
     )
     app.jinja_env.filters.update(
         number=amounts.number,
+        setting=amounts.setting,
         percent=amounts.percent,
         megabytes=amounts.megabytes,
         duration=amounts.duration,

@@ -85,6 +85,34 @@ def test_models_and_words_are_drawn_side_by_side(store: Store, visitor: Visitor,
     assert ("col", "A model that is gone") in headings(visitor.client.get(f"/compare/{job_id}").text)
 
 
+def test_numbers_stand_as_the_reader_writes_them_and_are_copied_with_a_point(
+    store: Store, visitor: Visitor, model: BaseModel, asked
+) -> None:
+    fur = add_adapter(store, model, "Fur")
+    drawn = asked(
+        grid="on", adapter=fur, active=fur, weight="0.8125", guidance="2.5", across_kind="guidance",
+        across_values="2.5, 4", down_kind="steps", down_values="2",
+    )  # fmt: skip
+    [weighed] = asked(
+        grid="on", adapter=fur, active=fur, weight="1", guidance="2.5", across_kind="weight", across_values="0.75"
+    )
+    visitor.client.set_cookie("fedflow_language", "uk")
+    grid = visitor.client.get(f"/compare/{drawn[0].job_id}").text
+    assert headings(grid)[:2] == [("col", "Слідування 2,5"), ("col", "Слідування 4")]
+    assert "Fur 0,8125" in grid
+    grid = visitor.client.get(f"/compare/{weighed.job_id}").text
+    assert headings(grid)[0] == ("col", "Вага 0,75")  # noqa: RUF001
+    assert "Слідування 2,5" in grid
+    page = visitor.client.get(f"/gallery/{drawn[0].id}").text
+    assert "<dd>Fur 0,8125</dd>" in page
+    assert "<dd>2,5</dd>" in page
+    assert "&lt;lora:Fur:0.8125&gt;" in page
+    form = visitor.client.get(f"/?like={drawn[0].id}").text
+    assert 'name="weight" min="-2" max="2" step="0.05" value="0.8125"' in form
+    answer = visitor.post("/", model=STARTER, prompt="cat", grid="on", across_kind="guidance", across_values="2, 99.5")
+    assert "99,5 забагато; щонайбільше 30." in answer.text
+
+
 def test_a_grid_of_models_goes_on_with_what_it_lacks(store: Store, tiny: str, asked) -> None:
     first, last = asked(grid="on", across_kind="model", across_models=[STARTER, tiny])
     [job] = jobs.listed(store, 1)

@@ -510,9 +510,10 @@ def test_what_was_removed_and_joined_again_stands_once(visitor: Visitor, store: 
     assert ("Removed" in page, "new code, and join again with it." in page) == (True, True), "it says how to come back"
     assert consents.waiting(store) == [], "it takes no answer"
     other = joined(store, "01b0", federation="Archives")
-    assert memberships.replaced(memberships.listed(store)) == set(), "another federation is another machine's place"
+    assert memberships.replaced(memberships.listed(store)) == {}, "another federation is another machine's place"
     anew = joined(store, "01b1")
-    assert memberships.replaced(memberships.listed(store)) == {member}
+    places = memberships.replaced(memberships.listed(store))
+    assert {each: row.id for each, row in places.items()} == {member: anew}
     page = visitor.client.get("/federations").text
     current, folded = page.split("<details", 1)
     assert all(f"/federations/{each}" in current for each in (other, anew))
@@ -521,7 +522,7 @@ def test_what_was_removed_and_joined_again_stands_once(visitor: Visitor, store: 
     assert f'href="/federations/{anew}"' in page
     assert "Pause taking part" not in page
     memberships.say(store, member, "run 'autumn': you take part", "r1", is_held_up=False)
-    assert memberships.replaced(memberships.listed(store)) == set(), "the server has let it in again"
+    assert memberships.replaced(memberships.listed(store)) == {}, "the server has let it in again"
 
 
 def test_leaving_forgets_the_key_and_all_that_was_fetched(visitor: Visitor, store: Store, member: str) -> None:

@@ -181,7 +181,7 @@ def test_a_grid_has_a_picture_for_each_pair_of_values_and_one_sheet(
         ({"across_kind": "steps", "across_values": ""}, "Give one to ten values"),
         ({"across_kind": "steps", "across_values": "1,2,3,4,5,6,7,8,9,10,11"}, "Give one to ten values"),
         ({"across_kind": "steps", "across_values": "a"}, "Write numbers with commas between them"),
-        ({"across_kind": "guidance", "across_values": "2, 99"}, "99.0 is too much; at most 30.0."),
+        ({"across_kind": "guidance", "across_values": "2, 99"}, "99 is too much; at most 30."),
         ({"across_kind": "sampler", "across_values": "plms"}, "There is no sampler “plms”."),
         ({"across_kind": "weight", "across_values": "1"}, "Add an adapter to the form first."),
         ({"across_kind": "adapter"}, "Add the adapters to compare to the form first."),

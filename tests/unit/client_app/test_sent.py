@@ -181,6 +181,28 @@ def test_what_is_sent_before_joining_stands_under_the_servers_address(visitor: V
     assert [each.membership_id for each in sendings.listed(store, EVERYTHING, 10)] == [MEMBERSHIP]
 
 
+def test_a_line_that_still_grows_stays_in_its_place_and_says_from_when_to_when(visitor: Visitor, log: Store) -> None:
+    now = log.clock()
+    with log.begin() as session:
+        session.execute(text("UPDATE sending SET at = :at + id, until = :at + id"), {"at": now - 2 * DAY})
+        session.execute(text("UPDATE sending SET until = :now WHERE id = 1"), {"now": now})
+    shown = lines(visitor.client.get("/federations/sent").text)
+    assert shown[-1].startswith("2 days ago \N{EN DASH} just now Questions for work")
+    assert all(line.startswith("2 days ago") and "\N{EN DASH}" not in line for line in shown[:-1]), "once"
+
+
+def test_what_left_is_added_up_by_run_where_it_was_for_several(visitor: Visitor, log: Store) -> None:
+    sendings.note(log, MEMBERSHIP, Leaving("GET", "/api/v1/files/ab", 250, "r1", 1))
+    sums = visitor.client.get("/federations/sent").text.partition('id="by-run"')[2].partition("</section>")[0]
+    told = [" ".join(each.split()) for each in re.findall(r"<d[td]>(.*?)</d[td]>", sums, re.DOTALL)]
+    assert dict(zip(told[::2], told[1::2], strict=True)) == {
+        "autumn, Museums": "100,950 bytes in 3 requests", "Museums, for no run": "300 bytes in 1 request",
+        "=1+1, Clinics": "100,701 bytes in 2 requests", "Clinics, for no run": "300 bytes in 1 request",
+    }  # fmt: skip
+    assert told[0] == "autumn, Museums", "where something was sent last comes first"
+    assert 'id="by-run"' not in visitor.client.get("/federations/sent?run=r1").text
+
+
 def test_htmx_gets_the_log_alone(visitor: Visitor, log: Store) -> None:
     part = visitor.client.get("/federations/sent?what=update", headers={"HX-Request": "true"}).text
     assert "<html" not in part

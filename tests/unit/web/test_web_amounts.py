@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from fedflow import web
-from fedflow.web.amounts import duration, exact, megabytes, number, relative
+from fedflow.web.amounts import duration, exact, megabytes, number, relative, setting
 
 NOW = datetime(2026, 11, 23, 14, 5, 9, tzinfo=UTC)
 
@@ -34,6 +34,12 @@ def plain(text: str) -> str:
 @pytest.mark.usefixtures("language")
 def test_numbers(said: str) -> None:
     assert plain(number(1234.5)) == said
+
+
+@in_languages("3|0.8125|-0.5", "3|0,8125|-0,5")
+@pytest.mark.usefixtures("language")
+def test_settings_keep_their_decimals(said: str) -> None:
+    assert "|".join(map(setting, (3.0, 0.8125, -0.5))) == said
 
 
 @in_languages(

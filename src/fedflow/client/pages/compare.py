@@ -89,13 +89,15 @@ def _shared(wish: DrawRequest) -> list[str]:
         "model": wish.model,
         "seed": wish.seed,
         "steps": wish.steps,
-        "guidance": f"{wish.guidance:g}",
+        "guidance": wish.guidance,
         "sampler": wish.sampler,
     }
     words = [_heading(kind, str(value)) for kind, value in given.items() if kind not in differing]
     if "adapter" not in differing:
         words += [
-            _called("adapter", asset_id) if "weight" in differing else f"{_called('adapter', asset_id)} {weight:g}"
+            _called("adapter", asset_id)
+            if "weight" in differing
+            else f"{_called('adapter', asset_id)} {amounts.setting(weight)}"
             for asset_id, weight in wish.adapters
         ]
     return [*words, *_shared_besides(wish)]
@@ -110,7 +112,7 @@ def _shared_besides(wish: DrawRequest) -> list[str]:
         words.append(gettext("Height %(num)s pixels", num=wish.height_pixels))
     if wish.start:
         words.append(gettext("Over a picture, where it is painted") if wish.mask else gettext("Over a whole picture"))
-        words.append(gettext("Strength %(value)s", value=amounts.number(wish.strength)))
+        words.append(gettext("Strength %(value)s", value=amounts.setting(wish.strength)))
     if wish.negative_prompt:
         words.append(gettext("Not to be shown: %(words)s", words=wish.negative_prompt))
     return words
@@ -127,8 +129,8 @@ def _heading(kind: AxisKind, value: str) -> str:
         return str(ngettext("%(num)s step", "%(num)s steps", int(value)))
     words = {
         "seed": gettext("Seed %(value)s", value=value),
-        "guidance": gettext("Guidance %(value)s", value=value),
-        "weight": gettext("Weight %(value)s", value=value),
+        "guidance": gettext("Guidance %(value)s", value=amounts.setting(float(value))),
+        "weight": gettext("Weight %(value)s", value=amounts.setting(float(value))),
     }
     return str(words[kind])
 

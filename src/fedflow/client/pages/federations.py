@@ -85,13 +85,11 @@ def one(membership_id: str) -> Response:
     rounds = [job for job in jobs.under_way(store, (jobs.ROUND,)) if job.asked["membership"] == membership_id]
     runs = consents.listed(store, membership_id)
     asks = any(each.membership_id == membership_id for each in consents.waiting(store))
-    rows, place = memberships.listed(store), (row.server, row.federation, row.member)
-    same = [each for each in rows if (each.server, each.federation, each.member) == place]
     return web.page(
         "app/federation.html",
         fragment="live",
         row=row,
-        anew=same[-1] if membership_id in memberships.replaced(rows) else None,
+        anew=memberships.replaced(memberships.listed(store)).get(membership_id),
         dataset=None if row.dataset_id is None else datasets.one(store, row.dataset_id),
         sets=[line.dataset for line in datasets.listed(store)],
         runs=runs,

@@ -11,6 +11,7 @@ from fedflow import web
 from fedflow.client.database.tables import Drawing
 from fedflow.client.pages import current
 from fedflow.client.services import drawings
+from fedflow.web import amounts
 from fedflow.web.states import State
 
 blueprint = Blueprint("gallery", __name__)
@@ -49,7 +50,7 @@ def one(drawing_id: str) -> Response:
     with Image.open(current.store().blobs.local(drawing.sha256)) as image:
         settings = str(image.info.get("parameters", ""))
     sampler = dict(drawings.SAMPLERS).get(drawing.sampler, drawing.sampler)
-    adapters = ", ".join(f"{name} {weight:g}" for name, weight in drawing.adapters)
+    adapters = "; ".join(f"{name} {amounts.setting(weight)}" for name, weight in drawing.adapters)
     return web.page("app/picture.html", drawing=drawing, settings=settings, adapters=adapters, sampler=sampler)
 
 

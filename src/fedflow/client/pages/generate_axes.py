@@ -13,6 +13,7 @@ from fedflow.client.services import drawings, drawings_fit, library
 from fedflow.client.services.drawings import Axis, AxisKind, DrawRequest
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
+from fedflow.web import amounts
 
 SIDES = ("across", "down")
 KINDS: dict[AxisKind, LazyString] = {
@@ -45,6 +46,8 @@ LONGEST = 2000
 LONGEST_VALUE = {"prompt": 500}
 NUMBER = 24
 """Characters of any other value."""
+SPELLED_OUT = 1e12
+"""Numbers from here on, and what is none, stand in a fault as they were read."""
 
 
 def texts(name: str, axis: Axis) -> dict[str, str]:
@@ -154,9 +157,17 @@ def _say(error: ValidationError, kind: str) -> str:
     if fault["loc"][-1] == "prompt":
         return str(gettext("A prompt would have more than %(num)s characters.", num=limits["max_length"]))
     if "le" in limits:
-        return str(gettext("%(value)s is too much; at most %(limit)s.", value=given, limit=limits["le"]))
+        return str(
+            gettext("%(value)s is too much; at most %(limit)s.", value=_written(given), limit=_written(limits["le"]))
+        )
     if "ge" in limits:
-        return str(gettext("%(value)s is too little; at least %(limit)s.", value=given, limit=limits["ge"]))
+        return str(
+            gettext("%(value)s is too little; at least %(limit)s.", value=_written(given), limit=_written(limits["ge"]))
+        )
     if kind == "model":
         return str(gettext("Choose one to ten models."))
     return str(gettext("Give one to ten values, with commas between them."))
+
+
+def _written(value: float) -> str:
+    return amounts.setting(value) if abs(value) < SPELLED_OUT else str(value)

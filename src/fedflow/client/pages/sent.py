@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 
 from flask import Blueprint, Response, abort, flash, redirect, request, stream_with_context, url_for
 from flask_babel import gettext
+from markupsafe import Markup
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.client.database.tables import Membership, Sending
 from fedflow.client.pages import current, federation_words
 from fedflow.client.services import consents, memberships, sendings
-from fedflow.client.services.sendings import Wanted
+from fedflow.client.services.sendings import Sum, Wanted
 from fedflow.errors import MistakeError
 from fedflow.web import amounts, line_files
 from fedflow.web.states import State
@@ -40,7 +41,7 @@ def page() -> Response:
     rows, names = memberships.logged(store), consents.names(store)
     found, has_unjoined = sendings.listed(store, wanted, ON_A_PAGE + 1, before), not sendings.is_empty(store, UNJOINED)
     lines, sorts = found[:ON_A_PAGE], sendings.by_sort(store, wanted)
-    called = _called(rows)
+    called, sums = _called(rows), sendings.by_run(store, wanted)
     return web.page(
         "app/sent.html",
         fragment="log",
@@ -50,7 +51,9 @@ def page() -> Response:
         wanted=wanted,
         is_filtered=wanted != sendings.EVERYTHING,
         lines=lines,
+        spans={line.id: _span(line) for line in lines},
         sorts=sorts,
+        sums=[(_run_of(each, called, names), each.times, each.size_bytes) for each in sums] if len(sums) > 1 else [],
         federations=_federations(called, has_unjoined=has_unjoined),
         kept=[row for row in rows if row.left_at is not None],
         has_unjoined=has_unjoined,
@@ -161,6 +164,24 @@ def _told(line: Sending, row: Membership | None, names: Names) -> dict[str, str 
         line.size_bytes,
     )
     return dict(zip(COLUMNS, values, strict=True))
+
+
+def _run_of(each: Sum, called: dict[str, str], names: Names) -> str:
+    """For which run of which federation it was, or where it went beside all runs."""
+    if each.membership_id is None:
+        return each.server
+    federation = called[each.membership_id]
+    if each.run_id is None:
+        return str(gettext("%(federation)s, for no run", federation=federation))
+    name = names.get((each.membership_id, each.run_id), each.run_id)
+    return str(gettext("%(run)s, %(federation)s", run=name, federation=federation))
+
+
+def _span(line: Sending) -> Markup:
+    """From a line's first request to its last, as far as these read otherwise."""
+    first, last = (datetime.fromtimestamp(each, UTC) for each in (line.at, line.until))
+    differ = amounts.relative(first) != amounts.relative(last)
+    return Markup(" \N{EN DASH} ").join(map(amounts.time_tag, (first, last) if differ else (last,)))
 
 
 def _moment(seconds: float) -> str:

@@ -127,18 +127,20 @@ def logged(store: Store) -> list[Membership]:
         return list(session.scalars(select(Membership).order_by(*order)))
 
 
-def replaced(rows: Iterable[Membership]) -> set[str]:
-    """Those of `rows` that the server removed, and that this machine has joined anew since: identifiers."""
-    newest: dict[tuple[str, str, str], str] = {}
-    found = list(rows)
-    for row in found:
-        place = (row.server, row.federation, row.member)
-        newest[place] = max(newest.get(place, ""), row.id)
+def replaced(rows: Iterable[Membership]) -> dict[str, Membership]:
+    """Those of `rows` that the server removed and that this machine has joined anew since, and as which it did last.
+
+    By identifier. It is the same place that it has joined: this member of this federation at this server.
+    """
+    found = sorted(rows, key=lambda row: row.id)
+    newest = {_place(row): row for row in found}
     return {
-        row.id
-        for row in found
-        if row.removed_at is not None and row.id < newest[row.server, row.federation, row.member]
+        row.id: newest[_place(row)] for row in found if row.removed_at is not None and row is not newest[_place(row)]
     }
+
+
+def _place(row: Membership) -> tuple[str, str, str]:
+    return row.server, row.federation, row.member
 
 
 def note_removed(store: Store, membership_id: str) -> None:

@@ -55,7 +55,10 @@ def note(store: Store, membership_id: str | None, leaving: Leaving, server: str 
 
 
 def listed(store: Store, wanted: Wanted, limit: int, before: int = 0) -> list[Sending]:
-    """Lines of the log, newest first; those before the number `before` where it is given."""
+    """Lines of the log, the one begun last first; those before the number `before` where it is given.
+
+    By their first request, which stays as it is: a line that still grows moves from no page to another.
+    """
     query = select(Sending).where(*_are(wanted)).order_by(Sending.id.desc()).limit(limit)
     with store.read() as session:
         return list(session.scalars(query.where(Sending.id < before) if before else query))
@@ -79,6 +82,26 @@ def by_sort(store: Store, wanted: Wanted) -> dict[str, tuple[int, int]]:
     with store.read() as session:
         found = session.execute(sums.where(*_are(wanted)).group_by(Sending.what))
         return {what: (int(times), int(size)) for what, times, size in found}
+
+
+@dataclass(frozen=True)
+class Sum:
+    """What a federation, or a server where none was joined, got in all: for a run, or for none."""
+
+    membership_id: str | None
+    server: str
+    run_id: str | None
+    times: int
+    size_bytes: int
+
+
+def by_run(store: Store, wanted: Wanted) -> list[Sum]:
+    """Requests and bytes in all, by federation and run; where something was sent last comes first."""
+    of = (Sending.membership_id, Sending.server, Sending.run_id)
+    sums = select(*of, func.sum(Sending.times), func.sum(Sending.size_bytes)).where(*_are(wanted)).group_by(*of)
+    with store.read() as session:
+        found = session.execute(sums.order_by(func.max(Sending.until).desc()))
+        return [Sum(member, server, run, int(times), int(size)) for member, server, run, times, size in found]
 
 
 def _are(wanted: Wanted) -> list[ColumnElement[bool]]:
