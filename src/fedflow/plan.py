@@ -149,7 +149,7 @@ class Training(Settings):
 
     batch_size: Annotated[int, Within(4096)] = Field(8, ge=1, description="Pictures per step; more need more memory.")
     epochs: Annotated[int, Within(10_000)] = Field(4, ge=1, description="Passes over the client's pictures per round.")
-    learning_rate: Annotated[float, Field(gt=0), Within(1, 1e-12)] = Field(
+    learning_rate: Annotated[float, Field(gt=0), Within(1, 1e-9)] = Field(
         1e-3,
         description="How far a step moves what is learnt (peak, AdamW); training diverges where it is too high.",
     )

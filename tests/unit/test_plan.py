@@ -43,6 +43,8 @@ def test_relative_folders_count_from_the_plan(tmp_path: Path) -> None:
         ('rounds = "3"', ["rounds", "whole number", "'3'"]),
         ("rounds = 0", ["rounds", "greater than or equal to 1"]),
         ("rounds = true", ["rounds", "whole number"]),
+        ("[training]\nlearning_rate = true", ["training.learning_rate", "must be a number", "True"]),
+        ("[training]\nmin_snr_gamma = 5e-324", ["training.min_snr_gamma", "0.001"]),
         ("[lora]\nalpha = nan", ["lora.alpha", "finite"]),
         ('method = "fedsgd"', ["method", "'fedavg'"]),
         ("seeds = [1, 1]", ["seeds"]),

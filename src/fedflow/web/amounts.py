@@ -37,7 +37,7 @@ def decimal(value: float, pattern: str | None = None) -> str:
 
 def setting(value: float) -> str:
     """A number that somebody chose, with all its decimals: 0.8125 as '0.8125' or '0,8125'."""
-    return decimal(value, "#,##0.######")
+    return decimal(value, "#,##0.##########")
 
 
 def percent(share: float) -> str:

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from fedflow.plan import GIVEN
 from fedflow.web import setting_faults
-from fedflow.web.amounts import number
+from fedflow.web.amounts import setting
 from fedflow.web.forms import Kind, kind_of, may_be_none, places, texts
 from fedflow.web.phrases import sentence
 
@@ -154,7 +154,7 @@ def _say(fault: ErrorDetails) -> str:
     kind, context = fault["type"], fault.get("ctx", {})
     if kind in LIMITS:
         key, words = LIMITS[kind]
-        return str(words) % {"limit": number(context[key])}
+        return str(words) % {"limit": setting(context[key])}
     if kind in ("string_too_short", "too_short"):
         count = context["min_length"]
         if count == 1:

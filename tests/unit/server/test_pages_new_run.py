@@ -172,12 +172,19 @@ def test_numbers_that_make_no_sense_are_refused_and_a_high_learning_rate_is_warn
     site.account("cora", "coordinator")
     cora = site.reader("cora")
     address = f"/federations/{site.federation_id}/runs/new"
-    assert re.search(r'type="number" step="any" max="1"[^>]*id="f-training.learning_rate"', cora.get(address).text)
+    assert re.search(
+        r'type="number" step="any" min="1e-09" max="1"[^>]*id="f-training.learning_rate"', cora.get(address).text
+    )
     right = {"member": ["a", "b"], "name": "autumn"}
     refused = cora.post(address, {**right, "training.learning_rate": "500", "network.deadline_s": "9000"})
     assert refused.status_code == 422
     assert faults(refused)["training.learning_rate"] == "Must be at most 1."
     assert faults(refused)["network.deadline_s"] == "Must be at most 8,760.", "in hours, as the field"
+    nothing = cora.post(address, {**right, "training.learning_rate": "5e-324", "training.min_snr_gamma": "5e-324"})
+    assert faults(nothing)["training.learning_rate"] == "Must be at least 0.000000001."
+    assert faults(nothing)["training.min_snr_gamma"] == "Must be at least 0.001."
+    for given, said in (("-1", "Must be at least 0."), ("9000", "Must be at most 8,760.")):
+        assert faults(cora.post(address, {**right, "network.grace_s": given}))["network.grace_s"] == said
     hasty = cora.post(address, {**right, "network.deadline_s": "0.000001"})
     assert faults(hasty)["network.deadline_s"] == "Must be at least ten seconds, or nobody can answer in time."
     for rate, warned in (("0.01", False), ("0.02", True)):

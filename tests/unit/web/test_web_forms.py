@@ -155,7 +155,7 @@ FAULTS = [
     ("training.caption_dropout", "1", "Must be less than 1."),
     ("training.learning_rate", "fast", "Write a number."),
     ("training.learning_rate", "1e999", "Write a number that is not infinite."),
-    ("training.learning_rate", "nan", "Write a number that is not infinite."),
+    ("training.learning_rate", "nan", "Write a number."),
     ("training.flip", "maybe", "Switch this on or off."),
     ("max_change_norm", "-1", "Must be more than 0."),
     ("seeds", "1 two 3", "Entry 2: Write a whole number."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, flash, redirect, request, url_for
@@ -17,7 +17,7 @@ from fedflow.server.api import current
 from fedflow.server.errors import ApiError, Unprocessable
 from fedflow.server.pages import places, plan_words
 from fedflow.server.pages.faults import beside, said
-from fedflow.server.pages.plan_words import HOURS, MEMBERS
+from fedflow.server.pages.plan_words import DEADLINE, HOURS, MEMBERS
 from fedflow.server.services import base_models, estimating, policies, runs
 from fedflow.server.services.estimating import Known
 from fedflow.server.services.identifiers import kept_id, new_id
@@ -182,7 +182,7 @@ def _reading(planning: Planning) -> Reading[Plan]:
     if sent.get("model") == OTHER:
         plan["model"] = other
     reading = read(Plan, plan)
-    faults = {field: [_in_form(field, each) for each in sentences] for field, sentences in reading.faults.items()}
+    faults = {field: [_in_form(field, each, sent) for each in sentences] for field, sentences in reading.faults.items()}
     if reading.settings is not None:
         broken = policies.broken(planning.rules, reading.settings)
         faults = {field: [_methods_in_words(said(sentence))] for field, sentence in broken.items()}
@@ -194,12 +194,12 @@ def _reading(planning: Planning) -> Reading[Plan]:
     return Reading(None if faults else reading.settings, values, _where_written(faults, values))
 
 
-def _in_form(field: str, sentence: str) -> str:
+def _in_form(field: str, sentence: str, sent: Mapping[str, str]) -> str:
     """A fault in the form's words; how long a time may be is told in hours, as the field counts."""
-    most, least = LIMITS["less_than_equal"][1], LIMITS["greater_than_equal"][1]
-    if field in HOURS and sentence == str(most) % {"limit": amounts.number(YEAR_S)}:
-        return str(most) % {"limit": amounts.number(YEAR_S // int(HOUR_S))}
-    if field in HOURS and sentence == str(least) % {"limit": amounts.number(LEAST_DEADLINE_S)}:
+    seconds = _in_seconds(sent).get(field)
+    if seconds is not None and float(seconds) > YEAR_S:
+        return str(LIMITS["less_than_equal"][1]) % {"limit": amounts.number(YEAR_S // HOUR_S)}
+    if field == DEADLINE and seconds is not None and float(seconds) < LEAST_DEADLINE_S:
         return str(gettext("Must be at least ten seconds, or nobody can answer in time."))
     return plan_words.fault(sentence)
 

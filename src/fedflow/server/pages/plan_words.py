@@ -154,7 +154,8 @@ FAULTS: Mapping[str, LazyString] = {
 }
 """What the plan says of settings that do not go together, and the same in words for the form."""
 
-HOURS = ("network.deadline_s", "network.grace_s")
+DEADLINE = "network.deadline_s"
+HOURS = (DEADLINE, "network.grace_s")
 """Times that a form asks for in hours; the plan counts them in seconds."""
 
 
@@ -209,7 +210,7 @@ def shown(field: FormField, value: Any) -> str:
     elif field.kind is Kind.SWITCH:
         text = gettext("yes") if value else gettext("no")
     elif field.kind in (Kind.INTEGER, Kind.NUMBER):
-        text = amounts.decimal(value, "#,##0.##########")
+        text = amounts.setting(value)
     elif field.kind is Kind.LINES:
         text = "; ".join(value)
     else:
