@@ -233,7 +233,7 @@ def _in_hours(values: dict[str, str]) -> dict[str, str]:
     return {**values, **{name: as_text(float(values[name]) / HOUR_S) for name in HOURS}}
 
 
-def _in_seconds(sent: dict[str, str]) -> dict[str, str]:
+def _in_seconds(sent: Mapping[str, str]) -> dict[str, str]:
     """Times that were sent as hours, as the plan counts them; what is no number stays for the plan to refuse."""
     times = {name: sent[name] for name in HOURS if NUMBER.fullmatch(sent.get(name, "").strip())}
     return {name: as_text(float(hours) * HOUR_S) for name, hours in times.items()}
