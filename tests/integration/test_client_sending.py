@@ -152,7 +152,7 @@ def test_loose_pictures_chosen_in_another_order_go_on_after_a_kill_and_a_page_lo
             page.unroute(PIECES)
             page.goto(f"{address}/datasets")
             expect(page.get_by_text("4 pictures and captions")).to_contain_text("8.45 MB of 19.8 MB have arrived")
-            expect(page.get_by_text("It is for a new dataset.")).to_be_visible()
+            expect(page.get_by_text("For a new dataset.")).to_be_visible()
             sent = offsets(page)
             page.set_input_files("#f-files", [str(each) for each in reversed(loose)])
             page.get_by_role("button", name="Bring them").click()

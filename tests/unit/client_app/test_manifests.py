@@ -150,11 +150,11 @@ def test_it_is_said_for_which_dataset_a_file_is(store: Store, visitor: Visitor, 
     first = begin(visitor, rest, line.dataset.id)
     assert "3 pictures and captions" in visitor.client.get(page).text
     listed = visitor.client.get("/datasets").text
-    assert f'It is for <a href="{page}#bring-title">{line.dataset.name}</a>' in listed
+    assert f'For the dataset <a href="{page}#bring-title">{line.dataset.name}</a>' in listed
     visitor.post(f"{page}/remove")
     assert "The dataset that it was for has been taken out" in visitor.client.get("/datasets").text
     assert "The dataset was taken out meanwhile" in begin(visitor, rest, line.dataset.id).json["told"]
     again = begin(visitor, rest)
     assert again.location == first.location, "the same files, now for a new dataset"
-    assert "It is for a new dataset" in visitor.client.get("/datasets").text
+    assert "For a new dataset" in visitor.client.get("/datasets").text
     assert "place" in sent(visitor, rest)
