@@ -34,6 +34,15 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture(scope="module")
+def loose(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two pictures with captions, and a file of three pieces that is neither."""
+    pictures = demo_pictures(tmp_path_factory.mktemp("loose") / "icons", 2)
+    other = pictures[0].with_name("notes.bin")
+    other.write_bytes(os.urandom(2 * PIECE_BYTES + 3_000_000))
+    return [*pictures, *(each.with_suffix(".txt") for each in pictures), other]
+
+
 def cut_after(page: Page, pieces: int) -> Callable[[], None]:
     """Let so many pieces through, and cut every connection after them; gives what ends that."""
     seen: list[Request] = []
@@ -104,6 +113,73 @@ def test_a_zip_goes_on_after_the_app_was_killed_and_the_page_loaded_anew(
             assert sent == [BEGINNING_BYTES + PIECE_BYTES, BEGINNING_BYTES + 2 * PIECE_BYTES]
             page.goto(f"{address}/datasets")
             expect(page.get_by_text("has not been taken in yet")).to_have_count(0)
+
+
+def test_loose_pictures_go_on_after_a_cut_by_themselves(tmp_path: Path, browser: Browser, loose: list[Path]) -> None:
+    with app(tmp_path / "app", warm.start) as (address, _), browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{address}/datasets")
+        sent = offsets(page)
+        ends = cut_after(page, 1)
+        page.set_input_files("#f-files", [str(each) for each in loose])
+        page.get_by_role("button", name="Bring them").click()
+        expect(page.get_by_text("The app does not answer; trying again. 8.5 of 19.8 MB have arrived.")).to_be_visible()
+        ends()
+        page.wait_for_url(re.compile("/datasets/.+"))
+        expect(page.get_by_text(re.compile("^2 pictures"))).to_be_visible(timeout=SLOW_MS)
+        expect(page.get_by_text("1 file was left out: it is neither picture nor caption.")).to_be_visible()
+        assert [sent[0], sent[1], sent[-1]] == [
+            BEGINNING_BYTES, BEGINNING_BYTES + PIECE_BYTES, BEGINNING_BYTES + 2 * PIECE_BYTES,
+        ]  # fmt: skip
+
+
+def test_loose_pictures_chosen_in_another_order_go_on_after_a_kill_and_a_page_loaded_anew(
+    tmp_path: Path, browser: Browser, loose: list[Path]
+) -> None:
+    folder, port = tmp_path / "app", ["--port", str(free_port())]
+    with browser.new_context() as context:
+        page = context.new_page()
+        with app(folder, warm.start, port) as (address, process):
+            page.goto(f"{address}/datasets")
+            cut_after(page, 1)
+            page.set_input_files("#f-files", [str(each) for each in loose])
+            page.get_by_role("button", name="Bring them").click()
+            expect(page.get_by_text("trying again")).to_be_visible()
+            process.kill()
+            process.wait(30)
+            page.goto("about:blank")
+        with app(folder, warm.start, port) as (address, _):
+            page.unroute(PIECES)
+            page.goto(f"{address}/datasets")
+            expect(page.get_by_text("4 pictures and captions")).to_contain_text("8.45 MB of 19.8 MB have arrived")
+            expect(page.get_by_text("For a new dataset.")).to_be_visible()
+            sent = offsets(page)
+            page.set_input_files("#f-files", [str(each) for each in reversed(loose)])
+            page.get_by_role("button", name="Bring them").click()
+            page.wait_for_url(re.compile("/datasets/.+"))
+            expect(page.get_by_text(re.compile("^2 pictures"))).to_be_visible(timeout=SLOW_MS)
+            assert sent == [BEGINNING_BYTES + PIECE_BYTES, BEGINNING_BYTES + 2 * PIECE_BYTES]
+            page.goto(f"{address}/datasets")
+            expect(page.get_by_text("4 pictures and captions")).to_have_count(0)
+
+
+def test_a_file_of_the_wrong_kind_is_refused_by_its_beginning(
+    tmp_path: Path, browser: Browser, loose: list[Path]
+) -> None:
+    wrong = tmp_path / "Icons.zip"
+    wrong.write_bytes(loose[-1].read_bytes())
+    with app(tmp_path / "app", warm.start) as (address, _), browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{address}/datasets")
+        sent = offsets(page)
+        for files, why in (
+            ([wrong], "“Icons.zip” is no zip, or is damaged. Pack it anew, or choose another file."),
+            ([loose[-1]], "No picture and no caption is in it; give PNG or JPEG files, each with a .txt caption."),
+        ):
+            page.set_input_files("#f-files", [str(each) for each in files])
+            page.get_by_role("button", name="Bring them").click()
+            expect(page.get_by_role("alert").filter(has_text=why)).to_be_visible()
+        assert sent == []
 
 
 def test_a_long_cut_is_told_with_the_way_on(tmp_path: Path, browser: Browser, archive: Path) -> None:

@@ -9,10 +9,10 @@ import os
 import secrets
 import shutil
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import IO
 
 from fedflow.datasets.captions import CAPTION_SUFFIXES, METADATA_NAME
@@ -49,21 +49,42 @@ class Taken:
     left_out: tuple[str, ...]
 
 
-def take_files(files: Iterable[tuple[str, IO[bytes]]], folder: Path, limits: Limits | None = None) -> Taken:
+def take_files(
+    files: Iterable[tuple[str, IO[bytes]]],
+    folder: Path,
+    limits: Limits | None = None,
+    promised_bytes: int | None = None,
+) -> Taken:
     """Take files, each a name (with folders, as `set/a.png`) and an open stream, into `folder`.
 
     The folder is made where it is not there; files that lie in it stay as they are, and one that is there with the
-    same bytes counts as taken. Raises DatasetError for a name that another file has there, that leads out of the
-    folder or is otherwise not taken, and above a limit; StorageError where the disk is full. The folder is then as it
-    was.
+    same bytes counts as taken. Where `promised_bytes` of all of them are known, room for them is looked for first.
+    Raises DatasetError for a name that another file has there, that leads out of the folder or is otherwise not taken,
+    and above a limit; StorageError where the disk is full. The folder is then as it was.
     """
     limits = limits or Limits()
     with Intake(folder, limits) as intake:
+        if promised_bytes is not None:
+            intake.check_room(promised_bytes)
         for name, stream in files:
             relative = intake.wanted(name)
             if relative is not None:
                 intake.add(relative, stream)
         return intake.finish()
+
+
+def is_wanted(name: str) -> bool:
+    """Whether a file of this name, with folders or without, is a picture or has captions."""
+    last = PurePosixPath(name.replace("\\", "/"))
+    return last.suffix.lower() in (PICTURE_SUFFIXES | {*CAPTION_SUFFIXES}) or last.name == METADATA_NAME
+
+
+def check_some(wanted: Collection[PurePath], is_new: bool) -> None:
+    """Raises DatasetError where nothing is wanted, or no picture for a folder that is new."""
+    if not wanted:
+        raise DatasetError("no picture and no caption is in it; give PNG or JPEG files, each with a .txt caption")
+    if is_new and not any(path.suffix.lower() in PICTURE_SUFFIXES for path in wanted):
+        raise DatasetError("no picture is in it; give PNG or JPEG files, each with a .txt caption")
 
 
 class Intake:
@@ -99,8 +120,7 @@ class Intake:
         parts = _parts(name, self._limits.depth)
         if any(part.startswith(".") or part == SKIPPED_FOLDER for part in parts):
             return None
-        suffix = PurePosixPath(parts[-1]).suffix.lower()
-        if suffix not in PICTURE_SUFFIXES and suffix not in CAPTION_SUFFIXES and parts[-1] != METADATA_NAME:
+        if not is_wanted(parts[-1]):
             self._left_out.append(name)
             return None
         self._claim(parts, name)
@@ -136,12 +156,8 @@ class Intake:
 
     def finish(self) -> Taken:
         """Put all that was added into the folder. Raises DatasetError for nothing, or a new one without pictures."""
-        if not self._taken:
-            raise DatasetError("no picture and no caption is in it; give PNG or JPEG files, each with a .txt caption")
         files = tuple(sorted(self._taken.values()))
-        is_new = self._staging.parent != self._folder
-        if is_new and not any(path.suffix.lower() in PICTURE_SUFFIXES for path in files):
-            raise DatasetError("no picture is in it; give PNG or JPEG files, each with a .txt caption")
+        check_some(files, is_new=self._staging.parent != self._folder)
         with _writing(self._folder):
             if self._staging.parent == self._folder:
                 self._move(files)

@@ -14,6 +14,8 @@ ENCRYPTED = 0x1
 DIRECTORY_BYTES_PER_ENTRY = 256
 """More of the zip's directory is not read, whose entries take memory before the first of them is looked at."""
 
+BEGINNINGS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08", b"PK00PK\x03\x04")
+"""A file first, none in an empty one, and the marks of one that was or may have been split (APPNOTE 4.3.7, 8.5.3)."""
 END = b"PK\x05\x06"
 END_BYTES = 22
 MOST_COMMENT_BYTES = 0xFFFF
@@ -38,6 +40,11 @@ def open_zip(file: IO[bytes], most_entries: int) -> zipfile.ZipFile:
         raise TooManyEntriesError
     _check_apart(zipped.infolist(), zipped.start_dir)
     return zipped
+
+
+def begins_as_zip(beginning: bytes) -> bool:
+    """Whether a file that begins so may be a zip."""
+    return beginning.startswith(BEGINNINGS)
 
 
 def is_plain(entry: zipfile.ZipInfo) -> bool:

@@ -78,11 +78,7 @@ def read_header(
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            length = int.from_bytes(file.read(8), "little")
-            if size < 8 or length > size - 8:
-                raise error(f"{name}: is not a safetensors file, or is cut off; copy or export it again")
-            if length > max_bytes:
-                raise error(f"{name}: its header claims {length} bytes, {max_bytes} are allowed; refused")
+            length = _length(file.read(8), size, name, error, max_bytes)
             header_bytes = file.read(length)
     except OSError as os_error:
         raise error(f"{name}: cannot be opened ({os_error.strerror}); check the path") from None
@@ -97,6 +93,23 @@ def read_header(
     except _DamagedError as problem:
         raise error(f"{name}: damaged safetensors header ({problem}); copy or export it again") from None
     return Header(entries, metadata, length)
+
+
+def check_beginning(beginning: bytes, size: int, name: str, error: type[FedFlowError] = StorageError) -> None:
+    """Raises `error`, as `read_header` would, where no safetensors file of `size` bytes begins so."""
+    length = _length(beginning[:8], size, name, error, MAX_HEADER_BYTES)
+    if not beginning[8 : 8 + length].lstrip().startswith(b"{"):
+        raise error(f"{name}: is not a safetensors file (its header is not JSON); copy or export it again")
+
+
+def _length(first: bytes, size: int, name: str, error: type[FedFlowError], max_bytes: int) -> int:
+    """Of the header, by the first 8 bytes of a file of `size` bytes."""
+    length = int.from_bytes(first, "little")
+    if size < 8 or length > size - 8:
+        raise error(f"{name}: is not a safetensors file, or is cut off; copy or export it again")
+    if length > max_bytes:
+        raise error(f"{name}: its header claims {length} bytes, {max_bytes} are allowed; refused")
+    return length
 
 
 class _DamagedError(Exception):

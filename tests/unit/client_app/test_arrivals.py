@@ -25,6 +25,7 @@ from fedflow.models import adapter_bytes, new_adapter, open_model
 
 Usage = namedtuple("Usage", "total used free")
 PIECE = 40_000
+ZIP = b"PK\x03\x04"
 
 
 def begin(visitor: Visitor, name: str, content: bytes, what: str, changed: str = "1", **headers: str):  # type: ignore[no-untyped-def]
@@ -84,10 +85,10 @@ def test_a_model_that_was_cut_goes_on_after_a_new_start(
 
 
 def test_another_file_of_that_name_begins_anew(store: Store, visitor: Visitor) -> None:
-    content = bytes(100_000)
+    content = ZIP + bytes(100_000)
     first = begin(visitor, "big.zip", content, "model")
     others = [
-        begin(visitor, "big.zip", b"x" + content[1:], "model"),
+        begin(visitor, "big.zip", content[:-50_000] + bytes([1]) * 50_000, "model"),
         begin(visitor, "big.zip", content, "model", changed="2"),
         begin(visitor, "big.zip", content + b"x", "model"),
         begin(visitor, "big.zip", content, "pictures"),
@@ -113,7 +114,7 @@ def test_a_zip_of_pictures_comes_in_pieces_and_a_bomb_is_refused(
 
 
 def test_what_has_not_arrived_whole_is_not_taken_in(store: Store, visitor: Visitor) -> None:
-    answer = begin(visitor, "big.zip", bytes(100_000), "pictures")
+    answer = begin(visitor, "big.zip", ZIP + bytes(100_000), "pictures")
     form = {"csrf_token": visitor.token(), "arrived": answer.location.rsplit("/", 1)[-1]}
     said = visitor.client.post("/datasets/upload", data=form, headers=SCRIPT)
     assert "The file has not arrived whole. Choose it again" in str(said.json)
@@ -131,7 +132,10 @@ def test_what_has_not_arrived_whole_is_not_taken_in(store: Store, visitor: Visit
         ("big.zip", "model", 10_000_000_001, "at most 10,000 MB are taken through the browser. Put it on this machine"),
         ("big.zip", "pictures", 1_000_000_001, "at most 1,000 MB"),
         ("big.zip", "else", 10, "Load it anew"),
-        ("big.zip", "model", 5, "The file changed while it was sent"),
+        ("big.zip", "model", 11, "The file changed while it was sent"),
+        ("big.zip", "model", 10, "“big.zip” is no zip, or is damaged. Pack it anew"),
+        ("big.zip", "pictures", 10, "“big.zip” is no zip, or is damaged. Pack it anew"),
+        ("sd.safetensors", "model", 10, "“sd.safetensors” is not a safetensors file, or is damaged"),
     ],
 )
 def test_what_would_not_be_taken_is_refused_before_it_is_sent(
@@ -145,7 +149,7 @@ def test_what_would_not_be_taken_is_refused_before_it_is_sent(
 def test_a_full_disk_is_told_and_what_arrived_stays(
     store: Store, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = bytes(300_000)
+    content = ZIP + bytes(300_000)
     answer = begin(visitor, "big.zip", content, "model")
     real = shutil.disk_usage(store.folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(real.total, real.total, 50_000_000))
@@ -170,7 +174,7 @@ def test_a_full_disk_is_told_and_what_arrived_stays(
 
 
 def test_what_nobody_goes_on_with_is_cleared_and_said(store: Store, visitor: Visitor) -> None:
-    content = bytes(100_000)
+    content = ZIP + bytes(100_000)
     answer = begin(visitor, "big.zip", content, "model")
     at = int(answer.headers["Upload-Offset"])
     leftovers.sweep(replace(store, clock=lambda: store.clock() + arrivals.KEPT_S - 60))
@@ -189,6 +193,6 @@ def test_only_our_own_pages_send(store: Store, visitor: Visitor) -> None:
     assert begin(visitor, "big.zip", bytes(10), "model", **{"X-CSRFToken": "none"}).status_code == 403
     assert begin(visitor, "big.zip", bytes(10), "model", Origin="https://elsewhere.example").status_code == 403
     assert begin(visitor, "big.zip", bytes(10), "model", **{"Upload-Metadata": "what !"}).status_code == 400
-    place = begin(visitor, "big.zip", bytes(100_000), "model").location
+    place = begin(visitor, "big.zip", ZIP + bytes(100_000), "model").location
     assert go_on(visitor, place, arrivals.BEGINNING_BYTES, bytes(arrivals.PIECE_BYTES + 1)).status_code == 413
     assert go_on(visitor, place, arrivals.BEGINNING_BYTES, bytes(100_000)).status_code == 409, "more than it has"

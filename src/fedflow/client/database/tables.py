@@ -157,8 +157,10 @@ class Edit(Table):
 class Arrival(Table):
     """A file that a page sends in pieces: `offset_bytes` of its `length_bytes` are on the disk, by `services.arrivals`.
 
-    `what` it is for is 'model' or 'pictures'. `touched_at` is when the last piece came; `cleared_at` when its bytes
-    were removed since nobody went on with it.
+    `what` it is for is 'model' or 'pictures'. Where it is loose files after each other, `files` of them are pictures
+    and captions, and `name` is that of the first. `dataset_id` is the dataset that it is to go into, which may be gone
+    by now; None where it makes a new one. `touched_at` is when the last piece came; `cleared_at` when its bytes were
+    removed since nobody went on with it.
     """
 
     __tablename__ = "arrival"
@@ -169,6 +171,8 @@ class Arrival(Table):
     offset_bytes: Mapped[int] = mapped_column(BigInteger)
     touched_at: Mapped[float]
     cleared_at: Mapped[float | None]
+    files: Mapped[int | None]
+    dataset_id: Mapped[str | None]
 
 
 class Membership(Table):

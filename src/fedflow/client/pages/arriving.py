@@ -12,12 +12,13 @@ from pathlib import Path
 
 from flask import Blueprint, Response, abort, jsonify, redirect, request, url_for
 from werkzeug import Response as AnyResponse
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from fedflow.client.database.tables import Arrival
 from fedflow.client.pages import current, faults
-from fedflow.client.services import arrivals, shelving_uploads
+from fedflow.client.services import arrivals, manifests, shelving_uploads
 from fedflow.client.services.arrivals import BEGINNING_BYTES, PIECE_BYTES, Sent
-from fedflow.errors import FedFlowError, StorageError
+from fedflow.errors import FedFlowError, MistakeError, StorageError
 from fedflow.web.kit import is_own_path
 
 blueprint = Blueprint("arriving", __name__)
@@ -28,15 +29,20 @@ FIELD = "arrived"
 
 @blueprint.post("/arriving")
 def begins() -> AnyResponse:
-    """How far a file is, whose Upload-Length, Upload-Metadata and beginning are sent; or why it is not taken."""
-    request.max_content_length = BEGINNING_BYTES
+    """How far a file is, whose Upload-Length, Upload-Metadata and beginning are sent; or why it is not taken.
+
+    Where it is loose files after each other, their manifest follows the beginning.
+    """
+    request.max_content_length = BEGINNING_BYTES + manifests.MOST_BYTES
     told = _metadata(request.headers.get("Upload-Metadata", ""))
     length = request.headers.get("Upload-Length", "", str)
     if not length.isdecimal():
         abort(400)
     name = shelving_uploads.called(told.get("filename", ""))
-    sent = Sent(told.get("what", ""), name, int(length), told.get("changed", ""), request.get_data())
     try:
+        beginning, manifest = _beginning(min(int(length), BEGINNING_BYTES))
+        about = told.get("what", ""), name, int(length), told.get("changed", "")
+        sent = Sent(*about, beginning, manifest, told.get("dataset") or None)
         row = arrivals.begin(current.store(), sent)
     except FedFlowError as error:
         return _refused(error)
@@ -66,10 +72,21 @@ def drops(arrival_id: str) -> AnyResponse:
     return redirect(back if is_own_path(back) else url_for("pages.activity.page"), 303)
 
 
-def arrived(what: str) -> tuple[str, str, Path] | None:
-    """Identifier, name and place of the file that came before this form; None where none did. Raises MistakeError."""
+def arrived(what: str) -> tuple[Arrival, Path] | None:
+    """The file that came before this form, and its place; None where none did. Raises MistakeError."""
     arrival_id = request.form.get(FIELD, "")[:64]
-    return (arrival_id, *arrivals.whole(current.store(), arrival_id, what)) if arrival_id else None
+    return arrivals.whole(current.store(), arrival_id, what) if arrival_id else None
+
+
+def _beginning(size_bytes: int) -> tuple[bytes, str]:
+    """What is sent of a file, and the manifest behind it. Raises MistakeError for one that is too long."""
+    try:
+        body = request.get_data()
+        return body[:size_bytes], body[size_bytes:].decode()
+    except RequestEntityTooLarge:
+        raise MistakeError(manifests.TOO_LONG) from None
+    except UnicodeDecodeError:
+        abort(400)
 
 
 def _metadata(text: str) -> dict[str, str]:

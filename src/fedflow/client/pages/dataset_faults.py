@@ -91,6 +91,11 @@ SENTENCES: dict[str, str | LazyString] = {
         "give the folder's whole path, such as /home/me/pictures"
     ),
     "the dataset was taken out meanwhile": lazy_gettext("the dataset was taken out meanwhile"),
+    "the dataset was taken out meanwhile; choose the files again on the page of all datasets to make a new "
+    "one": lazy_gettext(
+        "the dataset was taken out meanwhile; choose the files again on the page of all datasets, and they become a "
+        "new one"
+    ),
     "the dataset is no longer here; choose another": lazy_gettext("the dataset is no longer here; choose another"),
     # A change of captions.
     "the tag is empty; give at least one letter": lazy_gettext("the tag is empty; give at least one letter"),

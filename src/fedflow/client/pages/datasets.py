@@ -96,7 +96,7 @@ def one_page(
         folder=folder,
         trained_by=[each.federation for each in memberships.listed(store) if each.dataset_id == dataset_id],
         most_bytes=datasets_uploads.MOST_BYTES,
-        kept=arrivals.listed(current.store(), arrivals.PICTURES),
+        kept=[each for each in arrivals.listed(store, arrivals.PICTURES) if each.dataset_id == dataset_id],
         faults=wrong,
         name=dataset.name if name is None else name,
         longest_name=datasets.LONGEST_NAME,
@@ -197,16 +197,18 @@ def small(dataset_id: str, picture_id: int) -> Response:
 
 
 def listed_page(folder: str, faults: dict[str, list[str]]) -> Response:
+    lines = datasets.listed(current.store())
     return web.page(
         "app/datasets.html",
         status=422 if faults else 200,
-        lines=datasets.listed(current.store()),
+        lines=lines,
         refused=datasets_uploads.refused(current.store()),
         busy={job.asked["dataset"] for job in jobs.under_way(current.store(), KINDS)},
         folder=folder,
         faults=faults,
         most_bytes=datasets_uploads.MOST_BYTES,
         kept=arrivals.listed(current.store(), arrivals.PICTURES),
+        names={line.dataset.id: line.dataset.name for line in lines},
     )
 
 

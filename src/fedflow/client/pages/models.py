@@ -76,23 +76,23 @@ def imports() -> AnyResponse:
     if ways != 1:
         either = gettext("Give either one file or the place where it is.")
         return _refused(Reading(None, sent, {FILES: [either]}))
-    called = shelving_uploads.called(str(files[0].filename)) if files else came[1] if came else sent["place"]
+    called = shelving_uploads.called(str(files[0].filename)) if files else came[0].name if came else sent["place"]
     reading = read(ImportRequest, sent | {"place": called})
     if reading.settings is None:
         return _refused(reading)
     try:
         if files or came:
-            shelving_uploads.take_in(store, reading.settings, came[2] if came else Path(files[0].stream.name))
+            shelving_uploads.take_in(store, reading.settings, came[1] if came else Path(files[0].stream.name))
         else:
             shelving.take_in(store, reading.settings)
     except FedFlowError as error:
         wrong = faults.refused(reading, error).faults
         of_what = FILES if files or came else ""
         if came and "" in wrong:  # the file itself; where a field is wrong it is sent again with the same file
-            arrivals.drop(store, came[0])
+            arrivals.drop(store, came[0].id)
         return _refused(Reading(None, sent, {name or of_what: said for name, said in wrong.items()}))
     if came:
-        arrivals.drop(store, came[0])
+        arrivals.drop(store, came[0].id)
     return sending.led_to(url_for("pages.models.listed"))
 
 

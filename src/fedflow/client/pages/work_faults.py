@@ -191,6 +191,15 @@ SENTENCES: dict[str, str | LazyString] = {
     "the page asks for what this app does not know; load it anew, then choose the file again": lazy_gettext(
         "This page is of another version of the app. Load it anew, then choose the file again."
     ),
+    "{file}: does not begin as a zip does; pack it anew, or choose another file": lazy_gettext(
+        "“%(file)s” is no zip, or is damaged. Pack it anew, or choose another file."
+    ),
+    "the list of the files does not fit what was sent; load the page anew, then choose the files again": lazy_gettext(
+        "The list of the files does not fit what was sent. Load the page anew, then choose the files again."
+    ),
+    "the names of the files are too long together; bring the files in several parts": lazy_gettext(
+        "The names of the files are too long together. Bring the files in several parts."
+    ),
     "the beginning of the file did not arrive; choose the file again": lazy_gettext(
         "The file changed while it was sent, or cannot be read. Choose it again."
     ),

@@ -1,8 +1,9 @@
 """Files that a page sends in pieces: what has arrived stays, and the same file goes on where it stopped.
 
-A file is the same by its name, length, time of change and beginning. The row's `offset_bytes` is what counts, and is
-moved only after the bytes are on the disk; bytes beyond it come from a request that died, and the next one cuts them
-off. One request at a time holds a file, by a lock on it.
+A file is the same by its name, length, time of change and beginning; loose pictures and captions, which come as one
+file, each after the other in a fixed order, by their manifest (`services.manifests`). The row's `offset_bytes` is what
+counts, and is moved only after the bytes are on the disk; bytes beyond it come from a request that died, and the next
+one cuts them off. One request at a time holds a file, by a lock on it.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path, PurePath
 
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import and_, delete, or_, select, update
 
 from fedflow.client.database.tables import Arrival
-from fedflow.client.services import datasets_uploads, shelving_uploads
+from fedflow.client.services import datasets, datasets_uploads, manifests, shelving_uploads
 from fedflow.client.services.datasets_uploads import INCOMING
 from fedflow.client.store import Store
 from fedflow.datasets.intake import ROOM_LEFT_BYTES
-from fedflow.errors import MistakeError, StorageError
+from fedflow.errors import DatasetError, MistakeError, StorageError
+from fedflow.storage.zips import begins_as_zip
+from fedflow.tensors.header import check_beginning
 
 SUFFIX = ".arriving"
 MODEL, PICTURES = "model", "pictures"
@@ -38,22 +41,30 @@ KEPT_S = 7 * 86_400.0
 """So long after its last piece the file is still gone on with."""
 TOLD_S = 30 * 86_400.0
 """So long it is told that it was cleared."""
+TAKEN_OUT = "the dataset was taken out meanwhile; choose the files again on the page of all datasets to make a new one"
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A file that a page is about to send; `changed_at` is its time of change as the browser says it."""
+    """A file that a page is about to send.
+
+    `changed_at` is its time of change as the browser says it. Loose files have a `manifest` instead, and `name` is that
+    of the first. `dataset_id` is the dataset that it is to go into, None for a new one: the same file may be sent into
+    another one at last.
+    """
 
     what: str
     name: str
     length_bytes: int
     changed_at: str
     beginning: bytes
+    manifest: str = ""
+    dataset_id: str | None = None
 
     @property
     def id(self) -> str:
         """The same for the same file."""
-        told = (self.what, self.name, str(self.length_bytes), self.changed_at)
+        told = (self.what, self.name, str(self.length_bytes), self.changed_at, self.manifest)
         return hashlib.sha256("\0".join(told).encode("utf-8", "surrogatepass") + b"\0" + self.beginning).hexdigest()
 
 
@@ -62,27 +73,20 @@ def begin(store: Store, sent: Sent) -> Arrival:
 
     Raises MistakeError for a file that would not be taken, StorageError where the disk has no room for it.
     """
-    most_bytes = MOST_BYTES.get(sent.what)
-    if most_bytes is None or not sent.name:
-        raise MistakeError("the page asks for what this app does not know; load it anew, then choose the file again")
-    if sent.length_bytes > most_bytes:
-        raise MistakeError(
-            f"{sent.name}: has {_megabytes(sent.length_bytes)} MB, and at most {_megabytes(most_bytes)} MB are taken "
-            "through the browser; give its place on this machine instead"
-        )
-    if sent.what == MODEL:
-        shelving_uploads.check_name(sent.name)
-    if len(sent.beginning) != min(sent.length_bytes, BEGINNING_BYTES):
-        raise MistakeError("the beginning of the file did not arrive; choose the file again")
+    files = _check(store, sent)
     clear(store)
+    taken_bytes = sent.length_bytes if sent.manifest else 0  # room for what is cut out of it, which it is kept beside
     now, path = store.clock(), _path(store, sent.id)
     with store.read() as session:
         found = session.get(Arrival, sent.id)
     if found is not None and found.cleared_at is None and path.is_file():
-        _check_room(store, found.length_bytes - found.offset_bytes)
+        _check_room(store, found.length_bytes - found.offset_bytes + taken_bytes)
+        with store.begin() as session:
+            session.execute(update(Arrival).where(Arrival.id == sent.id).values(dataset_id=sent.dataset_id))
         return found
-    _check_room(store, sent.length_bytes)
+    _check_room(store, sent.length_bytes + taken_bytes)
     row = Arrival(id=sent.id, what=sent.what, name=sent.name, length_bytes=sent.length_bytes)
+    row.files, row.dataset_id = files, sent.dataset_id
     row.offset_bytes, row.touched_at, row.cleared_at = len(sent.beginning), now, None
     with _disk(path.parent):
         path.parent.mkdir(exist_ok=True)
@@ -91,6 +95,31 @@ def begin(store: Store, sent: Sent) -> Arrival:
     with store.begin() as session:
         session.merge(row)
     return row
+
+
+def _check(store: Store, sent: Sent) -> int | None:
+    """How many pictures and captions loose files are. Raises MistakeError for what would not be taken."""
+    most_bytes = MOST_BYTES.get(sent.what)
+    if most_bytes is None or not sent.name or (sent.manifest and sent.what != PICTURES):
+        raise MistakeError("the page asks for what this app does not know; load it anew, then choose the file again")
+    if sent.length_bytes > most_bytes:
+        raise MistakeError(
+            f"{sent.name}: has {_megabytes(sent.length_bytes)} MB, and at most {_megabytes(most_bytes)} MB are taken "
+            "through the browser; give its place on this machine instead"
+        )
+    suffix = shelving_uploads.check_name(sent.name) if sent.what == MODEL else ".zip"
+    if len(sent.beginning) != min(sent.length_bytes, BEGINNING_BYTES):
+        raise MistakeError("the beginning of the file did not arrive; choose the file again")
+    if sent.dataset_id is not None and datasets.one(store, sent.dataset_id) is None:
+        raise DatasetError(TAKEN_OUT)
+    if sent.manifest:
+        names = [part.name for part in manifests.read(sent.manifest, sent.length_bytes)]
+        return datasets_uploads.check_names(names, is_new=sent.dataset_id is None)
+    if suffix != ".zip":
+        check_beginning(sent.beginning, sent.length_bytes, sent.name, MistakeError)
+    elif not begins_as_zip(sent.beginning):
+        raise MistakeError(f"{sent.name}: does not begin as a zip does; pack it anew, or choose another file")
+    return None
 
 
 def append(store: Store, arrival_id: str, offset_bytes: int, piece: bytes) -> Arrival | None:
@@ -117,8 +146,8 @@ def append(store: Store, arrival_id: str, offset_bytes: int, piece: bytes) -> Ar
         return row
 
 
-def whole(store: Store, arrival_id: str, what: str) -> tuple[str, Path]:
-    """The name and the place of a file that has arrived. Raises MistakeError where it has not, or is kept no more."""
+def whole(store: Store, arrival_id: str, what: str) -> tuple[Arrival, Path]:
+    """A file that has arrived, and its place. Raises MistakeError where it has not, or is kept no more."""
     with store.read() as session:
         row = session.get(Arrival, arrival_id)
     path = _path(store, arrival_id)
@@ -126,7 +155,7 @@ def whole(store: Store, arrival_id: str, what: str) -> tuple[str, Path]:
         raise MistakeError("the file is no longer kept; bring it once more")
     if row.offset_bytes != row.length_bytes:
         raise MistakeError("the file has not arrived whole; choose it again, and it goes on where it stopped")
-    return row.name, path
+    return row, path
 
 
 def listed(store: Store, what: str) -> list[Arrival]:

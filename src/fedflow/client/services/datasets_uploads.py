@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from fedflow.client.database.tables import Dataset, Job
 from fedflow.client.services import datasets, jobs
 from fedflow.client.store import Store
 from fedflow.datasets.archives import take_zip
-from fedflow.datasets.intake import take_files
-from fedflow.errors import DatasetError, StorageError
+from fedflow.datasets.intake import check_some, is_wanted, take_files
+from fedflow.errors import DatasetError, MistakeError, StorageError
 
 KIND = "unpack"
 INCOMING = "incoming"
@@ -24,24 +24,50 @@ MOST_FILES = 50_000
 OTHERWISE = "Pictures"
 
 
-def take(store: Store, name: str, files: Iterable[tuple[str, IO[bytes]]]) -> tuple[str, int]:
+def is_archive(names: Sequence[str]) -> bool:
+    """Whether files of these names are a zip. Raises MistakeError where it does not come alone."""
+    has_zip = any(name.lower().endswith(".zip") for name in names)
+    if has_zip and len(names) > 1:
+        raise MistakeError("a zip comes alone; bring either one zip, or pictures and captions")
+    return has_zip
+
+
+def check_names(names: Sequence[str], is_new: bool) -> int:
+    """How many of these files are pictures and captions.
+
+    Raises MistakeError, DatasetError where the names tell that they would not be taken, into a new dataset or more.
+    """
+    is_archive(names)
+    wanted = [PurePosixPath(name) for name in names if is_wanted(name)]
+    if len(wanted) > MOST_FILES:
+        raise DatasetError(f"more than {MOST_FILES} files; take them in several parts")
+    check_some(wanted, is_new)
+    return len(wanted)
+
+
+def take(
+    store: Store, name: str, files: Iterable[tuple[str, IO[bytes]]], promised_bytes: int | None = None
+) -> tuple[str, int]:
     """Take pictures and captions, each a name and an open stream, into a new dataset.
 
-    Gives its identifier, and how many files were left out since they are neither.
+    Gives its identifier, and how many files were left out since they are neither. Room is looked for first where
+    `promised_bytes` of all of them are known.
 
     Raises DatasetError, one line, for what is not taken; StorageError where the disk is full. Nothing is then kept.
     """
     folder = _own_folder(store, name)
-    taken = take_files(files, folder)
+    taken = take_files(files, folder, promised_bytes=promised_bytes)
     return datasets.add_own(store, folder), len(taken.left_out)
 
 
-def take_more(store: Store, dataset: Dataset, files: Iterable[tuple[str, IO[bytes]]]) -> int:
+def take_more(
+    store: Store, dataset: Dataset, files: Iterable[tuple[str, IO[bytes]]], promised_bytes: int | None = None
+) -> int:
     """Take more pictures and captions into a dataset of the app's own; how many files were left out.
 
     Raises as `take`, and where another one of a name is there already.
     """
-    taken = take_files(files, Path(dataset.folder))
+    taken = take_files(files, Path(dataset.folder), promised_bytes=promised_bytes)
     datasets.look_again(store, dataset.id)
     return len(taken.left_out)
 

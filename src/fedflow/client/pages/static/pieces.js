@@ -1,5 +1,5 @@
-// One file in pieces, each acknowledged: what has arrived stays with the app, and the same file goes on behind it, after a
-// cut, a page that was loaded anew or a new start of the app.
+// One file, or many after each other, in pieces, each acknowledged: what has arrived stays with the app, and the same goes
+// on behind it, after a cut, a page that was loaded anew or a new start of the app.
 
 const BEGINNING = 64 * 1024;
 const PIECE = 8 * 1024 * 1024;
@@ -13,14 +13,25 @@ const base64 = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(te
 const read = (part) => part.arrayBuffer().catch(() => { throw new Unread(); });
 const sleep = (seconds) => new Promise((go) => { setTimeout(go, seconds * 1000); });
 
-// The identifier under which the app keeps the file, once it is whole. `tell` hears how many bytes have arrived, and
-// whether the app answers.
-export async function sendPieces(file, what, address, token, tell) {
-  const name = file.name;
-  const metadata = Object.entries({ what, filename: name, changed: String(file.lastModified) });
+export const one = (file) => ({ file, filename: file.name, changed: String(file.lastModified), manifest: "" });
+
+// Many, each a file and its name with folders, as one: nothing is read before its piece is sent. One order and a manifest
+// make the same files the same.
+export function many(files) {
+  const told = files.map(([file, path]) => ({ file, entry: [path, file.size, file.lastModified] }));
+  const key = ({ entry }) => JSON.stringify(entry);
+  told.sort((one, other) => (key(one) < key(other) ? -1 : 1));
+  const manifest = JSON.stringify(told.map(({ entry }) => entry));
+  return { file: new Blob(told.map(({ file }) => file)), filename: told[0].entry[0], changed: "", manifest };
+}
+
+// The identifier under which the app keeps what `one` or `many` gave, once it is whole; `about` says what it is for. `tell`
+// hears how many bytes have arrived, and whether the app answers.
+export async function sendPieces({ file, filename, changed, manifest }, about, address, token, tell) {
+  const metadata = Object.entries({ ...about, filename, changed });
   const begin = async () => {
     const headers = { "Upload-Length": file.size, "Upload-Metadata": metadata.map(([key, text]) => `${key} ${base64(text)}`).join(",") };
-    const answer = await ask("POST", address, headers, await read(file.slice(0, BEGINNING)), token);
+    const answer = await ask("POST", address, headers, new Blob([await read(file.slice(0, BEGINNING)), manifest]), token);
     return [answer.getResponseHeader("Location"), offsetOf(answer)];
   };
   for (let tries = 0, arrived = 0; ; tries += 1) {
@@ -32,7 +43,7 @@ export async function sendPieces(file, what, address, token, tell) {
         tell(arrived, true);
         if (arrived === file.size) return place.split("/").pop();
         const piece = await read(file.slice(arrived, arrived + PIECE));
-        const answer = await ask("PATCH", place, { "Upload-Offset": arrived }, piece, token, (sent) => tell(arrived + sent, true));
+        const answer = await ask("PATCH", place, { "Upload-Offset": arrived }, piece, token, (sent) => tell(arrived + Math.min(sent, piece.byteLength), true));
         offset = offsetOf(answer);
       }
     } catch (error) {
@@ -52,7 +63,7 @@ function offsetOf(answer) {
 function ask(method, address, headers, body, token, sent = () => {}) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.upload.addEventListener("progress", (event) => sent(Math.min(event.loaded, body.byteLength)));
+    request.upload.addEventListener("progress", (event) => sent(event.loaded));
     request.addEventListener("load", () => {
       if (request.status < 300 || request.status === 409) { resolve(request); return; }
       let told;

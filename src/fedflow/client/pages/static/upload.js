@@ -1,7 +1,7 @@
 // Files dropped anywhere on the page or chosen, with how far they are sent. Pictures, folders or a zip of a dataset go at
-// once; the one file of a model (`data-one`) waits in its field until the form is sent. A model and a zip go in pieces.
+// once; the one file of a model (`data-one`) waits in its field until the form is sent. All go in pieces before the form.
 
-import { sendPieces, Cut, Unread } from "./pieces.js";
+import { many, one, sendPieces, Cut, Unread } from "./pieces.js";
 
 const form = document.getElementById("bring");
 if (form) start();
@@ -41,15 +41,13 @@ function start() {
     box.hidden = false;
     tell(0, total);
     const [[first]] = files;
-    if (files.length === 1 && (isOne || first.name.toLowerCase().endsWith(".zip"))) {
-      const arrived = await inPieces(first, files);
-      if (arrived === null) return;
-      body.append("arrived", arrived);
-    } else {
-      for (const [file, path] of files) body.append("files", file, path);
-    }
+    const isAlone = files.length === 1 && (isOne || first.name.toLowerCase().endsWith(".zip"));
+    const parcel = isAlone ? one(first) : many(files);
+    const arrived = await inPieces(parcel, files, total);
+    if (arrived === null) return;
+    body.append("arrived", arrived);
+    body.append("manifest", parcel.manifest);
     const request = new XMLHttpRequest();
-    request.upload.addEventListener("progress", (event) => { if (body.has("files")) tell(Math.min(event.loaded, total), total); });
     request.addEventListener("load", () => {
       let answer = {};
       try { answer = JSON.parse(request.responseText); } catch { /* told below */ }
@@ -63,16 +61,17 @@ function start() {
     request.send(body);
   };
 
-  // The file's identifier with the app; null where it stands still, which is said, with the way on.
-  const inPieces = async (file, files) => {
+  // Its identifier with the app; null where it stands still, which is said, with the way on.
+  const inPieces = async (parcel, files, total) => {
     let arrived = 0;
+    const about = { what: box.dataset.what, dataset: words.dataset ?? "" };
     try {
-      return await sendPieces(file, box.dataset.what, box.dataset.begin, token, (done, answers) => {
+      return await sendPieces(parcel, about, box.dataset.begin, token, (done, answers) => {
         arrived = done;
-        tell(done, file.size, answers ? undefined : box.dataset.again);
+        tell(done, total, answers ? undefined : box.dataset.again);
       });
     } catch (error) {
-      if (error instanceof Cut) refuse(put(told.dataset.cut, arrived, file.size));
+      if (error instanceof Cut) refuse(put(told.dataset.cut, arrived, total));
       else refuse(error instanceof Unread ? told.dataset.unread : error.message || failed);
       again.hidden = error instanceof Unread || !arrived;
       again.onclick = () => send(files);
