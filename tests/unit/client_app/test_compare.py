@@ -98,11 +98,11 @@ def test_numbers_stand_as_the_reader_writes_them_and_are_copied_with_a_point(
     )
     visitor.client.set_cookie("fedflow_language", "uk")
     grid = visitor.client.get(f"/compare/{drawn[0].job_id}").text
-    assert headings(grid)[:2] == [("col", "Слідування 2,5"), ("col", "Слідування 4")]
+    assert headings(grid)[:2] == [("col", "Керування 2,5"), ("col", "Керування 4")]
     assert "Fur 0,8125" in grid
     grid = visitor.client.get(f"/compare/{weighed.job_id}").text
     assert headings(grid)[0] == ("col", "Вага 0,75")  # noqa: RUF001
-    assert "Слідування 2,5" in grid
+    assert "Керування 2,5" in grid
     page = visitor.client.get(f"/gallery/{drawn[0].id}").text
     assert "<dd>Fur 0,8125</dd>" in page
     assert "<dd>2,5</dd>" in page

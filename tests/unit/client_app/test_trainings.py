@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import threading
@@ -16,7 +17,7 @@ from tests.unit.client_app.conftest import Visitor
 from fedflow.client.database.tables import Asset, Job
 from fedflow.client.pages.curves import loss_curve
 from fedflow.client.services import datasets, datasets_asides, drawings, jobs, library, trainings
-from fedflow.client.services.trainings import Change, TrainRequest
+from fedflow.client.services.trainings import Change, Cost, TrainRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 from fedflow.client.worker.main import carry_out
@@ -224,6 +225,36 @@ def test_the_cost_is_known_before_the_start(store: Store, dataset: str, tiny_mod
     assert huge is not None
     assert huge.lacks_memory
     assert trainings.cost(store, asked(dataset, Path("no/such"))) is None, "only a folder's headers tell"
+
+
+def test_the_time_is_told_by_the_last_training_of_the_same_sort(
+    store: Store, dataset: str, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = asked(dataset, tiny_model_folder, training={"batch_size": 2, "epochs": 6})
+
+    def cost() -> Cost:
+        found = trainings.cost(store, request)
+        assert found is not None
+        return found
+
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    idle = cost()
+    monkeypatch.setattr(os, "getloadavg", lambda: (3.0 * (os.cpu_count() or 1), 0.0, 0.0))
+    assert cost().seconds == pytest.approx(4 * idle.seconds), "what runs beside it takes its share"
+    assert not cost().is_measured
+    for name, kind, base, pace in (
+        ("a", library.ADAPTER, str(tiny_model_folder), 3e9),
+        ("b", library.MODEL, str(tiny_model_folder), 5e9),
+        ("c", library.ADAPTER, "starter", 7e9),
+    ):
+        library.folder(store, name).mkdir(parents=True)
+        library.keep(store, name, library.New(kind, name, base, origin={"how": "trained", "flops_s": pace}))
+        assert trainings.measured_pace(store, request) == 3e9
+    assert trainings.measured_pace(store, request.model_copy(update={"trains": "model"})) == 5e9
+    assert trainings.measured_pace(store, request.model_copy(update={"model": "other"})) == 7e9, "the newest adapter"
+    assert work(store, trainings.ask(store, request)) == jobs.DONE
+    assert trainings.measured_pace(store, request) not in (3e9, None)
+    assert cost().is_measured
 
 
 def test_the_form_tells_the_cost_and_refuses_beside_the_field(visitor: Visitor, store: Store, dataset: str) -> None:

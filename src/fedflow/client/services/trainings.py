@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,8 +93,8 @@ class Cost:
 
     pictures: that can be used. memory_bytes: about what it needs; `memory_free` what the machine has, None where
     nobody knows, and `on_gpu` whether that is the graphics card's. disk_bytes: for checkpoint and result; `disk_free`
-    what there is. seconds: about, at the pace of `is_measured` trainings of before on this machine, else of two
-    processor cores.
+    what there is. seconds: about, at the pace of an `is_measured` training of before on this machine, else of two
+    processor cores that do what they do at the moment, too.
     """
 
     pictures: int
@@ -183,7 +184,7 @@ def cost(store: Store, request: TrainRequest) -> Cost | None:
     trained = 4 * shapes.numbers(request)
     result = trained if request.trains_adapter else 4 * shapes.weights
     steps = request.training.steps(pictures)
-    pace, gpu_free = measured_pace(store), gpu_free_bytes(store.folder)
+    pace, gpu_free = measured_pace(store, request), gpu_free_bytes(store.folder)
     return Cost(
         pictures=pictures,
         steps=steps,
@@ -192,7 +193,7 @@ def cost(store: Store, request: TrainRequest) -> Cost | None:
         on_gpu=gpu_free is not None,
         disk_bytes=CHECKPOINT_COPIES * trained + result,
         disk_free=shutil.disk_usage(store.folder).free,
-        seconds=steps * shapes.step_flops(request) / (pace or USUAL_FLOPS_S),
+        seconds=steps * shapes.step_flops(request) / (pace or USUAL_FLOPS_S * share_of_processor()),
         is_measured=pace is not None,
     )
 
@@ -214,13 +215,29 @@ def shapes_here(store: Store, model: str) -> BaseShapes | None:
         return None
 
 
-def measured_pace(store: Store) -> float | None:
-    """Floating-point operations a second of the last training on this machine; None where there was none."""
-    for row in library.listed(store):
-        pace = row.origin.get("flops_s")
-        if row.origin.get("how") == "trained" and isinstance(pace, float) and pace > 0:
-            return pace
-    return None
+def measured_pace(store: Store, request: TrainRequest) -> float | None:
+    """Floating-point operations a second of the last training on this machine; None where there was none.
+
+    Of one that trained as much of the same model, where there was such a one: a small model's steps are mostly
+    overhead, and would make a large one's look slow.
+    """
+    base, kind = library.called(store, request.model), library.ADAPTER if request.trains_adapter else library.MODEL
+    known = [
+        (row.base == base, row.kind == kind, pace)
+        for row in library.listed(store)
+        if row.origin.get("how") == "trained" and isinstance(pace := row.origin.get("flops_s"), float) and pace > 0
+    ]
+    return max(known, key=lambda each: each[:2])[2] if known else None
+
+
+def share_of_processor() -> float:
+    """What a training gets of it beside all that runs already, from 0 to 1; 1 where the system does not tell."""
+    try:
+        busy = os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return 1.0
+    cores = os.cpu_count() or 1
+    return cores / (cores + busy)
 
 
 def note_losses(store: Store, job_id: str, found: dict[int, float]) -> None:

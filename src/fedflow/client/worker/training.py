@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 import time
 from pathlib import Path
 
@@ -45,6 +46,8 @@ from fedflow.training import (
 )
 
 NOTE_S = 0.5
+WARM_UP_STEPS, FEWEST_STEPS = 2, 5
+"""A training's first steps are slow; its pace is told by so many of the others at least."""
 SAMPLE_STEPS, SAMPLE_GUIDANCE, SAMPLE_SAMPLER = 12, 3.0, "unipc"
 
 
@@ -97,12 +100,11 @@ def _train(store: Store, job: Job, request: TrainRequest, dataset: Dataset) -> N
     captions = cache_captions(model, pictures)
     if begun is not None and begun.data != data_of(latents, captions):
         trainings.note_change(store, job.id, Change(begun.step, begun.num_examples, len(latents)))
-    began = time.monotonic()
+    watch.begin()
     train = train_lora if request.trains_adapter else train_unet
     result = train(model, latents, captions, recipe, place, progress=watch.step, of_other_data=True)
     trainings.note_losses(store, job.id, dict(enumerate(result.losses, start=1)))
-    seconds = time.monotonic() - began
-    _keep(store, job, request, model, pictures, result, watch.begun_at, seconds)
+    _keep(store, job, request, model, pictures, result, watch.step_s())
     jobs.note(store, job.id, recipe.steps, recipe.steps)
     shutil.rmtree(place, ignore_errors=True)
 
@@ -129,7 +131,17 @@ class _Watch:
         self._steps = steps
         self._noted_at = 0.0
         self._losses: dict[int, float] = {}
-        self.begun_at = 0
+        self._last_at = 0.0
+        self._took: list[float] = []
+
+    def begin(self) -> None:
+        """The first step begins now."""
+        self._last_at = time.monotonic()
+
+    def step_s(self) -> float | None:
+        """How long a usual step took; None after too few."""
+        took = self._took[WARM_UP_STEPS:]
+        return statistics.median(took) if len(took) >= FEWEST_STEPS else None
 
     def look(self, done: int = 0) -> None:
         """Write how far it is, and end where the owner wants it."""
@@ -144,12 +156,12 @@ class _Watch:
 
     def step(self, done: int, _steps: int, loss: float) -> None:
         """After each step; the loss is that of the step before, as a graphics card tells it late."""
-        if not self.begun_at:
-            self.begun_at = done
+        self._took.append(time.monotonic() - self._last_at)
         self._losses[max(done - 1, 1)] = loss
         self.look(done)
         if self._request.sample_prompt and (done % self._request.sample_every == 0 or done == self._steps):
             self._sample(done)
+        self._last_at = time.monotonic()
 
     def _sample(self, done: int) -> None:
         request, model = self._request, self._model
@@ -206,8 +218,7 @@ def _keep(
     model: BaseModel,
     pictures: Pictures,
     result: TrainResult,
-    begun_at: int,
-    seconds: float,
+    step_s: float | None,
 ) -> None:
     """Put the result into the library under the job's identifier: done twice, it is there once."""
     dataset = datasets.one(store, request.dataset)
@@ -230,9 +241,8 @@ def _keep(
     if result.adapter is not None:
         origin["rank"] = max(factors.rank for factors in result.adapter.values())
     shapes = trainings.shapes_here(store, request.model)
-    steps_here = result.steps - max(begun_at - 1, 0)
-    if shapes is not None and seconds > 1.0 and begun_at:
-        origin["flops_s"] = steps_here * shapes.at(request.size_pixels).step_flops(request) / seconds
+    if shapes is not None and step_s is not None:
+        origin["flops_s"] = shapes.at(request.size_pixels).step_flops(request) / step_s
     if result.adapter is not None:
         facts = {"modelspec.title": request.name, "modelspec.resolution": f"{pictures.size}x{pictures.size}"}
         if trigger:
