@@ -364,7 +364,7 @@ def test_a_grid_is_compared_and_downloaded(address: str, watched: Watched) -> No
     page.get_by_label("Columns differ in").select_option("weight")
     page.get_by_label("Values of the columns").fill("0, 3")
     page.get_by_role("button", name="Draw the grid").click()
-    expect(page.locator("#wrong")).to_contain_text("3.0 is too much; at most 2.0.")
+    expect(page.locator("#wrong")).to_contain_text("3 is too much; at most 2.")
     page.get_by_label("Values of the columns").fill("0, 1.5")
     page.get_by_label("Rows differ in").select_option(label="Steps")
     page.get_by_label("Values of the rows").fill("4, 8")
