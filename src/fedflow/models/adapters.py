@@ -46,7 +46,8 @@ def new_adapter(model: BaseModel, rank: int, alpha: float, text_encoder: bool, g
         for key, module in lora_targets(model, part).items():
             weight = _weight(module)
             A = torch.empty(rank, weight.shape[1])
-            nn.init.kaiming_uniform_(A, a=math.sqrt(5), generator=generator)
+            with MAKING:  # while weights are loaded, torch's own starts do nothing
+                nn.init.kaiming_uniform_(A, a=math.sqrt(5), generator=generator)
             adapter[key] = Factors(A, torch.zeros(weight.shape[0], rank), alpha)
     return adapter
 
