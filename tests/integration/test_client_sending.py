@@ -69,21 +69,54 @@ def offsets(page: Page) -> list[int]:
     return found
 
 
+def bring(page: Page, files: list[Path]) -> None:
+    """Choose them, and have them sent."""
+    page.set_input_files("#f-files", [str(each) for each in files])
+    page.get_by_role("button", name="Bring them").click()
+
+
+def expect_both_pictures(page: Page) -> None:
+    """What was sent is a dataset of two."""
+    page.wait_for_url(re.compile("/datasets/.+"))
+    expect(page.get_by_text(re.compile("^2 pictures"))).to_be_visible(timeout=SLOW_MS)
+
+
+def kill_half_way(page: Page, folder: Path, port: list[str], files: list[Path]) -> None:
+    """Bring files to an app, and kill it when the first piece has come."""
+    with app(folder, warm.start, port) as (address, process):
+        page.goto(f"{address}/datasets")
+        cut_after(page, 1)
+        bring(page, files)
+        expect(page.get_by_text("trying again")).to_be_visible()
+        process.kill()
+        process.wait(30)
+        page.goto("about:blank")  # else it goes on by itself
+        page.unroute(PIECES)
+
+
+def goes_on_by_itself(page: Page, address: str, files: list[Path]) -> None:
+    """Bring files over a line that is cut after the first piece, and mended."""
+    page.goto(f"{address}/datasets")
+    sent = offsets(page)
+    ends = cut_after(page, 1)
+    bring(page, files)
+    expect(page.get_by_text("The app does not answer; trying again. 8.5 of 19.8 MB have arrived.")).to_be_visible()
+    ends()
+    expect_both_pictures(page)
+    pieces = [BEGINNING_BYTES, BEGINNING_BYTES + PIECE_BYTES, BEGINNING_BYTES + 2 * PIECE_BYTES]
+    assert [sent[0], sent[1], sent[-1]] == pieces
+
+
 def test_a_zip_goes_on_after_a_cut_by_itself(tmp_path: Path, browser: Browser, archive: Path) -> None:
     with app(tmp_path / "app", warm.start) as (address, _), browser.new_context() as context:
+        goes_on_by_itself(context.new_page(), address, [archive])
+
+
+def test_loose_pictures_go_on_after_a_cut_by_themselves(tmp_path: Path, browser: Browser, loose: list[Path]) -> None:
+    with app(tmp_path / "app", warm.start) as (address, _), browser.new_context() as context:
         page = context.new_page()
-        page.goto(f"{address}/datasets")
-        sent = offsets(page)
-        ends = cut_after(page, 1)
-        page.set_input_files("#f-files", str(archive))
-        page.get_by_role("button", name="Bring them").click()
-        expect(page.get_by_text("The app does not answer; trying again. 8.5 of 19.8 MB have arrived.")).to_be_visible()
-        ends()
-        page.wait_for_url(re.compile("/datasets/.+"))
-        expect(page.get_by_text(re.compile("^2 pictures"))).to_be_visible(timeout=SLOW_MS)
-        assert [sent[0], sent[1], sent[-1]] == [
-            BEGINNING_BYTES, BEGINNING_BYTES + PIECE_BYTES, BEGINNING_BYTES + 2 * PIECE_BYTES,
-        ]  # fmt: skip
+        goes_on_by_itself(page, address, loose)
+        expect(page.get_by_text("1 file was left out: it is neither picture nor caption.")).to_be_visible()
 
 
 def test_a_zip_goes_on_after_the_app_was_killed_and_the_page_loaded_anew(
@@ -92,45 +125,16 @@ def test_a_zip_goes_on_after_the_app_was_killed_and_the_page_loaded_anew(
     folder, port = tmp_path / "app", ["--port", str(free_port())]
     with browser.new_context() as context:
         page = context.new_page()
-        with app(folder, warm.start, port) as (address, process):
-            page.goto(f"{address}/datasets")
-            cut_after(page, 1)
-            page.set_input_files("#f-files", str(archive))
-            page.get_by_role("button", name="Bring them").click()
-            expect(page.get_by_text("trying again")).to_be_visible()
-            process.kill()
-            process.wait(30)
-            page.goto("about:blank")  # else it goes on by itself
+        kill_half_way(page, folder, port, [archive])
         with app(folder, warm.start, port) as (address, _):
-            page.unroute(PIECES)
             page.goto(f"{address}/datasets")
             expect(page.get_by_text("“Icons.zip” has not been taken in yet: 8.45 MB of 19.8 MB")).to_be_visible()
             sent = offsets(page)
-            page.set_input_files("#f-files", str(archive))
-            page.get_by_role("button", name="Bring them").click()
-            page.wait_for_url(re.compile("/datasets/.+"))
-            expect(page.get_by_text(re.compile("^2 pictures"))).to_be_visible(timeout=SLOW_MS)
+            bring(page, [archive])
+            expect_both_pictures(page)
             assert sent == [BEGINNING_BYTES + PIECE_BYTES, BEGINNING_BYTES + 2 * PIECE_BYTES]
             page.goto(f"{address}/datasets")
             expect(page.get_by_text("has not been taken in yet")).to_have_count(0)
-
-
-def test_loose_pictures_go_on_after_a_cut_by_themselves(tmp_path: Path, browser: Browser, loose: list[Path]) -> None:
-    with app(tmp_path / "app", warm.start) as (address, _), browser.new_context() as context:
-        page = context.new_page()
-        page.goto(f"{address}/datasets")
-        sent = offsets(page)
-        ends = cut_after(page, 1)
-        page.set_input_files("#f-files", [str(each) for each in loose])
-        page.get_by_role("button", name="Bring them").click()
-        expect(page.get_by_text("The app does not answer; trying again. 8.5 of 19.8 MB have arrived.")).to_be_visible()
-        ends()
-        page.wait_for_url(re.compile("/datasets/.+"))
-        expect(page.get_by_text(re.compile("^2 pictures"))).to_be_visible(timeout=SLOW_MS)
-        expect(page.get_by_text("1 file was left out: it is neither picture nor caption.")).to_be_visible()
-        assert [sent[0], sent[1], sent[-1]] == [
-            BEGINNING_BYTES, BEGINNING_BYTES + PIECE_BYTES, BEGINNING_BYTES + 2 * PIECE_BYTES,
-        ]  # fmt: skip
 
 
 def test_loose_pictures_chosen_in_another_order_go_on_after_a_kill_and_a_page_loaded_anew(
@@ -139,25 +143,14 @@ def test_loose_pictures_chosen_in_another_order_go_on_after_a_kill_and_a_page_lo
     folder, port = tmp_path / "app", ["--port", str(free_port())]
     with browser.new_context() as context:
         page = context.new_page()
-        with app(folder, warm.start, port) as (address, process):
-            page.goto(f"{address}/datasets")
-            cut_after(page, 1)
-            page.set_input_files("#f-files", [str(each) for each in loose])
-            page.get_by_role("button", name="Bring them").click()
-            expect(page.get_by_text("trying again")).to_be_visible()
-            process.kill()
-            process.wait(30)
-            page.goto("about:blank")
+        kill_half_way(page, folder, port, loose)
         with app(folder, warm.start, port) as (address, _):
-            page.unroute(PIECES)
             page.goto(f"{address}/datasets")
             expect(page.get_by_text("4 pictures and captions")).to_contain_text("8.45 MB of 19.8 MB have arrived")
             expect(page.get_by_text("For a new dataset.")).to_be_visible()
             sent = offsets(page)
-            page.set_input_files("#f-files", [str(each) for each in reversed(loose)])
-            page.get_by_role("button", name="Bring them").click()
-            page.wait_for_url(re.compile("/datasets/.+"))
-            expect(page.get_by_text(re.compile("^2 pictures"))).to_be_visible(timeout=SLOW_MS)
+            bring(page, loose[::-1])
+            expect_both_pictures(page)
             assert sent == [BEGINNING_BYTES + PIECE_BYTES, BEGINNING_BYTES + 2 * PIECE_BYTES]
             page.goto(f"{address}/datasets")
             expect(page.get_by_text("4 pictures and captions")).to_have_count(0)
@@ -176,8 +169,7 @@ def test_a_file_of_the_wrong_kind_is_refused_by_its_beginning(
             ([wrong], "“Icons.zip” is no zip, or is damaged. Pack it anew, or choose another file."),
             ([loose[-1]], "No picture and no caption is in it; give PNG or JPEG files, each with a .txt caption."),
         ):
-            page.set_input_files("#f-files", [str(each) for each in files])
-            page.get_by_role("button", name="Bring them").click()
+            bring(page, files)
             expect(page.get_by_role("alert").filter(has_text=why)).to_be_visible()
         assert sent == []
 

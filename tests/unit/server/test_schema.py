@@ -14,6 +14,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from fedflow.errors import MistakeError
+from fedflow.models import open_model
 from fedflow.server.database import schema
 from fedflow.server.database.base import Table
 from fedflow.server.database.engines import make_engine
@@ -155,26 +156,32 @@ def test_a_release_of_before_says_who_withdrew_it_and_a_starter_its_licence(sett
         "VALUES (:id, :id, 'model', 'starter', :owner, :card, 1)"
     )
     version = (
-        "INSERT INTO version (id, artifact_id, number, content, facts, files, created_at) "
-        "VALUES ('v', 'ours', 1, '', '{}', '{}', 1)"
+        "INSERT INTO version (id, artifact_id, number, content, content_hash, facts, files, created_at) "
+        "VALUES (:id, :id, 1, '', :hash, '{}', '{}', 1)"
     )
     release = (
         "INSERT INTO release (id, artifact_id, version_id, tag, notes, files, provenance, released_at, withdrawn_at) "
-        "VALUES (:id, 'ours', 'v', :id, '', '{}', '', 1, :at)"
+        "VALUES (:id, 'ours', 'ours', :id, '', '{}', '', 1, :at)"
     )
     entry = (
         "INSERT INTO audit_entry (number, at, actor_kind, actor_id, actor, via, address, action, object_kind, "
         "object_id, facts, hash) VALUES (:number, 1, 'person', :by, :by, '', '', 'withdrawn', 'release', :release, "
         "'{}', '')"
     )
-    owners = [("ours", None, ""), ("written", None, "A card."), ("brought", "ada", "")]
+    starter = open_model("starter").content_hash
+    owners = [
+        ("ours", None, "", starter),
+        ("another", None, "", "of a folder called so"),
+        ("written", None, "A card.", starter),
+        ("brought", "ada", "", starter),
+    ]
     with engine.begin() as connection:
         schema.make(connection, "0023")
         connection.execute(text(person), [{"id": "ada"}, {"id": "bob"}])
-        for each, owner, card in owners:
+        for each, owner, card, content_hash in owners:
             connection.execute(text("INSERT INTO federation (id, name, created_at) VALUES (:id, :id, 1)"), {"id": each})
             connection.execute(text(artifact), {"id": each, "owner": owner, "card": card})
-        connection.execute(text(version))
+            connection.execute(text(version), {"id": each, "hash": content_hash})
         connection.execute(text(release), [{"id": "one", "at": 2}, {"id": "two", "at": 2}, {"id": "open", "at": None}])
         by = [("bob", "one"), ("gone", "two")]
         connection.execute(text(entry), [{"number": n, "by": who, "release": of} for n, (who, of) in enumerate(by, 1)])
@@ -184,6 +191,6 @@ def test_a_release_of_before_says_who_withdrew_it_and_a_starter_its_licence(sett
         licences = dict(connection.execute(text("SELECT id, licence FROM artifact")).all())
         [card] = connection.execute(text("SELECT card FROM artifact WHERE id = 'ours'")).scalars()
     assert found == {"one": "bob", "two": None, "open": None}
-    assert licences == {"ours": registry.STARTER_LICENCE, "written": "", "brought": ""}
+    assert licences == {"ours": registry.STARTER_LICENCE, "another": "", "written": "", "brought": ""}
     assert card == registry.STARTER_CARD
     engine.dispose()
