@@ -23,6 +23,7 @@ from typing import NoReturn
 from network import Start, start_command, wait_for
 
 IMPORTED = [
+    "compiled_templates",
     "tiny_model",
     "fedflow.cli.aggregate",
     "fedflow.cli.client",
