@@ -6,18 +6,15 @@ multiplied by their weight, then all together scaled to the mean that they had. 
 grammar.
 """
 
-# N prompts, L caption tokens, D width of the text encoder
+# L caption tokens, D width of the text encoder
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from fedflow.models import BaseModel
 
 STRONGER = 1.1
 GREATEST = 10.0
@@ -74,36 +71,8 @@ def pieces_of(prompt: str) -> list[Piece]:
     return joined
 
 
-def plain(prompt: str) -> str:
-    """The prompt without its marks."""
-    return "".join(piece.text for piece in pieces_of(prompt))
-
-
-def encode_prompts(model: BaseModel, prompts: Sequence[str]) -> Tensor:
-    """Embeddings (N, L, D) as `model.encode_captions` gives them, those of tokens in brackets scaled by their weight.
-
-    Prompts without marks are encoded together, and as they stand: their bits are those of `encode_captions`.
-    """
-    embeddings_NLD = model.encode_captions([plain(prompt) for prompt in prompts])
-    for number, prompt in enumerate(prompts):
-        pieces = pieces_of(prompt)
-        if any(piece.weight != 1.0 for piece in pieces):
-            embeddings_NLD[number] = _scaled(embeddings_NLD[number], _weights(model, pieces))
-    return embeddings_NLD
-
-
-def _weights(model: BaseModel, pieces: Sequence[Piece]) -> Tensor:
-    """What each of the L tokens weighs; a token over the border of two pieces as the first of them."""
-    text = "".join(piece.text for piece in pieces)
-    of_letters = [piece.weight for piece in pieces for _ in piece.text]
-    limit = model.tokenizer.model_max_length
-    tokens = model.tokenizer(text, padding="max_length", truncation=True, max_length=limit, return_offsets_mapping=True)
-    spans = tokens["offset_mapping"]
-    return torch.tensor([of_letters[first] if end > first else 1.0 for first, end in spans])
-
-
-def _scaled(embeddings_LD: Tensor, weights_L: Tensor) -> Tensor:
-    """Scaled by token, then all to the mean that they had.
+def scaled(embeddings_LD: Tensor, weights_L: Tensor) -> Tensor:
+    """Embeddings (L, D) scaled by token's weight (L), then all to the mean that they had.
 
     An encoder whose embeddings are nearly 0 in the mean has no such scale, the starter's is one: they are scaled by
     token alone, as A1111's "No norm" does.

@@ -6,14 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from fedflow.errors import ModelError, RunError
-from fedflow.generation.emphasis import encode_prompts
+from fedflow.generation.prompts import as_long, encode_prompts
 from fedflow.lora import Adapter
 from fedflow.models import BaseModel, Start, draw, merged
 
@@ -66,15 +65,12 @@ def generate(
         )
     drawn: list[npt.NDArray[np.uint8]] = [np.empty((0, height, width, 3), np.uint8)]
     with torch.inference_mode(), merged(model, adapters):
-        encode = partial(encode_prompts, model) if emphasis else model.encode_captions
         texts = list(dict.fromkeys([*prompts, negative]))
-        number = {text: position for position, text in enumerate(texts)}
-        chunks = [texts[first : first + PROMPTS_AT_ONCE] for first in range(0, len(texts), PROMPTS_AT_ONCE)]
-        embeddings = torch.cat([encode(chunk) for chunk in chunks])
-        for first in range(0, len(prompts), batch_size):
-            batch = range(first, min(first + batch_size, len(prompts)))
-            context_NLD = embeddings[[number[prompts[position]] for position in batch]]
-            negative_NLD = embeddings[number[negative]].expand_as(context_NLD)
+        embeddings = dict(zip(texts, _encoded(model, texts, emphasis), strict=True))
+        for batch in _batches([len(embeddings[prompt]) for prompt in prompts], batch_size):
+            together = as_long(model, [*(embeddings[prompts[position]] for position in batch), embeddings[negative]])
+            context_NLD = torch.stack(together[:-1])
+            negative_NLD = together[-1].expand_as(context_NLD)
             generators = [torch.Generator().manual_seed(seeds[position]) for position in batch]
             with _no_nan(model, len(adapters)):
                 pictures = draw(
@@ -92,10 +88,28 @@ def generate(
                 )
             drawn.append(pictures)
             if take is not None:
-                take(first, pictures)
+                take(batch.start, pictures)
             if progress is not None:
                 progress(batch.stop, len(prompts))
     return np.concatenate(drawn)
+
+
+def _encoded(model: BaseModel, texts: Sequence[str], emphasis: bool) -> list[torch.Tensor]:
+    """Embeddings of each text, all of one length without `emphasis`."""
+    encoded: list[torch.Tensor] = []
+    for first in range(0, len(texts), PROMPTS_AT_ONCE):
+        chunk = texts[first : first + PROMPTS_AT_ONCE]
+        encoded += encode_prompts(model, chunk) if emphasis else list(model.encode_captions(chunk))
+    return encoded
+
+
+def _batches(lengths: Sequence[int], batch_size: int) -> Iterator[range]:
+    """Stretches of at most `batch_size` pictures, whose embeddings are equally long: no picture asks for another's."""
+    first = 0
+    for position in range(1, len(lengths) + 1):
+        if position == len(lengths) or position - first == batch_size or lengths[position] != lengths[first]:
+            yield range(first, position)
+            first = position
 
 
 def _of_batch(start: Start | None, batch: range) -> Start | None:

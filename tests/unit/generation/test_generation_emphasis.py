@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from fedflow.generation import generate
-from fedflow.generation.emphasis import Piece, encode_prompts, pieces_of
+from fedflow.generation.emphasis import Piece, pieces_of
+from fedflow.generation.prompts import encode_prompts
 from fedflow.models import BaseModel, open_model
 
 
@@ -41,7 +42,7 @@ def test_the_grammar_is_that_of_a1111(prompt: str, pieces: list[tuple[str, float
 def test_without_marks_every_bit_is_as_before(model: BaseModel) -> None:
     with torch.inference_mode():
         plain = model.encode_captions(["red, cat", "a 16:9 picture"])
-        assert torch.equal(encode_prompts(model, ["red, cat", "a 16:9 picture"]), plain)
+        assert torch.equal(torch.stack(encode_prompts(model, ["red, cat", "a 16:9 picture"])), plain)
         assert torch.equal(encode_prompts(model, [r"red\, cat", "(a:1) 16:9 picture"])[1], plain[1])
 
 
@@ -73,3 +74,33 @@ def test_a_caption_is_taken_letter_by_letter(model: BaseModel) -> None:
     assert not np.array_equal(weighed, literal)
     escaped = generate(model, [r"ab \(cd\)"], [1], steps=2)
     assert np.array_equal(escaped, literal)
+
+
+def test_a_long_prompt_is_read_in_windows_to_its_end(model: BaseModel) -> None:
+    """The tiny model reads 14 letters at once; a window ends at a comma, else at a word, else where it is full."""
+    windows = {
+        "aa bb, cc dd, ee ff gg": ["aa bb, cc dd,", " ee ff gg"],
+        "aaaaaa bbbbbb ccc": ["aaaaaa bbbbbb ", "ccc"],
+        "a" * 20: ["a" * 14, "a" * 6],
+    }
+    with torch.inference_mode():
+        for prompt, parts in windows.items():
+            [embeddings_LD] = encode_prompts(model, [prompt])
+            assert torch.allclose(embeddings_LD, torch.cat(list(model.encode_captions(parts))), atol=1e-6)
+        [heavy_LD] = encode_prompts(model, ["aa bb, cc dd, (ee:2) ff gg"])
+        [plain_LD] = encode_prompts(model, ["aa bb, cc dd, ee ff gg"])
+    length = model.tokenizer.model_max_length
+    assert torch.equal(heavy_LD[:length], plain_LD[:length])
+    assert not torch.allclose(heavy_LD[length:], plain_LD[length:], atol=1e-6)
+
+
+def test_a_short_prompt_beside_a_long_one_is_drawn_as_alone(model: BaseModel) -> None:
+    long = "red, cat, dog, fox, red"
+    prompts = ["red", long, "cat", long + " dog"]
+    together = generate(model, prompts, [1, 2, 3, 2], steps=2)
+    taken: list[int] = []
+    apart = [generate(model, [each], [seed], steps=2)[0] for each, seed in zip(prompts, (1, 2, 3, 2), strict=True)]
+    assert all(np.abs(left.astype(int) - right).max() <= 1 for left, right in zip(together, apart, strict=True))
+    assert not np.array_equal(together[1], together[3])
+    generate(model, prompts[:1], [1], steps=2, negative=long, take=lambda first, _: taken.append(first))
+    assert taken == [0]
