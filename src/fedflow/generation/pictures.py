@@ -98,7 +98,7 @@ def _encoded(model: BaseModel, texts: Sequence[str], emphasis: bool) -> list[tor
     """Embeddings of each text, all of one length without `emphasis`."""
     encoded: list[torch.Tensor] = []
     for first in range(0, len(texts), PROMPTS_AT_ONCE):
-        chunk = texts[first : first + PROMPTS_AT_ONCE]
+        chunk = list(texts[first : first + PROMPTS_AT_ONCE])
         encoded += encode_prompts(model, chunk) if emphasis else list(model.encode_captions(chunk))
     return encoded
 
