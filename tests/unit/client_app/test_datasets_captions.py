@@ -334,3 +334,31 @@ def test_the_trigger_tag_is_kept(store: Store, visitor: Visitor, dataset_id: str
     assert dataset.trigger == "my style"
     visitor.post(f"/datasets/{dataset_id}/trigger", trigger="a, b")
     assert "a tag holds no comma" in visitor.client.get(f"/datasets/{dataset_id}").text
+
+
+def test_a_caption_that_is_not_utf_8_is_passed_over_in_a_selection_and_written_anew_alone(
+    visitor: Visitor, store: Store, folder: Path
+) -> None:
+    """As a folder that was captioned on an old Windows has it: what the owner writes counts, and the file is kept."""
+    old = sorted(folder.glob("*.txt"))[0]
+    old.write_bytes("кіт".encode("cp1251"))
+    dataset_id = taken_in(store, folder)
+    every = ids(store, dataset_id)
+    code, told = change(visitor, dataset_id, every, "add", "cat")
+    assert code == 200
+    assert "1 stays as it is: it is not UTF-8." in told["told"]
+    assert len(told["captions"]) == len(every) - 1
+    assert old.read_bytes() == "кіт".encode("cp1251")
+    [unread] = set(every) - {int(each) for each in told["captions"]}
+    code, told = change(visitor, dataset_id, [unread], "add", "cat")
+    assert code == 422
+    assert f"{old.stem}.png: its caption is not UTF-8; write it anew" in told["told"]
+    address = f"/datasets/{dataset_id}/pictures/{unread}/caption"
+    for caption in ("cat", "dog"):  # as often as it is found so
+        code, told = send(visitor, address, caption=caption, seen="")
+        assert (code, told["captions"]) == (200, {str(unread): caption})
+        assert ".left-out" in told["told"]
+        assert old.read_text(encoding="utf-8") == f"{caption}\n"
+        send(visitor, address, caption="", seen=caption)
+        old.write_bytes("кіт".encode("cp1251"))
+    assert [each.read_bytes().decode("cp1251") for each in (folder / ".left-out").iterdir()] == ["кіт", "кіт"]

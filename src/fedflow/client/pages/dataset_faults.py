@@ -17,7 +17,9 @@ SENTENCES: dict[str, str | LazyString] = {
         "has no caption; write its tags into %(file)s in the same folder"
     ),
     "the caption is empty; {way_out}": lazy_gettext("the caption is empty; write the picture's tags"),
-    "is not UTF-8 ({where}); save it as UTF-8": lazy_gettext("the caption is not UTF-8 (%(where)s); save it as UTF-8"),
+    "is not UTF-8 ({where}); save it as UTF-8": lazy_gettext(
+        "the caption is not UTF-8 (%(where)s); write it anew, or save the text file as UTF-8"
+    ),
     "is an empty file; replace it or remove it": lazy_gettext("is an empty file; replace it or remove it"),
     "is not a picture, or broken at its start (PNG, JPEG, WebP, GIF, BMP, TIFF); replace it or remove it": lazy_gettext(
         "is not a picture, or broken at its start (PNG, JPEG, WebP, GIF, BMP, TIFF); replace or remove it"
@@ -132,8 +134,11 @@ SENTENCES: dict[str, str | LazyString] = {
     "{path}: its caption cannot be read any more; look at the folder again": lazy_gettext(
         "%(path)s: its caption cannot be read any more; look at the folder again"
     ),
-    "{path}: its caption cannot be read; mend the text file, then look again": lazy_gettext(
-        "%(path)s: its caption cannot be read; mend the text file, then look at the folder again"
+    "{path}: its caption cannot be read; check its permission, then look again": lazy_gettext(
+        "%(path)s: its caption cannot be read; check the file's permission, then look at the folder again"
+    ),
+    "{path}: its caption is not UTF-8; write it anew on the picture's page": lazy_gettext(
+        "%(path)s: its caption is not UTF-8; write it anew on the picture's page"
     ),
     "{path}: is not there any more; look at the folder again": lazy_gettext(
         "%(path)s: is not there any more; look at the folder again"

@@ -131,6 +131,16 @@ def _told(done: Done | FedFlowError | None) -> tuple[str, State]:
             done.left,
         )
         told = f"{told} {left}"
+    if done.unread:
+        unread = ngettext(
+            "%(num)s stays as it is: it is not UTF-8. It can be written anew on its picture's page.",
+            "%(num)s stay as they are: they are not UTF-8. They can be written anew on their pictures' pages.",
+            done.unread,
+        )
+        told = f"{told} {unread}"
+    if done.kept:
+        kept = gettext("The file as it was is kept as %(name)s, where nothing reads it.", name=done.kept)
+        told = f"{told} {kept}"
     return str(told), State.DONE
 
 

@@ -14,6 +14,7 @@ from fedflow.client.pages import current, datasets_words, faults
 from fedflow.client.pages.datasets_asked import dataset_of, tabs, under_way
 from fedflow.client.pages.datasets_captions import step
 from fedflow.client.services import datasets, datasets_asides, datasets_check, datasets_edits
+from fedflow.client.services.datasets_journal import LEFT_OUT
 from fedflow.datasets.personal import Kind
 from fedflow.errors import FedFlowError
 from fedflow.web.amounts import number
@@ -122,9 +123,7 @@ def leaves_out(dataset_id: str) -> AnyResponse:
         flash(gettext("Nothing was changed: %(reason)s.", reason=why), State.FAILED)
     else:
         flash(
-            gettext(
-                "What is left out lies in the folder %(name)s now, where nothing reads it.", name=datasets_asides.ASIDE
-            ),
+            gettext("What is left out lies in the folder %(name)s now, where nothing reads it.", name=LEFT_OUT),
             State.DONE,
         )
     return _back(dataset_id, request.form.get("part", ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import delete, func, select, update
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, undefer
 
 from fedflow.client.database.tables import Dataset, Picture
 from fedflow.client.services import entries, jobs
-from fedflow.client.services.datasets_edits import CAPTION, Done, record
+from fedflow.client.services.datasets_edits import CAPTION, Done, put_aside_unread, record
 from fedflow.client.store import Store
 from fedflow.datasets import tags
 from fedflow.datasets.captions import caption_tags
@@ -251,6 +251,8 @@ def keep(store: Store, dataset_id: str, index: Index, before: Iterable[Entry]) -
 def caption(store: Store, dataset: Dataset, picture_id: int, text: str, seen: str) -> Done:
     """Write a picture's caption beside it, where it still is what the owner has `seen`; a blank one removes it.
 
+    A file there that is not UTF-8 is kept with what is left out.
+
     Raises MistakeError where it is not, or was blank before; DatasetError where the picture is gone, or its caption
     cannot be removed; StorageError where it cannot be written.
     """
@@ -268,8 +270,9 @@ def caption(store: Store, dataset: Dataset, picture_id: int, text: str, seen: st
         raise MistakeError("the caption is empty; write the picture's tags")
     if line == seen:
         return Done(None, {})
+    kept = "" if seen else put_aside_unread(dataset, row.path)
     changes = {row.path: Change(row.caption, line)}
-    return record(store, dataset, CAPTION, {"first": row.path, "pictures": 1}, changes)
+    return replace(record(store, dataset, CAPTION, {"first": row.path, "pictures": 1}, changes), kept=kept)
 
 
 def rename(store: Store, dataset_id: str, name: str) -> None:

@@ -12,12 +12,10 @@ from sqlalchemy.orm import Session, undefer
 
 from fedflow.client.database.tables import Dataset, Edit, Picture
 from fedflow.client.services.datasets_edits import LEAVE_OUT, keep
-from fedflow.client.services.datasets_journal import Journal, alone, begin, move
+from fedflow.client.services.datasets_journal import LEFT_OUT, Journal, alone, begin, move
 from fedflow.client.store import Store
 from fedflow.datasets.caption_writing import caption_target
 from fedflow.errors import DatasetError
-
-ASIDE = ".left-out"
 
 
 def leave_out(store: Store, dataset: Dataset, picture_ids: Collection[int]) -> int:
@@ -91,7 +89,7 @@ def _files(folder: Path, rows: Iterable[Picture], stay: set[Path]) -> list[str]:
 def _move(store: Store, dataset: Dataset, edit: Edit, *, is_back: bool) -> None:
     """Move the change's files aside, or back; where it is not made after all, `alone` moves them once more."""
     folder = Path(dataset.folder)
-    pairs = [(name, f"{ASIDE}/{name}") for name in edit.facts["files"]]
+    pairs = [(name, f"{LEFT_OUT}/{name}") for name in edit.facts["files"]]
     moves = {aside: name for name, aside in pairs} if is_back else dict(pairs)
     for source, target in moves.items():
         _check(folder, source, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session, undefer
 
 from fedflow.client.database.tables import Dataset, Edit, Picture
 from fedflow.client.services import entries, jobs
-from fedflow.client.services.datasets_journal import Journal, alone, begin, put
+from fedflow.client.services.datasets_journal import LEFT_OUT, Journal, alone, begin, move, put
 from fedflow.client.store import Store
 from fedflow.datasets import tags
 from fedflow.datasets.caption_writing import caption_target
@@ -44,11 +45,17 @@ Watch = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Done:
-    """A change that was made: its row, new captions by the picture's number, and how many were left as they are."""
+    """A change that was made: its row, and new captions by the picture's number.
+
+    `left` captions stay as they are since they would be empty, `unread` ones since nobody can read their files; `kept`
+    is where a file that nobody could read lies now, in the dataset's folder.
+    """
 
     edit_id: int | None
     captions: dict[int, str]
     left: int = 0
+    unread: int = 0
+    kept: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,9 @@ def change(
     picture_ids: Collection[int],
     watch: Watch = unwatched,
 ) -> Done:
-    """Make one of WISHES with the captions of these pictures. One that would be empty, and shall not, stays as it is.
+    """Make one of WISHES with the captions of these pictures.
+
+    One that would be empty, and shall not, stays as it is, and so does one whose file is not UTF-8.
 
     Raises MistakeError for a word that is no tag, and where nothing would change; DatasetError where a picture or
     caption is another by now; StorageError where one cannot be written.
@@ -93,9 +102,13 @@ def change(
             if changes
             else "none of the captions would be changed by it"
         )
-    facts = {"first": words[0].strip(), "second": words[1].strip(), "pictures": len(wanted)}
-    done = record(store, dataset, action, facts, wanted, watch)
-    return Done(done.edit_id, done.captions, len(changes) - len(wanted))
+    folder = Path(dataset.folder)
+    read = {path: each for path, each in wanted.items() if each.before or not _is_unread(folder / path)}
+    if not read:
+        raise DatasetError(f"{next(iter(wanted))}: its caption is not UTF-8; write it anew on the picture's page")
+    facts = {"first": words[0].strip(), "second": words[1].strip(), "pictures": len(read)}
+    done = record(store, dataset, action, facts, read, watch)
+    return Done(done.edit_id, done.captions, len(changes) - len(wanted), len(wanted) - len(read))
 
 
 def record(
@@ -183,6 +196,34 @@ def _step(store: Store, dataset_id: str, *, is_undone: bool) -> Step | None:
     return None if row is None else Step(row.id, row.action, row.facts)
 
 
+def put_aside_unread(dataset: Dataset, path: str) -> str:
+    """Where the picture's caption is not UTF-8, move its file to what is left out, so that another can be written.
+
+    Gives where it lies then, in the dataset's folder; empty where there is no such file. Raises StorageError.
+    """
+    folder = Path(dataset.folder)
+    if not _is_unread(folder / path):
+        return ""
+    target = caption_target(folder / path)
+    aside = folder / LEFT_OUT / target.relative_to(folder)
+    number = 1
+    while os.path.lexists(aside):
+        number += 1
+        aside = aside.with_name(f"{target.stem}-{number}{target.suffix}")
+    move(target, aside)
+    return str(aside.relative_to(folder))
+
+
+def _is_unread(picture: Path) -> bool:
+    try:
+        caption_target(picture).read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def _check(folder: Path, path: str, before: str, after: str | None = None) -> None:
     """Raises DatasetError where the picture is gone, or its file's caption is not the one before; nor the one after,
     which pictures that share a file have as soon as the first of them is written."""
@@ -196,7 +237,7 @@ def _check(folder: Path, path: str, before: str, after: str | None = None) -> No
     except (OSError, UnicodeDecodeError):
         if before:
             raise DatasetError(f"{path}: its caption cannot be read any more; look at the folder again") from None
-        raise DatasetError(f"{path}: its caption cannot be read; mend the text file, then look again") from None
+        raise DatasetError(f"{path}: its caption cannot be read; check its permission, then look again") from None
     line = " ".join(text.split())
     if (line if caption_tags(line) else "") not in (before, after):
         raise DatasetError(f"{path}: its caption was changed by another program; look at the folder again")

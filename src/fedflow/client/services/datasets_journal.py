@@ -20,6 +20,8 @@ from fedflow.errors import DatasetError, FedFlowError, MistakeError, StorageErro
 from fedflow.storage import read_json, sync_folder, write_json
 
 LOCKS, JOURNALS = "locks", "journals"
+LEFT_OUT = ".left-out"
+"""The hidden folder of a dataset where nothing reads files."""
 PATIENCE_S = 10.0
 
 log = logging.getLogger("fedflow.client")
