@@ -17,7 +17,7 @@ from fedflow.plan import Plan
 from fedflow.server.api import current
 from fedflow.server.database.tables import Run
 from fedflow.server.pages import plan_words
-from fedflow.server.services import federations, files, policies, registry, run_list
+from fedflow.server.services import federations, files, policies, registry, run_list, runs
 from fedflow.server.services.identity import SERVER
 from fedflow.server.services.policies import Policies
 from fedflow.server.settings import ServerSettings
@@ -53,6 +53,7 @@ def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting
     page = cora.get(address).text
     fields = dict(re.findall(r'<input type="hidden" name="(identifier)" value="([^"]+)"', page))
     assert page.count('name="member"') == 3
+    assert "FID and KID are not measured: the server has no held-out pictures for this run." in text_of(page)
     assert re.search(r"0\.\d+ MB from each member, each round", text_of(page))
     assert re.search(r"All rounds together \S+ MB in \d+ rounds, the base model not counted", text_of(page))
     assert re.findall(r'aria-current="page"[^>]*>\s*<span>(\w+)<', page)[:1] == ["Runs"], "as its trail says"
@@ -76,6 +77,8 @@ def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting
     named = [line for line in run_list.newest(site.store, SERVER) if line.name == "autumn"]
     assert [(line.rounds, line.status) for line in named] == [(4, "preparing")]
     assert "Being prepared" in cora.get(first.headers["Location"]).text
+    started = runs.plan(site.store, first.headers["Location"].rsplit("/")[-1])
+    assert started.data.root is None, "nor against pictures that nobody named"
 
 
 def test_the_form_of_a_new_run_speaks_of_what_a_federation_has(site: Site, setting: Setting) -> None:

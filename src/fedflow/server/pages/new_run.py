@@ -18,7 +18,7 @@ from fedflow.server.errors import ApiError, Unprocessable
 from fedflow.server.pages import places, plan_words
 from fedflow.server.pages.faults import beside, said
 from fedflow.server.pages.plan_words import DEADLINE, HOURS, MEMBERS
-from fedflow.server.services import base_models, estimating, policies, runs
+from fedflow.server.services import base_models, estimating, heldout, policies, runs
 from fedflow.server.services.estimating import Known
 from fedflow.server.services.identifiers import kept_id, new_id
 from fedflow.server.services.policies import Policies
@@ -113,6 +113,8 @@ def _page(planning: Planning, reading: Reading[Plan], identifier: str, fragment:
         of_members=_of_members(reading.faults),
         identifier=identifier,
         plan=reading.settings,
+        is_scored=reading.settings is None
+        or heldout.is_scored(current.store(), reading.settings, current.settings().pictures),
         cost=cost,
         few_pictures=FEW_PICTURES,
         high_rate=HIGH_LEARNING_RATE,

@@ -17,11 +17,11 @@ from fedflow.models.one_model import close, kept_open
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Job
 from fedflow.server.services import scores
+from fedflow.server.services.heldout import heldout_folder
 from fedflow.server.services.scores import Measured
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.server.worker.base_folders import place_of
-from fedflow.server.worker.heldout import heldout_folder
 from fedflow.server.worker.tasks import check_base
 
 
@@ -66,7 +66,7 @@ TASKS = {"evaluate": evaluate}
 
 def _bench(store: Store, settings: ServerSettings, run_id: str, plan: Plan) -> Workbench:
     settle_torch(settings.worker_threads)
-    heldout = heldout_folder(plan, settings)
+    heldout = heldout_folder(plan, settings.pictures)
     bench = kept_open(("run", run_id, plan, heldout), lambda: _opened(store, run_id, plan, heldout))
     try:
         check_base(store, run_id, bench)
