@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from tests.unit.server.conftest import Api
 from tests.unit.server.page_setting import Site
 from tests.unit.server.reader import faults, text_of, value_of
-from tests.unit.server.run_setting import MEMBERS, Setting, adapter
+from tests.unit.server.run_setting import MEMBERS, Setting, adapter, plan_of
 
 import fedflow.plan
 from fedflow.plan import Plan
 from fedflow.server.api import current
 from fedflow.server.database.tables import Run
+from fedflow.server.errors import Unprocessable
 from fedflow.server.pages import plan_words
 from fedflow.server.services import federations, files, policies, registry, run_list, runs
 from fedflow.server.services.identity import SERVER
@@ -142,6 +144,31 @@ def test_base_models_are_chosen_from_those_of_the_federation(site: Site, setting
     assert value_of(told, "model_other") == "registry:nowhere"
     assert faults(root.post(address, {**sent, "model_other": " "})) == {"model_other": "Fill this in."}
     assert root.post(address, {**sent, "model_other": "starter"}).status_code == 303
+
+
+def test_held_out_pictures_that_are_not_there_are_said_beside_their_name(
+    coordinator: Api, site: Site, setting: Setting, tmp_path: Path
+) -> None:
+    """Where the server has pictures, or the plan names the demo's; without any nothing is scored, by whatever name."""
+    (tmp_path / "pictures" / "xrays").mkdir(parents=True)
+    settings = ServerSettings(folder=tmp_path / "data", pictures=tmp_path / "pictures")
+    site.app.extensions[current.SETTINGS] = settings
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    address = f"/federations/{site.federation_id}/runs/new"
+    sent = {"member": ["a", "b"], "data.heldout": "no-such"}
+    for answer in (cora.post(f"{address}/check", sent), cora.post(address, sent)):
+        assert "The server has no held-out pictures \u201cno-such\u201d." in faults(answer)["data.heldout"]
+    asked = {"federation_id": site.federation_id, "plan": {"data": {"clients": ["a"], "heldout": "no-such"}}}
+    refused = coordinator("POST", "/api/v1/runs", json=asked)
+    assert refused.status_code == 422
+    sentence = "data.heldout: the server has no held-out pictures 'no-such'; start it with --pictures FOLDER"
+    assert sentence in refused.text
+    assert "not measured" not in cora.post(f"{address}/check", {**sent, "data.heldout": "xrays"}).text
+    assert cora.post(address, {**sent, "data.heldout": "xrays"}).status_code == 303
+    plan = plan_of(data={"clients": MEMBERS, "root": "shipped:demo", "heldout": "no-such"})
+    with pytest.raises(Unprocessable, match="no held-out pictures"):
+        runs.create(site.store, site.federation_id, plan)
 
 
 def test_too_few_members_are_said_beside_them_as_one_ticks(site: Site, setting: Setting) -> None:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from fedflow.datasets import demo_folder
 from fedflow.plan import DEMO, Plan
+from fedflow.server.errors import Unprocessable
 from fedflow.server.store import Store
+
+NOT_SCORED = "the server has no held-out pictures '{name}'; start it with --pictures FOLDER that holds that folder"
 
 
 def heldout_folder(plan: Plan, pictures: Path | None) -> Path | None:
@@ -29,3 +32,12 @@ def is_scored(store: Store, plan: Plan, pictures: Path | None) -> bool:
     Workers that share an S3-compatible store are on machines of their own, which nobody can look into from here.
     """
     return store.objects is not None or heldout_folder(plan, pictures) is not None
+
+
+def check(store: Store, plan: Plan, pictures: Path | None) -> None:
+    """Raise Unprocessable where the plan names a folder that should be there and is not.
+
+    A server without pictures scores nothing, and takes any name.
+    """
+    if (pictures is not None or plan.data.root == DEMO) and not is_scored(store, plan, pictures):
+        raise Unprocessable(f"data.heldout: {NOT_SCORED.format(name=plan.data.heldout)}")
