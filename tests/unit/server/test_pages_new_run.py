@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
+from statements import counted
 from tests.unit.server.conftest import Api
 from tests.unit.server.page_setting import Site
 from tests.unit.server.reader import faults, text_of, value_of
@@ -16,10 +18,10 @@ from tests.unit.server.run_setting import MEMBERS, Setting, adapter, plan_of
 import fedflow.plan
 from fedflow.plan import Plan
 from fedflow.server.api import current
-from fedflow.server.database.tables import Run
+from fedflow.server.database.tables import Receipt, Run
 from fedflow.server.errors import Unprocessable
 from fedflow.server.pages import plan_words
-from fedflow.server.services import federations, files, policies, registry, run_list, runs
+from fedflow.server.services import estimating, federations, files, policies, registry, run_list, runs
 from fedflow.server.services.identity import SERVER
 from fedflow.server.services.policies import Policies
 from fedflow.server.settings import ServerSettings
@@ -120,6 +122,18 @@ def test_the_time_is_told_by_the_members_pace_as_soon_as_there_is_one(site: Site
     for number, member in enumerate(MEMBERS):
         setting.hand_in(member, 2, adapter(10 + number), metrics={"steps": 5.0, "seconds": 2.0})
     assert "at the slowest member's pace so far" in text_of(cora.get(address).text)
+    store, asked = site.store, []
+    for _ in range(2):  # the members' last answers in one run, then each in a run of its own
+        with counted(store.engine, store._reading) as statements:
+            assert len(estimating.known(store, site.federation_id).flops_s) == len(MEMBERS)
+        asked.append(len(statements))
+        runs_of_theirs = [runs.create(store, site.federation_id, plan_of(name=f"run {name}")) for name in MEMBERS]
+        with store.begin() as session:
+            for receipt, run_id in zip(
+                session.scalars(select(Receipt).filter_by(round=2)), runs_of_theirs, strict=True
+            ):
+                receipt.run_id = run_id
+    assert asked[1] == asked[0] > 0
 
 
 def test_base_models_are_chosen_from_those_of_the_federation(site: Site, setting: Setting) -> None:
