@@ -485,6 +485,10 @@ def test_the_last_round_is_committed_in_a_pause(setting: Setting) -> None:
             runs.pause(setting.store, setting.run)
         setting.aggregate()
     assert setting.status() == "done"
+    assert explain.explain(setting.store, setting.run) == "Run 'test' is done: all 2 rounds are committed."
+    with setting.store.begin() as session:
+        session.get_one(Run, setting.run).round = 1
+    assert explain.explain(setting.store, setting.run) == "Run 'test' is done: its round is committed."
 
 
 def test_who_is_let_back_in_is_asked_when_the_run_goes_on(
