@@ -28,7 +28,10 @@ from fedflow.errors import PlanError
 FOLDER_NAME = re.compile(r"[^\x00-\x1f\x7f/\\.][^\x00-\x1f\x7f/\\]{0,79}")
 
 SHIPPED = "shipped:"
-"""Prefix of a data folder that comes with FedFlow: `shipped:demo`."""
+"""Prefix of a data folder that comes with FedFlow."""
+
+DEMO = "shipped:demo"
+"""The demo's pictures."""
 
 REGISTRY = "registry:"
 """Prefix of a base model that is in the registry of a run's federation: `registry:NAME`, `registry:NAME/VERSION`."""
@@ -95,8 +98,10 @@ class Settings(BaseModel):
 class Data(Settings):
     """Where the pictures are. Relative folders count from the plan file."""
 
-    root: str = Field(
-        "shipped:demo", description="Folder that holds the clients' folders; 'shipped:demo' are the demo pictures."
+    root: str | None = Field(
+        None,
+        description="Folder that holds the clients' folders; 'shipped:demo' are the demo pictures, which a run on one "
+        "machine takes where none is given.",
     )
     clients: tuple[str, ...] = Field(
         ("client-1", "client-2", "client-3", "client-4", "client-5"),
@@ -361,7 +366,7 @@ def read_plan(path: Path, overrides: tuple[str, ...] = ()) -> Plan:
     except ValidationError as error:
         raise PlanError(f"{path}: {describe(error)}") from None
     root = plan.data.root
-    if not root.startswith(SHIPPED) and not Path(root).is_absolute():
+    if root is not None and not root.startswith(SHIPPED) and not Path(root).is_absolute():
         data = plan.data.model_copy(update={"root": str((path.parent / root).resolve())})
         plan = plan.model_copy(update={"data": data})
     return plan

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from fedflow.federation.pace import USUAL_FLOPS_S, text_flops, text_outputs, unet_flops, unet_outputs
 from fedflow.plan import Lora, Plan, Training
-from fedflow.tensors.header import read_header
+from fedflow.storage.blobs import part_of
+from fedflow.tensors.header import header_of
 
 NUMBER_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
@@ -48,6 +50,7 @@ USUAL_PIXELS = 8
 
 UNET_CONFIG = "unet/config.json"
 MOST_SIDE = 1024
+MOST_CONFIG_BYTES = 1_000_000
 
 HEADER_BYTES_PER_TENSOR = 130
 """About what a tensor's name, shape and place take in a file's header."""
@@ -194,33 +197,47 @@ def estimate(plan: Plan, shapes: BaseShapes, num_examples: Mapping[str, int], fl
     )
 
 
+@dataclass(frozen=True)
+class Lying:
+    """A file wherever it lies: `part` gives bytes of it, by their start and number."""
+
+    size_bytes: int
+    part: Callable[[int, int], bytes]
+
+
 def shapes_of(folder: Path) -> BaseShapes:
     """The shapes of a model in the diffusers layout. Raises StorageError for a folder that holds none."""
-    return shapes_of_files({path.relative_to(folder).as_posix(): path for path in sorted(folder.glob("*/*"))})
+    found = (path for path in sorted(folder.glob("*/*")) if path.is_file())
+    return shapes_of_files(
+        {path.relative_to(folder).as_posix(): Lying(path.stat().st_size, partial(part_of, path)) for path in found}
+    )
 
 
-def shapes_of_files(files: Mapping[str, Path]) -> BaseShapes:
-    """The same of files by their places in such a folder, wherever they lie. Raises StorageError."""
+def shapes_of_files(files: Mapping[str, Lying]) -> BaseShapes:
+    """The same of files by their places in such a folder, of which no more is read than headers and settings.
+
+    Raises StorageError.
+    """
     parts: dict[str, dict[str, tuple[int, ...]]] = {"unet": {}, "text_encoder": {}}
     weights = weights_bytes = 0
     side = USUAL_SIDE
-    for place, path in files.items():
+    for place, file in files.items():
         if place == UNET_CONFIG:
-            side = _side(path) or side
+            side = _side(file.part(0, MOST_CONFIG_BYTES)) or side
         if not place.endswith(".safetensors"):
             continue
-        weights_bytes += path.stat().st_size
-        found = {name: entry.shape for name, entry in read_header(path).entries.items()}
+        weights_bytes += file.size_bytes
+        found = {name: entry.shape for name, entry in header_of(file.part, file.size_bytes, place).entries.items()}
         weights += sum(math.prod(shape) for shape in found.values())
         parts.setdefault(place.partition("/")[0], {}).update(found)
     halvings = sum("downsamplers.0.conv.weight" in name for name in parts.get("vae", ()) if "encoder" in name)
     return BaseShapes(parts, weights, weights_bytes, side, 2**halvings if halvings else USUAL_PIXELS)
 
 
-def _side(config: Path) -> int | None:
+def _side(config: bytes) -> int | None:
     try:
-        side = json.loads(config.read_bytes())["sample_size"]
-    except (OSError, ValueError, LookupError, TypeError):
+        side = json.loads(config)["sample_size"]
+    except (ValueError, LookupError, TypeError):
         return None
     return side if isinstance(side, int) and 0 < side <= MOST_SIDE else None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fedflow.datasets import demo_folder
 from fedflow.errors import PlanError
-from fedflow.plan import SHIPPED, Plan
+from fedflow.plan import DEMO, SHIPPED, Plan
 from fedflow.storage import Blobs, BlobStore
 
 
@@ -61,16 +61,16 @@ class RunFolder:
 
 
 def data_folder(plan: Plan) -> Path:
-    """The folder that holds the clients' folders and the held-out one.
+    """The folder that holds the clients' folders and the held-out one: the demo's where the plan names none.
 
     Raises:
         PlanError: shipped pictures of an unknown name, or no such folder.
     """
     root = plan.data.root
-    if root == f"{SHIPPED}demo":
+    if root is None or root == DEMO:
         return demo_folder()
     if root.startswith(SHIPPED):
-        raise PlanError(f"data.root '{root}': the pictures that come with FedFlow are '{SHIPPED}demo'")
+        raise PlanError(f"data.root '{root}': the pictures that come with FedFlow are '{DEMO}'")
     folder = Path(root)
     if not folder.is_dir():
         raise PlanError(f"data.root: {folder} is no folder; name the one that holds the clients' folders")

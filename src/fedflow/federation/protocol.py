@@ -363,10 +363,14 @@ class ScoreLine(Message):
 
 
 class Scores(Message):
-    """All figures of a run so far; `to_come` are those that a worker still takes."""
+    """All figures of a run so far; `to_come` are those that a worker still takes.
+
+    `not_measured` says why there are no others, a reason for each that failed, or one for all.
+    """
 
     items: tuple[ScoreLine, ...]
     to_come: int
+    not_measured: tuple[str, ...]
 
 
 class ConsentRequest(Message):

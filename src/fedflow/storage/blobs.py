@@ -58,6 +58,9 @@ class BlobStore(Protocol):
     def local(self, digest: str) -> Path:
         """A blob's file, for one who checks what it reads. Raises StorageError where it is missing."""
 
+    def part(self, digest: str, start: int, length: int) -> bytes:
+        """So many bytes of a blob, fewer at its end, for one who checks what it reads."""
+
     def size(self, digest: str) -> int:
         """What a blob weighs in bytes. Raises StorageError where it is missing."""
 
@@ -131,6 +134,10 @@ class Blobs:
             raise StorageError(f"{path}: blob is missing; run the step that writes it again")
         return path
 
+    def part(self, digest: str, start: int, length: int) -> bytes:
+        """So many bytes of a blob, fewer at its end, for one who checks what it reads. Raises StorageError."""
+        return part_of(self.local(digest), start, length)
+
     def size(self, digest: str) -> int:
         """What a blob weighs in bytes. Raises StorageError where it is missing."""
         path = self.place(digest)
@@ -180,3 +187,13 @@ class Blobs:
     def _is_whole(self, digest: str) -> bool:
         path = self.place(digest)
         return path.is_file() and sha256_file(path) == digest
+
+
+def part_of(path: Path, start: int, length: int) -> bytes:
+    """So many bytes of a file, fewer at its end. Raises StorageError."""
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(length)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read ({error.strerror}); check the path") from error

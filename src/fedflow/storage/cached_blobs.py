@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from fedflow.errors import StorageError
 from fedflow.storage.atomic import write_atomic
-from fedflow.storage.blobs import SHA256, Blobs, Stored, sha256_file
+from fedflow.storage.blobs import SHA256, Blobs, Stored, part_of, sha256_file
 from fedflow.storage.objects import Objects
 
 FOLDER = "blobs"
@@ -77,6 +77,14 @@ class CachedBlobs:
         except FileNotFoundError:
             self._fetch(digest, path)
         return path
+
+    def part(self, digest: str, start: int, length: int) -> bytes:
+        """So many bytes of a blob, fewer at its end; where there is no copy, nothing else of it is fetched."""
+        path = self._cache.place(digest)
+        if path.is_file():
+            with suppress(StorageError):  # it went at this moment
+                return part_of(path, start, length)
+        return self.objects.part(_key(digest), start, length)
 
     def size(self, digest: str) -> int:
         """What a blob weighs in bytes. Raises StorageError where it is missing."""

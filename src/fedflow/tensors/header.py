@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,11 +77,26 @@ def read_header(
     name = called or str(path)
     try:
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            length = _length(file.read(8), size, name, error, max_bytes)
-            header_bytes = file.read(length)
+
+            def part(start: int, length: int) -> bytes:
+                file.seek(start)
+                return file.read(length)
+
+            return header_of(part, os.fstat(file.fileno()).st_size, name, error, max_bytes)
     except OSError as os_error:
         raise error(f"{name}: cannot be opened ({os_error.strerror}); check the path") from None
+
+
+def header_of(
+    part: Callable[[int, int], bytes],
+    size: int,
+    name: str,
+    error: type[FedFlowError] = StorageError,
+    max_bytes: int = MAX_HEADER_BYTES,
+) -> Header:
+    """The same of a file of `size` bytes wherever it lies: `part` gives bytes of it, by their start and number."""
+    length = _length(part(0, 8) if size else b"", size, name, error, max_bytes)
+    header_bytes = part(8, length) if length else b""
     try:
         header = json.loads(header_bytes, object_pairs_hook=_without_doubles, parse_constant=_no_number)
     except _DamagedError as problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from contextlib import suppress
 
 import pytest
 from tests.unit.server.conftest import Api, Clock
@@ -83,6 +84,38 @@ def test_what_is_private_is_its_owners_and_what_is_public_everybodys(made: Setti
     with pytest.raises(Forbidden, match="for the owner of 'test' and for a coordinator of its federation"):
         catalogue.describe(store, stranger, artifact_id, Description("private"))
     assert catalogue.one(store, stranger, artifact_id).trigger_words == ["foxy"]
+
+
+def test_files_are_for_participants_and_of_what_is_public_for_everybody(made: Setting, federation_id: str) -> None:
+    """Pictures a viewer sees all the same."""
+    store, second = made.store, versions(made.store)[1]
+    participant = person(store, "participant", federation_id, "participant")
+    viewer = person(store, "viewer", federation_id, "viewer")
+    stranger = person(store, "stranger", federations.create(store, "other"), "viewer")
+    picture = files.put(store, b"picture", "picture")
+    with store.begin() as session:
+        files.share(session, federation_id, picture)
+
+    def by_hash(sha256: str) -> list[str]:
+        taken = []
+        for caller in (participant, viewer, stranger):
+            with suppress(NotFound):
+                files.path_for(store, caller, sha256)
+                taken.append(caller.name)
+        return taken
+
+    def of_version() -> list[str]:
+        taken = []
+        for caller in (participant, viewer, stranger):
+            with suppress(Forbidden, NotFound):
+                catalogue.require_files(store, caller, "version_id", second.id)
+                taken.append(caller.name)
+        return taken
+
+    assert by_hash(second.content) == by_hash(second.files["kohya"]) == of_version() == ["participant"]
+    assert by_hash(picture) == ["participant", "viewer"]
+    catalogue.describe(store, SERVER, second.artifact_id, Description("public"))
+    assert of_version() == ["participant", "viewer", "stranger"]
 
 
 def test_a_public_adapters_lineage_shows_no_private_base(made: Setting, federation_id: str) -> None:

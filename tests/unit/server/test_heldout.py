@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from fedflow.datasets import demo_folder
-from fedflow.plan import Plan
-from fedflow.server.settings import ServerSettings
-from fedflow.server.worker.heldout import heldout_folder
+from fedflow.plan import DEMO, Plan
+from fedflow.server.services.heldout import heldout_folder
 
 
 def test_the_servers_own_pictures_win(tmp_path: Path) -> None:
-    plan = Plan.model_validate({"data": {"heldout": "heldout"}})
-    assert plan.data.root == "shipped:demo"
-    given = tmp_path / "pictures"
-    (given / "other").mkdir(parents=True)
-    settings = ServerSettings(folder=tmp_path, pictures=given)
-    assert heldout_folder(plan, settings) == demo_folder() / "heldout"
-    (given / "heldout").mkdir()
-    assert heldout_folder(plan, settings) == given / "heldout"
-    assert heldout_folder(plan, ServerSettings(folder=tmp_path)) == demo_folder() / "heldout"
+    plan = Plan.model_validate({"data": {"root": DEMO, "heldout": "heldout"}})
+    (tmp_path / "other").mkdir()
+    assert heldout_folder(plan, tmp_path) == demo_folder() / "heldout"
+    (tmp_path / "heldout").mkdir()
+    assert heldout_folder(plan, tmp_path) == tmp_path / "heldout"
+    assert heldout_folder(plan, None) == demo_folder() / "heldout"
 
 
-def test_a_plan_with_pictures_of_its_own_is_not_scored_against_the_demos(tmp_path: Path) -> None:
-    plan = Plan.model_validate({"data": {"root": str(tmp_path), "heldout": "heldout"}})
-    assert heldout_folder(plan, ServerSettings(folder=tmp_path)) is None
+@pytest.mark.parametrize("root", [None, "/pictures"])
+def test_a_plan_that_does_not_name_the_demos_pictures_is_not_scored_against_them(root: str | None) -> None:
+    plan = Plan.model_validate({"data": {"root": root}})
+    assert plan.data.heldout == "heldout"
+    assert heldout_folder(plan, None) is None
+
+
+@pytest.mark.parametrize("name", ["no-such", "\N{GRINNING FACE}" * 80])
+def test_a_folder_that_is_not_there_is_none(name: str, tmp_path: Path) -> None:
+    plan = Plan.model_validate({"data": {"root": DEMO, "heldout": name}})
+    assert heldout_folder(plan, tmp_path) is None

@@ -262,8 +262,15 @@ def test_a_release_from_the_form_to_the_withdrawal(site: Site) -> None:
     assert "<strong>first</strong>" in page
     assert "fedflow verify" in page
     viewer = site.reader("vera")
+    told = "Participants of its federation can download files."
+    for shown, layout in ((address, "kohya"), (f"/versions/{version.id}", "kohya")):
+        assert told in viewer.get(shown).text
+        assert told not in reader.get(shown).text
+        assert f'href="{shown}/files/{layout}"' not in viewer.get(shown).text
+        assert f'href="{shown}/files/{layout}"' in reader.get(shown).text
     for layout, file in release.files.items():
-        with viewer.get(f"{address}/files/{layout}") as got:
+        assert viewer.get(f"{address}/files/{layout}").status_code == 403
+        with reader.get(f"{address}/files/{layout}") as got:
             assert got.headers["ETag"] == f'"{file["sha256"]}"'
             assert len(got.data) == file["size_bytes"]
     with viewer.get(f"{address}/provenance") as got:
@@ -337,6 +344,7 @@ def test_strangers_see_what_is_public_alone(site: Site) -> None:
     page = reader.get(addresses[0]).text
     assert "Delete version" not in page
     assert "Prepare download" not in page
+    assert "can prepare more files" in page
     assert "/runs/" not in page  # it is not theirs to see
     assert reader.post(f"/versions/{version.id}/delete", {}).status_code == 403
     assert reader.post(f"/versions/{version.id}/files/kohya", {}).status_code == 403

@@ -8,16 +8,20 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
+from statements import counted
+from tests.unit.server.conftest import Api
 from tests.unit.server.page_setting import Site
 from tests.unit.server.reader import faults, text_of, value_of
-from tests.unit.server.run_setting import MEMBERS, Setting, adapter
+from tests.unit.server.run_setting import MEMBERS, Setting, adapter, plan_of
 
 import fedflow.plan
 from fedflow.plan import Plan
 from fedflow.server.api import current
-from fedflow.server.database.tables import Run
+from fedflow.server.database.tables import Receipt, Run
+from fedflow.server.errors import Unprocessable
 from fedflow.server.pages import plan_words
-from fedflow.server.services import federations, files, policies, registry, run_list
+from fedflow.server.services import estimating, federations, files, policies, registry, run_list, runs
 from fedflow.server.services.identity import SERVER
 from fedflow.server.services.policies import Policies
 from fedflow.server.settings import ServerSettings
@@ -53,6 +57,7 @@ def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting
     page = cora.get(address).text
     fields = dict(re.findall(r'<input type="hidden" name="(identifier)" value="([^"]+)"', page))
     assert page.count('name="member"') == 3
+    assert "FID and KID are not measured: the server has no held-out pictures for this run." in text_of(page)
     assert re.search(r"0\.\d+ MB from each member, each round", text_of(page))
     assert re.search(r"All rounds together \S+ MB in \d+ rounds, the base model not counted", text_of(page))
     assert re.findall(r'aria-current="page"[^>]*>\s*<span>(\w+)<', page)[:1] == ["Runs"], "as its trail says"
@@ -76,6 +81,8 @@ def test_a_new_run_is_checked_told_its_cost_and_started_once(site: Site, setting
     named = [line for line in run_list.newest(site.store, SERVER) if line.name == "autumn"]
     assert [(line.rounds, line.status) for line in named] == [(4, "preparing")]
     assert "Being prepared" in cora.get(first.headers["Location"]).text
+    started = runs.plan(site.store, first.headers["Location"].rsplit("/")[-1])
+    assert started.data.root is None, "nor against pictures that nobody named"
 
 
 def test_the_form_of_a_new_run_speaks_of_what_a_federation_has(site: Site, setting: Setting) -> None:
@@ -115,6 +122,18 @@ def test_the_time_is_told_by_the_members_pace_as_soon_as_there_is_one(site: Site
     for number, member in enumerate(MEMBERS):
         setting.hand_in(member, 2, adapter(10 + number), metrics={"steps": 5.0, "seconds": 2.0})
     assert "at the slowest member's pace so far" in text_of(cora.get(address).text)
+    store, asked = site.store, []
+    for _ in range(2):  # the members' last answers in one run, then each in a run of its own
+        with counted(store.engine, store._reading) as statements:
+            assert len(estimating.known(store, site.federation_id).flops_s) == len(MEMBERS)
+        asked.append(len(statements))
+        runs_of_theirs = [runs.create(store, site.federation_id, plan_of(name=f"run {name}")) for name in MEMBERS]
+        with store.begin() as session:
+            for receipt, run_id in zip(
+                session.scalars(select(Receipt).filter_by(round=2)), runs_of_theirs, strict=True
+            ):
+                receipt.run_id = run_id
+    assert asked[1] == asked[0] > 0
 
 
 def test_base_models_are_chosen_from_those_of_the_federation(site: Site, setting: Setting) -> None:
@@ -139,6 +158,31 @@ def test_base_models_are_chosen_from_those_of_the_federation(site: Site, setting
     assert value_of(told, "model_other") == "registry:nowhere"
     assert faults(root.post(address, {**sent, "model_other": " "})) == {"model_other": "Fill this in."}
     assert root.post(address, {**sent, "model_other": "starter"}).status_code == 303
+
+
+def test_held_out_pictures_that_are_not_there_are_said_beside_their_name(
+    coordinator: Api, site: Site, setting: Setting, tmp_path: Path
+) -> None:
+    """Where the server has pictures, or the plan names the demo's; without any nothing is scored, by whatever name."""
+    (tmp_path / "pictures" / "xrays").mkdir(parents=True)
+    settings = ServerSettings(folder=tmp_path / "data", pictures=tmp_path / "pictures")
+    site.app.extensions[current.SETTINGS] = settings
+    site.account("cora", "coordinator")
+    cora = site.reader("cora")
+    address = f"/federations/{site.federation_id}/runs/new"
+    sent = {"member": ["a", "b"], "data.heldout": "no-such"}
+    for answer in (cora.post(f"{address}/check", sent), cora.post(address, sent)):
+        assert "The server has no held-out pictures \u201cno-such\u201d." in faults(answer)["data.heldout"]
+    asked = {"federation_id": site.federation_id, "plan": {"data": {"clients": ["a"], "heldout": "no-such"}}}
+    refused = coordinator("POST", "/api/v1/runs", json=asked)
+    assert refused.status_code == 422
+    sentence = "data.heldout: the server has no held-out pictures 'no-such'; start it with --pictures FOLDER"
+    assert sentence in refused.text
+    assert "not measured" not in cora.post(f"{address}/check", {**sent, "data.heldout": "xrays"}).text
+    assert cora.post(address, {**sent, "data.heldout": "xrays"}).status_code == 303
+    plan = plan_of(data={"clients": MEMBERS, "root": "shipped:demo", "heldout": "no-such"})
+    with pytest.raises(Unprocessable, match="no held-out pictures"):
+        runs.create(site.store, site.federation_id, plan)
 
 
 def test_too_few_members_are_said_beside_them_as_one_ticks(site: Site, setting: Setting) -> None:

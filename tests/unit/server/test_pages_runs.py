@@ -349,8 +349,18 @@ def test_what_is_still_to_be_measured_is_said_and_then_nothing_is_asked_for_any_
     assert 'hx-get="' in whole
     assert 'sse-close="over"' in whole
     assert vera.get(address, headers=part).status_code == 200
-    for job_id in jobs.waiting(store, ("evaluate",)):
-        jobs.finish(store, job_id)
+    failed, other = jobs.waiting(store, ("evaluate",))
+    jobs.claim(store, failed, "worker")
+    jobs.fail(
+        store,
+        failed,
+        "worker",
+        "the held-out pictures 'heldout' are gone; put the folder back, then try again",
+        give_up=True,
+    )
+    jobs.finish(store, other)
+    told = text_of(vera.get(address).text)
+    assert "FID and KID of 1 model are not measured: The server no longer has the held-out pictures" in told
     assert vera.get(address, headers=part).status_code == 286, "asks no more"
     whole = vera.get(address)
     assert whole.status_code == 200

@@ -20,10 +20,10 @@ from fedflow.passwords import weakness
 from fedflow.server.pages.faults import FIELDS, beside, said
 from fedflow.server.pages.run_words import CONSENTS
 from fedflow.server.pages.words import ACTIONS, FACTS, ROLES, ROLES_MAY, SCOPES
+from fedflow.server.services.heldout import NOT_SCORED
 from fedflow.server.services.identity import SCOPES as ALL_SCOPES
 from fedflow.server.services.roles import ROLES as ALL_ROLES
 from fedflow.server.settings import ServerSettings
-from fedflow.server.worker.tasks import NOT_SCORED
 
 SERVER = Path(fedflow.server.__file__).parent
 SPEAKING = (

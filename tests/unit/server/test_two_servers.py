@@ -18,6 +18,7 @@ from tests.unit.server.run_setting import MEMBERS, Setting, adapter
 from werkzeug.test import TestResponse
 
 from fedflow.errors import MistakeError, StoreAway
+from fedflow.plan import Plan
 from fedflow.server import backup, keys
 from fedflow.server.api.app import create_app
 from fedflow.server.database.tables import Device, File, Job, Upload, UploadPiece
@@ -25,11 +26,13 @@ from fedflow.server.errors import Conflict, Unprocessable
 from fedflow.server.opening import open_to_serve
 from fedflow.server.services import (
     devices,
+    estimating,
     federations,
     files,
     identity,
     jobs,
     quarantine,
+    registry,
     runs,
     upload_pieces,
     uploads,
@@ -165,6 +168,29 @@ def test_a_last_piece_that_comes_twice_is_taken_once(device: Api, there: Api, st
     with pytest.raises(Conflict, match="it is at byte 3000"):
         uploads.append(store, caller, location.rpartition("/")[2], 0, Body(read, 3000), None, ttl_s=DAY_S)
     assert uploads.take(store, caller, location.rpartition("/")[2], SHA256).read_bytes() == CONTENT
+
+
+def test_what_a_run_costs_is_told_without_fetching_its_base_model(
+    store: Store, other: Store, federation_id: str
+) -> None:
+    header = {"conv_in.weight": {"dtype": "F32", "shape": [1000, 1000], "data_offsets": [0, 4_000_000]}}
+    text = json.dumps(header).encode()
+    weights = len(text).to_bytes(8, "little") + text + bytes(4_000_000)
+    parts = {"unet/config.json": b'{"sample_size": 16}', "unet/model.safetensors": weights}
+    listed = [
+        {"path": path, "sha256": files.put(store, content, "base"), "size_bytes": len(content)}
+        for path, content in parts.items()
+    ]
+    content = files.put(store, json.dumps(listed).encode(), "base")
+    with store.begin() as session:
+        artifact = registry.artifact_of(session, store, federation_id, registry.MODEL, "large")
+        registry.add(session, store, artifact, content=content, facts={}, content_hash="1")
+    plan = Plan(model="registry:large", method="fedavg", data={"clients": ["a"]})
+    told = estimating.estimated(other, federation_id, plan, estimating.known(other, federation_id))
+    assert told is not None
+    assert told.base_bytes == len(weights)
+    copies = [path for path in (other.folder / "blobs").rglob("*") if path.is_file()]
+    assert [path.name for path in copies] == [content], "the list alone"
 
 
 def test_a_large_upload_is_sent_on_piece_by_piece(

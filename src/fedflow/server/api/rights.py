@@ -39,8 +39,9 @@ class Right:
     'reader' is a person who is signed in with their browser; who is not is led to the sign-in page. 'caller' is a
     device or a person. A person needs the `scope` with their token (a browser has all), and at least the `role` in the
     federation that the address, or `federation_id` in the content, names; `admin` wants an administrator of the server.
-    With `artifact` it is a model or adapter whose owner and visibility count beside the role. What a device may see of
-    its federation is the service's to say. A reader's form has `most_bytes` at most.
+    With `artifact` it is a model or adapter whose owner and visibility count beside the role; its files (`files`) are
+    its participants', or everybody's who sees it where everybody does. What a device may see of its federation is the
+    service's to say. A reader's form has `most_bytes` at most.
     """
 
     who: Literal["anyone", "device", "person", "caller", "reader"]
@@ -48,6 +49,7 @@ class Right:
     scope: Scope = "read"
     admin: bool = False
     artifact: bool = False
+    files: bool = False
     most_bytes: int = SMALL_BYTES
 
 
@@ -61,6 +63,7 @@ LISTS = Right("caller")
 
 OWN = Right("person", scope="account")
 SEES_ARTIFACT = Right("caller", "viewer", artifact=True)
+TAKES_FILES = Right("caller", "participant", artifact=True, files=True)
 CHANGES_ARTIFACT = Right("person", "coordinator", "registry", artifact=True)
 PLANS = Right("person", "coordinator", "runs")
 LETS_IN = Right("person", "coordinator", "members")
@@ -74,6 +77,7 @@ RULES = Right("reader", "administrator")
 ADMIN = Right("reader", admin=True)
 BRINGS_IN = Right("reader", "participant")
 READS_ARTIFACT = Right("reader", "viewer", artifact=True)
+DOWNLOADS = Right("reader", "participant", artifact=True, files=True)
 EDITS = Right("reader", "coordinator", artifact=True)
 WRITES_CARD = Right("reader", "coordinator", artifact=True, most_bytes=CARD_BYTES)
 
@@ -189,7 +193,7 @@ RIGHTS: dict[str, Right] = {
     "pages.models.listed": READER,
     "pages.models.one": READS_ARTIFACT,
     "pages.models.preview": WRITES_CARD,
-    "pages.releases.content": READS_ARTIFACT,
+    "pages.releases.content": DOWNLOADS,
     "pages.releases.form": EDITS,
     "pages.releases.listed": READER,
     "pages.releases.makes": WRITES_CARD,
@@ -197,7 +201,7 @@ RIGHTS: dict[str, Right] = {
     "pages.releases.provenance": READS_ARTIFACT,
     "pages.releases.withdraws": EDITS,
     "pages.versions.asks": Right("reader", "participant", artifact=True),
-    "pages.versions.content": READS_ARTIFACT,
+    "pages.versions.content": DOWNLOADS,
     "pages.versions.deletes": EDITS,
     "pages.versions.one": READS_ARTIFACT,
     "pages.new_run.check": Right("reader", "coordinator"),
@@ -270,7 +274,7 @@ RIGHTS: dict[str, Right] = {
     "catalogue.provenance": SEES_ARTIFACT,
     "catalogue.release": CHANGES_ARTIFACT,
     "catalogue.released": SEES_ARTIFACT,
-    "catalogue.released_file": SEES_ARTIFACT,
+    "catalogue.released_file": TAKES_FILES,
     "catalogue.withdraw": CHANGES_ARTIFACT,
     "imports.ask": Right("person", "participant", "registry"),
     "imports.listed": Right("person", "participant"),
@@ -278,7 +282,7 @@ RIGHTS: dict[str, Right] = {
     "imports.retry": Right("person", "participant", "registry"),
     "imports.layouts": SEES_ARTIFACT,
     "imports.download": Right("person", "participant", "registry", artifact=True),
-    "imports.content": SEES_ARTIFACT,
+    "imports.content": TAKES_FILES,
     "registry.models": LISTS,
     "registry.adapters": LISTS,
     "registry.versions": SEES_ARTIFACT,
@@ -402,6 +406,9 @@ def check_person(caller: Caller, right: Right) -> None:
     arguments = request.view_args or {}
     if right.artifact:
         [part] = catalogue.FOUND_BY.keys() & arguments
+        if right.files:
+            catalogue.require_files(current.store(), caller, part, str(arguments[part]))
+            return
         catalogue.require(current.store(), caller, part, str(arguments[part]), right.role)
         return
     named = next((part for part in roles.KEY_OF if part in arguments), None)

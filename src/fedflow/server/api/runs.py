@@ -48,8 +48,8 @@ def create(body: RunRequest) -> Response:
         plan = Plan.model_validate(body.plan, context=GIVEN)
     except ValidationError as error:
         raise Unprocessable(f"plan: {describe(error)}") from None
-    allowed = current.allowed()
-    made = runs.create(current.store(), body.federation_id, plan, identifier(), current.caller(), allowed)
+    store, caller, pictures = current.store(), current.caller(), current.settings().pictures
+    made = runs.create(store, body.federation_id, plan, identifier(), caller, current.allowed(), pictures)
     return answer(RunStarted(id=made), 201)
 
 
@@ -73,7 +73,8 @@ def scored(path: RunPath) -> Response:
     items = tuple(
         ScoreLine.model_validate(each, from_attributes=True) for each in scores.listed(store, caller, path.run_id)
     )
-    return answer(Scores(items=items, to_come=run_facts.facts(store, caller, path.run_id).jobs_to_come))
+    to_come = run_facts.facts(store, caller, path.run_id).jobs_to_come
+    return answer(Scores(items=items, to_come=to_come, not_measured=scores.not_measured(store, path.run_id)))
 
 
 @blueprint.get("/runs/<run_id>/rounds", responses={200: Rounds})

@@ -37,6 +37,7 @@ FIELDS = frozenset(
         "kind",
         "base",
         "model",
+        "data.heldout",
         "visibility",
     }
     | TryoutRequest.model_fields.keys()

@@ -38,7 +38,7 @@ SENTENCES: dict[str, str | LazyString] = {
             "that folder inside."
         )
     ),
-    "no pictures of '{name}' here; the folders given are of {known}": lazy_gettext(
+    "the held-out pictures '{name}' are gone; put the folder back, then try again": lazy_gettext(
         "The server no longer has the held-out pictures “%(name)s”. Put the folder back, then try again."
     ),
     # A run.

@@ -18,7 +18,7 @@ from fedflow.server.errors import ApiError, Unprocessable
 from fedflow.server.pages import places, plan_words
 from fedflow.server.pages.faults import beside, said
 from fedflow.server.pages.plan_words import DEADLINE, HOURS, MEMBERS
-from fedflow.server.services import base_models, estimating, policies, runs
+from fedflow.server.services import base_models, estimating, heldout, policies, runs
 from fedflow.server.services.estimating import Known
 from fedflow.server.services.identifiers import kept_id, new_id
 from fedflow.server.services.policies import Policies
@@ -77,7 +77,8 @@ def starts(federation_id: str) -> AnyResponse:
         return _page(planning, reading, identifier)
     try:
         store, caller, allowed = current.store(), current.caller(), current.allowed()
-        run_id = runs.create(store, federation_id, reading.settings, identifier, caller, allowed)
+        pictures = current.settings().pictures
+        run_id = runs.create(store, federation_id, reading.settings, identifier, caller, allowed, pictures)
     except ApiError as error:
         wrong: Reading[Plan] = Reading(None, reading.values, _where_written(beside(error), reading.values))
         return _page(planning, wrong, identifier)
@@ -113,6 +114,8 @@ def _page(planning: Planning, reading: Reading[Plan], identifier: str, fragment:
         of_members=_of_members(reading.faults),
         identifier=identifier,
         plan=reading.settings,
+        is_scored=reading.settings is None
+        or heldout.is_scored(current.store(), reading.settings, current.settings().pictures),
         cost=cost,
         few_pictures=FEW_PICTURES,
         high_rate=HIGH_LEARNING_RATE,
@@ -187,7 +190,7 @@ def _reading(planning: Planning) -> Reading[Plan]:
         broken = policies.broken(planning.rules, reading.settings)
         faults = {field: [_methods_in_words(said(sentence))] for field, sentence in broken.items()}
         if "model" not in faults:
-            faults |= _of_base_model(planning, reading.settings)
+            faults |= _of_what_is_here(planning, reading.settings)
     if plan.get("model") == "":
         faults = {**faults, "model": [str(WORDS["missing"])]}
     values = {**reading.values, **{name: sent[name] for name in ("model", OTHER_MODEL, *HOURS) if name in sent}}
@@ -204,10 +207,11 @@ def _in_form(field: str, sentence: str, sent: Mapping[str, str]) -> str:
     return plan_words.fault(sentence)
 
 
-def _of_base_model(planning: Planning, plan: Plan) -> dict[str, list[str]]:
-    """What is wrong with the base model, as it is found when the run starts."""
+def _of_what_is_here(planning: Planning, plan: Plan) -> dict[str, list[str]]:
+    """What is wrong with the held-out pictures and the base model, as it is found when the run starts."""
     store, caller, allowed = current.store(), current.caller(), current.allowed()
     try:
+        heldout.check(store, plan, current.settings().pictures)
         base_models.check(store, caller, planning.here.federation_id, plan, allowed)
     except Unprocessable as error:
         return beside(error)

@@ -122,6 +122,7 @@ def _one(release_id: str, reason: str, faults: dict[str, list[str]], status: int
         try_out_href=url_for("pages.tryouts.page", release_id=release_id),
         key=base64.b64encode(releases.verifying_key(store)).decode(),
         may_change=shelf.may_change(store, caller, given.artifact),
+        may_download=shelf.may_download(store, caller, given.artifact),
     )
 
 

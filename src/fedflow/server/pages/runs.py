@@ -121,6 +121,7 @@ def run(run_id: str) -> Response:
         nobody=not processes.are_there(store, "evaluation"),
         gallery=gallery,
         missing=scores.to_come(store, run_id, gallery["round"]) if gallery["round"] and measuring else [],
+        not_measured=scores.not_measured(store, run_id) if view.is_scored else (),
         refusals=refusals.listed(store, caller, run_id, "", MOST_REFUSALS) if may_change else [],
         may_change=may_change,
         may_plan=may_plan,

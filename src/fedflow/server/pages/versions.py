@@ -37,6 +37,7 @@ def one(version_id: str) -> Response:
         "version_id": version_id,
         "files": files,
         "pending": any(each.state in PENDING for each in files),
+        "may_download": shelf.may_download(store, caller, artifact),
         "may_prepare": shelf.may_prepare(store, caller, artifact),
     }
     if request.headers.get("HX-Request") and request.args.get("part") == "files":

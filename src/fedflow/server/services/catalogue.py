@@ -122,6 +122,19 @@ def check(session: Session, caller: Caller, artifact: Artifact, least: RoleName)
         raise Forbidden(f"this is for the owner of '{artifact.name}' and for a {least} of its federation; ask them")
 
 
+def takes_files(session: Session, caller: Caller, artifact: Artifact) -> bool:
+    """Whether `caller`, who sees the artifact, may have its files: of a public one everybody may."""
+    return artifact.visibility == "public" or may(session, caller, artifact, "participant")
+
+
+def require_files(store: Store, caller: Caller, part: str, identifier: str) -> None:
+    """As `require`, of who may have its files."""
+    with store.read() as session:
+        artifact = FOUND_BY[part](session, caller, identifier)
+        if not takes_files(session, caller, artifact):
+            check(session, caller, artifact, "participant")
+
+
 def require(store: Store, caller: Caller, part: str, identifier: str, least: RoleName) -> None:
     """As `roles.require`, of what `artifact_id`, `version_id` or `release_id` in an address names."""
     with store.read() as session:

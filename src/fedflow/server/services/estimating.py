@@ -6,14 +6,14 @@ import importlib.resources
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path, PurePath
 
 from sqlalchemy import exists, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, undefer
 
 from fedflow.errors import FedFlowError
-from fedflow.federation.estimates import BaseShapes, Estimate, estimate, shapes_of, shapes_of_files
+from fedflow.federation.estimates import BaseShapes, Estimate, Lying, estimate, shapes_of, shapes_of_files
 from fedflow.plan import REGISTRY, STARTER, Plan
 from fedflow.server.database.tables import Artifact, Member, Receipt, Run, RunMember, Version
 from fedflow.server.services import base_models, catalogue
@@ -21,6 +21,7 @@ from fedflow.server.services.identity import Caller
 from fedflow.server.services.registry import MODEL
 from fedflow.server.services.run_rows import plan_of
 from fedflow.server.store import Store
+from fedflow.storage import BlobStore
 
 MOST_ROWS = 2000
 """Answers of before that are looked at."""
@@ -56,22 +57,23 @@ def known(store: Store, federation_id: str) -> Known:
     of_here = select(Receipt.run_id, Receipt.metrics, Member.name, nth.label("nth"))
     newest = of_here.join(Member, Member.id == Receipt.member_id).where(*here).subquery()
     paces = select(newest.c.name, newest.c.metrics, Run).join(Run, Run.id == newest.c.run_id).where(newest.c.nth == 1)
+    trained: list[tuple[str, Mapping[str, float], Plan]] = []
     with store.read() as session:
         members = tuple(session.scalars(select(Member.name).where(*here).order_by(Member.created_at, Member.id)))
         examples: dict[str, int] = {}
         for name, count in session.execute(told):
             examples.setdefault(name, count or 0)
-        opened: dict[str, BaseShapes | None] = {}
-        flops_s: dict[str, float] = {}
-        for name, metrics, run in session.execute(paces):
-            plan = plan_of(run)
-            if plan.model not in opened:
-                opened[plan.model] = _shapes(session, store, federation_id, plan.model)
-            shapes, seconds = opened[plan.model], metrics.get("seconds", 0.0)
-            if shapes is not None and seconds > 0:
-                pace = metrics.get("steps", 0.0) * shapes.step_flops(plan) / seconds
-                if LEAST_PACE <= pace <= MOST_PACE:
-                    flops_s[name] = pace
+        for name, metrics, run in session.execute(paces.options(undefer(Run.plan))):
+            trained.append((name, metrics, plan_of(run)))
+        contents = {model: _content(session, federation_id, model) for model in {plan.model for _, _, plan in trained}}
+    opened = {model: _shapes(store, model, content) for model, content in contents.items()}
+    flops_s: dict[str, float] = {}
+    for name, metrics, plan in trained:
+        shapes, seconds = opened[plan.model], metrics.get("seconds", 0.0)
+        if shapes is not None and seconds > 0:
+            pace = metrics.get("steps", 0.0) * shapes.step_flops(plan) / seconds
+            if LEAST_PACE <= pace <= MOST_PACE:
+                flops_s[name] = pace
     return Known(members, examples, flops_s)
 
 
@@ -94,16 +96,20 @@ def base_model_names(store: Store, caller: Caller, federation_id: str) -> list[s
 def estimated(store: Store, federation_id: str, plan: Plan, told: Known) -> Estimate | None:
     """What the plan will cost; None where its base model was never opened here, so that its shapes are not known."""
     with store.read() as session:
-        shapes = _shapes(session, store, federation_id, plan.model)
+        content = _content(session, federation_id, plan.model)
+    shapes = _shapes(store, plan.model, content)
     return None if shapes is None else estimate(plan, shapes, told.num_examples, told.flops_s)
 
 
-def _shapes(session: Session, store: Store, federation_id: str, model: str) -> BaseShapes | None:
-    """None where the model was never opened here, the store is away, or the folder holds something else."""
+def _shapes(store: Store, model: str, content: str | None) -> BaseShapes | None:
+    """Of what `_content` has found. None where it was never opened here, the store is away, or it is something else.
+
+    It may ask the store of files, so no session is open meanwhile.
+    """
     try:
         if model == STARTER:
             return _starter()
-        return _listed(store, _content(session, federation_id, model))
+        return None if content is None else _listed(store.blobs, content)
     except FedFlowError:  # the run's start will say what it is
         return None
 
@@ -114,6 +120,9 @@ def _starter() -> BaseShapes:
 
 
 def _content(session: Session, federation_id: str, model: str) -> str | None:
+    """The list of a base model's files; None where it was never opened here, and for what comes with FedFlow."""
+    if model == STARTER:
+        return None
     if model.startswith(REGISTRY):
         return base_models.content(session, federation_id, model)
     name = PurePath(model).name if PurePath(model).is_absolute() else model
@@ -129,8 +138,10 @@ def _content(session: Session, federation_id: str, model: str) -> str | None:
     return session.scalar(query)
 
 
-def _listed(store: Store, content: str | None) -> BaseShapes | None:
-    if content is None:
-        return None
-    listed = json.loads(store.blobs.get(content).read_bytes())
-    return shapes_of_files({each["path"]: store.blobs.local(each["sha256"]) for each in listed})
+@lru_cache(maxsize=16)
+def _listed(blobs: BlobStore, content: str) -> BaseShapes:
+    """By headers alone; a blob never changes."""
+    listed = json.loads(blobs.get(content).read_bytes())
+    return shapes_of_files(
+        {each["path"]: Lying(each["size_bytes"], partial(blobs.part, each["sha256"])) for each in listed}
+    )

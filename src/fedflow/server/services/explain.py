@@ -21,7 +21,6 @@ DOING = {
 }
 
 _OVER = {
-    Status.DONE: "Run '{now.name}' is done: all {now.round} rounds are committed.",
     Status.STOPPED: "Run '{now.name}' was stopped in round {now.round}; what was committed stays.",
     Status.FAILED: (
         "Run '{now.name}' failed in round {now.round}: {now.message}. What was committed stays; mend the cause and "
@@ -33,12 +32,15 @@ _OVER = {
 def explain(store: Store, run_id: str) -> str:
     """One paragraph. Raises NotFound where there is no such run."""
     now = standing(store, run_id)
+    if now.status is Status.DONE:
+        committed = "its round is" if now.round == 1 else f"all {now.round} rounds are"
+        return f"Run '{now.name}' is done: {committed} committed."
     if now.status in _OVER:
         return _OVER[now.status].format(now=now)
     if now.status is Status.PREPARING:
         return f"Run '{now.name}' is being prepared. {_job(now.job)}"
     if now.phase is Phase.AGGREGATING:
-        closed = f"Round {now.round} of {now.rounds} was closed with {now.accepted} updates"
+        closed = f"Round {now.round} of {now.rounds} was closed with {_updates(now.accepted)}"
         return f"{closed} {_ago(now.since_s)}. {_job(now.job)}"
     if now.collecting is None:
         return (

@@ -79,8 +79,8 @@ def path_for(store: Store, caller: Caller, sha256: str) -> Path:
     """The file that `caller` may read: what is shared in a federation of theirs; an administrator of the server any.
 
     Shared are the base model with its list, the global state before round 1, committed adapters and residuals, exports
-    and galleries; never a member's update. A coordinator may read the features behind scores too. Raises NotFound for
-    all else, whether it is there or not.
+    and galleries; never a member's update. A viewer may read the galleries' pictures alone, a coordinator the features
+    behind scores too. Raises NotFound for all else, whether it is there or not.
     """
     with store.read() as session:
         theirs = roles.federations_of(session, caller)
@@ -89,15 +89,22 @@ def path_for(store: Store, caller: Caller, sha256: str) -> Path:
         elif caller.kind == "device":
             known = session.get(SharedFile, (caller.federation_id, sha256)) is not None
         else:
-            known = _is_shared(session, theirs, sha256) or _are_features(session, caller, theirs, sha256)
+            known = _is_shared(session, caller, theirs, sha256) or _are_features(session, caller, theirs, sha256)
     if not known:
         raise NotFound(f"there is no file {sha256} for this caller")
     return store.blobs.local(sha256)
 
 
-def _is_shared(session: Session, federations: list[str], sha256: str) -> bool:
-    query = select(SharedFile.sha256).where(SharedFile.sha256 == sha256, SharedFile.federation_id.in_(federations))
-    return session.scalar(query.limit(1)) is not None
+def _is_shared(session: Session, caller: Caller, federations: list[str], sha256: str) -> bool:
+    query = (
+        select(SharedFile.federation_id, File.kind)
+        .join(File, File.sha256 == SharedFile.sha256)
+        .where(SharedFile.sha256 == sha256, SharedFile.federation_id.in_(federations))
+    )
+    return any(
+        kind == "picture" or roles.is_at_least(roles.role(session, caller, found), "participant")
+        for found, kind in session.execute(query)
+    )
 
 
 def _are_features(session: Session, caller: Caller, federations: list[str], sha256: str) -> bool:

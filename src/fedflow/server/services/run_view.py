@@ -83,7 +83,7 @@ class RunView:
     rounds: tuple[RoundNode, ...]
     participants: tuple[ParticipantLine, ...]
     deadline_s: float | None
-    not_scored: str | None
+    is_scored: bool
     to_measure: int
     is_over: bool
 
@@ -110,7 +110,7 @@ def view(store: Store, run_id: str, caller: Caller = SERVER) -> RunView:
                 session, store, run, now, policies.shows_examples(session, caller, run.federation_id)
             ),
             deadline_s=None if collecting is None else collecting.left_s,
-            not_scored=(run.prepared or {}).get("not_scored"),
+            is_scored=not (run.prepared or {}).get("not_scored"),
             to_measure=sum(to_come.get(kind, 0) for kind in jobs.MEASURING),
             is_over=run.status in ENDED and not to_come,
         )

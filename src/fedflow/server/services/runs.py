@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -13,7 +14,7 @@ from fedflow.federation.rounds import Phase, Status
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Federation, Job, Member, Round, Run, RunMember
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
-from fedflow.server.services import audit, base_models, events, files, jobs, policies, registry, scores
+from fedflow.server.services import audit, base_models, events, files, heldout, jobs, policies, registry, scores
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.services.imports import Allowed
@@ -37,17 +38,19 @@ def create(
     identifier: str | None = None,
     by: Caller = SERVER,
     allowed: Allowed = Allowed(None, hub=False),  # noqa: B008 - it cannot be changed
+    pictures: Path | None = None,
 ) -> str:
     """Freeze `planned` as a new run of the federation and let a worker prepare it; returns the run's identifier.
 
     That is `identifier` where one is given, and a run that has it already was made by the same request.
 
     allowed: what the server's settings allow as base model.
+    pictures: the server's folder of held-out pictures.
 
     Raises:
         NotFound: no such federation.
-        Unprocessable: the plan names clients that are no members, several seeds, or a base model that is not there or
-            that `by` may not take, or the federation's rules forbid it.
+        Unprocessable: the plan names clients that are no members, several seeds, held-out pictures that are not there,
+            or a base model that is not there or that `by` may not take, or the federation's rules forbid it.
         Conflict: the federation is closed.
     """
     if len(planned.seeds) != 1:
@@ -68,6 +71,7 @@ def create(
             )
         for field, sentence in policies.broken(policies.of_open(session, federation_id), planned).items():
             raise Unprocessable(f"{field}: {sentence}")
+        heldout.check(store, planned, pictures)
         planned = base_models.pinned(session, store, by, federation_id, planned, allowed)
         run = Run(id=identifier or new_id(), federation_id=federation_id, name=planned.name)
         run.plan = planned.model_dump(mode="json")

@@ -165,6 +165,15 @@ def to_come(store: Store, run_id: str, number: int) -> list[str]:
         return list(session.scalars(query.where(Job.status.in_((jobs.QUEUED, jobs.RUNNING))).order_by(Job.id)))
 
 
+def not_measured(store: Store, run_id: str) -> tuple[str, ...]:
+    """Why models of a run have no figures: a reason for each that failed, newest first; one where none is measured."""
+    query = select(Job.error).where(Job.run_id == run_id, Job.kind == "evaluate", Job.status == jobs.FAILED)
+    with store.read() as session:
+        reason = (session.get_one(Run, run_id).prepared or {}).get("not_scored")
+        found = session.scalars(query.order_by(Job.id.desc()))
+        return (reason,) if reason else tuple(error or "" for error in found)
+
+
 def _scored(session: Session, run_id: str, number: int, who: str) -> bool:
     return session.get(Score, (run_id, number, who)) is not None
 

@@ -149,6 +149,12 @@ def may_prepare(store: Store, caller: Caller, artifact: Artifact) -> bool:
         return catalogue.may(session, caller, artifact, "participant")
 
 
+def may_download(store: Store, caller: Caller, artifact: Artifact) -> bool:
+    """Whether `caller` may have the files that are written of it."""
+    with store.read() as session:
+        return catalogue.takes_files(session, caller, artifact)
+
+
 def bases(store: Store, caller: Caller, federation_id: str, limit: int) -> list[tuple[str, str, int]]:
     """Base models of a federation that an adapter may belong to, newest first: version, name and number."""
     query = (

@@ -21,13 +21,12 @@ from fedflow.models.weights import get_weights
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Job
 from fedflow.server.services import base_models, commits, files, registry, runs
+from fedflow.server.services.heldout import NOT_SCORED, heldout_folder
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.server.worker.base_folders import place_of
-from fedflow.server.worker.heldout import heldout_folder
 from fedflow.tensors import NamedTensors, load_tensors, to_bytes
 
-NOT_SCORED = "the server has no held-out pictures '{name}'; start it with --pictures FOLDER that holds that folder"
 BYTES_PER_NUMBER = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
@@ -45,7 +44,7 @@ def prepare(store: Store, settings: ServerSettings, job: Job) -> None:
     initial, start = _start(store, model, plan)
     tensors = {name: list(tensor.shape) for name, tensor in start.items()}
     norm = math.sqrt(sum(float(tensor.double().square().sum()) for _, tensor in start.items()))
-    heldout = heldout_folder(plan, settings)
+    heldout = heldout_folder(plan, settings.pictures)
     facts = {
         "tensors": tensors,
         "upload_bytes": _upload_bytes(tensors, plan.network.wire),
