@@ -10,7 +10,7 @@ import pytest
 from browser import Watched, served
 from full_server import PASSWORD, Sizes, fill
 from page_server import heading, submit
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from sqlalchemy import select
 
 from fedflow.evaluation.charts import chart_svg
@@ -108,7 +108,7 @@ def test_what_is_brought_folds_nothing_and_keeps_focus_and_scroll(site: Site, wa
 
 
 def test_a_new_run_is_planned_on_a_narrow_screen(site: Site, watched: Watched) -> None:
-    """The cost stands before the button; all or none are chosen without that anything else changes."""
+    """The cost stands before the button; all or none are chosen, and nothing else changes meanwhile."""
     page = watched.page
     with site.store.read() as session:
         federation_id = session.scalars(select(Run.federation_id)).first()
@@ -121,13 +121,20 @@ def test_a_new_run_is_planned_on_a_narrow_screen(site: Site, watched: Watched) -
     page.locator(".folded-group summary").first.click()
     chosen = page.locator("[name=member]:checked")
     expect(chosen).to_have_count(SIZES.members)
-    page.get_by_role("button", name="Choose none").click()
+    held: list[Route] = []
+    page.route("**/runs/new/check", lambda route: held.append(route))  # noqa: PLW0108 - Playwright marks what it is given
+    with page.expect_request("**/runs/new/check"):
+        page.get_by_role("button", name="Choose none").click()
+    page.locator("#f-name").press("End")
+    page.locator("#f-name").press("s")
+    held[0].continue_()
+    page.unroute("**/runs/new/check")
     expect(chosen).to_have_count(0)
     expect(page.locator("#cost")).to_contain_text("Shown once every field is valid.")
     page.get_by_role("button", name="Choose all").click()
     expect(chosen).to_have_count(SIZES.members)
     expect(page.locator("#cost")).to_contain_text("from each member")
-    expect(page.locator("#f-name")).to_have_value("autumn")
+    expect(page.locator("#f-name")).to_have_value("autumns")
     assert page.locator(".folded-group").first.evaluate("details => details.open")
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW
     watched.check_quiet()

@@ -195,6 +195,18 @@ def test_nothing_is_wider_than_the_screen(visit: Open, path: str, width: int, la
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_a_name_from_right_to_left_leaves_what_stands_behind_it_there(visit: Open) -> None:
+    page = visit().page
+    name, count = page.locator("#right-to-left").evaluate(
+        """(line) => {
+          const range = document.createRange();
+          range.selectNode(line.firstChild);
+          return [range.getBoundingClientRect().right, line.querySelector("span").getBoundingClientRect().left];
+        }"""
+    )
+    assert name <= count + 1
+
+
 @pytest.mark.parametrize("width", [380, 1280])
 def test_targets_are_24_pixels(visit: Open, width: int) -> None:
     page = visit("/kit?flash=1", width=width).page

@@ -82,6 +82,7 @@ def create_app() -> Flask:
                 {"name": n, "state": s, "word": w, "examples": e, "size": b, "seen": now - timedelta(seconds=ago)}
                 for n, s, w, e, b, ago in ROWS
             ],
+            long_name="Лабораторіядосліджуванняранніхзмін" * 2,
             started=now - timedelta(hours=3),
             images=[
                 {

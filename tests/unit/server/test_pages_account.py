@@ -17,6 +17,7 @@ from tests.unit.server.reader import OTHER, PASSWORD, faults, told, value_of
 from fedflow.server.services import sign_in
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
+from fedflow.web import meanwhile
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 IPHONE = (
@@ -54,6 +55,10 @@ def test_name_and_language_are_kept(site: Site) -> None:
     assert faults(refused) == {"name": "Від 1 до 80 символів в один рядок."}
     assert value_of(refused, "name") == "x" * 81
     assert reader.post("/account", {"name": "Ada", "locale": "xx"}).status_code == 422
+    opened_before = meanwhile.mark({"name": "ada", "locale": ""})
+    assert reader.post("/account", {"name": "Ada", "locale": "", "made_from": opened_before}).status_code == 409
+    assert reader.post("/account", {"name": "ada", "locale": "en", "made_from": opened_before}).status_code == 409
+    assert value_of(reader.get("/account"), "name") == "Ada King"
 
 
 def test_another_address_asks_for_the_password(site: Site) -> None:

@@ -249,6 +249,17 @@ def test_rules_are_a_form_that_is_checked_and_saved(site: Site, cora: Reader) ->
     now = policies.read(site.store, site.federation_id)
     assert (now.runs.most_rounds, now.runs.allowed_methods) == (9, ("fedit",))
     assert (now.runs.allowed_models, now.visibility.member_galleries) == (("starter", "sdxl"), False)
+    opened_before = value_of(cora.get(path), "made_from")
+    cora.post(path, {"visibility.member_galleries": "on", "members.most_devices": "4"})
+    stale = {"made_from": opened_before, "visibility.member_galleries": "off", "members.most_members": "5"}
+    assert cora.post(path, stale).status_code == 303
+    now = policies.read(site.store, site.federation_id)
+    assert (now.visibility.member_galleries, now.members.most_members) == (True, 5), "only what was changed is set"
+    checked = cora.post(f"{path}/check", stale)
+    assert value_of(checked, "made_from") == opened_before
+    refused = cora.post(path, {**stale, "members.most_devices": "3", "runs.allowed_methods": ["", "fedit"]})
+    assert (refused.status_code, list(faults(refused))) == (409, ["members.most_devices"])
+    assert "is now “4”. Save again to set yours." in faults(refused)["members.most_devices"]
     cora.post(path, {"runs.allowed_methods": [""]})
     assert policies.read(site.store, site.federation_id).runs.allowed_methods == ()
     site.account("vera", "viewer")

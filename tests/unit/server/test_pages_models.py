@@ -12,14 +12,14 @@ from PIL import Image
 from sqlalchemy import select
 from statements import counted
 from tests.unit.server.page_setting import Site
-from tests.unit.server.reader import PASSWORD, Reader, faults, told
+from tests.unit.server.reader import PASSWORD, Reader, faults, told, value_of
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter
 
 from fedflow.server.database.people import Person
 from fedflow.server.database.tables import Artifact, Release, Run, Version
 from fedflow.server.pages.lineage import Step, drawing, folded
 from fedflow.server.pages.markdown import markdown
-from fedflow.server.services import downloads, federations
+from fedflow.server.services import catalogue, downloads, federations
 from fedflow.server.services.identity import SERVER
 
 CARD = """# What it is
@@ -145,6 +145,31 @@ def test_the_card_can_do_nothing(site: Site) -> None:
     assert "ї" * 50_000 in reader.get(f"/models/{artifact}").text
     preview = reader.post(f"/models/{artifact}/description/preview", {"card": "*so*"})
     assert preview.text.strip() == "<p><em>so</em></p>"
+
+
+def test_two_who_describe_it_at_once_undo_nothing_of_each_other_unknowingly(site: Site) -> None:
+    reader = site.reader("cora")
+    address = f"/models/{last_version(site).artifact_id}/description"
+    before = {name: value_of(reader.get(address), name) for name in ("made_from", "licence", "trigger_words")}
+    before |= {"visibility": "federation", "card": ""}
+    assert reader.post(address, {**before, "licence": "Apache-2.0", "card": "first\r\ncard"}).status_code == 303
+    assert reader.post(address, {**before, "trigger_words": "foxy", "visibility": "public"}).status_code == 303
+    artifact = catalogue.one(site.store, SERVER, last_version(site).artifact_id)
+    assert (artifact.licence, artifact.card, artifact.trigger_words) == ("Apache-2.0", "first\ncard", ["foxy"])
+    refused = reader.post(address, {**before, "licence": "MIT", "card": "other", "trigger_words": "foxy"})
+    assert refused.status_code == 409
+    changed = "This was changed while you had the page open, and is now “{}”. Save again to set yours."
+    assert faults(refused) == {"licence": changed.format("Apache-2.0"), "card": changed.format("first card")}
+    assert value_of(refused, "licence") == "MIT"
+    assert ">\nother</textarea>" in refused.text
+    assert '<option value="public" selected>' in refused.text
+    again = {**before, "visibility": "public", "licence": "MIT", "card": "other", "trigger_words": "foxy"}
+    assert reader.post(address, {**again, "made_from": value_of(refused, "made_from")}).status_code == 303
+    assert catalogue.one(site.store, SERVER, artifact.id).licence == "MIT"
+    opened = {**again, "made_from": value_of(reader.get(address), "made_from")}
+    assert reader.post(address, {**opened, "licence": ""}).status_code == 303
+    emptied = reader.post(address, {**opened, "licence": "BSD-3-Clause"})
+    assert faults(emptied)["licence"].endswith("and is now empty. Save again to set yours.")
 
 
 def test_a_release_asks_for_a_licence_and_tells_of_files_that_are_being_written(site: Site) -> None:

@@ -199,17 +199,6 @@ def test_too_few_members_are_said_beside_them_as_one_ticks(site: Site, setting: 
         assert text_of(found) == said
 
 
-def test_all_members_are_chosen_at_once_or_none(site: Site, setting: Setting) -> None:
-    site.account("cora", "coordinator")
-    cora = site.reader("cora")
-    check = f"/federations/{site.federation_id}/runs/new/check"
-    sent = {"member": ["a"], "name": "autumn"}
-    for choose, count in (("all", 3), ("none", 0)):
-        answer = cora.post(check, {**sent, "choose": choose})
-        assert len(re.findall(r'name="member" value="\w" checked', answer.text)) == count
-        assert value_of(answer, "name") == "autumn"
-
-
 def test_numbers_that_make_no_sense_are_refused_and_a_high_learning_rate_is_warned_of(
     site: Site, setting: Setting
 ) -> None:

@@ -38,6 +38,7 @@ from fedflow.server.services.roles import Belonging
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.server.worker.main import EVALUATION, carry_out
+from fedflow.web import meanwhile
 
 
 def _look(store: Store) -> None:
@@ -120,6 +121,10 @@ class TestPages:
         reader.post(f"{team}/roles/{vera}", {"role": "participant", "member": "Museum Ost"})
         assert "vera@example.org participant Museum Ost" in told(reader.get(team))
         assert value_of(reader.get(f"{team}/roles/{vera}"), "member") == "Museum Ost"
+        opened_before = {"role": "viewer", "member": "", "made_from": meanwhile.mark({"role": "viewer", "member": ""})}
+        stale = reader.post(f"{team}/roles/{vera}", {**opened_before, "role": "coordinator"})
+        assert stale.status_code == 409
+        assert "is now “participant”. Save again to set yours." in told(stale)
         reader.post(f"{team}/roles/{vera}", {"role": "viewer", "member": "Museum Ost"})
         assert "vera@example.org viewer Change" in told(reader.get(team))
         assert reader.post(f"{team}/roles/{vera}/take").status_code == 303

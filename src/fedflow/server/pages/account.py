@@ -17,7 +17,7 @@ from fedflow.server.pages import browser
 from fedflow.server.pages.entry import HASHING, MOST_AT_ONCE
 from fedflow.server.pages.faults import beside
 from fedflow.server.services import accounts, directory, letters, own_data
-from fedflow.web import languages
+from fedflow.web import languages, meanwhile
 from fedflow.web.states import State
 
 blueprint = Blueprint("account", __name__)
@@ -47,11 +47,15 @@ def profile() -> Response:
 @blueprint.post("/account")
 def saves() -> AnyResponse:
     """Another name, another language."""
-    name, locale = request.form.get("name", ""), request.form.get("locale") or None
+    merged = meanwhile.merge(_kept(), request.form)
+    if merged.overtaken:
+        known = {"": gettext("As set in the browser"), **languages.LANGUAGES}
+        return _profile(merged.values, meanwhile.faults(merged, {"locale": known}), status=409)
+    name, locale = merged.values["name"], merged.values["locale"] or None
     try:
         accounts.rename(current.store(), current.caller(), name, locale)
     except Unprocessable as error:
-        return _profile({"name": name, "locale": locale or ""}, beside(error))
+        return _profile(merged.values, beside(error), status=422)
     with force_locale(locale or str(get_locale())):  # the next page speaks it
         flash(gettext("Saved."), State.DONE)
     answer = redirect(url_for("pages.account.profile"), 303)
@@ -67,7 +71,7 @@ def changes_address() -> AnyResponse:
         with TRANSFERS.held(HASHING, MOST_AT_ONCE):
             accounts.change_email(current.store(), current.caller(), password, email, _letter_in())
     except (Unprocessable, Forbidden, Conflict) as error:
-        return _profile({"email": email}, beside(error, "password"))
+        return _profile({"email": email}, beside(error, "password"), status=422)
     flash(gettext("You sign in with %(email)s from now on.", email=email.strip().lower()), State.DONE)
     return redirect(url_for("pages.account.profile"), 303)
 
@@ -117,17 +121,22 @@ def _letter_in() -> str | None:
     return str(get_locale()) if current.settings().sends_letters else None
 
 
-def _profile(values: dict[str, str] | None = None, faults: dict[str, list[str]] | None = None) -> Response:
-    found = directory.account(current.store(), current.caller().id)
-    signed_in = browser.signed_in()
-    kept = {"name": found.name, "locale": (signed_in.locale if signed_in else None) or "", "email": ""}
+def _kept() -> dict[str, str]:
+    """Name and language, as their form carries them."""
+    return {"name": current.caller().name, "locale": browser.language() or ""}
+
+
+def _profile(
+    values: dict[str, str] | None = None, faults: dict[str, list[str]] | None = None, *, status: int = 200
+) -> Response:
     return web.page(
         "pages/account.html",
-        status=422 if faults else 200,
-        account=found,
+        status=status,
+        account=directory.account(current.store(), current.caller().id),
+        mark=meanwhile.mark(_kept()),
         sends=current.settings().sends_letters,
         tabs=tabs("pages.account.profile"),
-        values={**kept, **(values or {})},
+        values={**_kept(), "email": "", **(values or {})},
         faults=faults or {},
     )
 

@@ -11,20 +11,23 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.server.api import current
+from fedflow.server.database.tables import Artifact
 from fedflow.server.errors import ApiError
 from fedflow.server.pages import places, plan_words
 from fedflow.server.pages.faults import beside
 from fedflow.server.pages.markdown import markdown
+from fedflow.server.pages.words import VISIBILITIES
 from fedflow.server.services import catalogue, shelf
 from fedflow.server.services.catalogue import Description, Visibility
 from fedflow.server.services.shelf import Wanted
+from fedflow.web import meanwhile
 from fedflow.web.states import State
 
 blueprint = Blueprint("models", __name__)
 
 PAGE = 50
 KINDS = ("model", "adapter")
-VISIBILITIES: tuple[Visibility, ...] = get_args(Visibility)
+SEEN_BY: tuple[Visibility, ...] = get_args(Visibility)
 MOST_WORDS = 20
 LONGEST_WORD, LONGEST_LICENCE, LONGEST_CARD = 80, 80, 50_000
 
@@ -38,7 +41,7 @@ def listed() -> Response:
         kind=asked.get("kind", "") if asked.get("kind") in KINDS else "",
         federation_id=asked.get("federation", "")[:40],
         text=asked.get("name", "").strip()[:80],
-        visibility=asked.get("seen", "") if asked.get("seen") in VISIBILITIES else "",
+        visibility=asked.get("seen", "") if asked.get("seen") in SEEN_BY else "",
     )
     found = shelf.artifacts(current.store(), current.caller(), wanted, asked.get("before", "")[:40], PAGE)
     older = None
@@ -85,13 +88,7 @@ def one(artifact_id: str) -> Response:
 def form(artifact_id: str) -> Response:
     """What is said of it, to be changed."""
     artifact, _ = shelf.one(current.store(), current.caller(), artifact_id)
-    values = {
-        "visibility": artifact.visibility,
-        "licence": artifact.licence,
-        "card": artifact.card,
-        "trigger_words": ", ".join(artifact.trigger_words),
-    }
-    return web.page("pages/describe.html", artifact=artifact, values=values, faults={}, card=markdown(artifact.card))
+    return _form(artifact, _said_of(artifact), {})
 
 
 @blueprint.post("/models/<artifact_id>/description")
@@ -99,11 +96,11 @@ def describes(artifact_id: str) -> AnyResponse:
     """Say it, or say beside each field what is wrong."""
     store, caller = current.store(), current.caller()
     artifact, _ = shelf.one(store, caller, artifact_id)
-    values = {name: request.form.get(name, "") for name in ("visibility", "licence", "card", "trigger_words")}
-    values["card"] = values["card"].replace("\r\n", "\n")
+    merged = meanwhile.merge(_said_of(artifact), request.form)
+    values = merged.values
     words = tuple(word for each in values["trigger_words"].split(",") if (word := " ".join(each.split())))
-    faults = _faults(values, words)
-    visibility: Visibility = next((each for each in VISIBILITIES if each == values["visibility"]), "federation")
+    faults = {**meanwhile.faults(merged, {"visibility": VISIBILITIES}), **_faults(values, words)}
+    visibility: Visibility = next((each for each in SEEN_BY if each == values["visibility"]), "federation")
     said = Description(visibility, " ".join(values["licence"].split()), values["card"], words)
     if not faults:
         try:
@@ -112,14 +109,35 @@ def describes(artifact_id: str) -> AnyResponse:
             return redirect(url_for("pages.models.one", artifact_id=artifact_id), 303)
         except ApiError as error:
             faults = beside(error)
-    card = markdown(values["card"][:LONGEST_CARD])
-    return web.page("pages/describe.html", status=422, artifact=artifact, values=values, faults=faults, card=card)
+    return _form(artifact, values, faults, status=409 if merged.overtaken else 422)
 
 
 @blueprint.post("/models/<artifact_id>/description/preview")
 def preview(artifact_id: str) -> Response:  # noqa: ARG001 - the right is looked at by it
     """The card as it will be read."""
     return Response(markdown(request.form.get("card", "")[:LONGEST_CARD]), mimetype="text/html")
+
+
+def _said_of(artifact: Artifact) -> dict[str, str]:
+    """What is said of it by now, as the form carries it."""
+    return {
+        "visibility": artifact.visibility,
+        "licence": artifact.licence,
+        "card": artifact.card,
+        "trigger_words": ", ".join(artifact.trigger_words),
+    }
+
+
+def _form(artifact: Artifact, values: dict[str, str], faults: dict[str, list[str]], status: int = 200) -> Response:
+    return web.page(
+        "pages/describe.html",
+        status=status,
+        artifact=artifact,
+        mark=meanwhile.mark(_said_of(artifact)),
+        values=values,
+        faults=faults,
+        card=markdown(values["card"][:LONGEST_CARD]),
+    )
 
 
 def _list_at(wanted: Wanted, before: str | None) -> str:
@@ -132,7 +150,7 @@ def _list_at(wanted: Wanted, before: str | None) -> str:
 
 def _faults(values: dict[str, str], words: tuple[str, ...]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    if values["visibility"] not in VISIBILITIES:
+    if values["visibility"] not in SEEN_BY:
         found["visibility"] = [gettext("Choose one from the list.")]
     if len(values["licence"]) > LONGEST_LICENCE:
         found["licence"] = [gettext("Write at most %(most)s characters.", most=LONGEST_LICENCE)]

@@ -176,10 +176,7 @@ def _taken(models: Iterable[str]) -> list[str]:
 def _reading(planning: Planning) -> Reading[Plan]:
     """What was sent; what the federation's rules forbid is a fault beside its field as well."""
     sent: dict[str, str] = last_values(request.form)
-    chosen = {"all": list(planning.known.members), "none": []}.get(
-        sent.get("choose", ""), request.form.getlist("member")
-    )
-    sent[MEMBERS] = "\n".join(chosen)
+    sent[MEMBERS] = "\n".join(request.form.getlist("member"))
     other = sent.get(OTHER_MODEL, "").strip()
     plan = {**sent, **_in_seconds(sent)}
     if sent.get("model") == OTHER:

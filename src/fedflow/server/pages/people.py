@@ -15,6 +15,7 @@ from fedflow.server.pages.words import ROLES
 from fedflow.server.services import accounts, directory, invitations, links, members, role_changes, roles, second_factor
 from fedflow.server.services.directory import Account
 from fedflow.server.services.roles import Holder
+from fedflow.web import meanwhile
 from fedflow.web.reading import last_values
 from fedflow.web.states import State
 
@@ -133,15 +134,18 @@ def team(federation_id: str) -> Response:
 def role(federation_id: str, person_id: str) -> Response:
     """What a person is in the federation, and a form to change it."""
     holder = _holder(federation_id, person_id)
-    return _role(federation_id, holder, {"role": holder.role, "member": holder.member or ""}, {})
+    return _role(federation_id, holder, _held(holder), {})
 
 
 @blueprint.post("/people/<federation_id>/roles/<person_id>")
 def gives_role(federation_id: str, person_id: str) -> AnyResponse:
     """Make the person something else; what stands in the field of the member counts for a participant alone."""
     holder, sent = _holder(federation_id, person_id), last_values(request.form)
-    given = next((each for each in roles.ROLES if each == sent.get("role")), holder.role)
-    member = " ".join(sent.get("member", "").split()) or None
+    merged = meanwhile.merge(_held(holder), sent)
+    if merged.overtaken:
+        return _role(federation_id, holder, merged.values, meanwhile.faults(merged, {"role": ROLES}), status=409)
+    given = next((each for each in roles.ROLES if each == merged.values["role"]), holder.role)
+    member = " ".join(merged.values["member"].split()) or None
     try:
         role_changes.give(
             current.store(),
@@ -152,7 +156,8 @@ def gives_role(federation_id: str, person_id: str) -> AnyResponse:
             member if given == "participant" else None,
         )
     except (Unprocessable, Conflict) as error:
-        return _role(federation_id, holder, {"role": given, "member": member or ""}, beside(error, "role"))
+        values = {"role": given, "member": member or ""}
+        return _role(federation_id, holder, values, beside(error, "role"), status=422)
     return _team(federation_id, gettext("%(name)s is now %(role)s.", name=holder.name, role=str(ROLES[given])))
 
 
@@ -166,17 +171,25 @@ def takes_role(federation_id: str, person_id: str) -> AnyResponse:
     return _team(federation_id, gettext("%(name)s no longer belongs to the federation.", name=holder.name))
 
 
-def _role(federation_id: str, holder: Holder, values: dict[str, str], faults: dict[str, list[str]]) -> Response:
+def _held(holder: Holder) -> dict[str, str]:
+    """What the person is by now, as the form carries it."""
+    return {"role": holder.role, "member": holder.member or ""}
+
+
+def _role(
+    federation_id: str, holder: Holder, values: dict[str, str], faults: dict[str, list[str]], *, status: int = 200
+) -> Response:
     here = places.belonging(federation_id)
     return web.page(
         "pages/role.html",
-        status=422 if faults else 200,
+        status=status,
         federation_id=federation_id,
         federation=here.federation,
         closed=here.closed,
         holder=holder,
         members=members.names(current.store(), federation_id),
         roles=roles.ROLES,
+        mark=meanwhile.mark(_held(holder)),
         values=values,
         faults=faults,
     )

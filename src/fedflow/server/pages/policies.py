@@ -14,6 +14,7 @@ from fedflow.server.pages import plan_words
 from fedflow.server.pages.federations import head
 from fedflow.server.services import policies
 from fedflow.server.services.policies import Policies
+from fedflow.web import meanwhile
 from fedflow.web.forms import FormField, FormGroup, describe, places, texts
 from fedflow.web.reading import Reading, all_values, read
 from fedflow.web.states import State
@@ -32,15 +33,19 @@ blueprint = Blueprint("policies", __name__)
 def rules(federation_id: str) -> Response:
     """The rules as they are now."""
     now = policies.read(current.store(), federation_id)
-    return _page(federation_id, Reading(now, texts(now)))
+    return _page(federation_id, Reading(now, texts(now)), meanwhile.mark(texts(now)))
 
 
 @blueprint.post("/federations/<federation_id>/rules")
 def changes(federation_id: str) -> AnyResponse:
     """Set them, or say beside each field what is wrong."""
-    reading = read(Policies, all_values(Policies, request.form), policies.read(current.store(), federation_id))
-    if reading.settings is None:
-        return _page(federation_id, reading)
+    now = policies.read(current.store(), federation_id)
+    merged = meanwhile.merge(texts(now), all_values(Policies, request.form))
+    reading = read(Policies, merged.values, now)
+    if reading.settings is None or merged.overtaken:
+        overtaken = meanwhile.faults(merged, {METHODS: plan_words.CHOICES["method"]})
+        wrong: Reading[Policies] = Reading(None, reading.values, {**overtaken, **reading.faults})
+        return _page(federation_id, wrong, meanwhile.mark(texts(now)), status=409 if overtaken else 422)
     policies.change(current.store(), federation_id, reading.settings, current.caller())
     flash(gettext("The rules are saved. They apply to what is planned or joins from now on."), State.DONE)
     return redirect(url_for("pages.policies.rules", federation_id=federation_id), 303)
@@ -49,7 +54,8 @@ def changes(federation_id: str) -> AnyResponse:
 @blueprint.post("/federations/<federation_id>/rules/check")
 def check(federation_id: str) -> Response:
     """The form again with what is wrong, of which the page takes what has changed."""
-    return _page(federation_id, read(Policies, all_values(Policies, request.form)), fragment="rules_form")
+    sent = all_values(Policies, request.form)
+    return _page(federation_id, read(Policies, sent), sent.get(meanwhile.FIELD, ""), fragment="rules_form")
 
 
 def _groups() -> list[FormGroup]:
@@ -71,13 +77,16 @@ def _in_words(field: FormField) -> FormField:
     return replace(field, choices=tuple((value, str(words[value])) for value, _ in field.choices))
 
 
-def _page(federation_id: str, reading: Reading[Policies], fragment: str | None = None) -> Response:
+def _page(
+    federation_id: str, reading: Reading[Policies], mark: str, *, status: int = 200, fragment: str | None = None
+) -> Response:
     return web.page(
         "pages/rules.html",
-        status=422 if reading.faults and fragment is None else 200,
+        status=status,
         fragment=fragment,
         **head(federation_id, "pages.policies.rules"),
         described=[replace(group, short=tuple(map(_in_words, group.short))) for group in _groups()],
+        mark=mark,
         values=reading.values,
         faults=reading.faults,
     )

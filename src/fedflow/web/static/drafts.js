@@ -5,7 +5,7 @@
 (() => {
   const SENT = "draft sent";
   const READER = "drafts of";
-  const TYPED = "input:not([type=hidden], [type=file], [type=submit]), textarea, select";
+  const TYPED = "input[data-draft], input:not([type=hidden], [type=file], [type=submit]), textarea, select";
   const forms = [...document.querySelectorAll('main form.fields[method="post"], main form.new-run')]
     .filter((form) => !form.querySelector("[type=password]"));
   const keyOf = (form) => `draft ${location.pathname}${location.search} ${new URL(form.action).pathname}`;

@@ -33,6 +33,12 @@
     setTimeout(() => { told.textContent = before; }, 2000);
   };
 
+  // All or none of a group's boxes: ticked here, so that nothing is lost that is typed until the form has been checked.
+  const tick = (button) => {
+    for (const box of button.closest("fieldset").querySelectorAll("[type=checkbox]")) box.checked = button.dataset.ticks === "all";
+    button.dispatchEvent(new Event("change", { bubbles: true }));
+  };
+
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (event.target instanceof HTMLDialogElement) event.target.close();
@@ -42,6 +48,7 @@
     if ("closes" in button.dataset) { event.preventDefault(); button.closest("dialog").close(); }
     if ("dismiss" in button.dataset) button.closest(".notice").remove();
     if ("copied" in button.dataset) copy(button);
+    if ("ticks" in button.dataset) tick(button);
   });
 
   // A refused form begins at what is wrong with it. Its attribute does so without scripts, but not where an address
