@@ -133,14 +133,14 @@ def file_of(store: Store, caller: Caller, release_id: str, layout: str) -> tuple
     if layout not in row.files:
         raise NotFound(f"release '{row.tag}' has no file in the layout {layout!r}; it has {', '.join(row.files)}")
     told = row.files[layout]
-    return store.blobs.get(told["sha256"]), told["name"], told["sha256"]
+    return store.file(told["sha256"], checked=True), told["name"], told["sha256"]
 
 
 def envelope(store: Store, caller: Caller, release_id: str) -> bytes:
     """The signed provenance of a release. Raises NotFound."""
     with store.read() as session:
         row, _ = catalogue.seen_release(session, caller, release_id)
-    return store.blobs.get(row.provenance).read_bytes()
+    return store.file(row.provenance, checked=True).read_bytes()
 
 
 def _person(caller: Caller) -> str | None:
