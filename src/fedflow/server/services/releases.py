@@ -93,6 +93,7 @@ def withdraw(store: Store, caller: Caller, release_id: str, reason: str) -> None
     with store.begin() as session:
         row, artifact = catalogue.seen_release(session, caller, release_id)
         catalogue.check(session, caller, artifact, "coordinator")
+        session.refresh(row, with_for_update=True)  # two at once: the first one's reason stands
         if row.withdrawn_at is not None:
             if row.withdrawal_reason == reason:
                 return
