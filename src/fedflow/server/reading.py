@@ -31,6 +31,10 @@ class PageSession(ReadingSession):
         self.found: dict[Hashable, Any] = {}
         self.rows: list[object] = []  # else a session forgets a row that nobody holds
 
+    def rest(self) -> None:
+        """Give the connection back and forget nothing: something follows that may take long."""
+        self.commit()
+
     def let_go(self) -> None:
         """Forget all and give the connection back: something is about to be written, or the database is away."""
         self.found.clear()

@@ -136,6 +136,15 @@ class Store:
         with ReadingSession(self._reading, expire_on_commit=False) as session:
             yield session
 
+    def file(self, sha256: str, *, checked: bool = False) -> Path:
+        """A blob's file, its content looked at where nobody else does. Raises StorageError where it is missing.
+
+        It may be fetched from far away, and be large: whoever waits for it holds no connection to the database.
+        """
+        if (reads := session_of_page(self._reading)) is not None:
+            reads.rest()
+        return self.blobs.get(sha256) if checked else self.blobs.local(sha256)
+
     def one_reading(self) -> AbstractContextManager[None]:
         """All that this thread reads meanwhile is read in one session, until it writes."""
         return one_session(self._reading)

@@ -5,21 +5,26 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
+from sqlalchemy import func, select, text
 from tests.unit.server.conftest import Api, Clock
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter
 
 from fedflow.errors import MistakeError
 from fedflow.federation import provenance
 from fedflow.federation.provenance import PAYLOAD, is_about, opened
-from fedflow.server.database.tables import Artifact, Version
+from fedflow.server.database.tables import Artifact, Job, Version
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
 from fedflow.server.services import (
     accounts,
     audit,
     catalogue,
+    downloads,
     federations,
     files,
     invitations,
@@ -233,6 +238,39 @@ def test_a_tag_is_given_once_and_a_withdrawn_release_keeps_its_line(made: Settin
     assert entry.facts == {"name": "test", "tag": "v1", "reason": "Draws one picture of ours."}
     files.collect(store, upload_ttl_s=1.0)
     assert releases.envelope(store, SERVER, release_id)
+
+
+def at_once(store: Store, table: str, *calls: Callable[[], object]) -> list[BaseException | None]:
+    """How calls end that all wait to write into a table of PostgreSQL at the same moment."""
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    with ThreadPoolExecutor() as threads:
+        with store.begin() as session:
+            session.execute(text(f"LOCK TABLE {table} IN SHARE MODE"))
+            ends = [threads.submit(call) for call in calls]
+            end = time.monotonic() + 20
+            while session.scalar(waiting) != len(calls):
+                assert time.monotonic() < end, [each.done() for each in ends]
+        return [each.exception() for each in ends]
+
+
+@pytest.mark.parametrize("settings", ["postgresql"], indirect=True)
+def test_two_at_once_are_one_after_the_other(made: Setting) -> None:
+    store, [_, second] = made.store, versions(made.store)
+    release_id = releases.release(store, SERVER, second.id, "v1", "")
+    reasons = ("Draws one picture of ours.", "Draws nothing.")
+    ends = at_once(
+        store, "release", *(lambda why=why: releases.withdraw(store, SERVER, release_id, why) for why in reasons)
+    )
+    [refused] = [each for each in ends if each is not None]
+    stands = reasons[ends.index(None)]
+    assert isinstance(refused, Conflict)
+    assert str(refused).endswith(f"this reason stands: {stands}")
+    assert releases.one(store, SERVER, release_id).withdrawal_reason == stands
+    assert len(audit.listed(store, action="withdrawn", before=1_000, limit=2)) == 1
+    ask = lambda: downloads.ask(store, SERVER, second.id, "merged")  # noqa: E731
+    assert at_once(store, "job", ask, ask) == [None, None]
+    with store.read() as session:
+        assert session.scalar(select(func.count()).where(Job.kind == "download")) == 1
 
 
 def test_the_api_says_and_gives_the_same(coordinator: Api, made: Setting) -> None:

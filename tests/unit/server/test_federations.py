@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import unicodedata
 from collections.abc import Callable
 
 import pytest
@@ -22,6 +23,9 @@ from fedflow.server.services import (
     files,
     identity,
     invitations,
+    join_codes,
+    member_names,
+    role_changes,
     runs,
     tokens,
 )
@@ -219,3 +223,47 @@ def test_a_run_goes_on_without_a_removed_member(store: Store, federation_id: str
     with store.read() as session:
         assert session.get_one(Round, (run_id, 1)).selected == ["studio", "clinic"]
     assert events.since(store, federation_id, 0, 50)[-1].kind == "member removed"
+
+
+UNSEEN = ("\u200b", "studio\u200b", "studio\u200e", "Clinic \u202e123\u202c", "studio\u2028", "\u3164", "studio\u2800")
+
+
+def test_a_members_name_is_seen_whole_and_is_one_however_it_is_composed(store: Store, federation_id: str) -> None:
+    def code(member: str) -> str:
+        return join_codes.make(store, federation_id, member, None, longest_s=60).member
+
+    def invited(member: str) -> str:
+        return invitations.make(store, SERVER, federation_id, "participant", member=member)
+
+    assert code("Müller") == unicodedata.normalize("NFC", "Müller")
+    person = accounts.register(store, "Ada", "ada@example.org", "violet tram eats seven maps", invited("studio"), "")
+    for given in UNSEEN:
+        for give in (
+            code,
+            invited,
+            lambda member: role_changes.give(store, SERVER, federation_id, person, "participant", member),
+        ):
+            with pytest.raises(Unprocessable, match="member: leave out characters that nobody sees, and those that tu"):
+                give(given)
+        for checked in (accounts.checked_name, federations.checked_name):
+            with pytest.raises(Unprocessable, match="name: give 1 to 80 letters in one line"):
+                checked(f"Ada\u200b {given}")
+    apart = unicodedata.normalize("NFD", "MÜLLER")
+    invited(apart)
+    assert code(apart) == unicodedata.normalize("NFC", "Müller")
+    assert code("مستشفى النور") == "مستشفى النور"
+
+
+def test_a_member_of_before_there_was_a_rule_goes_on_under_its_name(store: Store, federation_id: str) -> None:
+    apart = unicodedata.normalize("NFD", "Müller")
+    for name in ("studio\u200b", apart):
+        Machine(store).join(devices.new_code(store, federation_id, name, 10, ttl_s=60))
+        assert join_codes.make(store, federation_id, name, None, longest_s=60).member == name
+    assert join_codes.make(store, federation_id, "Studio", None, longest_s=60).member == "studio\u200b"
+    plan = Plan.model_validate({"data": {"clients": ("studio\u200b", unicodedata.normalize("NFC", apart))}})
+    run_id = runs.create(store, federation_id, plan)
+    assert runs.plan(store, run_id).data.clients == ("studio\u200b", apart)
+    twice = Plan.model_validate({"data": {"clients": (apart, unicodedata.normalize("NFC", apart))}})
+    with pytest.raises(Unprocessable, match="is no member of the federation"):
+        runs.create(store, federation_id, twice)
+    assert member_names.is_alike("STUDIO", "studio\u200b")

@@ -7,6 +7,8 @@ import itertools
 import json
 import os
 import shutil
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from flask import Flask
 from s3_server import BUCKET, S3Server, s3_server
 from tests.unit.server.conftest import Api, Clock, Machine
+from tests.unit.server.page_setting import Site
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter
 from werkzeug.test import TestResponse
 
@@ -21,11 +24,12 @@ from fedflow.errors import MistakeError, StoreAway
 from fedflow.plan import Plan
 from fedflow.server import backup, keys
 from fedflow.server.api.app import create_app
-from fedflow.server.database.tables import Device, File, Job, Upload, UploadPiece
+from fedflow.server.database.tables import Artifact, Device, File, Job, Upload, UploadPiece, Version
 from fedflow.server.errors import Conflict, Unprocessable
 from fedflow.server.opening import open_to_serve
 from fedflow.server.services import (
     devices,
+    downloads,
     estimating,
     federations,
     files,
@@ -33,6 +37,8 @@ from fedflow.server.services import (
     jobs,
     quarantine,
     registry,
+    releases,
+    run_charts,
     runs,
     upload_pieces,
     uploads,
@@ -248,6 +254,46 @@ def test_a_store_that_is_away_is_told_and_costs_nothing(
     assert device("GET", "/readyz").status_code == 200
     assert offset_of(device, location) == 1000
     assert patch(device, location, 1000, CONTENT[1000:]).status_code == 204
+
+
+def test_a_page_that_waits_for_a_file_holds_no_connection(
+    setting: Setting, settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = setting.store
+    Site.of(create_app(store, settings), store).account("ada")
+    for seed, member in enumerate(MEMBERS):
+        setting.hand_in(member, 1, adapter(seed + 1))
+    setting.aggregate()
+    digest = files.put(store, CONTENT, "picture")
+    with store.begin() as session:
+        version = session.query(Version).filter_by(round=1).one()
+        session.get_one(Artifact, version.artifact_id).examples = [digest]
+        files.share(session, federations.first_federation(store), digest)
+    downloads.keep(store, version.id, "kohya", digest)
+    run_charts.keep(store, setting.run, {"loss": digest})
+    release_id = releases.release(store, identity.SERVER, version.id, "v1", "")
+    addresses = (
+        f"/versions/{version.id}/files/kohya",
+        f"/releases/{release_id}/files/kohya",
+        f"/releases/{release_id}/provenance",
+        f"/models/{version.artifact_id}/examples/{digest}",
+        f"/pictures/{digest}",
+        f"/runs/{setting.run}",
+    )
+    shutil.rmtree(store.folder / "blobs")
+    for address in addresses:
+        with socket.create_server(("127.0.0.1", 0)) as slow:
+            slow.settimeout(30)
+            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{slow.getsockname()[1]}")
+            waiting = Store(store.engine, store.folder, blobs_of(settings), store.clock)
+            reader = Site.of(create_app(waiting, settings), waiting).reader("ada")
+            asking = threading.Thread(target=reader.get, args=(address,))
+            asking.start()
+            with slow.accept()[0] as asked:
+                assert asked.recv(1000)
+                held = store.engine.pool.checkedout()  # type: ignore[attr-defined]
+        asking.join()
+        assert held == 0, address
 
 
 def test_a_worker_waits_for_a_store_that_is_away(

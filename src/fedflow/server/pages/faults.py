@@ -181,6 +181,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "give 1 to 80 letters without slashes, and no dot at the beginning": lazy_gettext(
         "Write 1 to 80 letters without slashes, and no dot at the beginning."
     ),
+    "leave out characters that nobody sees, and those that turn the text's direction": lazy_gettext(
+        "Leave out characters that nobody sees, and those that turn the direction of the text."
+    ),
     "'{name}' is what a run's table calls one of its own rows; choose another name": lazy_gettext(
         "“%(name)s” is what a run's table calls one of its own rows. Choose another name."
     ),

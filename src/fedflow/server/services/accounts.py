@@ -21,6 +21,7 @@ from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
 from fedflow.server.services import audit, invitations, letters, links, passwords, role_changes, sign_in, tryouts
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import FIRST, Caller
+from fedflow.server.services.names import is_shown
 from fedflow.server.store import Store
 
 LONGEST_NAME = 80
@@ -286,7 +287,7 @@ def _check_admins(session: Session) -> None:
 def checked_name(name: str) -> str:
     """A person's name in one line. Raises Unprocessable."""
     shown = " ".join(name.split())
-    if not 1 <= len(shown) <= LONGEST_NAME or not shown.isprintable():
+    if not 1 <= len(shown) <= LONGEST_NAME or not is_shown(shown):
         raise Unprocessable(f"name: give 1 to {LONGEST_NAME} letters in one line")
     return shown
 

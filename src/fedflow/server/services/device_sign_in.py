@@ -126,13 +126,12 @@ def approve(store: Store, caller: Caller, user_code: str, federation_id: str, me
     member = " ".join(member.split()) or chosen.member
     if not member:
         raise Unprocessable("member: name the organisation that the device belongs to")
-    if not chosen.coordinates and member.casefold() != chosen.member.casefold():
+    if not chosen.coordinates and not member_names.is_alike(member, chosen.member):
         raise Forbidden(f"member: you act for '{chosen.member}' there, and may let in its devices alone")
-    member_names.check(member)
     now = store.clock()
     with store.begin() as session:
         row = _waiting(session, store, user_code, locked=True)
-        member = member_names.as_known(session, federation_id, member)
+        member = member_names.called(session, federation_id, member)
         row.answered_at, row.expires_at, row.federation_id, row.member_name = now, now + LIFE_S, federation_id, member
         devices.add_code(
             session, store, row.hash, federation_id, member, None, ttl_s=LIFE_S, by=caller, device=row.device

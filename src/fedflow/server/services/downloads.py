@@ -90,7 +90,7 @@ def file_of(store: Store, caller: Caller, version_id: str, layout: str) -> tuple
         found = _one(_downloads(session, version, artifact), version, layout)
     if found.sha256 is None:
         raise NotFound(f"version {version.number} of '{artifact.name}' is not written in the layout {layout!r} yet")
-    return store.blobs.local(found.sha256), found.name, found.sha256
+    return store.file(found.sha256), found.name, found.sha256
 
 
 def to_write(store: Store, version_id: str, layout: str) -> ToWrite | None:

@@ -60,7 +60,7 @@ def file_of(store: Store, caller: Caller, artifact_id: str, sha256: str) -> Path
     artifact = catalogue.one(store, caller, artifact_id)
     if sha256 not in artifact.examples:
         raise NotFound(f"'{artifact.name}' has no example {sha256}")
-    return store.blobs.local(sha256)
+    return store.file(sha256)
 
 
 def _check_may(store: Store, caller: Caller, artifact_id: str) -> Artifact:

@@ -14,6 +14,7 @@ from fedflow.server.errors import Conflict, NotFound, Unprocessable
 from fedflow.server.services import audit, events, roles, runs
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SERVER, Caller
+from fedflow.server.services.names import is_shown
 from fedflow.server.services.run_rows import locked_run
 from fedflow.server.store import Sighting, Store
 
@@ -63,7 +64,7 @@ def create(store: Store, name: str, identifier: str | None = None, by: Caller = 
 
 def checked_name(name: str) -> str:
     """`name` where it can be a federation's. Raises Unprocessable."""
-    if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
+    if not 1 <= len(name) <= LONGEST_NAME or not is_shown(name):
         raise Unprocessable(f"name: give 1 to {LONGEST_NAME} letters in one line")
     return name
 

@@ -92,7 +92,7 @@ def path_for(store: Store, caller: Caller, sha256: str) -> Path:
             known = _is_shared(session, caller, theirs, sha256) or _are_features(session, caller, theirs, sha256)
     if not known:
         raise NotFound(f"there is no file {sha256} for this caller")
-    return store.blobs.local(sha256)
+    return store.file(sha256)
 
 
 def _is_shared(session: Session, caller: Caller, federations: list[str], sha256: str) -> bool:

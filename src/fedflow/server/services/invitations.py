@@ -65,8 +65,6 @@ def make(
     """
     if (role == "participant") != (member is not None):
         raise Unprocessable("member: a participant's invitation names the member they act for, and no other's does")
-    if member is not None:
-        member_names.check(member)
     if (federation_id is None) != (role is None):
         raise Unprocessable("role: goes with a federation")
     if is_admin and not (caller.is_admin or caller.kind == "server"):
@@ -77,7 +75,7 @@ def make(
         if federation_id is not None and session.get(Federation, federation_id) is None:
             raise NotFound(f"there is no federation {federation_id}")
         if federation_id is not None and member is not None:
-            member = member_names.as_known(session, federation_id, member)
+            member = member_names.called(session, federation_id, member)
             if not member_names.is_there(session, federation_id, member):
                 policies.of_open(session, federation_id)
         own = None if federation_id is None else roles.role(session, caller, federation_id)

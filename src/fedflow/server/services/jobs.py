@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from fedflow.server.database.inserts import insert
 from fedflow.server.database.tables import Job, Run
 from fedflow.server.errors import Conflict, NotFound
 from fedflow.server.services import audit
@@ -87,12 +88,12 @@ def found(session: Session, kind: str, subject: str) -> Job | None:
 
 
 def _add(session: Session, key: str, kind: str, run_id: str | None, round_number: int, now: float, subject: str) -> Job:
-    job = session.scalar(select(Job).where(Job.key == key))
-    if job is None:
-        job = Job(id=new_id(), key=key, kind=kind, run_id=run_id, round=round_number, subject=subject, created_at=now)
-        job.status, job.attempts, job.errors = QUEUED, 0, 0
-        session.add(job)
-    elif job.status == FAILED:
+    about = {"key": key, "kind": kind, "run_id": run_id, "round": round_number, "subject": subject}
+    fresh = {"id": new_id(), **about, "status": QUEUED, "attempts": 0, "errors": 0, "created_at": now}
+    session.flush()
+    session.execute(insert(session, Job).values(fresh).on_conflict_do_nothing())  # two may ask at once
+    job = session.scalars(select(Job).where(Job.key == key).with_for_update()).one()
+    if job.status == FAILED:
         _put_back(job, now)
     return job
 

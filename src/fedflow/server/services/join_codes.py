@@ -48,14 +48,13 @@ def make(
 ) -> MadeCode:
     """A code for one device of `member`. It holds for `longest_s`, or less where the federation's rules say so.
 
-    member: its name; where one of a name that differs in case alone is there, it is that one.
+    member: its name; where one of a name that looks the same but for case is there, it is that one.
     max_examples, form: as `devices.new_code`.
     Raises NotFound where there is no such federation, Conflict where it is closed, Unprocessable for what cannot be a
     member's name, AlreadyMade.
     """
-    member_names.check(member)
     with store.read() as session:
-        member = member_names.as_known(session, federation_id, member)
+        member = member_names.called(session, federation_id, member)
     hours = policies.read(store, federation_id).members.join_code_life_hours
     life_s = longest_s if hours is None else min(longest_s, hours * HOUR_S)
     code = devices.new_code(store, federation_id, member, max_examples, ttl_s=life_s, by=by, form=form)

@@ -93,6 +93,7 @@ def withdraw(store: Store, caller: Caller, release_id: str, reason: str) -> None
     with store.begin() as session:
         row, artifact = catalogue.seen_release(session, caller, release_id)
         catalogue.check(session, caller, artifact, "coordinator")
+        session.refresh(row, with_for_update=True)  # two at once: the first one's reason stands
         if row.withdrawn_at is not None:
             if row.withdrawal_reason == reason:
                 return
@@ -133,14 +134,14 @@ def file_of(store: Store, caller: Caller, release_id: str, layout: str) -> tuple
     if layout not in row.files:
         raise NotFound(f"release '{row.tag}' has no file in the layout {layout!r}; it has {', '.join(row.files)}")
     told = row.files[layout]
-    return store.blobs.get(told["sha256"]), told["name"], told["sha256"]
+    return store.file(told["sha256"], checked=True), told["name"], told["sha256"]
 
 
 def envelope(store: Store, caller: Caller, release_id: str) -> bytes:
     """The signed provenance of a release. Raises NotFound."""
     with store.read() as session:
         row, _ = catalogue.seen_release(session, caller, release_id)
-    return store.blobs.get(row.provenance).read_bytes()
+    return store.file(row.provenance, checked=True).read_bytes()
 
 
 def _person(caller: Caller) -> str | None:

@@ -26,13 +26,11 @@ def give(
     """
     if (given == "participant") != (member is not None):
         raise Unprocessable("member: a participant's role names the member they act for, and no other's does")
-    if member is not None:
-        member_names.check(member)
     with store.begin() as session:
         row = _locked(session, federation_id, person_id)
         before, row.role, row.member_id = row.role, given, None
         if member is not None:
-            found = member_of(session, store, federation_id, member_names.as_known(session, federation_id, member))
+            found = member_of(session, store, federation_id, member_names.called(session, federation_id, member))
             row.member_id, member = found.id, found.name
         session.flush()
         if before == "administrator" and given != before:

@@ -89,4 +89,4 @@ def drawn(store: Store, run_id: str) -> dict[str, str]:
     """The drawings of a run, SVG by what they show; empty before the first round."""
     with store.read() as session:
         charts = session.scalar(select(Run.charts).where(Run.id == run_id)) or {}
-    return {measure: store.blobs.get(digest).read_text() for measure, digest in charts.items()}
+    return {measure: store.file(digest, checked=True).read_text() for measure, digest in charts.items()}

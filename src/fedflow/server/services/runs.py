@@ -14,7 +14,18 @@ from fedflow.federation.rounds import Phase, Status
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Federation, Job, Member, Round, Run, RunMember
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
-from fedflow.server.services import audit, base_models, events, files, heldout, jobs, policies, registry, scores
+from fedflow.server.services import (
+    audit,
+    base_models,
+    events,
+    files,
+    heldout,
+    jobs,
+    member_names,
+    policies,
+    registry,
+    scores,
+)
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.services.imports import Allowed
@@ -63,6 +74,7 @@ def create(
         events.lock(session, federation_id)  # the base model that is pinned may not be deleted meanwhile
         query = select(Member).where(Member.federation_id == federation_id, Member.removed_at.is_(None))
         members = {member.name: member for member in session.scalars(query)}
+        planned = member_names.in_plan(planned, members)
         unknown = [name for name in planned.data.clients if name not in members]
         if unknown:
             raise Unprocessable(

@@ -129,7 +129,7 @@ def picture(store: Store, caller: Caller, tryout_id: str, number: int) -> tuple[
     if not 1 <= number <= len(row.pictures):
         raise NotFound(f"there is no picture {number}")
     sha256 = row.pictures[number - 1]
-    return store.blobs.local(sha256), sha256
+    return store.file(sha256), sha256
 
 
 def ask(
