@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from fedflow.client.answers import printable
@@ -9,6 +12,7 @@ from fedflow.errors import FedFlowError, PlanError, RunError, StorageError
 from fedflow.federation.jobs import Trained, TrainJob
 from fedflow.federation.protocol import Doing
 from fedflow.federation.workbench import Workbench
+from fedflow.plan import Plan
 from fedflow.training import Progress
 
 
@@ -45,6 +49,21 @@ def train(bench: Workbench, job: TrainJob, progress: Progress) -> Trained:
             f"this machine has not the memory for it (batch size {bench.plan.training.batch_size} on "
             f"'{printable(bench.plan.model)}'); close other programs, it is tried again, or ask the coordinator for a "
             "smaller training.batch_size",
+            "memory",
+        ) from error
+
+
+@contextmanager
+def opening(plan: Plan) -> Iterator[None]:
+    """A run's base model is opened within the block. Raises NoUpdate where there is not the memory for that."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_want_of_memory(error):
+            raise
+        raise NoUpdate(
+            f"this machine has not the memory to open '{printable(plan.model)}'; close other programs, it is tried "
+            "again, or take part from a larger machine",
             "memory",
         ) from error
 
