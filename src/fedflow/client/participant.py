@@ -24,10 +24,10 @@ from fedflow.client.owner import Owner
 from fedflow.client.place import Place
 from fedflow.client.policy import BYTES_PER_MB, Policy
 from fedflow.client.readiness import Readiness
-from fedflow.client.training import NoUpdate, opening, train
+from fedflow.client.training import NoUpdate, not_opened, train
 from fedflow.client.transfer import forget
 from fedflow.client.watch import Unwanted, Watch
-from fedflow.errors import FedFlowError, ModelError, RunError
+from fedflow.errors import FedFlowError, ModelError, RunError, lacking_memory
 from fedflow.federation.jobs import Trained, TrainJob
 from fedflow.federation.protocol import RunFacts, Told, UpdateRequest, Work
 from fedflow.federation.workbench import Workbench, settle_torch
@@ -295,7 +295,7 @@ class Participant:
             bench = Workbench(
                 plan, self._home.run(facts.id), folders, "auto", None, base=base, takes_usable=self._place.takes_usable
             )
-            with opening(plan):
+            with lacking_memory(lambda: not_opened(plan)):
                 self._owner.make_room()
                 content_hash = bench.model.content_hash
             if content_hash != facts.base_hash:

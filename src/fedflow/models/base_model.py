@@ -150,6 +150,12 @@ class BaseModel:
             self.latent_size(side)
         return sides
 
+    def halved(self, size: tuple[int, int]) -> tuple[int, int]:
+        """About half of a width and height in pixels, of which the model has latents."""
+        cell = self.pixels_per_latent
+        width, height = (max(cell, side // 2 // cell * cell) for side in size)
+        return width, height
+
     def encode_captions(self, captions: list[str]) -> Tensor:
         """Embeddings of the captions' tokens, (N, L, D), on the model's device; a caption too long is cut."""
         tokens = self.tokenizer(

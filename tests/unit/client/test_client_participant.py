@@ -24,7 +24,6 @@ from fedflow.client.owner import TerminalOwner
 from fedflow.client.participant import Participant
 from fedflow.client.place import Place
 from fedflow.client.policy import Policy
-from fedflow.client.training import is_want_of_memory
 from fedflow.datasets import demo_folder
 from fedflow.errors import DatasetError, MistakeError, RunError
 from fedflow.federation.jobs import TrainJob
@@ -902,11 +901,3 @@ def test_a_base_for_which_there_is_no_memory_is_opened_again_after_a_while(
     machine.stop_after_rests = 100
     machine.take_part()
     assert len(coordinator.updates) == 2
-
-
-def test_want_of_memory_is_known() -> None:
-    with pytest.raises(RuntimeError) as error:
-        torch.empty(2**55)
-    assert is_want_of_memory(error.value)
-    assert is_want_of_memory(MemoryError())
-    assert not is_want_of_memory(RuntimeError("shapes differ"))
