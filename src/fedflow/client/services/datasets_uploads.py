@@ -104,6 +104,14 @@ def check_unpacked(store: Store, dataset_id: str) -> None:
         raise MistakeError("the dataset's zip is not unpacked yet; have that done or put it aside, then bring more")
 
 
+def link(arrived: Path, kept: Path) -> None:
+    """Have an arrived file at another place too; as a copy where the disk knows no hard links. Raises OSError."""
+    try:
+        os.link(arrived, kept)
+    except OSError:
+        shutil.copyfile(arrived, kept)
+
+
 def _place(store: Store, job: Job) -> Path:
     return store.folder / INCOMING / Path(job.asked["archive"]).name
 
@@ -113,7 +121,7 @@ def _kept(store: Store, archive: IO[bytes] | Path) -> str:
     try:
         place.parent.mkdir(exist_ok=True)
         if isinstance(archive, Path):
-            os.link(archive, place)
+            link(archive, place)
             return place.name
         with open(place, "xb") as file:
             shutil.copyfileobj(archive, file, 1 << 20)
