@@ -13,10 +13,14 @@ FedFlowError
 │       └── StoreAway       the store of files does not answer, and may later
 └── Stopped                 a person stopped it; exit status 130
 
-A message is one line that names the file or value and the way out.
+A message is one line that names the file or value and the way out. Want of memory comes from elsewhere as what it is
+not, and is told as one of these.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class FedFlowError(Exception):
@@ -71,3 +75,31 @@ class Stopped(FedFlowError):  # noqa: N818 - nothing went wrong
     """A person stopped the command; the message says how to go on."""
 
     exit_status = 130  # what shells give a command that Ctrl-C ended
+
+
+MEMORY_LACKS = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "out of memory",
+    "_alloc_failed",
+)
+"""How torch says so, and what it stands on: the CPU's allocator, the system, CUDA, cuBLAS and cuDNN."""
+
+
+def is_want_of_memory(error: BaseException) -> bool:
+    """Whether memory is what lacked; torch says so in words, and raises what it raises for much else."""
+    if isinstance(error, RuntimeError):
+        return any(words in str(error).lower() for words in MEMORY_LACKS)
+    return isinstance(error, MemoryError)
+
+
+@contextmanager
+def lacking_memory(told: Callable[[], FedFlowError]) -> Iterator[None]:
+    """Where memory lacks within the block, raises what `told` gives: it names what would fit."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_want_of_memory(error):
+            raise
+        raise told() from error

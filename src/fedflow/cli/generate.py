@@ -11,11 +11,12 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fedflow.cli.memory import lacks
 from fedflow.cli.out_folder import out_folder
-from fedflow.errors import AdapterError, ModelError, RunError
+from fedflow.errors import AdapterError, ModelError, RunError, lacking_memory
 from fedflow.generation import generate as draw_pictures
 from fedflow.generation import parameters_text, save_png
-from fedflow.models import SAMPLERS, best_device, open_model, read_adapter
+from fedflow.models import SAMPLERS, BaseModel, best_device, open_model, read_adapter
 
 NAME = re.compile(r"(\d+)-seed-\d+\.png")
 
@@ -51,7 +52,8 @@ def generate(
     begun: list[Path] = []
     with out_folder(out):
         first = _next_number(out)
-        base = open_model(model).to(best_device())
+        with lacking_memory(lambda: lacks("take a smaller --model")):
+            base = open_model(model).to(best_device())
         size = base.picture_size(width, height)
         jobs = [
             (number, prompt, seed + offset) for number, prompt in enumerate(prompts, first) for offset in range(count)
@@ -81,7 +83,7 @@ def generate(
                 save_png(path, picture, settings)
 
         try:
-            with bars:
+            with bars, lacking_memory(lambda: _too_large(base, size, batch_size)):
                 draw_pictures(
                     base,
                     [prompt for _, prompt, _ in jobs],
@@ -104,6 +106,12 @@ def generate(
                 if path.exists():
                     print(f"Written: {path}")
     return begun
+
+
+def _too_large(base: BaseModel, size: tuple[int, int], batch_size: int) -> RunError:
+    width, height = base.halved(size)
+    smaller = f"--batch-size {batch_size // 2}" if batch_size > 1 else f"--width {width} --height {height}"
+    return lacks(f"give {smaller}")
 
 
 def _next_number(out: Path) -> int:

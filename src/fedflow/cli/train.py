@@ -11,9 +11,10 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fedflow.cli.memory import lacks
 from fedflow.cli.out_folder import out_folder
 from fedflow.datasets import Dataset, read_folder
-from fedflow.errors import MistakeError
+from fedflow.errors import MistakeError, RunError, lacking_memory
 from fedflow.models import (
     BaseModel,
     adapter_bytes,
@@ -35,6 +36,7 @@ from fedflow.training import (
     TrainResult,
     cache_captions,
     cache_latents,
+    smaller_batches,
     train_lora,
     train_unet,
 )
@@ -83,7 +85,8 @@ def train(
     if full and start is not None:
         raise MistakeError(f"--start {start}: is an adapter, and --full trains no adapter; leave one of the two out")
     with out_folder(out):
-        base = open_model(model).to(best_device())
+        with lacking_memory(lambda: lacks("take a smaller --model")):
+            base = open_model(model).to(best_device())
         side = size or base.resolution
         base.latent_size(side)
         dataset = read_folder(data, side, trigger)
@@ -141,6 +144,17 @@ def _add_adapter(
         add_lora(base, rank, float(rank) if alpha is None else alpha, text_encoder, torch.Generator().manual_seed(seed))
 
 
+def _too_large(base: BaseModel, side: int, recipe: Recipe, *, full: bool) -> RunError:
+    smaller = smaller_batches(recipe.batch_size, recipe.accumulation)
+    if smaller is None:
+        return _pictures_too_large(base, side, full=full)
+    return lacks(f"give --batch-size {smaller[0]} --accumulation {smaller[1]}, which learns the same")
+
+
+def _pictures_too_large(base: BaseModel, side: int, *, full: bool) -> RunError:
+    return lacks(f"give --size {base.halved((side, side))[0]}{', leave out --full' if full else ''}")
+
+
 def _run(base: BaseModel, dataset: Dataset, recipe: Recipe, out: Path, *, full: bool, flip: bool) -> TrainResult:
     with Progress(
         TextColumn("{task.description}"),
@@ -151,18 +165,22 @@ def _run(base: BaseModel, dataset: Dataset, recipe: Recipe, out: Path, *, full: 
         console=Console(stderr=True),
     ) as bars:
         encoding = bars.add_task("encoding pictures", total=len(dataset.pictures), note="")
-        latents: LatentCache = cache_latents(base, dataset, flip, lambda done, _: bars.update(encoding, completed=done))
+        with lacking_memory(lambda: _pictures_too_large(base, dataset.size, full=full)):
+            latents: LatentCache = cache_latents(
+                base, dataset, flip, lambda done, _: bars.update(encoding, completed=done)
+            )
         captions: CaptionCache = cache_captions(base, dataset)
         training = bars.add_task("training", total=recipe.steps, note="")
         run = train_unet if full else train_lora
-        return run(
-            base,
-            latents,
-            captions,
-            recipe,
-            checkpoint_folder=out,
-            progress=lambda step, _, loss: bars.update(training, completed=step, note=f"loss {loss:.4f}"),
-        )
+        with lacking_memory(lambda: _too_large(base, dataset.size, recipe, full=full)):
+            return run(
+                base,
+                latents,
+                captions,
+                recipe,
+                checkpoint_folder=out,
+                progress=lambda step, _, loss: bars.update(training, completed=step, note=f"loss {loss:.4f}"),
+            )
 
 
 def _write(out: Path, base: BaseModel, dataset: Dataset, result: TrainResult, trigger: str | None) -> list[Path]:

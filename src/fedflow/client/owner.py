@@ -32,6 +32,9 @@ class Owner(Protocol):
         Asked again whenever the server is asked for work, as long as the round waits for it; from any thread.
         """
 
+    def make_room(self) -> None:
+        """Give up what the machine's memory holds and nobody is at, as a round needs it; from any thread."""
+
     def training(self, facts: RunFacts, number: int, steps: int) -> AbstractContextManager[Progress]:
         """A training lasts as long as the context, which may wait before it begins; what it gives is told each step.
 
@@ -71,6 +74,9 @@ class TerminalOwner:
 
     def holds_back(self, facts: RunFacts, number: int) -> None:
         """Who has agreed has agreed to all rounds."""
+
+    def make_room(self) -> None:
+        """Nothing is held."""
 
     def training(self, facts: RunFacts, number: int, steps: int) -> AbstractContextManager[Progress]:  # noqa: ARG002
         """At once, and nobody looks."""

@@ -24,10 +24,10 @@ from fedflow.client.owner import Owner
 from fedflow.client.place import Place
 from fedflow.client.policy import BYTES_PER_MB, Policy
 from fedflow.client.readiness import Readiness
-from fedflow.client.training import NoUpdate, train
+from fedflow.client.training import NoUpdate, not_opened, train
 from fedflow.client.transfer import forget
 from fedflow.client.watch import Unwanted, Watch
-from fedflow.errors import FedFlowError, ModelError, RunError
+from fedflow.errors import FedFlowError, ModelError, RunError, lacking_memory
 from fedflow.federation.jobs import Trained, TrainJob
 from fedflow.federation.protocol import RunFacts, Told, UpdateRequest, Work
 from fedflow.federation.workbench import Workbench, settle_torch
@@ -88,7 +88,9 @@ class Participant:
         self._random = random.Random()
         self._facts: dict[str, RunFacts] = {}
         self._open: _Open | None = None
-        self._readiness = Readiness(policy, place, self._is_open, owner_holds_back=owner.holds_back)
+        self._readiness = Readiness(
+            policy, place, self._is_open, owner_holds_back=owner.holds_back, owner_makes_room=owner.make_room
+        )
         self._run: str | None = None
         self._last_said: tuple[str, str | None, bool] = ("", None, False)
         self._before_trouble: tuple[str, str | None, bool] | None = None
@@ -189,14 +191,14 @@ class Participant:
         if why_not is not None:
             self._say_waiting(facts, work.round, why_not)
             return 0.0
-        opened = self._opened(facts, plan)
-        (self._home.run(run) / AT_HOME).unlink(missing_ok=True)
-        job = self._job(work, plan, opened.bench)
-        have(opened.bench.folder, job, opened.bench.merged, self._place.mark, self._connection.fetch)
-        self._say(
-            f"round {job.round} of {plan.rounds}: training {job.steps} steps on {self._place.num_examples} pictures"
-        )
         try:
+            opened = self._opened(facts, plan)
+            (self._home.run(run) / AT_HOME).unlink(missing_ok=True)
+            job = self._job(work, plan, opened.bench)
+            have(opened.bench.folder, job, opened.bench.merged, self._place.mark, self._connection.fetch)
+            self._say(
+                f"round {job.round} of {plan.rounds}: training {job.steps} steps on {self._place.num_examples} pictures"
+            )
             trained = self._trained(opened.bench, job, facts)
         except Unwanted as error:
             self._open = None  # a model in the middle of a training is read anew
@@ -291,15 +293,12 @@ class Participant:
             base = prepare_base(self._home, facts, plan, self._connection.fetch, self._say)
             folders = {self._device.member: self._place.data}
             bench = Workbench(
-                plan,
-                self._home.run(facts.id),
-                folders,
-                "auto",
-                None,
-                base=base,
-                takes_usable=self._place.takes_usable,
+                plan, self._home.run(facts.id), folders, "auto", None, base=base, takes_usable=self._place.takes_usable
             )
-            if bench.model.content_hash != facts.base_hash:
+            with lacking_memory(lambda: not_opened(plan)):
+                self._owner.make_room()
+                content_hash = bench.model.content_hash
+            if content_hash != facts.base_hash:
                 raise ModelError(f"{base}: is damaged or was changed; remove the folder, and it is fetched again")
             self._open = _Open(facts, plan, pictures, bench)
         return self._open

@@ -44,7 +44,8 @@ class _Held:
 class Readiness:
     """Weighs assignments by the owner's policy and hours, by pictures and memory, and keeps those that wait.
 
-    `has_open` says whether a run's base model is in memory already, `owner_holds_back` why the owner lets a round wait.
+    `has_open` says whether a run's base model is in memory already, `owner_holds_back` why the owner lets a round wait;
+    `owner_makes_room` is called where memory lacks, which is then weighed again.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class Readiness:
         has_open: Callable[[str], bool],
         monotonic: Callable[[], float] = time.monotonic,
         owner_holds_back: Callable[[RunFacts, int], str | None] = lambda _facts, _number: None,
+        owner_makes_room: Callable[[], None] = lambda: None,
     ) -> None:
         self._policy = policy
         self._place = place
         self._has_open = has_open
         self._monotonic = monotonic
         self._owner_holds_back = owner_holds_back
+        self._owner_makes_room = owner_makes_room
         self._held: dict[str, _Held] = {}
         self._pauses: dict[tuple[str, int], _Pause] = {}
 
@@ -136,4 +139,7 @@ class Readiness:
             return "hours", why_not
         if not self._has_open(facts.id) and not torch.cuda.is_available():
             why_not = memory.lack(facts, plan, memory.available_bytes())
+            if why_not is not None:
+                self._owner_makes_room()
+                why_not = memory.lack(facts, plan, memory.available_bytes())
         return None if why_not is None else ("memory", why_not)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-
 from fedflow.client.answers import printable
-from fedflow.errors import FedFlowError, PlanError, RunError, StorageError
+from fedflow.errors import FedFlowError, PlanError, RunError, StorageError, lacking_memory
 from fedflow.federation.jobs import Trained, TrainJob
 from fedflow.federation.protocol import Doing
 from fedflow.federation.workbench import Workbench
+from fedflow.plan import Plan
 from fedflow.training import Progress
 
 
@@ -28,27 +27,31 @@ def train(bench: Workbench, job: TrainJob, progress: Progress) -> Trained:
         StorageError: the disk is full or broken.
         What `progress` raises.
     """
-    try:
+    with lacking_memory(lambda: _too_large(bench.plan)):
         try:
-            return bench.train(job, progress)
-        except PlanError:  # pictures or captions have changed since the checkpoint
-            bench.folder.drop_checkpoints(job.name)
-            return bench.train(job, progress)
-    except StorageError:
-        raise
-    except RunError as error:
-        raise NoUpdate(f"{error}; this machine goes without this round", "failed") from error
-    except (MemoryError, RuntimeError) as error:
-        if not is_want_of_memory(error):
+            try:
+                return bench.train(job, progress)
+            except PlanError:  # pictures or captions have changed since the checkpoint
+                bench.folder.drop_checkpoints(job.name)
+                return bench.train(job, progress)
+        except StorageError:
             raise
-        raise NoUpdate(
-            f"this machine has not the memory for it (batch size {bench.plan.training.batch_size} on "
-            f"'{printable(bench.plan.model)}'); close other programs, it is tried again, or ask the coordinator for a "
-            "smaller training.batch_size",
-            "memory",
-        ) from error
+        except RunError as error:
+            raise NoUpdate(f"{error}; this machine goes without this round", "failed") from error
 
 
-def is_want_of_memory(error: BaseException) -> bool:
-    """Whether memory is what lacked; on the CPU torch says so in words alone."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def _too_large(plan: Plan) -> NoUpdate:
+    return NoUpdate(
+        f"this machine has not the memory for it (batch size {plan.training.batch_size} on '{printable(plan.model)}'); "
+        "close other programs, it is tried again, or ask the coordinator for a smaller training.batch_size",
+        "memory",
+    )
+
+
+def not_opened(plan: Plan) -> NoUpdate:
+    """There is not the memory to open the run's base model."""
+    return NoUpdate(
+        f"this machine has not the memory to open '{printable(plan.model)}'; close other programs, it is tried again, "
+        "or take part from a larger machine",
+        "memory",
+    )

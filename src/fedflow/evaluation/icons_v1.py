@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedflow.errors import StorageError
+from fedflow.tensors.making import MAKING
 
 NAME = "icons-v1"
 PICTURE_SIZE = 64
@@ -157,7 +158,8 @@ class IconsV1:
 def icons_v1() -> IconsV1:
     """The extractor with the weights that ship in the package; StorageError where they are missing or damaged."""
     path = FOLDER / "model.safetensors"
-    net = IconsNet()
+    with MAKING:
+        net = IconsNet()
     try:
         net.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:

@@ -38,7 +38,7 @@ def generate(
     emphasis: bool = True,
     look: Callable[[torch.Tensor], None] | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """One picture per prompt and seed, (N, height, width, 3).
+    """One picture per prompt and seed, (N, height, width, 3); none where `take` is given, which has each already.
 
     `size` is width and height in pixels, one number where they are alike, the model's resolution where None.
 
@@ -86,8 +86,9 @@ def generate(
                     start=_of_batch(start, batch),
                     look=look,
                 )
-            drawn.append(pictures)
-            if take is not None:
+            if take is None:
+                drawn.append(pictures)
+            else:
                 take(batch.start, pictures)
             if progress is not None:
                 progress(batch.stop, len(prompts))

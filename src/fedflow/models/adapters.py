@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from fedflow.errors import AdapterError
 from fedflow.lora import Adapter, Factors
-from fedflow.models.base_model import MAKING, BaseModel
+from fedflow.models.base_model import BaseModel
+from fedflow.tensors.making import MAKING
 
 UNET_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 TEXT_ENCODER_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,14 +15,9 @@ from torch import Tensor
 
 from fedflow.diffusion import NoiseLevels, flow_levels, variance_preserving_levels
 from fedflow.errors import ModelError
+from fedflow.tensors.making import MAKING
 
 PARTS = ("unet", "vae", "text_encoder")
-
-MAKING = threading.RLock()
-"""Held while layers are made: transformers and accelerate change torch for all threads as they load weights.
-
-What another thread makes meanwhile has no data ("Cannot copy out of meta tensor"), or was never initialised.
-"""
 
 
 @dataclass
@@ -149,6 +143,12 @@ class BaseModel:
         for side in sides:
             self.latent_size(side)
         return sides
+
+    def halved(self, size: tuple[int, int]) -> tuple[int, int]:
+        """About half of a width and height in pixels, of which the model has latents."""
+        cell = self.pixels_per_latent
+        width, height = (max(cell, side // 2 // cell * cell) for side in size)
+        return width, height
 
     def encode_captions(self, captions: list[str]) -> Tensor:
         """Embeddings of the captions' tokens, (N, L, D), on the model's device; a caption too long is cut."""

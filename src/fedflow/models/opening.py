@@ -20,9 +20,10 @@ from huggingface_hub.utils._paths import filter_repo_objects
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from fedflow.errors import HubAway, ModelError
-from fedflow.models.base_model import MAKING, BaseModel, content_hash_of
+from fedflow.models.base_model import BaseModel, content_hash_of
 from fedflow.models.pickles import refuse_pickle
 from fedflow.plan import HUB, HUB_NAME, STARTER
+from fedflow.tensors.making import MAKING
 
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
 HUB_TIMEOUT_S = 5.0

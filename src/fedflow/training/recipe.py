@@ -82,3 +82,10 @@ def recipe_of(chosen: Training, steps: int, seed: int) -> Recipe:
         seed=seed,
         checkpoint_every=chosen.checkpoint_every,
     )
+
+
+def smaller_batches(batch_size: int, accumulation: int) -> tuple[int, int] | None:
+    """At most half a batch, and how many of them learn the same in a step; None where a batch is one picture."""
+    pictures = batch_size * accumulation
+    fitting = [size for size in range(1, batch_size // 2 + 1) if pictures % size == 0]
+    return (fitting[-1], pictures // fitting[-1]) if fitting else None

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from little_memory import little_memory
 from PIL import Image
 
 from fedflow.cli.generate import generate, split_weight
@@ -118,6 +119,17 @@ def test_an_adapter_out_of_range_draws_no_black_picture(tiny_model_folder: Path,
     with pytest.raises(RunError, match=r"with its 1 adapters draws no picture but NaN; lower the adapters' weights"):
         generate(str(tiny_model_folder), ["red"], tmp_path / "out", adapters=[str(file)], steps=2)
     assert not (tmp_path / "out").exists()
+
+
+def test_memory_that_lacks_is_told_with_the_options_that_fit(tiny_model_folder: Path, tmp_path: Path) -> None:
+    generate(str(tiny_model_folder), ["red"], tmp_path, steps=1)
+    for batch_size, options in ((2, "--batch-size 1"), (1, "--width 1024 --height 1024")):
+        wanted = f"the machine's memory does not suffice; give {options}, or close other programs"
+        with little_memory(), pytest.raises(RunError, match=wanted):
+            generate(
+                str(tiny_model_folder), ["red"], tmp_path, count=2, steps=1, width=2048, height=2048,
+                batch_size=batch_size,
+            )  # fmt: skip
 
 
 def test_a_weight_stands_behind_the_last_colon(tmp_path: Path) -> None:

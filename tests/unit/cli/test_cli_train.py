@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from little_memory import little_memory
 from PIL import Image
 
 from fedflow.cli.train import train
-from fedflow.errors import AdapterError, MistakeError, ModelError, PlanError
+from fedflow.errors import AdapterError, MistakeError, ModelError, PlanError, RunError
 from fedflow.lora import Adapter
 from fedflow.models import open_model, read_adapter
 from fedflow.training import CHECKPOINT_NAME
@@ -171,3 +172,18 @@ def test_an_adapter_to_start_from_and_full_training_exclude_each_other(
 def test_an_out_that_takes_no_files_is_refused_before_anything_heavy(tiny_model_folder: Path, pictures: Path) -> None:
     with pytest.raises(MistakeError, match=r"/proc: cannot be written into"):
         train(str(tiny_model_folder), pictures, Path("/proc"))
+
+
+def test_memory_that_lacks_is_told_with_the_options_that_fit(
+    tiny_model_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    train(str(tiny_model_folder), pictures, tmp_path / "first", rank=2, epochs=1, batch_size=2)
+    for options, batch_size, size, full in (
+        ("give --batch-size 2048 --accumulation 2, which learns the same, or", 4096, 64, False),
+        ("give --size 1024, or", 1, 2048, False),
+        ("give --size 1024, leave out --full, or", 8, 2048, True),
+    ):
+        out = tmp_path / f"{batch_size}"
+        with little_memory(), pytest.raises(RunError, match=f"the machine's memory does not suffice; {options} close"):
+            train(str(tiny_model_folder), pictures, out, batch_size=batch_size, size=size, full=full)
+        assert not out.exists()

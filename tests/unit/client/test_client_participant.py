@@ -24,7 +24,6 @@ from fedflow.client.owner import TerminalOwner
 from fedflow.client.participant import Participant
 from fedflow.client.place import Place
 from fedflow.client.policy import Policy
-from fedflow.client.training import is_want_of_memory
 from fedflow.datasets import demo_folder
 from fedflow.errors import DatasetError, MistakeError, RunError
 from fedflow.federation.jobs import TrainJob
@@ -240,6 +239,19 @@ class Leaving(TerminalOwner):
             yield progress
         self.has_withdrawn = True
         self.note.unlink()
+
+
+class Full(TerminalOwner):
+    """An owner whose machine has no memory left: nobody can make room there."""
+
+    def __init__(self) -> None:
+        super().__init__(Policy(), accept_unasked=True)
+        self.asked = 0
+
+    def make_room(self) -> None:
+        """As torch says it."""
+        self.asked += 1
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
 
 class Wavering(Leaving):
@@ -876,9 +888,16 @@ def test_a_run_that_needs_more_memory_than_there_is_waits_before_anything_is_fet
     assert not [path for path in peer.paths() if "/files/" in path]
 
 
-def test_want_of_memory_is_known() -> None:
-    with pytest.raises(RuntimeError) as error:
-        torch.empty(2**55)
-    assert is_want_of_memory(error.value)
-    assert is_want_of_memory(MemoryError())
-    assert not is_want_of_memory(RuntimeError("shapes differ"))
+def test_a_base_for_which_there_is_no_memory_is_opened_again_after_a_while(
+    coordinator: Coordinator, machine: Machine, peer: Peer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.stop_after_rests = 3
+    owner = Full()
+    with pytest.raises(KeyboardInterrupt):
+        machine.take_part(owner=owner)
+    assert "waiting, as this machine has not the memory to open 'the coordinator's'; close" in capsys.readouterr().out
+    assert f"GET /work?doing=memory:{coordinator.facts.id}:1" in peer.paths()
+    assert owner.asked == 1, "for that it is paused"
+    machine.stop_after_rests = 100
+    machine.take_part()
+    assert len(coordinator.updates) == 2

@@ -15,7 +15,7 @@ from fedflow.client.training import NoUpdate, train
 from fedflow.datasets import demo_folder
 from fedflow.errors import DatasetError
 from fedflow.federation.jobs import TrainJob
-from fedflow.federation.protocol import MOST_TOLD, RunFacts, Told
+from fedflow.federation.protocol import MOST_TOLD, BaseFile, RunFacts, Told
 from fedflow.federation.workbench import Workbench
 from fedflow.plan import Plan
 
@@ -68,6 +68,18 @@ def test_want_of_memory_is_tried_again_after_longer_and_longer_pauses(pictures: 
     assert pauses[:3] == [SHORTEST_PAUSE_S, 2 * SHORTEST_PAUSE_S, 4 * SHORTEST_PAUSE_S]
     assert pauses[-1] == LONGEST_PAUSE_S
     assert readiness.hindrance(facts(), PLAN, 2) is None
+
+
+def test_where_memory_lacks_the_owner_makes_room_and_it_is_weighed_again(pictures: Path) -> None:
+    asked: list[str] = []
+    readiness = Readiness(
+        Policy(), Place(pictures, 1), lambda _: False, owner_makes_room=lambda: asked.append("all that is idle")
+    )
+    large = BaseFile(path="unet/a.safetensors", sha256="0" * 64, size_bytes=10**15)
+    assert readiness.hindrance(facts().model_copy(update={"base_files": (large,)}), PLAN, 1) is not None
+    assert asked == ["all that is idle"]
+    assert readiness.hindrance(facts("r2"), PLAN, 1) is None
+    assert len(asked) == 1
 
 
 def test_another_reason_to_wait_is_told_and_the_same_one_as_it_was(pictures: Path) -> None:

@@ -49,7 +49,7 @@ def sent(visitor: Visitor, name: str, content: bytes, what: str) -> str:
 
 
 def test_a_model_that_was_cut_goes_on_after_a_new_start(
-    store: Store, visitor: Visitor, tiny_model_folder: Path
+    store: Store, visitor: Visitor, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adapter = new_adapter(open_model(str(tiny_model_folder)), 32, 2.0, False, torch.Generator().manual_seed(1))
     content = adapter_bytes(adapter, "kohya", {})
@@ -73,6 +73,16 @@ def test_a_model_that_was_cut_goes_on_after_a_new_start(
     wrong = again.client.post("/models/import", data={**form, "arrived": arrived}, headers=SCRIPT)
     assert "The file is an adapter" in str(wrong.json)
     assert path.read_bytes() == content, "what is wrong is a field: the file need not come again"
+
+    def fails(*_places: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", fails)
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "copyfile", fails)
+        adapters = {**form, "kind": "adapter", "arrived": arrived}
+        assert "cannot be written" in str(again.client.post("/models/import", data=adapters, headers=SCRIPT).json)
+    assert path.read_bytes() == content, "nor where the disk does not take it"
     taken = again.client.post("/models/import", data={**form, "kind": "adapter", "arrived": arrived}, headers=SCRIPT)
     assert taken.json == {"place": "/models"}
     assert [each.suffix for each in incoming(store)] == [".safetensors"]

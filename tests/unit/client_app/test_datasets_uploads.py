@@ -107,6 +107,29 @@ def test_a_zip_is_unpacked_by_the_worker(store: Store, visitor: Visitor, picture
     assert list((store.folder / "incoming").iterdir()) == []
 
 
+def test_what_is_brought_before_a_zip_is_unpacked_does_not_pass_for_it(
+    store: Store, visitor: Visitor, pictures: list[Path]
+) -> None:
+    bring(visitor, [("Set.zip", zip_of(contents(pictures[1:])))])
+    [line] = datasets.listed(store)
+    [job_id] = jobs.waiting(store)
+    visitor.post(f"/activity/{job_id}/stop")
+    page = visitor.client.get(f"/datasets/{line.dataset.id}").text
+    assert "Its zip is not unpacked yet." in page
+    assert f"/activity/{job_id}/resume" in page
+    assert "Bring more pictures" not in page
+    more, where = contents(pictures[:1]), f"{line.dataset.id}/upload"
+    for files in (more, [("more.zip", zip_of(more))]):
+        refused = bring(visitor, files, where=where)
+        assert refused.status_code == 422
+        assert "is not unpacked yet; have that done" in str(refused.json)
+    jobs.resume(store, job_id)
+    assert work(store) == [(jobs.DONE, "")]
+    assert bring(visitor, more, where=where).status_code == 200
+    assert work(store) == [(jobs.DONE, "")]
+    assert len(datasets.lines(store, line.dataset.id)) == 3
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

@@ -20,6 +20,7 @@ from fedflow.client.watch import Unwanted
 from fedflow.client.worker.federating import AppOwner
 from fedflow.errors import MistakeError
 from fedflow.federation.protocol import RoundLine, Rounds
+from fedflow.models import one_model
 from fedflow.training import Progress
 
 REVOKED = "device 'studio-pc' was revoked; ask the coordinator for a new join code"
@@ -42,6 +43,20 @@ def begins(owner: AppOwner, number: int) -> bool:
         return False
     with owner.training(facts(), number, 2):
         return True
+
+
+def test_a_round_gets_the_memory_of_the_model_that_drew_last(store: Store, member: str) -> None:
+    row, busy = memberships.one(store, member), threading.Lock()
+    assert row is not None
+    owner = AppOwner(store, row, busy, lambda _row: False)
+    assert one_model.kept_open("drew", lambda: "the first") == "the first"
+    with busy:
+        owner.make_room()
+    assert one_model.kept_open("drew", lambda: "the second") == "the first", "a job under way keeps its own"
+    owner.make_room()
+    assert one_model.kept_open("drew", lambda: "the second") == "the second"
+    assert not busy.locked()
+    one_model.close()
 
 
 def test_one_round_is_agreed_to_at_a_time(store: Store, member: str) -> None:

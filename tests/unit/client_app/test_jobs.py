@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import resource
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from little_memory import little_memory
 from PIL import Image
 from tests.unit.client_app.conftest import Visitor
 
@@ -186,16 +186,12 @@ def test_what_cannot_be_drawn_says_why_in_one_sentence(store: Store, visitor: Vi
 def test_memory_that_does_not_suffice_is_told_with_the_way_out(store: Store, tiny_model_folder: Path) -> None:
     assert do(store, asked(store, tiny_model_folder)) == jobs.DONE  # the model is open by now
     job_id = asked(store, tiny_model_folder, width_pixels=2048, height_pixels=2048)
-    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (taken + 100_000_000, before[1]))
-    try:
+    with little_memory():
         status = do(store, job_id)
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
     job = jobs.one(store, job_id)
     assert job is not None
-    assert (status, "ask for smaller pictures" in job.message) == (jobs.FAILED, True), job.message
+    said = "for 2048 by 2048 pixels; ask for 1024 by 1024, or close other programs, then resume"
+    assert (status, said in job.message) == (jobs.FAILED, True), job.message
 
 
 def test_everything_is_there_after_a_restart(store: Store, tiny_model_folder: Path) -> None:

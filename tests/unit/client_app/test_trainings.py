@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from adapters import add_adapter
+from little_memory import little_memory
 from tests.unit.client_app.conftest import Visitor
 
 from fedflow.client.database.tables import Asset, Job
@@ -204,6 +205,23 @@ def test_what_cannot_be_trained_says_why_and_how_to_go_on(
     pictures.with_name("moved").rename(pictures)
     jobs.resume(store, job_id)
     assert work(store, job_id) == jobs.DONE
+
+
+def test_memory_that_lacks_is_told_with_a_setting_that_fits_better(
+    store: Store, dataset: str, tiny_model_folder: Path
+) -> None:
+    assert work(store, trainings.ask(store, asked(dataset, tiny_model_folder))) == jobs.DONE
+    large = {"batch_size": 4096, "gradient_accumulation": 2}
+    for said, request in (
+        ("start one with 2048 per step and 4", {"size_pixels": 64, "training": large}),
+        ("start one with a size of 1024, or close", {"size_pixels": 2048}),
+        ("start one of an adapter, or with a size of 1024,", {"size_pixels": 2048, "trains": "model"}),
+    ):
+        job_id = trainings.ask(store, asked(dataset, tiny_model_folder, **request))
+        with little_memory():
+            told = work(store, job_id)
+        assert told.startswith("failed: the machine's memory does not suffice"), told
+        assert said in told
 
 
 def test_the_cost_is_known_before_the_start(store: Store, dataset: str, tiny_model_folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from fedflow.datasets import demo_folder
 from fedflow.evaluation.distances import bootstrap_interval, kernel_distance
 from fedflow.evaluation.icons_v1 import FEATURES, FOLDER, IconsV1, Style, icons_v1
 from fedflow.evaluation.recognition import nearest_concepts
+from fedflow.tensors.making import MAKING
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +84,12 @@ def test_style_features_are_white_over_the_pictures_that_they_were_fitted_to() -
     features = style(strokes)
     torch.testing.assert_close(features.mean(dim=0), torch.zeros(64), atol=1e-4, rtol=0)
     torch.testing.assert_close(torch.cov(features.T), torch.eye(64), atol=1e-3, rtol=0)
+
+
+def test_its_layers_are_not_made_while_another_model_is() -> None:
+    made = threading.Thread(target=icons_v1)
+    with MAKING:
+        made.start()
+        made.join(0.3)
+        assert made.is_alive()
+    made.join()

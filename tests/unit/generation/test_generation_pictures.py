@@ -92,3 +92,12 @@ def test_what_does_not_fit_is_named(model: BaseModel) -> None:
         generate(model, ["red"], [1], sampler="plms")
     with pytest.raises(ModelError, match="size 33"):
         generate(model, ["red"], [1], size=(32, 33))
+
+
+def test_what_takes_each_batch_has_all_and_nothing_is_kept_beside_it(tiny_model_folder: Path) -> None:
+    taken: list[tuple[int, int]] = []
+    left = generate(
+        open_model(str(tiny_model_folder)), ["red"] * 3, [1, 2, 3], steps=1, batch_size=2,
+        take=lambda first, pictures: taken.append((first, len(pictures))),
+    )  # fmt: skip
+    assert (taken, left.shape) == ([(0, 2), (2, 1)], (0, 16, 16, 3))

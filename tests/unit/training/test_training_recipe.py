@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fedflow.plan import steps_for
-from fedflow.training import Recipe
+from fedflow.training import Recipe, smaller_batches
 from fedflow.training.randomness import ExampleOrder, generator_for
 
 
@@ -25,6 +25,16 @@ def test_counts_below_one_are_refused() -> None:
         Recipe(steps=1, batch_size=0)
     with pytest.raises(ValueError, match="schedule 'linear': known are constant, cosine"):
         Recipe(steps=1, schedule="linear")
+
+
+@pytest.mark.parametrize(
+    ("batch", "accumulation", "smaller"),
+    [(8, 1, (4, 2)), (3, 1, (1, 3)), (9, 1, (3, 3)), (6, 4, (3, 8)), (5, 2, (2, 5)), (1, 1, None), (1, 8, None)],
+)
+def test_smaller_batches_hold_as_many_pictures_a_step(
+    batch: int, accumulation: int, smaller: tuple[int, int] | None
+) -> None:
+    assert smaller_batches(batch, accumulation) == smaller
 
 
 def test_rates_warm_up_and_fall() -> None:

@@ -203,6 +203,9 @@ SENTENCES: dict[str, str | LazyString] = {
         "the zip is packed in an unusual way; pack it with the usual method"
     ),
     "the zip holds more than {most}; pack it in several": lazy_gettext("the zip holds too much; pack it in several"),
+    "the dataset's zip is not unpacked yet; have that done or put it aside, then bring more": lazy_gettext(
+        "the dataset's zip is not unpacked yet; have that done or put it aside, then bring more"
+    ),
     "the zip is no longer kept; bring it once more": lazy_gettext("the zip is no longer kept; bring it once more"),
     "a zip comes alone; bring either one zip, or pictures and captions": lazy_gettext(
         "a zip comes alone; bring either one zip, or pictures and captions"

@@ -101,6 +101,7 @@ def one_page(
         name=dataset.name if name is None else name,
         longest_name=datasets.LONGEST_NAME,
         looking=looking,
+        packed=datasets_uploads.packed(store, dataset_id),
         now=store.clock(),
     )
 

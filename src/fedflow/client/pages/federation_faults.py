@@ -147,6 +147,11 @@ SENTENCES: dict[str, str | LazyString] = {
         "This machine does not have enough memory for it. Close other programs; it is tried again. Or ask the "
         "coordinator for fewer pictures per step than %(size)s."
     ),
+    "this machine has not the memory to open '{model}'; close other programs, it is tried again, or take part from a "
+    "larger machine": lazy_gettext(
+        "This machine does not have enough memory to open “%(model)s”. Close other programs; it is tried again. Or "
+        "take part from a larger machine."
+    ),
     "{reason}; this machine goes without this round": lazy_gettext("%(reason)s This machine goes without this round."),
     "{who}, round {round}: '{name}' has values beyond {wire}; lower training.learning_rate, or set network.wire to "
     "bfloat16": lazy_gettext(

@@ -88,7 +88,8 @@ def imports() -> AnyResponse:
     except FedFlowError as error:
         wrong = faults.refused(reading, error).faults
         of_what = FILES if files or came else ""
-        if came and "" in wrong:  # the file itself; where a field is wrong it is sent again with the same file
+        if came and "" in wrong and isinstance(error, MistakeError):
+            # The file itself; where a field is wrong, or a disk full, it is sent again with the same file.
             arrivals.drop(store, came[0].id)
         return _refused(Reading(None, sent, {name or of_what: said for name, said in wrong.items()}))
     if came:

@@ -39,10 +39,15 @@ SENTENCES: dict[str, str | LazyString] = {
         "says more."
     ),
     # Generating.
-    "the machine's memory does not suffice; ask for smaller pictures, or close other programs, then "
-    "resume": lazy_gettext(
-        "This machine does not have enough memory for it. Ask for smaller pictures, or close other programs, then "
-        "resume."
+    "the machine's memory does not suffice for {width} by {height} pixels; ask for {less_wide} by {less_high}, or "
+    "close other programs, then resume": lazy_gettext(
+        "This machine does not have enough memory for %(width)s by %(height)s pixels. Ask for %(less_wide)s by "
+        "%(less_high)s, or close other programs, then resume."
+    ),
+    "the machine's memory does not suffice for the model; close other programs, then resume, or choose a smaller "
+    "model": lazy_gettext(
+        "This machine does not have enough memory for the model. Close other programs, then resume; or choose a "
+        "smaller model."
     ),
     "all that is painted is cut off by the width and height; paint within what is drawn": lazy_gettext(
         "All that is painted is cut off by the width and height. Paint nearer to the middle."
@@ -138,6 +143,16 @@ SENTENCES: dict[str, str | LazyString] = {
     "{times} gradient accumulation, which learns the same, or close other programs and resume": lazy_gettext(
         "This machine does not have the memory for %(size)s pictures per step. Start a training with %(smaller)s per "
         "step and gradient accumulation %(times)s, which learns the same, or close other programs and resume."
+    ),
+    "the machine's memory does not suffice for pictures of this size; start one with a size of {side}, or close other "
+    "programs and resume": lazy_gettext(
+        "This machine does not have the memory for pictures of this size. Start a training with a size of %(side)s "
+        "pixels, or close other programs and resume."
+    ),
+    "the machine's memory does not suffice for pictures of this size; start one of an adapter, or with a size of "
+    "{side}, or close other programs and resume": lazy_gettext(
+        "This machine does not have the memory for pictures of this size. Start a training of an adapter rather than "
+        "the whole model, or with a size of %(side)s pixels, or close other programs and resume."
     ),
     "the loss of step {step} is {loss}; lower the learning rate or train in float32": lazy_gettext(
         "The training diverged at step %(step)s. Start a new one with a lower learning rate, or in float32."

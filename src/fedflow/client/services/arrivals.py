@@ -112,6 +112,8 @@ def _check(store: Store, sent: Sent) -> int | None:
         raise MistakeError("the beginning of the file did not arrive; choose the file again")
     if sent.dataset_id is not None and datasets.one(store, sent.dataset_id) is None:
         raise DatasetError(TAKEN_OUT)
+    if sent.dataset_id is not None:
+        datasets_uploads.check_unpacked(store, sent.dataset_id)
     if sent.manifest:
         names = [part.name for part in manifests.read(sent.manifest, sent.length_bytes)]
         return datasets_uploads.check_names(names, is_new=sent.dataset_id is None)

@@ -65,8 +65,9 @@ def take_more(
 ) -> int:
     """Take more pictures and captions into a dataset of the app's own; how many files were left out.
 
-    Raises as `take`, and where another one of a name is there already.
+    Raises as `take` and `check_unpacked`, and where another one of a name is there already.
     """
+    check_unpacked(store, dataset.id)
     taken = take_files(files, Path(dataset.folder), promised_bytes=promised_bytes)
     datasets.look_again(store, dataset.id)
     return len(taken.left_out)
@@ -81,10 +82,38 @@ def take_archive(store: Store, name: str, archive: IO[bytes] | Path) -> str:
 
 
 def take_more_of_archive(store: Store, dataset: Dataset, archive: IO[bytes] | Path) -> None:
-    """Keep a zip and have the worker unpack it into a dataset of the app's own. Raises StorageError."""
+    """Keep a zip and have the worker unpack it into a dataset of the app's own.
+
+    Raises StorageError, and as `check_unpacked`.
+    """
+    check_unpacked(store, dataset.id)
     asked = {"dataset": dataset.id, "archive": _kept(store, archive), "more": True}
     with store.begin() as session:
         jobs.add(session, KIND, dataset.name, asked, 0, store.clock())
+
+
+def packed(store: Store, dataset_id: str) -> Job | None:
+    """The job that unpacks the zip which makes this dataset, while that is still to be done; None where it is not."""
+    own = (job for job in jobs.going_on(store, KIND, dataset_id) if "more" not in job.asked)
+    return next((job for job in own if _place(store, job).is_file()), None)
+
+
+def check_unpacked(store: Store, dataset_id: str) -> None:
+    """Raises MistakeError where the dataset's zip is not unpacked yet: what comes before it would pass for it."""
+    if packed(store, dataset_id) is not None:
+        raise MistakeError("the dataset's zip is not unpacked yet; have that done or put it aside, then bring more")
+
+
+def link(arrived: Path, kept: Path) -> None:
+    """Have an arrived file at another place too; as a copy where the disk knows no hard links. Raises OSError."""
+    try:
+        os.link(arrived, kept)
+    except OSError:
+        shutil.copyfile(arrived, kept)
+
+
+def _place(store: Store, job: Job) -> Path:
+    return store.folder / INCOMING / Path(job.asked["archive"]).name
 
 
 def _kept(store: Store, archive: IO[bytes] | Path) -> str:
@@ -92,7 +121,7 @@ def _kept(store: Store, archive: IO[bytes] | Path) -> str:
     try:
         place.parent.mkdir(exist_ok=True)
         if isinstance(archive, Path):
-            os.link(archive, place)
+            link(archive, place)
             return place.name
         with open(place, "xb") as file:
             shutil.copyfileobj(archive, file, 1 << 20)
@@ -108,7 +137,7 @@ def unpack(store: Store, job: Job, dataset: Dataset) -> None:
     Raises DatasetError for a zip that is refused, and then forgets it, with the dataset that it would have made;
     StorageError where the disk is full.
     """
-    place, folder = store.folder / INCOMING / Path(job.asked["archive"]).name, Path(dataset.folder)
+    place, folder = _place(store, job), Path(dataset.folder)
     try:
         if place.is_file() and ("more" in job.asked or not folder.exists()):
             take_zip(place, folder)

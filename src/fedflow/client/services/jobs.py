@@ -80,6 +80,13 @@ def last_failed(store: Store, kinds: Collection[str], dataset_id: str) -> Job | 
         return job if job is not None and job.status in WENT_WRONG else None
 
 
+def going_on(store: Store, kind: str, dataset_id: str) -> list[Job]:
+    """Jobs of a kind about a dataset that are not over, oldest first."""
+    query = select(Job).where(Job.kind == kind, Job.asked["dataset"].as_string() == dataset_id)
+    with store.read() as session:
+        return list(session.scalars(query.where(Job.status.not_in(OVER)).order_by(Job.id)))
+
+
 def refused(store: Store, kind: str) -> list[Job]:
     """Jobs of a kind that were refused, newest first."""
     query = select(Job).where(Job.kind == kind, Job.status == REFUSED).order_by(Job.id.desc())

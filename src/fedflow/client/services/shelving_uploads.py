@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path, PurePath
 from typing import IO, Any
 
 from fedflow.client.database.tables import Job
 from fedflow.client.services import jobs, shelving
-from fedflow.client.services.datasets_uploads import INCOMING
+from fedflow.client.services.datasets_uploads import INCOMING, link
 from fedflow.client.services.shelving import ImportRequest
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError, StorageError
@@ -63,8 +62,9 @@ def take_in(store: Store, request: ImportRequest, arrived: Path) -> str:
         shelving.check_kind(request, arrived)
     kept = store.folder / INCOMING / f"{jobs.new_id()}{suffix}"
     try:
-        os.link(arrived, kept)
+        link(arrived, kept)
     except OSError as error:
+        kept.unlink(missing_ok=True)
         raise StorageError(f"{kept.parent}: cannot be written ({error.strerror}); free space") from error
     try:
         return shelving.ask(store, request, {UPLOAD: kept.name})

@@ -15,11 +15,10 @@ from fedflow.client.services import drawings, drawings_start, jobs, library
 from fedflow.client.services.drawings import DrawRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
-from fedflow.client.training import is_want_of_memory
 from fedflow.client.worker.drawing_preview import Preview
 from fedflow.client.worker.drawing_sheet import write_sheet
 from fedflow.client.worker.main import Interrupted
-from fedflow.errors import AdapterError, FedFlowError, MistakeError, RunError
+from fedflow.errors import AdapterError, MistakeError, RunError, is_want_of_memory, lacking_memory
 from fedflow.federation.workbench import settle_torch
 from fedflow.generation import generate, parameters_text, png_bytes
 from fedflow.lora import Adapter
@@ -60,19 +59,20 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
     by_model = {
         model: [n for n in lacking if shots[n].model == model] for model in dict.fromkeys(shot.model for shot in shots)
     }
-    try:
+    with lacking_memory(_no_model):
         for model, numbers in by_model.items():
             if numbers:
                 _draw(store, job, request.model_copy(update={"model": model}), shots, numbers)
         if is_grid:
             write_sheet(store, job.id, request)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, FedFlowError) or not is_want_of_memory(error):
-            raise
-        raise RunError(
-            "the machine's memory does not suffice; ask for smaller pictures, or close other programs, then resume"
-        ) from error
     jobs.note(store, job.id, job.of)
+
+
+def _no_model() -> RunError:
+    return RunError(
+        "the machine's memory does not suffice for the model; close other programs, then resume, or choose a smaller "
+        "model"
+    )
 
 
 def _draw(store: Store, job: Job, request: DrawRequest, shots: Sequence[DrawRequest], numbers: Sequence[int]) -> None:
@@ -146,15 +146,28 @@ def _adapters(store: Store, request: DrawRequest, model: BaseModel, called: str)
 def _drawn_as_fits(
     bench: _Bench, shots: Sequence[DrawRequest], batch: Sequence[int], steps_before: int, is_grid: bool
 ) -> list[Drawing]:
-    """As `_drawn`, and one by one where memory does not suffice for all at once."""
-    try:
-        return _drawn(bench, shots, batch, steps_before, is_grid)
-    except (MemoryError, RuntimeError) as error:
-        if len(batch) == 1 or isinstance(error, FedFlowError) or not is_want_of_memory(error):
-            raise
-    steps = drawings.steps_of(shots[batch[0]])
-    alone = [_drawn(bench, shots, [number], steps_before + n * steps, is_grid) for n, number in enumerate(batch)]
-    return [drawing for [drawing] in alone]
+    """As `_drawn`, and one by one where memory does not suffice for all at once.
+
+    Raises RunError where it does not suffice for one, with a size that needs a quarter.
+    """
+    with lacking_memory(lambda: _too_large(bench.model, shots[batch[0]])):
+        try:
+            return _drawn(bench, shots, batch, steps_before, is_grid)
+        except (MemoryError, RuntimeError) as error:
+            if len(batch) == 1 or not is_want_of_memory(error):
+                raise
+        steps = drawings.steps_of(shots[batch[0]])
+        alone = [_drawn(bench, shots, [number], steps_before + n * steps, is_grid) for n, number in enumerate(batch)]
+        return [drawing for [drawing] in alone]
+
+
+def _too_large(model: BaseModel, shot: DrawRequest) -> RunError:
+    width, height = model.picture_size(shot.width_pixels, shot.height_pixels)
+    less_wide, less_high = model.halved((width, height))
+    return RunError(
+        f"the machine's memory does not suffice for {width} by {height} pixels; ask for {less_wide} by {less_high}, or "
+        "close other programs, then resume"
+    )
 
 
 def _drawn(

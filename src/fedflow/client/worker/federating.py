@@ -180,6 +180,14 @@ class AppOwner:
             return None
         return "you agree to its rounds one by one, and not yet to this one"
 
+    def make_room(self) -> None:
+        """The model that drew last is closed, unless a job is under way."""
+        if self._busy.acquire(blocking=False):
+            try:
+                one_model.close()
+            finally:
+                self._busy.release()
+
     @contextmanager
     def training(self, facts: RunFacts, number: int, steps: int) -> Iterator[Progress]:
         """As a job of its own on the pages, which waits until no other is done."""

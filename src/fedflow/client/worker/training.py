@@ -10,15 +10,15 @@ from pathlib import Path
 import torch
 
 from fedflow.client.database.tables import Dataset, Drawing, Job
-from fedflow.client.services import datasets, drawings, jobs, library, trainings
+from fedflow.client.services import datasets, drawings, drawings_size, jobs, library, trainings
 from fedflow.client.services.trainings import Change, TrainRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
-from fedflow.client.training import is_want_of_memory
 from fedflow.client.worker.main import Interrupted
 from fedflow.datasets import Dataset as Pictures
 from fedflow.datasets import read_folder
-from fedflow.errors import FedFlowError, MistakeError, PlanError, RunError
+from fedflow.errors import MistakeError, PlanError, RunError, lacking_memory
+from fedflow.federation.estimates import USUAL_PIXELS, USUAL_SIDE
 from fedflow.federation.workbench import settle_torch
 from fedflow.generation import generate, parameters_text, png_bytes
 from fedflow.models import (
@@ -41,6 +41,7 @@ from fedflow.training import (
     cache_latents,
     data_of,
     recipe_of,
+    smaller_batches,
     train_lora,
     train_unet,
 )
@@ -64,22 +65,39 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
         raise MistakeError("the dataset was taken out meanwhile; start a new training")
     one_model.close()  # what draws would stand in memory beside it
     try:
-        _train(store, job, request, dataset)
+        with lacking_memory(lambda: _too_large(store, request)):
+            _train(store, job, request, dataset)
     except PlanError as error:
         raise MistakeError(
             "the model or adapter that it learns from is not the one that it began with; start a new training"
         ) from error
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, FedFlowError) or not is_want_of_memory(error):
-            raise
-        smaller = max(1, request.training.batch_size // 2)
-        raise RunError(
-            f"the machine's memory does not suffice for {request.training.batch_size} pictures per step; start one "
-            f"with {smaller} per step and {2 * request.training.gradient_accumulation} gradient accumulation, which "
-            "learns the same, or close other programs and resume"
-        ) from error
     finally:
         one_model.close()
+
+
+def _too_large(store: Store, request: TrainRequest) -> RunError:
+    """Smaller batches that learn the same would fit better, and where they cannot be smaller, smaller pictures."""
+    chosen = request.training
+    smaller = smaller_batches(chosen.batch_size, chosen.gradient_accumulation)
+    if smaller is None:
+        return _pictures_too_large(store, request)
+    return RunError(
+        f"the machine's memory does not suffice for {chosen.batch_size} pictures per step; start one with "
+        f"{smaller[0]} per step and {smaller[1]} gradient accumulation, which learns the same, or close other programs "
+        "and resume"
+    )
+
+
+def _pictures_too_large(store: Store, request: TrainRequest) -> RunError:
+    """Smaller pictures would fit better, or an adapter rather than a whole model."""
+    shapes = trainings.shapes_here(store, request.model)
+    cell, side = (USUAL_PIXELS, USUAL_SIDE) if shapes is None else (shapes.pixels_per_latent, shapes.side)
+    half = drawings_size.nearest((request.size_pixels or side * cell) // 2, cell)
+    instead = "" if request.trains_adapter else "of an adapter, or "
+    return RunError(
+        f"the machine's memory does not suffice for pictures of this size; start one {instead}with a size of {half}, "
+        "or close other programs and resume"
+    )
 
 
 def _train(store: Store, job: Job, request: TrainRequest, dataset: Dataset) -> None:
@@ -96,7 +114,8 @@ def _train(store: Store, job: Job, request: TrainRequest, dataset: Dataset) -> N
     if request.trains_adapter:
         _add_adapter(store, request, model)
     watch = _Watch(store, job, request, model, recipe.steps)
-    latents = cache_latents(model, pictures, request.training.flip, lambda *_: watch.look())
+    with lacking_memory(lambda: _pictures_too_large(store, request)):
+        latents = cache_latents(model, pictures, request.training.flip, lambda *_: watch.look())
     captions = cache_captions(model, pictures)
     if begun is not None and begun.data != data_of(latents, captions):
         trainings.note_change(store, job.id, Change(begun.step, begun.num_examples, len(latents)))
