@@ -16,6 +16,7 @@ from tests.integration.test_client_app import SLOW_MS, app
 from tests.unit.client_app.datasets_support import demo_pictures
 
 from fedflow.client.services.arrivals import BEGINNING_BYTES, PIECE_BYTES
+from fedflow.client.services.datasets_uploads import MOST_BYTES
 
 PIECES = "**/arriving/*"
 ROUNDS = 60
@@ -36,10 +37,13 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def loose(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two pictures with captions, and a file of three pieces that is neither."""
+    """Two pictures of three pieces with captions, and a file that is neither and too large to be sent."""
     pictures = demo_pictures(tmp_path_factory.mktemp("loose") / "icons", 2)
-    other = pictures[0].with_name("notes.bin")
-    other.write_bytes(os.urandom(2 * PIECE_BYTES + 3_000_000))
+    with pictures[0].open("ab") as file:
+        file.write(os.urandom(2 * PIECE_BYTES + 3_000_000))
+    other = pictures[0].with_name("film.mp4")
+    with other.open("wb") as file:
+        file.truncate(MOST_BYTES)
     return [*pictures, *(each.with_suffix(".txt") for each in pictures), other]
 
 
@@ -160,7 +164,7 @@ def test_a_file_of_the_wrong_kind_is_refused_by_its_beginning(
     tmp_path: Path, browser: Browser, loose: list[Path]
 ) -> None:
     wrong = tmp_path / "Icons.zip"
-    wrong.write_bytes(loose[-1].read_bytes())
+    wrong.write_bytes(b"no zip" * BEGINNING_BYTES)
     with app(tmp_path / "app", warm.start) as (address, _), browser.new_context() as context:
         page = context.new_page()
         page.goto(f"{address}/datasets")

@@ -21,12 +21,13 @@ def add_adapter(
     spread: float = 0.5,
     asset_id: str | None = None,
     text_encoder: bool = False,
+    rank: int = 2,
 ) -> str:
     """An adapter that changes what `model` draws; gives its identifier. `spread` is that of its random factors B."""
     generator = torch.Generator().manual_seed(len(name))
     adapter = {
         key: Factors(factors.A, torch.randn(factors.B.shape, generator=generator) * spread, factors.alpha)
-        for key, factors in new_adapter(model, 2, 2.0, text_encoder, generator).items()
+        for key, factors in new_adapter(model, rank, 2.0, text_encoder, generator).items()
     }
     asset_id = asset_id or new_id()
     diffusers, kohya = (adapter_bytes(adapter, layout, {}) for layout in LAYOUTS)

@@ -88,8 +88,13 @@ def _read(folder: Path) -> Index:
         task = bars.add_task("read", total=None)
         index = make_index(folder, progress=lambda done, total: bars.update(task, completed=done, total=total))
     if not index.entries and not index.other_problems:
-        raise DatasetError(f"{shown(folder)}: holds no pictures; put PNG or JPEG files there, each with a .txt caption")
+        raise no_pictures(folder)
     return index
+
+
+def no_pictures(folder: Path) -> DatasetError:
+    """What is said of a folder in which nothing is."""
+    return DatasetError(f"{shown(folder)}: holds no pictures; put PNG or JPEG files there, each with a .txt caption")
 
 
 def _section(title: str, lines: Sequence[str]) -> None:
@@ -105,12 +110,17 @@ def _count_line(index: Index, found: Findings) -> str:
         (len(found.near), "group of near duplicates", "groups of near duplicates"),
         (len(found.remarks), "odd picture", "odd pictures"),
     )
-    said = ", ".join(f"{count} {one if count == 1 else many}" for count, one, many in counts if count)
+    said = ", ".join(counted(count, one, many) for count, one, many in counts if count)
     return f"{_pictures(len(index.entries))}, {len(index.usable)} can be used; {said or 'nothing to mend'}."
 
 
 def _pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count} pictures"
+    return counted(count, "picture", "pictures")
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """A number with its noun."""
+    return f"{count} {one if count == 1 else many}"
 
 
 def _spans(figures: Statistics) -> Table:

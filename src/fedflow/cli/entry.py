@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ from typer.core import TyperGroup
 from fedflow import __version__
 from fedflow.cli.entry_client import client
 from fedflow.cli.entry_dataset import dataset_app
+from fedflow.cli.entry_pictures import MAX_SEED, generate, train
 from fedflow.cli.entry_run import join, run_app
 from fedflow.cli.entry_server import server_app
 from fedflow.errors import FedFlowError, RunError, Stopped
@@ -90,57 +90,6 @@ class Layout(StrEnum):
     KOHYA = "kohya"
 
 
-class Schedule(StrEnum):
-    """How the learning rate goes over the steps."""
-
-    CONSTANT = "constant"
-    COSINE = "cosine"
-
-
-class Precision(StrEnum):
-    """What training computes in."""
-
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
-
-class Sampler(StrEnum):
-    """How pictures are drawn."""
-
-    DPM = "dpm++"
-    UNIPC = "unipc"
-    DDIM = "ddim"
-    EULER = "euler"
-    EULER_A = "euler-a"
-
-
-# The largest that every random number generator takes.
-MAX_SEED = 2**63 - 1
-
-
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise typer.BadParameter(f"must be a finite number, not {value}")
-    return value
-
-
-def _above_0(value: float | None) -> float | None:
-    if value is not None and not 0 < value < math.inf:
-        raise typer.BadParameter(f"must be a finite number above 0, not {value:g}")
-    return value
-
-
-def _rate(value: float) -> float:
-    _above_0(value)
-    if value > 1:
-        raise typer.BadParameter(f"must be at most 1, not {value:g}")
-    return value
-
-
-ModelOption = Annotated[
-    str, typer.Option(help="Base model: 'starter', a diffusers folder, a .safetensors file or a hub name.")
-]
 ExtractorOption = Annotated[
     str, typer.Option(help="Feature extractor: 'icons-v1', 'inception', or 'auto' (Inception where its weights are).")
 ]
@@ -186,110 +135,6 @@ def simulate(
     from fedflow.cli.simulate import simulate as run
 
     run(plan, out, tuple(put or ()), workers, threads, extractor, inception)
-
-
-@app.command()
-def train(
-    data: Annotated[Path, typer.Argument(help="Folder of pictures with captions (same name, .txt).")],
-    out: Annotated[Path, typer.Option(help="Folder for the result; the same folder again goes on where it stopped.")],
-    model: ModelOption = "starter",
-    rank: Annotated[int, typer.Option(help="Rank of the LoRA adapter.", min=1, max=1024)] = 16,
-    alpha: Annotated[
-        float | None, typer.Option(help="Strength is alpha/rank; the rank where not given.", callback=_above_0)
-    ] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the pictures.", min=1)] = 10,
-    batch_size: Annotated[int, typer.Option(help="Pictures per batch.", min=1)] = 8,
-    accumulation: Annotated[int, typer.Option(help="Batches per step.", min=1)] = 1,
-    learning_rate: Annotated[float, typer.Option(help="AdamW's learning rate, at most 1.", callback=_rate)] = 1e-3,
-    schedule: Annotated[Schedule, typer.Option(help="Learning rate over the steps.")] = Schedule.CONSTANT,
-    warmup_steps: Annotated[int, typer.Option(help="Steps over which the rate rises at first.", min=0)] = 0,
-    min_snr_gamma: Annotated[float, typer.Option(help="Clamp of the Min-SNR loss weight.", callback=_above_0)] = 5.0,
-    weight_floor: Annotated[float, typer.Option(help="Smallest loss weight of a noise level.", min=0, max=1)] = 0.25,
-    caption_dropout: Annotated[float, typer.Option(help="Share of examples without caption.", min=0, max=0.99)] = 0.1,
-    precision: Annotated[
-        Precision, typer.Option(help="What is computed in; 'auto' is the fastest that trains as well.")
-    ] = Precision.AUTO,
-    seed: Annotated[int, typer.Option(help="Every random number follows from it.", min=0, max=MAX_SEED)] = 0,
-    trigger: Annotated[str | None, typer.Option(help="Tag put in front of captions that lack it.")] = None,
-    size: Annotated[
-        int | None, typer.Option(help="Side of the pictures in pixels; the model's where not given.", min=1)
-    ] = None,
-    start: Annotated[Path | None, typer.Option(help="Adapter file to go on from.")] = None,
-    flip: Annotated[bool, typer.Option(help="Train on mirror images too.")] = True,
-    text_encoder: Annotated[
-        bool, typer.Option("--text-encoder", help="Adapt the text encoder's attention too.")
-    ] = False,
-    full: Annotated[bool, typer.Option("--full", help="Train the whole UNet, no adapter.")] = False,
-    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.", min=1)] = 50,
-) -> None:
-    """Train a LoRA adapter, or the whole UNet, on one folder of pictures; those that cannot be used are named."""
-    from fedflow.cli.train import train as run
-
-    run(
-        model,
-        data,
-        out,
-        rank=rank,
-        alpha=alpha,
-        epochs=epochs,
-        batch_size=batch_size,
-        accumulation=accumulation,
-        learning_rate=learning_rate,
-        schedule=schedule.value,
-        warmup_steps=warmup_steps,
-        min_snr_gamma=min_snr_gamma,
-        weight_floor=weight_floor,
-        caption_dropout=caption_dropout,
-        precision=precision.value,
-        seed=seed,
-        text_encoder=text_encoder,
-        full=full,
-        start=start,
-        trigger=trigger,
-        size=size,
-        flip=flip,
-        checkpoint_every=checkpoint_every,
-    )
-
-
-@app.command()
-def generate(
-    prompt: Annotated[list[str], typer.Option(help="What to draw, as comma-separated tags; may be repeated.")],
-    out: Annotated[Path, typer.Option(help="Folder for NNN-seed-S.png; NNN goes on after the largest there.")],
-    model: ModelOption = "starter",
-    adapter: Annotated[list[str] | None, typer.Option(help="FILE[:WEIGHT] of a LoRA adapter; may be repeated.")] = None,
-    seed: Annotated[
-        int, typer.Option(help="Seed of the first picture; the next takes the next.", min=0, max=MAX_SEED)
-    ] = 0,
-    count: Annotated[int, typer.Option(help="Pictures per prompt.", min=1)] = 1,
-    steps: Annotated[int, typer.Option(help="Denoising steps.", min=1, max=1000)] = 12,
-    guidance: Annotated[
-        float, typer.Option(help="Classifier-free guidance scale; 1 is none.", min=1, callback=_finite)
-    ] = 3.0,
-    negative: Annotated[str, typer.Option(help="What to keep away from.")] = "",
-    sampler: Annotated[Sampler, typer.Option(help="How pictures are drawn.")] = Sampler.UNIPC,
-    width: Annotated[int | None, typer.Option(help="Width in pixels; the model's where not given.", min=1)] = None,
-    height: Annotated[int | None, typer.Option(help="Height in pixels; the model's where not given.", min=1)] = None,
-    batch_size: Annotated[int, typer.Option(help="Pictures drawn at once.", min=1)] = 16,
-) -> None:
-    """Draw pictures with a model and any number of adapters."""
-    from fedflow.cli.generate import generate as run
-
-    run(
-        model,
-        prompt,
-        out,
-        adapters=adapter,
-        seed=seed,
-        count=count,
-        steps=steps,
-        guidance=guidance,
-        negative=negative,
-        sampler=sampler.value,
-        width=width,
-        height=height,
-        batch_size=batch_size,
-    )
 
 
 @app.command()
@@ -359,6 +204,8 @@ def verify(
     run(file, provenance, key)
 
 
+app.command()(train)
+app.command()(generate)
 app.command()(client)
 app.command()(join)
 app.add_typer(dataset_app, name="dataset")

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fedflow.cli.memory import lacks
 from fedflow.cli.out_folder import out_folder
+from fedflow.cli.start_files import read_start
 from fedflow.errors import AdapterError, ModelError, RunError, lacking_memory
 from fedflow.generation import generate as draw_pictures
 from fedflow.generation import parameters_text, save_png
@@ -36,19 +37,24 @@ def generate(
     width: int | None = None,
     height: int | None = None,
     batch_size: int = 16,
+    start: Path | None = None,
+    mask: Path | None = None,
+    strength: float | None = None,
 ) -> list[Path]:
     """Draw `count` pictures per prompt with seeds `seed`, `seed + 1`, ... and write them as PNG into `out`.
 
     `adapters` are `FILE[:WEIGHT]`, the weight 1 where not given. A file is `NNN-seed-S.png`, NNN the prompt's
     number, counted on from the largest that is in `out`, so that no picture is replaced; it carries its settings and
-    is written when its batch is drawn. Raises FedFlowError, one line, for what is wrong in what was asked;
-    KeyboardInterrupt comes back with a message that says what was written.
+    is written when its batch is drawn. `start` is drawn over, with `strength`, and only where `mask` is white if there
+    is one. Raises FedFlowError, one line, for what is wrong in what was asked; KeyboardInterrupt comes back with a
+    message that says what was written.
     """
     if not prompts or count < 1:
         raise ModelError(f"{len(prompts)} prompts, {count} pictures each: nothing to draw; give at least one of each")
     chosen = [(path, weight, read_adapter(path)[0]) for path, weight in map(split_weight, adapters or [])]
     if sampler not in SAMPLERS:
         raise ModelError(f"sampler '{sampler}' is unknown; choose one of {', '.join(SAMPLERS)}")
+    over = read_start(start, mask, strength)
     begun: list[Path] = []
     with out_folder(out):
         first = _next_number(out)
@@ -58,6 +64,7 @@ def generate(
         jobs = [
             (number, prompt, seed + offset) for number, prompt in enumerate(prompts, first) for offset in range(count)
         ]
+        begins = None if over is None else over.at(size, len(jobs))
         columns = (TextColumn("drawing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         bars = Progress(*columns, console=Console(stderr=True))
         drawing = bars.add_task("drawing", total=len(jobs))
@@ -78,6 +85,7 @@ def generate(
                     model_name=base.name,
                     model_hash=base.content_hash,
                     adapters=[(file.stem, weight) for file, weight, _ in chosen],
+                    strength=None if over is None else over.strength,
                 )
                 begun.append(path)
                 save_png(path, picture, settings)
@@ -97,6 +105,7 @@ def generate(
                     adapters=[(adapter, weight) for _, weight, adapter in chosen],
                     progress=lambda done, _: bars.update(drawing, completed=done),
                     take=write,
+                    start=begins,
                 )
         except KeyboardInterrupt:
             whole = sum(path.exists() for path in begun)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -13,8 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fedflow.cli.memory import lacks
 from fedflow.cli.out_folder import out_folder
+from fedflow.cli.train_samples import Samples
+from fedflow.cli.training_cost import Asked, lora_of, tell_cost
 from fedflow.datasets import Dataset, read_folder
 from fedflow.errors import MistakeError, RunError, lacking_memory
+from fedflow.lora import Adapter
 from fedflow.models import (
     BaseModel,
     adapter_bytes,
@@ -26,7 +29,7 @@ from fedflow.models import (
     set_adapter,
 )
 from fedflow.models.adapter_files import Layout
-from fedflow.plan import steps_for
+from fedflow.plan import Lora, Training, steps_for
 from fedflow.storage import write_atomic, write_json
 from fedflow.training import (
     CHECKPOINT_NAME,
@@ -44,6 +47,10 @@ from fedflow.training import (
 LAYOUTS: dict[str, Layout] = {"adapter.safetensors": "diffusers", "adapter.kohya.safetensors": "kohya"}
 MODEL_NAME = "model"
 REPORT_NAME = "training.json"
+SAMPLES_NAME = "samples"
+RANK = 16
+UNKNOWN = 0
+"""The side of the pictures before the model is open that tells its own."""
 
 
 def train(
@@ -51,7 +58,7 @@ def train(
     data: Path,
     out: Path,
     *,
-    rank: int = 16,
+    rank: int | None = None,
     alpha: float | None = None,
     epochs: int = 10,
     batch_size: int = 8,
@@ -71,27 +78,37 @@ def train(
     size: int | None = None,
     flip: bool = True,
     checkpoint_every: int = 50,
+    sample_prompt: str = "",
+    sample_every: int = 100,
 ) -> None:
     """Train on the captioned pictures under `data` and write the result into `out`.
 
-    LoRA of `rank` and `alpha` (the rank where not given), on the text encoder too where asked, from `start` where an
-    adapter file is given; `full` trains the whole UNet instead. A training stopped on the way is gone on from when
-    the same command runs again. Files: `adapter.safetensors` (diffusers) and `adapter.kohya.safetensors`, or
-    the folder `model`, which `--model` opens, and `training.json` with settings and losses.
+    LoRA of `rank` (RANK where not given) and `alpha` (the rank where not given), on the text encoder too where asked,
+    or `start`, an adapter file, which keeps its own; `full` trains the whole UNet instead. What it will take is told
+    before it starts, and a disk that does not suffice is refused. A training stopped on the way is gone on from when
+    the same command runs again. Files: `adapter.safetensors` (diffusers) and `adapter.kohya.safetensors`, or the
+    folder `model`, which `--model` opens, `training.json` with settings and losses, and in the folder `samples` what
+    is drawn of `sample_prompt`, if any, every `sample_every` steps and at the end.
 
     Raises FedFlowError, one line, for what is wrong in what was asked or fails on the way.
     """
     _check_out(out)
-    if full and start is not None:
-        raise MistakeError(f"--start {start}: is an adapter, and --full trains no adapter; leave one of the two out")
+    _check_adapter_options(full, start, rank, alpha, text_encoder)
+    adapter = None if start is None else read_adapter(start)[0]
     with out_folder(out):
+        dataset = read_folder(data, size or UNKNOWN, trigger)
+        for problem in dataset.problems:
+            print(f"left out: {problem}", file=sys.stderr)
+        if not (out / CHECKPOINT_NAME).is_file():
+            lora = Lora(rank=RANK if rank is None else rank, text_encoder=text_encoder)
+            training = Training(batch_size=batch_size, epochs=epochs, gradient_accumulation=accumulation)
+            asked = Asked(lora if adapter is None else lora_of(adapter), training, not full)
+            tell_cost(model, asked, len(dataset.pictures), size, out)
         with lacking_memory(lambda: lacks("take a smaller --model")):
             base = open_model(model).to(best_device())
         side = size or base.resolution
         base.latent_size(side)
-        dataset = read_folder(data, side, trigger)
-        for problem in dataset.problems:
-            print(f"left out: {problem}", file=sys.stderr)
+        dataset = replace(dataset, size=side)
         recipe = Recipe(
             steps=steps_for(len(dataset.pictures), batch_size, epochs, accumulation),
             batch_size=batch_size,
@@ -107,11 +124,13 @@ def train(
             checkpoint_every=checkpoint_every,
         )
         if not full:
-            _add_adapter(base, start, rank=rank, alpha=alpha, text_encoder=text_encoder, seed=seed)
-        result = _run(base, dataset, recipe, out, full=full, flip=flip)
+            _add_adapter(base, adapter, rank=rank, alpha=alpha, text_encoder=text_encoder, seed=seed)
+        samples = Samples(base, sample_prompt, sample_every, seed, side, out / SAMPLES_NAME)
+        result = _run(base, dataset, recipe, out, samples, full=full, flip=flip)
         written = _write(out, base, dataset, result, trigger)
         write_json(out / REPORT_NAME, _report(base, dataset, recipe, result))
         (out / CHECKPOINT_NAME).unlink(missing_ok=True)
+        written += samples.written
         last = result.losses[-min(20, len(result.losses)) :]
         print(
             f"{len(dataset.pictures)} pictures, {result.steps} steps in {result.seconds:.0f} s, "
@@ -127,21 +146,35 @@ def _check_out(out: Path) -> None:
         raise MistakeError(f"{out}: holds a finished training; choose another --out, or remove the folder")
     if (out / CHECKPOINT_NAME).is_file():
         return
-    for name in (*LAYOUTS, MODEL_NAME):
+    for name in (*LAYOUTS, MODEL_NAME, SAMPLES_NAME):
         if os.path.lexists(out / name):
             raise MistakeError(
                 f"{out / name}: is there already and not of a training that was stopped; choose another --out"
             )
 
 
+def _check_adapter_options(
+    full: bool, start: Path | None, rank: int | None, alpha: float | None, text_encoder: bool
+) -> None:
+    """Refuse what would count for nothing: settings of a fresh adapter where none is made."""
+    if full and start is not None:
+        raise MistakeError(f"--start {start}: is an adapter, and --full trains no adapter; leave one of the two out")
+    fresh = {"--rank": rank is not None, "--alpha": alpha is not None, "--text-encoder": text_encoder}
+    given = ", ".join(name for name, is_given in fresh.items() if is_given)
+    if given and full:
+        raise MistakeError(f"{given}: is for an adapter, and --full trains no adapter; leave one of the two out")
+    if given and start is not None:
+        raise MistakeError(f"{given}: is for a fresh adapter, and --start keeps its own; leave one of the two out")
+
+
 def _add_adapter(
-    base: BaseModel, start: Path | None, *, rank: int, alpha: float | None, text_encoder: bool, seed: int
+    base: BaseModel, start: Adapter | None, *, rank: int | None, alpha: float | None, text_encoder: bool, seed: int
 ) -> None:
     if start is not None:
-        adapter, _ = read_adapter(start)
-        set_adapter(base, adapter)
-    else:
-        add_lora(base, rank, float(rank) if alpha is None else alpha, text_encoder, torch.Generator().manual_seed(seed))
+        set_adapter(base, start)
+        return
+    rank = RANK if rank is None else rank
+    add_lora(base, rank, float(rank) if alpha is None else alpha, text_encoder, torch.Generator().manual_seed(seed))
 
 
 def _too_large(base: BaseModel, side: int, recipe: Recipe, *, full: bool) -> RunError:
@@ -155,7 +188,9 @@ def _pictures_too_large(base: BaseModel, side: int, *, full: bool) -> RunError:
     return lacks(f"give --size {base.halved((side, side))[0]}{', leave out --full' if full else ''}")
 
 
-def _run(base: BaseModel, dataset: Dataset, recipe: Recipe, out: Path, *, full: bool, flip: bool) -> TrainResult:
+def _run(
+    base: BaseModel, dataset: Dataset, recipe: Recipe, out: Path, samples: Samples, *, full: bool, flip: bool
+) -> TrainResult:
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -172,15 +207,13 @@ def _run(base: BaseModel, dataset: Dataset, recipe: Recipe, out: Path, *, full: 
         captions: CaptionCache = cache_captions(base, dataset)
         training = bars.add_task("training", total=recipe.steps, note="")
         run = train_unet if full else train_lora
+
+        def after_step(step: int, steps: int, loss: float) -> None:
+            bars.update(training, completed=step, note=f"loss {loss:.4f}")
+            samples.draw(step, steps)
+
         with lacking_memory(lambda: _too_large(base, dataset.size, recipe, full=full)):
-            return run(
-                base,
-                latents,
-                captions,
-                recipe,
-                checkpoint_folder=out,
-                progress=lambda step, _, loss: bars.update(training, completed=step, note=f"loss {loss:.4f}"),
-            )
+            return run(base, latents, captions, recipe, checkpoint_folder=out, progress=after_step)
 
 
 def _write(out: Path, base: BaseModel, dataset: Dataset, result: TrainResult, trigger: str | None) -> list[Path]:

@@ -56,14 +56,21 @@ def available_bytes(root: Path = Path("/")) -> int | None:
 
 def note_gpu(folder: Path) -> None:
     """Write down what memory the graphics card has for this process, which has torch: others need not bring it."""
+    free_bytes = own_gpu_free_bytes()
+    if free_bytes is None:
+        (folder / GPU).unlink(missing_ok=True)
+    else:
+        write_atomic(folder / GPU, json.dumps({"free_bytes": free_bytes}).encode())
+
+
+def own_gpu_free_bytes() -> int | None:
+    """Memory of the graphics card that this process, which has torch, may take; None without a card."""
     import torch  # noqa: PLC0415 - who only reads the note has none
 
-    if torch.cuda.is_available():
-        free, _ = torch.cuda.mem_get_info()
-        free += torch.cuda.memory_reserved()  # its own is given up before it trains
-        write_atomic(folder / GPU, json.dumps({"name": torch.cuda.get_device_name(), "free_bytes": free}).encode())
-    else:
-        (folder / GPU).unlink(missing_ok=True)
+    if not torch.cuda.is_available():
+        return None
+    free, _ = torch.cuda.mem_get_info()
+    return int(free) + torch.cuda.memory_reserved()  # its own is given up before it trains
 
 
 def gpu_free_bytes(folder: Path) -> int | None:

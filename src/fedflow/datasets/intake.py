@@ -79,6 +79,10 @@ def is_wanted(name: str) -> bool:
     return last.suffix.lower() in (PICTURE_SUFFIXES | {*CAPTION_SUFFIXES}) or last.name == METADATA_NAME
 
 
+WANTED_ENDS = (*sorted(PICTURE_SUFFIXES), *CAPTION_SUFFIXES, METADATA_NAME)
+"""What names of wanted files end in; a page's script sends of all others the names alone."""
+
+
 def check_some(wanted: Collection[PurePath], is_new: bool) -> None:
     """Raises DatasetError where nothing is wanted, or no picture for a folder that is new."""
     if not wanted:

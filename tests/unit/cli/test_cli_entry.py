@@ -15,7 +15,7 @@ import pytest
 
 from fedflow import __version__, plan
 from fedflow.aggregation import AGGREGATORS, WEIGHTINGS
-from fedflow.cli import entry
+from fedflow.cli import entry, entry_pictures
 from fedflow.models import SAMPLERS
 from fedflow.training.recipe import PRECISIONS, SCHEDULES
 
@@ -165,6 +165,6 @@ def test_methods_and_weightings_are_the_same_in_plan_aggregators_and_options() -
 
 
 def test_options_of_training_and_drawing_are_those_that_the_rooms_know() -> None:
-    assert [member.value for member in entry.Schedule] == list(SCHEDULES)
-    assert [member.value for member in entry.Precision] == list(PRECISIONS)
-    assert [member.value for member in entry.Sampler] == list(SAMPLERS)
+    assert [member.value for member in entry_pictures.Schedule] == list(SCHEDULES)
+    assert [member.value for member in entry_pictures.Precision] == list(PRECISIONS)
+    assert [member.value for member in entry_pictures.Sampler] == list(SAMPLERS)

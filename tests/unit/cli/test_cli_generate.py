@@ -45,6 +45,37 @@ def test_a_picture_is_as_wide_and_high_as_was_asked_for(tiny_model_folder: Path,
             assert f"Size: {size[0]}x{size[1]}," in picture.text["parameters"]  # type: ignore[attr-defined]
 
 
+def test_a_picture_is_drawn_over_where_the_mask_is_white(tiny_model_folder: Path, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    start, mask = tmp_path / "start.png", tmp_path / "mask.png"
+    Image.fromarray(noise).save(start)
+    Image.new("L", (64, 64)).save(tmp_path / "black.png")
+    half = Image.new("L", (64, 64))
+    half.paste(255, (0, 0, 32, 64))
+    half.save(mask)
+
+    def drawn(name: str, **given: object) -> Path:
+        return generate(str(tiny_model_folder), ["red"], tmp_path / name, steps=4, **given)[0]  # type: ignore[arg-type]
+
+    plain, over = drawn("plain"), drawn("over", start=start, count=2, batch_size=1)
+    assert not np.array_equal(pixels(plain), pixels(over))
+    with Image.open(over) as picture:
+        assert "Denoising strength: 0.6" in picture.text["parameters"]  # type: ignore[attr-defined]
+    part = pixels(drawn("part", start=start, mask=mask, strength=1.0))
+    assert np.array_equal(part[:, 8:], noise[:, 8:]), "elsewhere it stays as it is"
+    assert not np.array_equal(part[:, :8], noise[:, :8])
+    for given, why in (
+        ({"mask": mask}, "^--mask says how --start is drawn over"),
+        ({"strength": 0.5}, "^--strength says how --start is drawn over"),
+        ({"start": start, "mask": tmp_path / "black.png"}, r"black\.png: nothing in it is white"),
+        ({"start": tmp_path / "none.png"}, r"none\.png: cannot be opened \(No such file"),
+        ({"start": Path(__file__)}, r"\.py: the file is no picture, or is damaged; choose one of PNG, JPEG, WEBP"),
+    ):
+        with pytest.raises(MistakeError, match=why):
+            drawn("refused", **given)  # type: ignore[arg-type]
+    assert not (tmp_path / "refused").exists()
+
+
 def test_adapters_act_by_their_weights(tiny_model_folder: Path, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     fresh = new_adapter(open_model(str(tiny_model_folder)), 2, 2.0, False, generator)

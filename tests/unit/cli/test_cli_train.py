@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import _thread
 import json
+import re
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -53,6 +55,8 @@ def test_an_adapter_is_written_in_both_layouts(
         batch_size=2,
         text_encoder=True,
         trigger="my_style",
+        sample_prompt="a, fruit",
+        sample_every=2,
     )
     diffusers_adapter, diffusers_layout = read_adapter(out / "adapter.safetensors")
     kohya_adapter, kohya_layout = read_adapter(out / "adapter.kohya.safetensors")
@@ -67,11 +71,37 @@ def test_an_adapter_is_written_in_both_layouts(
     assert sorted(path.name for path in out.iterdir()) == [
         "adapter.kohya.safetensors",
         "adapter.safetensors",
+        "samples",
         "training.json",
     ]
+    for step in (2, 3):
+        with Image.open(out / "samples" / f"step-{step:06d}.png") as picture:
+            assert picture.size == (16, 16)
+            assert picture.text["parameters"].startswith("a, fruit\n")  # type: ignore[attr-defined]
     printed = capsys.readouterr()
     assert "empty.png" in printed.err
+    told = r"It will take 3 steps, under a minute on two processor cores, about \d+\.\d MB of memory .*free\)\."
+    assert re.search(told, printed.err) or torch.cuda.is_available()
     assert "3 pictures, 3 steps in" in printed.out
+
+
+def test_what_the_machine_lacks_is_told_before_the_start(
+    tiny_model_folder: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ModelError, match="size 100001"):
+        train(str(tiny_model_folder), pictures, tmp_path / "large", size=100_001)
+    assert "less memory free than it needs; take a smaller --batch-size" in capsys.readouterr().err
+
+
+def test_a_disk_that_is_too_small_is_refused_before_the_start(
+    tiny_model_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: there._replace(free=1000))
+    out = tmp_path / "out"
+    with pytest.raises(RunError, match=r"out: the disk has 1 kB free, and checkpoint and result take .* free space or"):
+        train(str(tiny_model_folder), pictures, out)
+    assert not out.exists()
 
 
 def interrupt_once_there(path: Path) -> None:
@@ -166,6 +196,10 @@ def test_an_adapter_to_start_from_and_full_training_exclude_each_other(
 ) -> None:
     with pytest.raises(MistakeError, match="--full trains no adapter"):
         train(str(tiny_model_folder), pictures, tmp_path / "out", full=True, start=tmp_path / "a.safetensors")
+    for given, named in (({"rank": 4}, "--rank"), ({"alpha": 1.0, "text_encoder": True}, "--alpha, --text-encoder")):
+        for whole, start, why in ((True, None, "--full trains no"), (False, tmp_path / "a", "--start keeps its own")):
+            with pytest.raises(MistakeError, match=f"^{named}: .*{why}"):
+                train(str(tiny_model_folder), pictures, tmp_path / "out", full=whole, start=start, **given)  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
 
 

@@ -13,7 +13,7 @@ from adapters import add_adapter
 from PIL import Image
 from tests.unit.client_app.conftest import Visitor
 
-from fedflow.client.services import drawings, drawings_fit, jobs, library
+from fedflow.client.services import drawings, jobs, library, library_shapes
 from fedflow.client.services.drawings import Axis, DrawRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
@@ -147,10 +147,10 @@ def test_headers_tell_the_same_as_the_model_itself(
     for base, fitting in ((model, tiny), (starter, STARTER)):
         adapter = add_adapter(store, base, f"of {fitting}", text_encoder=text_encoder)
         check_fits(base, read_adapter(library.adapter_file(store, adapter))[0])
-        assert [drawings_fit.fits(store, adapter, each) for each in (tiny, STARTER)] == [
+        assert [library_shapes.fits(store, adapter, each) for each in (tiny, STARTER)] == [
             fitting == tiny, fitting == STARTER,
         ]  # fmt: skip
-        assert drawings_fit.fits(store, adapter, "/not/here"), "nobody knows before it is opened"
+        assert library_shapes.fits(store, adapter, "/not/here"), "nobody knows before it is opened"
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,8 @@ def test_a_job_whose_worker_died_is_told_as_died_and_goes_on_with_the_next_pictu
     jobs.bury(store)
     assert "The worker ended while it was at it." in visitor.client.get("/activity").text
     assert do(store, job_id) == jobs.DIED, "nobody does it before it is resumed"
+    jobs.note(store, job_id, 1)
+    assert "1 of 4 steps were done; it goes on" in visitor.client.get("/activity").text
     assert visitor.post(f"/activity/{job_id}/resume").status_code == 303
     assert do(store, job_id) == jobs.DONE
     pictures = [[each.sha256 for each in drawings.of_job(store, one)] for one in (job_id, whole)]

@@ -232,6 +232,22 @@ def test_the_whole_log_is_handed_on_as_numbers_and_moments_in_utc(visitor: Visit
     assert visitor.client.get("/federations/sent.xls").status_code == 404
 
 
+def test_a_federation_that_is_joined_while_the_page_is_made_stands_in_it(visitor: Visitor, log: Store) -> None:
+    fresh = "01b9"
+
+    def join(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "sum(" in statement.lower() and memberships.one(log, fresh) is None:
+            joined(log, fresh)
+            sendings.note(log, fresh, Leaving("GET", "/api/v1/work", 300))
+
+    event.listen(log.engine, "before_cursor_execute", join)
+    try:
+        assert visitor.client.get("/federations/sent").status_code == 200
+    finally:
+        event.remove(log.engine, "before_cursor_execute", join)
+    assert memberships.one(log, fresh) is not None
+
+
 @contextmanager
 def counted(store: Store) -> Iterator[list[tuple[str, object]]]:
     """Statements that are sent to the database within the block, with their values."""

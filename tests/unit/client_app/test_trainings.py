@@ -18,9 +18,10 @@ from tests.unit.client_app.conftest import Visitor
 from fedflow.client.database.tables import Asset, Job
 from fedflow.client.pages.curves import loss_curve
 from fedflow.client.services import datasets, datasets_asides, drawings, jobs, library, trainings
-from fedflow.client.services.trainings import Change, Cost, TrainRequest
+from fedflow.client.services.trainings import Change, TrainRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
+from fedflow.client.training_cost import Cost
 from fedflow.client.worker.main import carry_out
 from fedflow.errors import MistakeError
 from fedflow.models import open_model, read_adapter
@@ -243,6 +244,24 @@ def test_the_cost_is_known_before_the_start(store: Store, dataset: str, tiny_mod
     assert huge is not None
     assert huge.lacks_memory
     assert trainings.cost(store, asked(dataset, Path("no/such"))) is None, "only a folder's headers tell"
+
+
+def test_an_adapter_to_go_on_from_counts_as_it_is_and_has_to_fit(
+    store: Store, visitor: Visitor, dataset: str, tiny_model_folder: Path
+) -> None:
+    start = add_adapter(store, open_model(str(tiny_model_folder)), "large", rank=32, text_encoder=True)
+    fresh = asked(dataset, tiny_model_folder, lora={"rank": 32, "text_encoder": True})
+    on = asked(dataset, tiny_model_folder, start=start)
+    told, wanted = trainings.cost(store, on), trainings.cost(store, fresh)
+    assert told is not None
+    assert wanted is not None
+    assert (told.disk_bytes, told.memory_bytes) == (wanted.disk_bytes, wanted.memory_bytes)
+    form = {"name": "Foxes", "dataset": dataset, "start": start, "trains": "lora"}
+    for address, told_as in (("/train/new/check", 200), ("/train/new", 422)):
+        answer = visitor.post(address, **form, model="starter")
+        assert answer.status_code == told_as
+        assert re.search(r'id="f-start-error">.*It does not fit the base model', answer.text)
+        assert "about" in answer.text.partition("What it will take")[2]
 
 
 def test_the_time_is_told_by_the_last_training_of_the_same_sort(

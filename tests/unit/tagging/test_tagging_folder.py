@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from fedflow.cli.entry import app
 from fedflow.datasets.pixels import decode
+from fedflow.errors import DatasetError
 from fedflow.tagging.icons_v1 import icons_tagger
 
 DEMO = Path(__file__).parents[3] / "src" / "fedflow" / "data" / "demo"
@@ -44,6 +45,17 @@ def test_missing_captions_are_written_and_a_broken_picture_is_told(folder: Path)
     assert status == 1
     assert "broken.png: is not a picture, or broken at its start" in output
     assert "2 pictures looked at by icons-v1" in output
+
+
+def test_a_folder_without_pictures_is_a_mistake_and_one_is_one(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    done = CliRunner().invoke(app, ["dataset", "tag", str(tmp_path / "none")])
+    assert isinstance(done.exception, DatasetError)
+    assert "none: holds no pictures; put PNG or JPEG files there" in str(done.exception)
+    for path in sorted(folder.glob("*.png"))[1:]:
+        path.unlink()
+    _, output = run(folder, "--write", "replace", "--dry-run")
+    assert "1 picture looked at by icons-v1, " in output
 
 
 def test_add_keeps_what_is_there_in_front(folder: Path) -> None:

@@ -26,6 +26,7 @@ from fedflow.client.services import (
     thumbnails,
 )
 from fedflow.datasets.captions import caption_tags
+from fedflow.datasets.intake import WANTED_ENDS
 from fedflow.datasets.pixels import PictureError
 from fedflow.datasets.thumbnails import MEDIA_TYPE
 from fedflow.errors import DatasetError, FedFlowError, MistakeError
@@ -96,6 +97,7 @@ def one_page(
         folder=folder,
         trained_by=[each.federation for each in memberships.listed(store) if each.dataset_id == dataset_id],
         most_bytes=datasets_uploads.MOST_BYTES,
+        wanted=WANTED_ENDS,
         kept=[each for each in arrivals.listed(store, arrivals.PICTURES) if each.dataset_id == dataset_id],
         faults=wrong,
         name=dataset.name if name is None else name,
@@ -208,6 +210,7 @@ def listed_page(folder: str, faults: dict[str, list[str]]) -> Response:
         folder=folder,
         faults=faults,
         most_bytes=datasets_uploads.MOST_BYTES,
+        wanted=WANTED_ENDS,
         kept=arrivals.listed(current.store(), arrivals.PICTURES),
         names={line.dataset.id: line.dataset.name for line in lines},
     )

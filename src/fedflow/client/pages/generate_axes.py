@@ -9,7 +9,7 @@ from flask_babel import LazyString, gettext, lazy_gettext
 from pydantic import ValidationError
 from werkzeug.datastructures import MultiDict
 
-from fedflow.client.services import drawings, drawings_fit, library
+from fedflow.client.services import drawings, library, library_shapes
 from fedflow.client.services.drawings import Axis, AxisKind, DrawRequest
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
@@ -118,7 +118,7 @@ def _models(store: Store, request: DrawRequest, ticked: Sequence[str]) -> tuple[
         if model not in known:
             raise MistakeError(gettext("The model is no longer in the library. Choose another."))
         for asset_id, _ in request.adapters:
-            if not drawings_fit.fits(store, asset_id, model):
+            if not library_shapes.fits(store, asset_id, model):
                 adapter = library.one(store, asset_id)
                 raise MistakeError(
                     gettext(

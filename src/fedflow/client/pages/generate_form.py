@@ -12,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 from fedflow.client.database.tables import Asset
 from fedflow.client.pages import generate_axes
 from fedflow.client.pages.faults import said
-from fedflow.client.services import drawings, drawings_fit, drawings_size, drawings_start, jobs, library
+from fedflow.client.services import drawings, drawings_size, drawings_start, jobs, library, library_shapes
 from fedflow.client.services.drawings import Axis, DrawRequest, DrawSettings
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
@@ -217,7 +217,7 @@ def _check_sides(store: Store, wish: Wish, settings: DrawSettings, models: Seque
 
 def _check_adapters(store: Store, wish: Wish, model: str) -> None:
     """Those that are on and do not fit the model are told beside them."""
-    unfit = [row.name for row in wish.rows if row.is_on and not drawings_fit.fits(store, row.id, model)]
+    unfit = [row.name for row in wish.rows if row.is_on and not library_shapes.fits(store, row.id, model)]
     if unfit:
         wish.faults["adapters"] = [
             gettext(

@@ -20,6 +20,7 @@ from fedflow.client.services import (
     shelving,
     trainings,
 )
+from fedflow.web import amounts
 from fedflow.web.states import State
 
 STATUS: dict[str, tuple[State, LazyString]] = {
@@ -55,14 +56,15 @@ DISMISSABLE = jobs.WENT_WRONG | {jobs.STOPPED}
 UNSETTLED = RESUMABLE | DISMISSABLE
 """Those with which something can be done."""
 
+STEPS, PICTURES, CAPTIONS = lazy_gettext("steps"), lazy_gettext("pictures"), lazy_gettext("captions")
 UNITS: dict[str, LazyString] = {
-    drawings.KIND: lazy_gettext("steps"),
-    datasets.KIND: lazy_gettext("pictures"),
-    trainings.KIND: lazy_gettext("steps"),
-    jobs.ROUND: lazy_gettext("steps"),
-    datasets_edits.KIND: lazy_gettext("captions"),
-    datasets_tagging.KIND: lazy_gettext("pictures"),
-    datasets_uploads.KIND: lazy_gettext("pictures"),
+    drawings.KIND: STEPS,
+    datasets.KIND: PICTURES,
+    trainings.KIND: STEPS,
+    jobs.ROUND: STEPS,
+    datasets_edits.KIND: CAPTIONS,
+    datasets_tagging.KIND: PICTURES,
+    datasets_uploads.KIND: PICTURES,
 }
 """What a job's pieces of work are; of one that is done as a whole there is none."""
 
@@ -80,6 +82,19 @@ def reason(job: Job) -> str:
     if job.status in (jobs.FAILED, jobs.REFUSED, jobs.ASIDE):
         return said(job.message) if job.message else ""
     return ""
+
+
+def done_of(job: Job) -> str:
+    """How many of its pieces of work a job has done, of how many."""
+    told = {"done": amounts.number(job.done), "total": amounts.number(job.of)}
+    unit = UNITS.get(job.kind)
+    if unit is STEPS:
+        return str(ngettext("%(done)s of %(total)s step", "%(done)s of %(total)s steps", job.of, **told))
+    if unit is PICTURES:
+        return str(ngettext("%(done)s of %(total)s picture", "%(done)s of %(total)s pictures", job.of, **told))
+    if unit is CAPTIONS:
+        return str(ngettext("%(done)s of %(total)s caption", "%(done)s of %(total)s captions", job.of, **told))
+    return str(gettext("%(done)s of %(total)s", **told))
 
 
 def before_work(job: Job) -> str:

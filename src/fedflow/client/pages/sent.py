@@ -38,10 +38,10 @@ Names = dict[tuple[str, str], str]
 def page() -> Response:
     """Its lines, newest first; htmx gets the filters and what they let through."""
     store, wanted, before = current.store(), _wanted(), request.args.get("before", 0, type=int)
-    rows, names = memberships.logged(store), consents.names(store)
     found, has_unjoined = sendings.listed(store, wanted, ON_A_PAGE + 1, before), not sendings.is_empty(store, UNJOINED)
-    lines, sorts = found[:ON_A_PAGE], sendings.by_sort(store, wanted)
-    called, sums = _called(rows), sendings.by_run(store, wanted)
+    lines, sorts, sums = found[:ON_A_PAGE], sendings.by_sort(store, wanted), sendings.by_run(store, wanted)
+    names, rows = consents.names(store), memberships.logged(store)  # last: one may be joined meanwhile
+    called = _called(rows)
     return web.page(
         "app/sent.html",
         fragment="log",

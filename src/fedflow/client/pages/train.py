@@ -84,7 +84,14 @@ def asks() -> AnyResponse:
 @blueprint.post("/train/new/check")
 def check() -> Response:
     """The form again, with what is wrong and what it would cost."""
-    return _page(read(TrainRequest, last_values(request.form)), fragment="train_form")
+    reading = read(TrainRequest, last_values(request.form))
+    if reading.settings is None:
+        return _page(reading, fragment="train_form")
+    try:
+        trainings.check(current.store(), reading.settings)
+    except MistakeError as error:
+        return _page(faults.refused(reading, error), fragment="train_form", of=reading.settings)
+    return _page(reading, fragment="train_form")
 
 
 @blueprint.get("/train/<job_id>")
@@ -122,7 +129,7 @@ def _page(
     is_refused: bool = False,
     of: TrainRequest | None = None,
 ) -> Response:
-    """`of` is what was asked for where a service refused it: its cost may be why."""
+    """`of` is what was asked for where a service refused it: its cost is told all the same."""
     store, asked = current.store(), reading.settings or of
     cost = None if asked is None else trainings.cost(store, asked)
     return web.page(

@@ -123,6 +123,9 @@ SENTENCES: dict[str, str | LazyString] = {
         "A whole model does not go on from an adapter. Choose “a fresh adapter”."
     ),
     "it is no longer in the library; choose another": lazy_gettext("It is no longer in the library. Choose another."),
+    "it does not fit the base model; choose another, or none": lazy_gettext(
+        "It does not fit the base model. Choose the model that it was trained on, or “a fresh adapter”."
+    ),
     "the disk has not enough free for it; free some space, or take a smaller model": lazy_gettext(
         "The disk does not have enough free space for it. Free some, or take a smaller model."
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedflow.client.services import trainings
+from fedflow.client.services import library_shapes
 from fedflow.client.store import Store
 from fedflow.federation.estimates import USUAL_PIXELS
 
@@ -12,7 +12,7 @@ def multiple(store: Store, model: str) -> int:
 
     Of a model that is not on this machine it is the usual number; the worker looks at what it really is.
     """
-    shapes = trainings.shapes_here(store, model)
+    shapes = library_shapes.shapes_here(store, model)
     return USUAL_PIXELS if shapes is None else shapes.pixels_per_latent
 
 

@@ -29,12 +29,21 @@ def take_in(store: Store, content: bytes) -> str:
 
     Raises MistakeError, one line, for what is no picture, or too large.
     """
-    if len(content) > MOST_BYTES:
-        raise MistakeError(f"the file has more than {MOST_BYTES // 1_000_000} MB; choose a smaller one")
+    return store.blobs.put(_png(opened(content)))
+
+
+def opened(content: bytes) -> Image.Image:
+    """A picture to start from as it is seen, no side of it longer than one that is drawn. Raises MistakeError."""
     with _opened(content, FORMATS) as image:
         upright = ImageOps.exif_transpose(image).convert("RGB")
-        upright.thumbnail((MOST_SIDE, MOST_SIDE), Image.Resampling.LANCZOS)
-        return store.blobs.put(_png(upright))
+    upright.thumbnail((MOST_SIDE, MOST_SIDE), Image.Resampling.LANCZOS)
+    return upright
+
+
+def opened_mask(content: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """A mask in black and white, white where it is painted. Raises MistakeError for what is none."""
+    with _opened(content, formats) as image:
+        return image.convert("L").point(lambda value: 255 if value > PAINTED else 0)
 
 
 def take_in_drawing(store: Store, drawing: Drawing) -> str:
@@ -51,10 +60,8 @@ def take_in_mask(store: Store, painted: str) -> str:
         content = base64.b64decode(painted.removeprefix(DATA_URL), validate=True)
     except (binascii.Error, ValueError):
         raise MistakeError("the mask cannot be read; paint it again") from None
-    with _opened(content, ("PNG",)) as image:
-        grey = image.convert("L")
-        grey.thumbnail((MASK_SIDE_PIXELS, MASK_SIDE_PIXELS), Image.Resampling.NEAREST)
-        mask = grey.point(lambda value: 255 if value > PAINTED else 0)
+    mask = opened_mask(content, ("PNG",))
+    mask.thumbnail((MASK_SIDE_PIXELS, MASK_SIDE_PIXELS), Image.Resampling.NEAREST)
     return store.blobs.put(_png(mask)) if mask.getbbox() else ""
 
 
@@ -79,6 +86,8 @@ def is_there(store: Store, sha256: str) -> bool:
 
 
 def _opened(content: bytes, formats: tuple[str, ...]) -> Image.Image:
+    if len(content) > MOST_BYTES:
+        raise MistakeError(f"the file has more than {MOST_BYTES // 1_000_000} MB; choose a smaller one")
     try:
         image = Image.open(io.BytesIO(content), formats=formats)
         if image.width * image.height > MOST_PIXELS:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
-import os
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,20 +11,17 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from fedflow.client.database.tables import Job, Loss, Picture
-from fedflow.client.memory import available_bytes, gpu_free_bytes
-from fedflow.client.services import datasets, jobs, library
+from fedflow.client.memory import gpu_free_bytes
+from fedflow.client.services import datasets, jobs, library, library_shapes
 from fedflow.client.store import Store
-from fedflow.errors import FedFlowError, MistakeError
-from fedflow.federation.estimates import BaseShapes, memory_needed, shapes_of
-from fedflow.federation.pace import USUAL_FLOPS_S
+from fedflow.client.training_cost import Cost, cost_of
+from fedflow.errors import MistakeError
 from fedflow.plan import STARTER, Lora, Settings, Training
 
 KIND = "train"
 CHANGES = "changes"
 """What a job's `asked` calls them."""
 LONGEST_PROMPT = 2000
-CHECKPOINT_COPIES = 3
-"""What is trained, and the optimiser's two moments, in float32."""
 
 
 class LocalTraining(Training):
@@ -87,39 +81,8 @@ class Change:
     since: int
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What a training will take, before it starts.
-
-    pictures: that can be used. memory_bytes: about what it needs; `memory_free` what the machine has, None where
-    nobody knows, and `on_gpu` whether that is the graphics card's. disk_bytes: for checkpoint and result; `disk_free`
-    what there is. seconds: about, at the pace of an `is_measured` training of before on this machine, else of two
-    processor cores that do what they do at the moment, too.
-    """
-
-    pictures: int
-    steps: int
-    memory_bytes: int
-    memory_free: int | None
-    on_gpu: bool
-    disk_bytes: int
-    disk_free: int
-    seconds: float
-    is_measured: bool
-
-    @property
-    def lacks_memory(self) -> bool:
-        """Whether the machine has less memory free than it needs."""
-        return self.memory_free is not None and self.memory_free < self.memory_bytes
-
-    @property
-    def lacks_disk(self) -> bool:
-        """Whether the disk has less free."""
-        return self.disk_free < self.disk_bytes
-
-
-def ask(store: Store, request: TrainRequest) -> str:
-    """Have a training done; gives the job's identifier. Raises MistakeError, which names the field, for what cannot."""
+def check(store: Store, request: TrainRequest) -> None:
+    """Raise MistakeError, which names the field, for what cannot be trained."""
     dataset = datasets.one(store, request.dataset)
     if dataset is None:
         raise MistakeError("dataset: it is no longer here; choose another")
@@ -132,11 +95,18 @@ def ask(store: Store, request: TrainRequest) -> str:
     if request.start and library.one(store, request.start) is None:
         raise MistakeError("start: it is no longer in the library; choose another")
     library.place(store, request.model)
+    if request.start and not library_shapes.fits(store, request.start, request.model):
+        raise MistakeError("start: it does not fit the base model; choose another, or none")
+
+
+def ask(store: Store, request: TrainRequest) -> str:
+    """Have a training done; gives the job's identifier. Raises MistakeError as `check`, and for want of disk."""
+    check(store, request)
     found = cost(store, request)
     if found is not None and found.lacks_disk:
         raise MistakeError("the disk has not enough free for it; free some space, or take a smaller model")
     with store.begin() as session:
-        steps = request.training.steps(usable(store, dataset.id))
+        steps = request.training.steps(usable(store, request.dataset))
         return jobs.add(session, KIND, request.name, request.model_dump(mode="json"), steps, store.clock()).id
 
 
@@ -177,42 +147,29 @@ def first_caption(store: Store, dataset_id: str) -> str:
 
 def cost(store: Store, request: TrainRequest) -> Cost | None:
     """What it will take; None where the model's size is not known here, or no picture can be used."""
-    pictures, shapes = usable(store, request.dataset), shapes_here(store, request.model)
+    pictures, shapes = usable(store, request.dataset), library_shapes.shapes_here(store, request.model)
     if not pictures or shapes is None:
         return None
-    shapes = shapes.at(request.size_pixels)
-    trained = 4 * shapes.numbers(request)
-    result = trained if request.trains_adapter else 4 * shapes.weights
-    steps = request.training.steps(pictures)
-    pace, gpu_free = measured_pace(store, request), gpu_free_bytes(store.folder)
-    return Cost(
-        pictures=pictures,
-        steps=steps,
-        memory_bytes=memory_needed(4 * shapes.weights, trained, shapes.kept_bytes(request)),
-        memory_free=available_bytes() if gpu_free is None else gpu_free,
-        on_gpu=gpu_free is not None,
-        disk_bytes=CHECKPOINT_COPIES * trained + result,
-        disk_free=shutil.disk_usage(store.folder).free,
-        seconds=steps * shapes.step_flops(request) / (pace or USUAL_FLOPS_S * share_of_processor()),
-        is_measured=pace is not None,
+    return cost_of(
+        as_trained(store, request),
+        shapes.at(request.size_pixels),
+        pictures,
+        store.folder,
+        gpu_free=gpu_free_bytes(store.folder),
+        pace=measured_pace(store, request),
     )
 
 
-def shapes_here(store: Store, model: str) -> BaseShapes | None:
-    """The shapes of a model whose folder is on this machine; None where it is none, or cannot be read."""
-    if model == STARTER:
-        folder = Path(str(importlib.resources.files("fedflow") / "data" / STARTER))
-    else:
-        try:
-            folder = Path(library.place(store, model)).expanduser()
-        except MistakeError:
-            return None
-    if not folder.is_dir():
-        return None
-    try:
-        return shapes_of(folder)
-    except FedFlowError:
-        return None
+def as_trained(store: Store, request: TrainRequest) -> TrainRequest:
+    """The request with what is really trained: the rank of the adapter to go on from, on the parts that it adapts."""
+    start = library.one(store, request.start) if request.start else None
+    if start is None:
+        return request
+    kept = {
+        "rank": library.rank(store, start) or request.lora.rank,
+        "text_encoder": library_shapes.adapts_text_encoder(store, start.id),
+    }
+    return request.model_copy(update={"lora": request.lora.model_copy(update=kept)})
 
 
 def measured_pace(store: Store, request: TrainRequest) -> float | None:
@@ -228,16 +185,6 @@ def measured_pace(store: Store, request: TrainRequest) -> float | None:
         if row.origin.get("how") == "trained" and isinstance(pace := row.origin.get("flops_s"), float) and pace > 0
     ]
     return max(known, key=lambda each: each[:2])[2] if known else None
-
-
-def share_of_processor() -> float:
-    """What a training gets of it beside all that runs already, from 0 to 1; 1 where the system does not tell."""
-    try:
-        busy = os.getloadavg()[0]
-    except (AttributeError, OSError):
-        return 1.0
-    cores = os.cpu_count() or 1
-    return cores / (cores + busy)
 
 
 def note_losses(store: Store, job_id: str, found: dict[int, float]) -> None:

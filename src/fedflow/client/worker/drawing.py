@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
 from fedflow.client.database.tables import Drawing, Job
-from fedflow.client.services import drawings, drawings_start, jobs, library
+from fedflow.client.services import drawings, jobs, library
 from fedflow.client.services.drawings import DrawRequest
 from fedflow.client.settings import ClientSettings
+from fedflow.client.start_picture import start_of
 from fedflow.client.store import Store
 from fedflow.client.worker.drawing_preview import Preview
 from fedflow.client.worker.drawing_sheet import write_sheet
@@ -248,21 +249,11 @@ def _kept(bench: _Bench, shot: DrawRequest, pixels: npt.NDArray[np.uint8], cell:
 
 
 def _start(store: Store, shot: DrawRequest, size: tuple[int, int], count: int) -> Start | None:
-    """The picture to begin from and its mask, `count` times: as much around the middle as has the shape of `size`.
-
-    Raises StorageError where one is gone, MistakeError where all that is painted is cut off.
-    """
+    """The start of `count` such pictures. Raises StorageError where a file is gone, MistakeError as `start_of`."""
     if not shot.start:
         return None
-    with Image.open(store.blobs.get(shot.start)) as image:
-        picture = np.asarray(ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS))
-        whole = image.size
-    pictures = np.repeat(picture[None], count, axis=0)
-    if not shot.mask:
-        return Start(pictures, shot.strength)
-    with Image.open(store.blobs.get(shot.mask)) as image:
-        over = image.convert("L").resize(whole, Image.Resampling.NEAREST)
-        mask = np.asarray(ImageOps.fit(over, size, Image.Resampling.BOX))
-    if not (mask > drawings_start.PAINTED).any():
-        raise MistakeError("all that is painted is cut off by the width and height; paint within what is drawn")
-    return Start(pictures, shot.strength, np.repeat(mask[None], count, axis=0))
+    with Image.open(store.blobs.get(shot.start)) as picture:
+        if not shot.mask:
+            return start_of(picture, None, shot.strength, size, count)
+        with Image.open(store.blobs.get(shot.mask)) as mask:
+            return start_of(picture, mask, shot.strength, size, count)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from fedflow.client.database.tables import Dataset, Drawing, Job
-from fedflow.client.services import datasets, drawings, drawings_size, jobs, library, trainings
+from fedflow.client.services import datasets, drawings, drawings_size, jobs, library, library_shapes, trainings
 from fedflow.client.services.trainings import Change, TrainRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
@@ -20,9 +20,8 @@ from fedflow.datasets import read_folder
 from fedflow.errors import MistakeError, PlanError, RunError, lacking_memory
 from fedflow.federation.estimates import USUAL_PIXELS, USUAL_SIDE
 from fedflow.federation.workbench import settle_torch
-from fedflow.generation import generate, parameters_text, png_bytes
+from fedflow.generation.sample import GUIDANCE, SAMPLER, STEPS, sample
 from fedflow.models import (
-    SAMPLERS,
     BaseModel,
     adapter_bytes,
     add_lora,
@@ -49,7 +48,6 @@ from fedflow.training import (
 NOTE_S = 0.5
 WARM_UP_STEPS, FEWEST_STEPS = 2, 5
 """A training's first steps are slow; its pace is told by so many of the others at least."""
-SAMPLE_STEPS, SAMPLE_GUIDANCE, SAMPLE_SAMPLER = 12, 3.0, "unipc"
 
 
 def do(store: Store, settings: ClientSettings, job: Job) -> None:
@@ -90,7 +88,7 @@ def _too_large(store: Store, request: TrainRequest) -> RunError:
 
 def _pictures_too_large(store: Store, request: TrainRequest) -> RunError:
     """Smaller pictures would fit better, or an adapter rather than a whole model."""
-    shapes = trainings.shapes_here(store, request.model)
+    shapes = library_shapes.shapes_here(store, request.model)
     cell, side = (USUAL_PIXELS, USUAL_SIDE) if shapes is None else (shapes.pixels_per_latent, shapes.side)
     half = drawings_size.nearest((request.size_pixels or side * cell) // 2, cell)
     instead = "" if request.trains_adapter else "of an adapter, or "
@@ -185,43 +183,22 @@ class _Watch:
     def _sample(self, done: int) -> None:
         request, model = self._request, self._model
         side = request.size_pixels or model.resolution
-        [pixels] = generate(
-            model,
-            [request.sample_prompt],
-            [request.seed],
-            steps=SAMPLE_STEPS,
-            guidance=SAMPLE_GUIDANCE,
-            size=side,
-            sampler=SAMPLE_SAMPLER,
-            step=lambda _: self.look(done),
-        )
-        model.release("vae")
-        text = parameters_text(
-            request.sample_prompt,
-            negative="",
-            steps=SAMPLE_STEPS,
-            sampler=SAMPLERS[SAMPLE_SAMPLER][1],
-            guidance=SAMPLE_GUIDANCE,
-            seed=request.seed,
-            size=side,
-            model_name=model.name,
-            model_hash=model.content_hash,
-        )
+        png = sample(model, request.sample_prompt, request.seed, side, lambda _: self.look(done))
         drawings.keep(
             self._store,
             Drawing(
                 id=jobs.new_id(),
                 job_id=self._job.id,
-                sha256=self._store.blobs.put(png_bytes(pixels, text)),
+                sha256=self._store.blobs.put(png),
                 prompt=request.sample_prompt,
                 negative="",
                 model=model.name,
                 model_hash=model.content_hash,
                 adapters=[[request.name, 1.0]] if request.trains_adapter else [],
                 seed=request.seed,
-                steps=SAMPLE_STEPS,
-                guidance=SAMPLE_GUIDANCE,
-                sampler=SAMPLE_SAMPLER,
+                steps=STEPS,
+                guidance=GUIDANCE,
+                sampler=SAMPLER,
                 width=side,
                 height=side,
                 drawn_at=self._store.clock(),
@@ -259,9 +236,10 @@ def _keep(
         origin["start"] = {"id": parent.id, "name": parent.name, **told}
     if result.adapter is not None:
         origin["rank"] = max(factors.rank for factors in result.adapter.values())
-    shapes = trainings.shapes_here(store, request.model)
+    shapes = library_shapes.shapes_here(store, request.model)
     if shapes is not None and step_s is not None:
-        origin["flops_s"] = shapes.at(request.size_pixels).step_flops(request) / step_s
+        asked = trainings.as_trained(store, request)
+        origin["flops_s"] = shapes.at(request.size_pixels).step_flops(asked) / step_s
     if result.adapter is not None:
         facts = {"modelspec.title": request.name, "modelspec.resolution": f"{pictures.size}x{pictures.size}"}
         if trigger:

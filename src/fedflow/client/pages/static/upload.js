@@ -28,10 +28,20 @@ function start() {
     far.textContent = done >= total ? box.dataset.taking : put(text, done, total);
   };
 
-  const send = async (files) => {
+  // Of what is neither picture nor caption the name alone, so that it is told; nothing is spared where nothing else is.
+  const isWanted = (name) => words.wanted.split(" ").some((end) => name.toLowerCase().endsWith(end));
+  const spared = (files) => {
+    if (!files.some(([, name]) => isWanted(name))) return files;
+    const empty = (file) => new File([], file.name, { lastModified: file.lastModified });
+    return files.map(([file, name]) => [isWanted(name) ? file : empty(file), name]);
+  };
+
+  const send = async (all) => {
     if (form.hasAttribute("aria-busy")) return;
     told.textContent = "";
     again.hidden = true;
+    const isAlone = all.length === 1 && (isOne || all[0][0].name.toLowerCase().endsWith(".zip"));
+    const files = isAlone ? all : spared(all);
     const total = files.reduce((sum, [file]) => sum + file.size, 0);
     if (!files.length) { refuse(words.nothing); return; }
     if (total > most) { refuse(words.large.replace("{size}", megabytes(total))); return; }
@@ -40,9 +50,7 @@ function start() {
     form.setAttribute("aria-busy", "true");
     box.hidden = false;
     tell(0, total);
-    const [[first]] = files;
-    const isAlone = files.length === 1 && (isOne || first.name.toLowerCase().endsWith(".zip"));
-    const parcel = isAlone ? one(first) : many(files);
+    const parcel = isAlone ? one(files[0][0]) : many(files);
     const arrived = await inPieces(parcel, files, total);
     if (arrived === null) return;
     body.append("arrived", arrived);
