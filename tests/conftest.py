@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-import compiled_templates  # noqa: F401 (changes Flask)
+import light_apps  # noqa: F401 (changes Flask)
 import pytest
 import torch
 from tiny_model import make_tiny_model

@@ -192,7 +192,7 @@ def test_05_generate_with_one_adapter_and_with_several(stage: Stage) -> None:
 
 
 def test_07_resume_a_stopped_training(stage: Stage) -> None:
-    page = train(stage, "Resumed", "An adapter (LoRA)", epochs=40)
+    page = train(stage, "Resumed", "An adapter (LoRA)", epochs=20)
     expect(page.locator(".curve svg")).to_be_visible(timeout=SLOW_MS)
     submit(page, "Stop")
     expect(page.locator(".badge-line")).to_contain_text("Stopped", timeout=SLOW_MS)

@@ -23,7 +23,7 @@ from typing import NoReturn
 from network import Start, start_command, wait_for
 
 IMPORTED = [
-    "compiled_templates",
+    "light_apps",
     "tiny_model",
     "fedflow.cli.aggregate",
     "fedflow.cli.client",

@@ -538,7 +538,7 @@ def test_the_hours_end_a_training_that_goes_on_at_the_next_ones(
     coordinator: Coordinator, machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(watch, "LOOK_S", 0.05)
-    coordinator.set_training(epochs=120, checkpoint_every=1)
+    coordinator.set_training(epochs=40, checkpoint_every=1)
     hours = iter([22, 6, 21])
 
     class Night(datetime):
@@ -576,7 +576,7 @@ def test_a_caption_that_changed_during_a_training_starts_it_anew(
     coordinator: Coordinator, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "LOOK_S", 0.05)
-    coordinator.set_training(epochs=120, checkpoint_every=1)
+    coordinator.set_training(epochs=40, checkpoint_every=1)
     coordinator.when_training = "the run is stopped"
     machine.stop_after_rests = 1
     with pytest.raises(KeyboardInterrupt):
