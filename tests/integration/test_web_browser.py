@@ -245,13 +245,13 @@ def test_a_question_is_asked_without_scripts_too(visit: Open) -> None:
 def test_a_narrow_screen_folds_the_places_that_do_not_fit(visit: Open) -> None:
     page = visit(width=380).page
     expect(page.locator(".rail [aria-current]:visible")).to_have_text("Runs")
-    expect(page.locator(".rail .place:visible")).to_have_text(["Overview", "Federations3", "Runs", "Models", "More"])
+    expect(page.locator(".rail .place:visible")).to_have_text(["Overview", "Federations3", "Runs", "Models", "More2"])
     bar = page.locator(".rail").bounding_box()
     assert bar is not None
     assert bar["y"] + bar["height"] == 800
     page.locator(".rail .more button").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#more-places .place")).to_have_text(["People", "Audit", "System", "Olena Kovalenko"])
+    expect(page.locator("#more-places .place")).to_have_text(["People", "Audit", "System2", "Olena Kovalenko"])
     page.keyboard.press("Escape")
     expect(page.locator("#more-places")).to_be_hidden()
     expect(page.locator(".rail .more button")).to_be_focused()

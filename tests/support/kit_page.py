@@ -48,7 +48,7 @@ def create_app() -> Flask:
             web.Item(
                 word,
                 f"/{word.lower()}" if word != "Runs" else "/kit",
-                count=3 if word == "Federations" else 0,
+                count={"Federations": 3, "System": 2}.get(word, 0),
                 also=("/of-people",) if word == "People" else (),
             )
             for word in PLACES

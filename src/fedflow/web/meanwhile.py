@@ -52,10 +52,11 @@ def merge(kept: Mapping[str, str], sent: Mapping[str, str]) -> Merged:
 
 def faults(merged: Merged, words: Mapping[str, Mapping[str, str | LazyString]]) -> dict[str, list[str]]:
     """What to say beside each field that both have changed; `words` are those of its choices, by field."""
-    return {name: [_told(now, words.get(name))] for name, now in merged.overtaken.items()}
+    return {name: [overtaken(now, words.get(name))] for name, now in merged.overtaken.items()}
 
 
-def _told(now: str, words: Mapping[str, str | LazyString] | None) -> str:
+def overtaken(now: str, words: Mapping[str, str | LazyString] | None = None) -> str:
+    """That a field's value is `now` another than the form was made from; `words` are those of its choices."""
     said = " ".join(now.split()) if words is None else ", ".join(str(words.get(each, each)) for each in now.split("\n"))
     if not said:
         return str(gettext("This was changed while you had the page open, and is now empty. Save again to set yours."))

@@ -75,7 +75,7 @@ def test_a_caption_is_written_beside_its_picture_and_the_picture_can_be_used(
     assert (now.caption, now.problem) == ("one, two words", "")
     stale = visitor.post(address, caption="three", seen="")
     assert stale.status_code == 422
-    assert "changed meanwhile" in stale.text
+    assert "is now “one, two words”" in stale.text
     assert "three" in stale.text, "what was typed stays"
     visitor.post(f"/datasets/{dataset_id}/look")
     look(store)

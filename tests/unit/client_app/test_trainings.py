@@ -304,6 +304,10 @@ def test_the_form_tells_the_cost_and_refuses_beside_the_field(visitor: Visitor, 
     assert prompt is not None
     assert f'value="{first}"' in prompt[0], "what is drawn on the way is proposed"
     assert page.index('name="sample_prompt"') < page.index("<details"), "and in sight"
+    few = visitor.post("/train/new/check", name="x", dataset=dataset, **{"training.epochs": "1"}).text
+    assert "teach hardly anything" in few or "teaches hardly anything" in few
+    many = visitor.post("/train/new/check", name="x", dataset=dataset, **{"training.epochs": "100"}).text
+    assert "hardly anything" not in many
     wild = visitor.post("/train/new", name="x", dataset=dataset, **{"training.learning_rate": "1e9"})
     assert re.search(r'id="f-training.learning_rate-error"', wild.text)
     refused = visitor.post("/train/new", name="", dataset=dataset)

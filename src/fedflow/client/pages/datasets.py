@@ -30,6 +30,7 @@ from fedflow.datasets.intake import WANTED_ENDS
 from fedflow.datasets.pixels import PictureError
 from fedflow.datasets.thumbnails import MEDIA_TYPE
 from fedflow.errors import DatasetError, FedFlowError, MistakeError
+from fedflow.web import meanwhile
 from fedflow.web.states import State
 
 blueprint = Blueprint("datasets", __name__)
@@ -176,10 +177,14 @@ def captions(dataset_id: str, picture_id: int) -> AnyResponse:
     dataset = dataset_of(dataset_id)
     try:
         text, seen = request.form.get("caption", ""), request.form.get("seen", "")
-        datasets.caption(current.store(), dataset, picture_id, text, seen)
+        done = datasets.caption(current.store(), dataset, picture_id, text, seen)
     except FedFlowError as error:
-        return _picture(dataset, picture_id, {"caption": [faults.said(str(error))]}, request.form.get("caption", ""))
-    if caption_tags(text):
+        row = picture_of(dataset_id, picture_id)
+        wrong = faults.said(str(error)) if row.caption == seen else meanwhile.overtaken(row.caption)
+        return _picture(dataset, picture_id, {"caption": [wrong]}, text)
+    if done.kept:
+        flash(f"{gettext('The caption is written.')} {datasets_words.kept(done.kept)}", State.DONE)
+    elif caption_tags(text):
         flash(gettext("The caption is written."), State.DONE)
     else:
         flash(gettext("The caption is removed. Without one the picture is not trained on."), State.DONE)

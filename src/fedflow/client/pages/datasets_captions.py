@@ -139,8 +139,7 @@ def _told(done: Done | FedFlowError | None) -> tuple[str, State]:
         )
         told = f"{told} {unread}"
     if done.kept:
-        kept = gettext("The file as it was is kept as %(name)s, where nothing reads it.", name=done.kept)
-        told = f"{told} {kept}"
+        told = f"{told} {datasets_words.kept(done.kept)}"
     return str(told), State.DONE
 
 

@@ -25,6 +25,11 @@ def reasons(problem: str) -> str:
     return reason(problem) if "; has no caption" not in problem else "; ".join(map(reason, _parts(problem)))
 
 
+def kept(name: str) -> str:
+    """Where a caption's file lies that could not be read and was written anew."""
+    return str(gettext("The file as it was is kept as %(name)s, where nothing reads it.", name=name))
+
+
 def _parts(problem: str) -> list[str]:
     before, _, behind = problem.partition("; has no caption")
     return [before, f"has no caption{behind}"]

@@ -23,6 +23,8 @@ from fedflow.web.reading import Reading, last_values, read
 blueprint = Blueprint("train", __name__)
 
 ON_A_PAGE = 50
+FEW_STEPS = 10
+"""A training of fewer changes hardly anything that it draws."""
 RATE = "0.##########"
 """How a learning rate is written: with all of its digits."""
 SHORT = (
@@ -140,6 +142,7 @@ def _page(
         values=reading.values,
         faults=reading.faults,
         cost=cost,
+        few_steps=FEW_STEPS,
         asked=asked,
         has_pictures=asked is not None and trainings.usable(store, asked.dataset) > 0,
         has_datasets=bool(datasets.listed(store)),
