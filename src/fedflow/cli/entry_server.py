@@ -149,7 +149,11 @@ def _server(
         "mail_from": mail_from,
         "proxies": proxies,
     }
-    if context.invoked_subcommand is None:
+    command = context.invoked_subcommand
+    if command not in {None, "prepare"} and _is_typed(context, "federation"):
+        message = f"names what a first start makes, and '{command}' makes none; its own options stand behind it"
+        raise typer.BadParameter(message, context, param_hint="'--federation'")
+    if command is None:
         from fedflow.cli.server import run_server
 
         raise typer.Exit(run_server(_settings(context), federation))
@@ -163,7 +167,8 @@ def _prepare(context: typer.Context, federation: FirstFederationOption = None) -
     """
     from fedflow.cli.server import prepare
 
-    prepare(_settings(context), federation)
+    assert context.parent is not None  # noqa: S101 - `fedflow server`, which has the option too
+    prepare(_settings(context), federation or context.parent.params["federation"])
 
 
 @server_app.command("web")
@@ -312,6 +317,12 @@ def _remove(
     remove(_own(context, url, token, token_file, folder), member, federation)
 
 
+def _is_typed(context: typer.Context, option: str) -> bool:
+    """Whether it stands in the command line; a variable is for all commands alike."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def _settings(context: typer.Context) -> ServerSettings:
     from fedflow.cli.secret_files import with_files
     from fedflow.cli.server import default_folder, settings_of
@@ -325,5 +336,6 @@ def _own(
     """The server that `fedflow server` starts with the same options."""
     from fedflow.cli.server import own_address
 
+    context.obj["folder"] = folder or context.obj["folder"]
     settings = _settings(context)
-    return coordinator_of(url or own_address(settings), token, token_file, folder or settings.folder)
+    return coordinator_of(url or own_address(settings), token, token_file, settings.folder)
