@@ -7,6 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedflow.cli.limit_options import (
+    CodeLifeOption,
+    ImportBytesOption,
+    PicturesADayOption,
+    ThreadsOption,
+    TryoutLifeOption,
+    TryoutPicturesOption,
+    TryoutSizeOption,
+    TryoutStepsOption,
+    UploadBytesOption,
+    UploadLifeOption,
+    WaitingOption,
+    WorkerThreadsOption,
+)
 from fedflow.cli.registry_options import (
     BaseOption,
     FromHubOption,
@@ -125,6 +139,18 @@ def _server(
     smtp_url: PostOption = None,
     mail_from: SenderOption = None,
     proxies: ProxiesOption = None,
+    max_import_bytes: ImportBytesOption = None,
+    max_upload_bytes: UploadBytesOption = None,
+    upload_ttl_s: UploadLifeOption = None,
+    code_ttl_s: CodeLifeOption = None,
+    tryouts_waiting: WaitingOption = None,
+    tryout_pictures_a_day: PicturesADayOption = None,
+    tryout_pictures: TryoutPicturesOption = None,
+    tryout_steps: TryoutStepsOption = None,
+    tryout_size_pixels: TryoutSizeOption = None,
+    tryout_ttl_s: TryoutLifeOption = None,
+    threads: ThreadsOption = None,
+    worker_threads: WorkerThreadsOption = None,
     federation: FirstFederationOption = None,
 ) -> None:
     """Start FedFlowServer: web process, worker and evaluator, until Ctrl-C."""
@@ -148,6 +174,18 @@ def _server(
         "smtp_url": smtp_url,
         "mail_from": mail_from,
         "proxies": proxies,
+        "max_import_bytes": max_import_bytes,
+        "max_upload_bytes": max_upload_bytes,
+        "upload_ttl_s": upload_ttl_s,
+        "code_ttl_s": code_ttl_s,
+        "tryouts_waiting": tryouts_waiting,
+        "tryout_pictures_a_day": tryout_pictures_a_day,
+        "tryout_pictures": tryout_pictures,
+        "tryout_steps": tryout_steps,
+        "tryout_size_pixels": tryout_size_pixels,
+        "tryout_ttl_s": tryout_ttl_s,
+        "threads": threads,
+        "worker_threads": worker_threads,
     }
     command = context.invoked_subcommand
     if command not in {None, "prepare"} and _is_typed(context, "federation"):
@@ -160,7 +198,10 @@ def _server(
 
 
 @server_app.command("prepare")
-def _prepare(context: typer.Context, federation: FirstFederationOption = None) -> None:
+def _prepare(
+    context: typer.Context,
+    federation: Annotated[str | None, typer.Option(help="What the first federation is called.")] = None,
+) -> None:
     """Make what a first start needs, print the link for the first account until somebody has taken it up, and end.
 
     For servers whose parts are started one by one, before them.

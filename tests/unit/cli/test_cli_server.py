@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from fedflow.cli.entry_server import server_app
@@ -49,6 +50,19 @@ def test_a_wrong_setting_is_told_by_its_option() -> None:
         settings_of(folder=Path("x"), database_url="mysql://x/y")
     with pytest.raises(PlanError, match=r"^--port: "):
         settings_of(folder=Path("x"), port=70000)
+
+
+def test_every_setting_of_a_server_is_given_by_an_option_or_a_variable(tmp_path: Path) -> None:
+    options = {each.name: each for each in get_command(server_app).params}
+    assert options.keys() >= ServerSettings.model_fields.keys()
+    asked = ["--folder", str(tmp_path), "audit", "verify"]
+    for name, field in ServerSettings.model_fields.items():
+        if field.annotation not in {int, float}:
+            continue
+        wrong = CliRunner().invoke(server_app, [options[name].opts[0], "-1", *asked])
+        assert str(wrong.exception).startswith(f"--{name.replace('_', '-')}: "), "it reaches the settings"
+        heard = CliRunner().invoke(server_app, asked, env={options[name].envvar: "-1"})
+        assert str(heard.exception) == str(wrong.exception)
 
 
 @pytest.mark.parametrize("url", ["fedflow.example", "https://fedflow.example/pages", "https://a@b", "https://x?y"])
