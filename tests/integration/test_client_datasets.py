@@ -16,7 +16,7 @@ from browser import Watched
 from playwright.sync_api import Browser, Locator, Page, expect
 from tests.integration.test_client_app import SLOW_MS, app
 
-from fedflow.datasets.demo import demo_folder
+from fedflow.shipped import demo_folder
 
 HOSTILE = '<img src=x onerror="window.hurt=1">, \N{RIGHT-TO-LEFT OVERRIDE}evil, \u05e2\u05d1\u05e8\u05d9\u05ea'
 NARROW: dict[str, Any] = {"viewport": {"width": 380, "height": 800}, "color_scheme": "dark"}

@@ -20,7 +20,7 @@ from network import FEDFLOW, SETTINGS
 from page_server import Server, comes_first, heading, submit
 from playwright.sync_api import Browser, Page, expect
 
-from fedflow.datasets.demo import demo_folder
+from fedflow.shipped import demo_folder
 
 MEMBERS = {"Atelier Nord": 3, "Museum Ost": 4, "Clinic West": 5}
 FOR_A_ROUND_MS = 150_000

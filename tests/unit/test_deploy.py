@@ -99,6 +99,8 @@ def test_image_unit_and_compose_let_people_sign_in_at_a_provider(compose: dict[s
     assert {f"FEDFLOW_{name}" for name in ("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET_FILE")} <= passed_on
     assert {"FEDFLOW_MAIL_FROM", "FEDFLOW_SMTP_URL_FILE"} <= passed_on
     assert {"FEDFLOW_IMPORTS", "FEDFLOW_HUB_IMPORTS", "FEDFLOW_OPEN_REGISTRATION"} <= passed_on
+    bounds = {f"FEDFLOW_{name.upper()}" for name in ServerSettings.model_fields if name.startswith(("max_", "tryout"))}
+    assert bounds <= passed_on
     top = (ROOT / "compose.yaml").read_text().partition("\nname:")[0]
     for variable, secret in re.findall(r"(FEDFLOW_\w+)=/run/secrets/(\w+)", top):
         assert variable in passed_on

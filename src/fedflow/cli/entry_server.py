@@ -7,6 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedflow.cli.limit_options import (
+    CodeLifeOption,
+    ImportBytesOption,
+    PicturesADayOption,
+    ThreadsOption,
+    TryoutLifeOption,
+    TryoutPicturesOption,
+    TryoutSizeOption,
+    TryoutStepsOption,
+    UploadBytesOption,
+    UploadLifeOption,
+    WaitingOption,
+    WorkerThreadsOption,
+)
 from fedflow.cli.registry_options import (
     BaseOption,
     FromHubOption,
@@ -125,6 +139,18 @@ def _server(
     smtp_url: PostOption = None,
     mail_from: SenderOption = None,
     proxies: ProxiesOption = None,
+    max_import_bytes: ImportBytesOption = None,
+    max_upload_bytes: UploadBytesOption = None,
+    upload_ttl_s: UploadLifeOption = None,
+    code_ttl_s: CodeLifeOption = None,
+    tryouts_waiting: WaitingOption = None,
+    tryout_pictures_a_day: PicturesADayOption = None,
+    tryout_pictures: TryoutPicturesOption = None,
+    tryout_steps: TryoutStepsOption = None,
+    tryout_size_pixels: TryoutSizeOption = None,
+    tryout_ttl_s: TryoutLifeOption = None,
+    threads: ThreadsOption = None,
+    worker_threads: WorkerThreadsOption = None,
     federation: FirstFederationOption = None,
 ) -> None:
     """Start FedFlowServer: web process, worker and evaluator, until Ctrl-C."""
@@ -148,22 +174,42 @@ def _server(
         "smtp_url": smtp_url,
         "mail_from": mail_from,
         "proxies": proxies,
+        "max_import_bytes": max_import_bytes,
+        "max_upload_bytes": max_upload_bytes,
+        "upload_ttl_s": upload_ttl_s,
+        "code_ttl_s": code_ttl_s,
+        "tryouts_waiting": tryouts_waiting,
+        "tryout_pictures_a_day": tryout_pictures_a_day,
+        "tryout_pictures": tryout_pictures,
+        "tryout_steps": tryout_steps,
+        "tryout_size_pixels": tryout_size_pixels,
+        "tryout_ttl_s": tryout_ttl_s,
+        "threads": threads,
+        "worker_threads": worker_threads,
     }
-    if context.invoked_subcommand is None:
+    command = context.invoked_subcommand
+    if command not in {None, "prepare"} and _is_typed(context, "federation"):
+        message = f"names what a first start makes, and '{command}' makes none; its own options stand behind it"
+        raise typer.BadParameter(message, context, param_hint="'--federation'")
+    if command is None:
         from fedflow.cli.server import run_server
 
         raise typer.Exit(run_server(_settings(context), federation))
 
 
 @server_app.command("prepare")
-def _prepare(context: typer.Context, federation: FirstFederationOption = None) -> None:
+def _prepare(
+    context: typer.Context,
+    federation: Annotated[str | None, typer.Option(help="What the first federation is called.")] = None,
+) -> None:
     """Make what a first start needs, print the link for the first account until somebody has taken it up, and end.
 
     For servers whose parts are started one by one, before them.
     """
     from fedflow.cli.server import prepare
 
-    prepare(_settings(context), federation)
+    assert context.parent is not None  # noqa: S101 - `fedflow server`, which has the option too
+    prepare(_settings(context), federation or context.parent.params["federation"])
 
 
 @server_app.command("web")
@@ -312,6 +358,12 @@ def _remove(
     remove(_own(context, url, token, token_file, folder), member, federation)
 
 
+def _is_typed(context: typer.Context, option: str) -> bool:
+    """Whether it stands in the command line; a variable is for all commands alike."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def _settings(context: typer.Context) -> ServerSettings:
     from fedflow.cli.secret_files import with_files
     from fedflow.cli.server import default_folder, settings_of
@@ -325,5 +377,6 @@ def _own(
     """The server that `fedflow server` starts with the same options."""
     from fedflow.cli.server import own_address
 
+    context.obj["folder"] = folder or context.obj["folder"]
     settings = _settings(context)
-    return coordinator_of(url or own_address(settings), token, token_file, folder or settings.folder)
+    return coordinator_of(url or own_address(settings), token, token_file, settings.folder)

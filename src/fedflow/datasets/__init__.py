@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fedflow.datasets.captions import caption_tags
-from fedflow.datasets.demo import demo_folder
 from fedflow.datasets.folder import content_hash, files_of, read_folder
 from fedflow.datasets.pixels import load_pixels
 from fedflow.datasets.records import Dataset, Picture, Problem
+from fedflow.shipped import demo_folder
 
 __all__ = [
     "Dataset",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from fedflow.datasets import demo_folder
 from fedflow.errors import PlanError
 from fedflow.plan import DEMO, SHIPPED, Plan
+from fedflow.shipped import demo_folder
 from fedflow.storage import Blobs, BlobStore
 
 

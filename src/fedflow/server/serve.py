@@ -98,7 +98,7 @@ def serve_with_waitress(settings: ServerSettings) -> None:
             host=settings.host,
             port=settings.port,
             threads=settings.threads,
-            max_request_body_size=settings.max_upload_bytes + SPARE_BYTES,
+            max_request_body_size=max(settings.max_upload_bytes, settings.max_import_bytes) + SPARE_BYTES,
             clear_untrusted_proxy_headers=True,
             ident=None,
         )

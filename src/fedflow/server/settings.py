@@ -74,8 +74,6 @@ class ServerSettings(Settings):
     oidc_name: str | None = Field(
         None, max_length=40, description="What the provider is called on the sign-in page; its host where not given."
     )
-    token_ttl_s: float = Field(900, strict=False, gt=0, description="Life of a device's access token.")
-    challenge_ttl_s: float = Field(60, strict=False, gt=0, description="Time that a device has to sign a challenge.")
     code_ttl_s: float = Field(7 * DAY_S, strict=False, gt=0, description="Life of a join code that nobody uses.")
     max_upload_bytes: int = Field(20_000_000_000, ge=1, description="Largest update that a device may send.")
     upload_ttl_s: float = Field(
@@ -94,7 +92,7 @@ class ServerSettings(Settings):
         7 * DAY_S, strict=False, ge=DAY_S, description="Time that a try-out's pictures are kept after it is over."
     )
     threads: int = Field(200, ge=2, le=512, description="Requests that the web process answers at once.")
-    worker_threads: int = Field(1, ge=1, description="Threads of the process that aggregates.")
+    worker_threads: int = Field(1, ge=1, description="Threads of each process that computes.")
 
     @field_validator("database_url")
     @classmethod

@@ -9,7 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
 
+from fedflow.cli.entry_server import server_app
 from fedflow.cli.server import (
     address,
     back_up,
@@ -49,6 +52,19 @@ def test_a_wrong_setting_is_told_by_its_option() -> None:
         settings_of(folder=Path("x"), port=70000)
 
 
+def test_every_setting_of_a_server_is_given_by_an_option_or_a_variable(tmp_path: Path) -> None:
+    options = {each.name: each for each in get_command(server_app).params}
+    assert options.keys() >= ServerSettings.model_fields.keys()
+    asked = ["--folder", str(tmp_path), "audit", "verify"]
+    for name, field in ServerSettings.model_fields.items():
+        if field.annotation not in {int, float}:
+            continue
+        wrong = CliRunner().invoke(server_app, [options[name].opts[0], "-1", *asked])
+        assert str(wrong.exception).startswith(f"--{name.replace('_', '-')}: "), "it reaches the settings"
+        heard = CliRunner().invoke(server_app, asked, env={options[name].envvar: "-1"})
+        assert str(heard.exception) == str(wrong.exception)
+
+
 @pytest.mark.parametrize("url", ["fedflow.example", "https://fedflow.example/pages", "https://a@b", "https://x?y"])
 def test_a_public_address_is_a_host_alone(url: str) -> None:
     with pytest.raises(PlanError, match=r"^--public-url: give https://HOST"):
@@ -76,11 +92,16 @@ def test_the_first_start_names_its_federation_once(tmp_path: Path) -> None:
     settings = settings_of(folder=tmp_path / "data")
     with pytest.raises(MistakeError, match=r"--federation: give 1 to 80 letters in one line"):
         prepare(settings, "two\nlines")
-    prepare(settings, "Museums of the north")
+    own = ["--folder", str(tmp_path / "data"), "--federation"]
+    assert CliRunner().invoke(server_app, [*own, "Museums of the north", "prepare"]).exit_code == 0
     prepare(settings, "another")
     store = open_store(settings)
     assert [each.name for each in federations.listed(store, identity.SERVER, "", 9)] == ["Museums of the north"]
     store.engine.dispose()
+    refused = CliRunner().invoke(server_app, [*own, "another", "members"])
+    assert "'members' makes none" in refused.output, "that it is not heeded is said"
+    heedless = CliRunner().invoke(server_app, [*own[:2], "audit", "verify"], env={"FEDFLOW_FEDERATION": "another"})
+    assert heedless.exit_code == 0, "a variable is for the first start and whatever comes after it"
 
 
 def test_commands_on_a_folder_find_the_server_where_it_was_started_last(
@@ -94,6 +115,9 @@ def test_commands_on_a_folder_find_the_server_where_it_was_started_last(
     assert int(port) != started.port
     assert own_address(settings_of(folder=folder)) == f"http://127.0.0.1:{port}"
     assert own_address(settings_of(folder=folder, port=8499)) == "http://127.0.0.1:8499"
+    for command in (["code", "museum"], ["members"], ["remove", "museum"]):
+        asked = CliRunner().invoke(server_app, [*command, "--folder", str(folder)])
+        assert str(asked.exception).startswith(f"http://127.0.0.1:{port}: no answer")
     store = open_store(settings_of(folder=folder))
     accounts.register(store, "Ada", "ada@example.org", "violet tram eats seven maps", invitations.first(store), "")
     store.engine.dispose()

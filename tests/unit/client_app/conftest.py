@@ -15,8 +15,8 @@ from fedflow.client.services import drawings, jobs
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store, open_store
 from fedflow.client.worker.main import carry_out
-from fedflow.datasets.demo import demo_folder
 from fedflow.models import BaseModel, open_model
+from fedflow.shipped import demo_folder
 
 
 class Visitor:

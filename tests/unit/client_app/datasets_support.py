@@ -9,7 +9,7 @@ from fedflow.client.services import datasets, jobs
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 from fedflow.client.worker.main import carry_out
-from fedflow.datasets.demo import demo_folder
+from fedflow.shipped import demo_folder
 
 
 def demo_pictures(folder: Path, count: int) -> list[Path]:

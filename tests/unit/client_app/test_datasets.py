@@ -14,8 +14,8 @@ from fedflow.client.services import datasets, jobs, trainings
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 from fedflow.client.worker.main import carry_out
-from fedflow.datasets.demo import demo_folder
 from fedflow.errors import MistakeError
+from fedflow.shipped import demo_folder
 
 
 @pytest.fixture

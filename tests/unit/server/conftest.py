@@ -63,8 +63,8 @@ class Machine:
         return TokenRequest(device_id=self.device_id, nonce=nonce, signature=signature)
 
     def token(self) -> str:
-        nonce = devices.challenge(self.store, self.device_id, ttl_s=60).nonce
-        return devices.token(self.store, self.signed(nonce), ttl_s=900).token
+        nonce = devices.challenge(self.store, self.device_id).nonce
+        return devices.token(self.store, self.signed(nonce)).token
 
 
 @dataclass

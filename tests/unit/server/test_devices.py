@@ -95,30 +95,30 @@ def test_neither_code_nor_token_is_in_the_database(store: Store, code: str, mach
 
 
 def test_a_challenge_serves_once(store: Store, machine: Machine) -> None:
-    nonce = devices.challenge(store, machine.device_id, ttl_s=60).nonce
+    nonce = devices.challenge(store, machine.device_id).nonce
     wrong = TokenRequest(device_id=machine.device_id, nonce=nonce, signature=base64.b64encode(bytes(64)).decode())
     with pytest.raises(Unauthorised, match="not by the key of device 'studio-pc'"):
-        devices.token(store, wrong, ttl_s=60)
+        devices.token(store, wrong)
     with pytest.raises(Unauthorised, match="unknown, used or expired"):
-        devices.token(store, machine.signed(nonce), ttl_s=60)
+        devices.token(store, machine.signed(nonce))
 
 
 def test_a_challenge_is_for_one_device(store: Store, federation_id: str, machine: Machine) -> None:
     other = Machine(store)
     other.join(devices.new_code(store, federation_id, "museum", 10, ttl_s=60))
-    nonce = devices.challenge(store, machine.device_id, ttl_s=60).nonce
+    nonce = devices.challenge(store, machine.device_id).nonce
     with pytest.raises(Unauthorised, match="unknown, used or expired"):
-        devices.token(store, other.signed(nonce), ttl_s=60)
+        devices.token(store, other.signed(nonce))
 
 
 def test_challenges_expire_and_are_dropped(store: Store, machine: Machine, clock: Clock) -> None:
-    nonce = devices.challenge(store, machine.device_id, ttl_s=60).nonce
+    nonce = devices.challenge(store, machine.device_id).nonce
     clock.now += 60
     with pytest.raises(Unauthorised, match="unknown, used or expired"):
-        devices.token(store, machine.signed(nonce), ttl_s=60)
-    devices.challenge(store, machine.device_id, ttl_s=60)
+        devices.token(store, machine.signed(nonce))
+    devices.challenge(store, machine.device_id)
     clock.now += 60
-    devices.challenge(store, machine.device_id, ttl_s=60)
+    devices.challenge(store, machine.device_id)
     with store.read() as session:
         assert session.scalar(select(func.count()).select_from(Challenge)) == 1
 
@@ -160,14 +160,14 @@ def test_calls_are_written_together_every_few_seconds(
 
 def test_a_revoked_device_is_out_at_once(store: Store, federation_id: str, machine: Machine) -> None:
     token = machine.token()
-    nonce = devices.challenge(store, machine.device_id, ttl_s=60).nonce
+    nonce = devices.challenge(store, machine.device_id).nonce
     devices.revoke(store, machine.device_id)
     devices.revoke(store, machine.device_id)
     with pytest.raises(Unauthorised):
         identity.authenticate(store, token)
     for attempt in (
-        lambda: devices.token(store, machine.signed(nonce), ttl_s=60),
-        lambda: devices.challenge(store, machine.device_id, ttl_s=60),
+        lambda: devices.token(store, machine.signed(nonce)),
+        lambda: devices.challenge(store, machine.device_id),
     ):
         with pytest.raises(Forbidden, match="'studio-pc' was revoked; ask the coordinator for a new join code"):
             attempt()
@@ -186,7 +186,7 @@ def test_a_token_dies_with_its_device_even_if_its_row_stays(store: Store, machin
 def test_what_is_not_there(store: Store) -> None:
     for attempt in (
         lambda: devices.revoke(store, "nobody"),
-        lambda: devices.challenge(store, "nobody", ttl_s=60),
+        lambda: devices.challenge(store, "nobody"),
         lambda: devices.new_code(store, "nowhere", "studio", 1, ttl_s=60),
     ):
         with pytest.raises(NotFound):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fedflow.datasets import demo_folder
 from fedflow.plan import DEMO, Plan
 from fedflow.server.services.heldout import heldout_folder
+from fedflow.shipped import demo_folder
 
 
 def test_the_servers_own_pictures_win(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.unit.server.conftest import Api, Clock
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter
 
-from fedflow.server.services import jobs, runs, system
+from fedflow.server.services import jobs, runs, system, uploads
+from fedflow.server.services.upload_writing import Body
 from fedflow.server.store import Store
 
 
@@ -37,7 +38,11 @@ def test_requests_and_the_state_of_the_server_are_told(coordinator: Api, setting
     assert before["fedflow_database_bytes",] > 0
     for seed, member in enumerate(MEMBERS):
         setting.hand_in(member, 1, adapter(seed + 1))
+    begun = uploads.create(setting.store, setting.callers["a"], 10, "", 10, 1e6)
+    pieces = iter([b"half", b""])
+    uploads.append(setting.store, setting.callers["a"], begun.id, 0, Body(lambda _: next(pieces), 4), None, 1e6)
     after = told(coordinator)
+    assert after["fedflow_uploads_bytes",] == 4, "those that were handed in are updates by now"
     assert after["fedflow_jobs", "aggregate", "queued"] == 1
     assert after["fedflow_store_bytes", "update"] == 3 * len(adapter(1))
 

@@ -158,7 +158,7 @@ def test_settings_are_told_without_secrets(tmp_path: Path) -> None:
     )
     shown = {name: value for name, value, _ in in_force_of(given)}
     assert shown["cache_bytes"] == "20,000 MB"
-    assert (shown["token_ttl_s"], shown["hub_imports"]) == ("15 min", "no")
+    assert (shown["code_ttl_s"], shown["hub_imports"]) == ("7 days", "no")
     assert "hunter2" not in str(shown)
     assert shown["database_url"] == "postgresql+psycopg://ann:***@db/fedflow?sslpassword=hidden"
     assert shown["oidc_client_secret"] == "set, not shown"  # noqa: S105 - what is said of one

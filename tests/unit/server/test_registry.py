@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.unit.server.conftest import Machine
@@ -25,6 +26,7 @@ from fedflow.server.services import (
     scores,
 )
 from fedflow.server.services.identity import Caller, authenticate
+from fedflow.server.services.imports import Allowed
 from fedflow.server.services.scores import Measured
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
@@ -87,6 +89,19 @@ def test_every_round_is_a_version_that_comes_from_the_one_before(setting: Settin
     ]
     assert chain[-1][0].content_hash == "0" * 64
     assert first.base_id == second.base_id == chain[-1][0].id
+
+
+def test_a_folder_called_starter_is_not_taken_for_the_starter(
+    store: Store, federation_id: str, setting: Setting, tmp_path: Path
+) -> None:
+    (folder := tmp_path / "starter").mkdir()
+    run_id = runs.create(store, federation_id, plan_of(model=str(folder)), allowed=Allowed(tmp_path, hub=False))
+    base, initial = files.put(store, b"[]\n", "base"), files.put(store, adapter(0), "adapter")
+    runs.begin(store, run_id, base=base, base_hash="1" * 64, initial=initial, prepared={})
+    found = registry.artifacts(store, PERSON, registry.MODEL, "", 10)
+    assert {each.name: each.licence for each in found} == {"starter": "Apache-2.0", "starter (folder)": ""}
+    (version,) = registry.versions(store, PERSON, next(each.id for each in found if "folder" in each.name), 0, 10)
+    assert version.content == base
 
 
 def test_another_run_of_the_name_makes_further_versions_on_the_same_base(

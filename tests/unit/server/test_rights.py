@@ -12,7 +12,7 @@ from tests.unit.server.reader import Reader, told
 from tests.unit.server.run_setting import Setting
 
 from fedflow.errors import RunError
-from fedflow.server.api import rights
+from fedflow.server.api import admission, rights
 from fedflow.server.database.people import PersonToken, RoleName
 from fedflow.server.database.tables import Import, Version
 from fedflow.server.database.tryouts import Tryout
@@ -412,6 +412,6 @@ def test_a_token_of_one_federation_sees_no_other(walk: Walk) -> None:
 def test_a_new_route_without_a_right_stops_the_start(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
     walk.app.add_url_rule("/new", "pages.new", lambda: "new")
     with pytest.raises(RunError, match=r"no right is given for pages\.new"):
-        rights.set_up(walk.app)
+        admission.set_up(walk.app)
     monkeypatch.setitem(rights.RIGHTS, "pages.new", replace(rights.ANYONE))
     assert "pages.new" in rights.RIGHTS

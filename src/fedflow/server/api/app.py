@@ -14,6 +14,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import fedflow
 from fedflow.federation.protocol import Problem
 from fedflow.server.api import (
+    admission,
     catalogue,
     current,
     devices,
@@ -28,7 +29,6 @@ from fedflow.server.api import (
     people,
     problems,
     registry,
-    rights,
     runs,
     secret_paths,
     tryouts,
@@ -81,7 +81,7 @@ def create_app(store: Store, settings: ServerSettings) -> OpenAPI:
     metrics.set_up(app)
     with app.app_context():
         site.set_up(app)
-    rights.set_up(app)
+    admission.set_up(app)
     problems.set_up(app)
     if settings.public_url is not None:
         app.wsgi_app = _as_seen_outside(app.wsgi_app, settings.public_url)  # type: ignore[assignment]

@@ -52,13 +52,13 @@ def sign_in_state(body: SignInQuestion) -> Response:
 @blueprint.post("/devices/challenge", responses={200: Challenged})
 def challenge(body: ChallengeRequest) -> Response:
     """Something for the device to sign."""
-    return answer(devices.challenge(current.store(), body.device_id, ttl_s=current.settings().challenge_ttl_s))
+    return answer(devices.challenge(current.store(), body.device_id))
 
 
 @blueprint.post("/devices/token", responses={200: Token})
 def token(body: TokenRequest) -> Response:
     """A short-lived token for a signed challenge."""
-    return answer(devices.token(current.store(), body, ttl_s=current.settings().token_ttl_s))
+    return answer(devices.token(current.store(), body))
 
 
 @blueprint.get("/me", responses={200: Me}, security=BEARER)

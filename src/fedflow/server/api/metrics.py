@@ -78,7 +78,7 @@ class Now(Collector):
         for name, help_, value in (
             ("fedflow_disk_free_bytes", "Free on the store's disk.", now.disk_free_bytes),
             ("fedflow_database_bytes", "Size of the database.", now.database_bytes or 0),
-            ("fedflow_uploads_bytes", "Of uploads that are not handed in.", now.uploads_bytes),
+            ("fedflow_uploads_bytes", "Of uploads that are not complete.", now.uploads_bytes),
             ("fedflow_devices_seen", "Devices that called within two minutes.", now.devices_seen),
             ("fedflow_members", "Members of all federations.", now.members),
             ("fedflow_people", "Accounts.", now.people),

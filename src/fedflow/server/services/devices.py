@@ -27,6 +27,9 @@ CODE_GROUPS, GROUP_LETTERS = 4, 4  # 80 bits
 LOOKALIKES = str.maketrans({"O": "0", "I": "1", "L": "1"})
 PUBLIC_KEY_BYTES = 32
 
+TOKEN_S = 900
+CHALLENGE_S = 60
+
 SEEN = (
     update(Device.__table__)  # type: ignore[arg-type]
     .where(
@@ -166,8 +169,8 @@ def _code(session: Session, request: JoinRequest, *, locked: bool = False) -> Jo
     return code
 
 
-def challenge(store: Store, device_id: str, *, ttl_s: float) -> Challenged:
-    """Something new for the device to sign within `ttl_s`.
+def challenge(store: Store, device_id: str) -> Challenged:
+    """Something new for the device to sign within CHALLENGE_S.
 
     Raises NotFound where there is no such device, Forbidden where it or its member was shut out.
     """
@@ -176,12 +179,12 @@ def challenge(store: Store, device_id: str, *, ttl_s: float) -> Challenged:
     with store.begin() as session:
         _active(session, device_id)
         session.execute(delete(Challenge).where(Challenge.expires_at <= now))
-        session.add(Challenge(nonce=nonce, device_id=device_id, expires_at=now + ttl_s))
-    return Challenged(nonce=nonce, expires_in_s=ttl_s)
+        session.add(Challenge(nonce=nonce, device_id=device_id, expires_at=now + CHALLENGE_S))
+    return Challenged(nonce=nonce, expires_in_s=CHALLENGE_S)
 
 
-def token(store: Store, request: TokenRequest, *, ttl_s: float) -> Token:
-    """A token that holds for `ttl_s`, for a challenge signed with the device's key. A challenge serves once.
+def token(store: Store, request: TokenRequest) -> Token:
+    """A token that holds for TOKEN_S, for a challenge signed with the device's key. A challenge serves once.
 
     Raises:
         NotFound: no such device.
@@ -208,8 +211,8 @@ def token(store: Store, request: TokenRequest, *, ttl_s: float) -> Token:
             raise Unauthorised(f"the signature is not by the key of device '{device.name}'") from None
         device.seen_at = now
         session.execute(delete(DeviceToken).where(DeviceToken.device_id == device.id, DeviceToken.expires_at <= now))
-        session.add(DeviceToken(hash=digest, device_id=device.id, expires_at=now + ttl_s))
-    return Token(token=text, expires_in_s=ttl_s)
+        session.add(DeviceToken(hash=digest, device_id=device.id, expires_at=now + TOKEN_S))
+    return Token(token=text, expires_in_s=TOKEN_S)
 
 
 def seen(store: Store, device_id: str, told: Iterable[Told]) -> None:

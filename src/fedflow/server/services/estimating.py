@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session, undefer
@@ -18,7 +18,7 @@ from fedflow.plan import REGISTRY, STARTER, Plan
 from fedflow.server.database.tables import Artifact, Member, Receipt, Run, RunMember, Version
 from fedflow.server.services import base_models, catalogue
 from fedflow.server.services.identity import Caller
-from fedflow.server.services.registry import MODEL
+from fedflow.server.services.registry import MODEL, base_name
 from fedflow.server.services.run_rows import plan_of
 from fedflow.server.store import Store
 from fedflow.storage import BlobStore
@@ -125,11 +125,10 @@ def _content(session: Session, federation_id: str, model: str) -> str | None:
         return None
     if model.startswith(REGISTRY):
         return base_models.content(session, federation_id, model)
-    name = PurePath(model).name if PurePath(model).is_absolute() else model
     query = (
         select(Version.content)
         .join(Artifact, Artifact.id == Version.artifact_id)
-        .where(Artifact.federation_id == federation_id, Artifact.kind == MODEL, Artifact.name == name)
+        .where(Artifact.federation_id == federation_id, Artifact.kind == MODEL, Artifact.name == base_name(model))
         .where(Artifact.owner_id.is_(None))  # what somebody brought in is named as the registry's
         .where(Version.content_hash.is_not(None))
         .order_by(Version.number.desc())

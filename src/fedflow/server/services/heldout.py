@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fedflow.datasets import demo_folder
 from fedflow.plan import DEMO, Plan
 from fedflow.server.errors import Unprocessable
 from fedflow.server.store import Store
+from fedflow.shipped import demo_folder
 
 NOT_SCORED = "the server has no held-out pictures '{name}'; start it with --pictures FOLDER that holds that folder"
 

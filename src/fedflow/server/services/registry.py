@@ -47,12 +47,20 @@ def add_base(session: Session, store: Store, run: Run, base: str, base_hash: str
     known = _base_of(session, run.federation_id, base_hash)
     if known is not None and (planned.startswith(REGISTRY) or _artifact(session, known).owner_id is None):
         return known
-    name = PurePath(planned).name if PurePath(planned).is_absolute() else planned  # folders are nobody else's business
+    name = base_name(planned)
     artifact = federations_own(session, store, run.federation_id, MODEL, name)
     version = add(session, store, artifact, content=base, content_hash=base_hash, facts={"from": name})
     if planned == STARTER and version.number == 1:
         artifact.licence, artifact.card = STARTER_LICENCE, STARTER_CARD
     return version
+
+
+def base_name(planned: str) -> str:
+    """What a plan's base model is called here: of a path the last part, as folders are nobody else's business."""
+    if not PurePath(planned).is_absolute():
+        return planned
+    name = PurePath(planned).name
+    return f"{name} (folder)" if name == STARTER else name  # the starter's name stands for its licence and card
 
 
 def add_round(

@@ -73,6 +73,7 @@ def system(store: Store) -> System:
         disk = shutil.disk_usage(store.folder)
     except OSError as error:
         raise StorageError(f"{store.folder}: cannot be looked at ({error.strerror}); check the disk") from error
+    unfinished = select(func.sum(Upload.offset_bytes)).where(Upload.offset_bytes < Upload.length_bytes)
     with store.read() as session:
         files = session.execute(select(File.kind, func.count(), func.sum(File.size_bytes)).group_by(File.kind)).all()
         jobs = select(Job.kind, Job.status, func.count(), func.min(Job.created_at)).group_by(Job.kind, Job.status)
@@ -94,7 +95,7 @@ def system(store: Store) -> System:
             disk_bytes=disk.total,
             store_bytes={kind: int(total or 0) for kind, _, total in files},
             store_files={kind: count for kind, count, _ in files},
-            uploads_bytes=session.scalar(select(func.sum(Upload.offset_bytes))) or 0,
+            uploads_bytes=session.scalar(unfinished) or 0,
             quarantine_bytes=_size_of(store.folder / "quarantine"),
             runs={status: count for status, count in runs},  # noqa: C416
             runs_failed=session.scalar(select(func.count()).where(Event.kind == "run failed")) or 0,

@@ -1,4 +1,4 @@
-"""Where the demo pictures of this installation are."""
+"""Where the demo pictures of this installation are; it opens none, and a web process may ask it."""
 
 from __future__ import annotations
 
