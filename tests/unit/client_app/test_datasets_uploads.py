@@ -16,8 +16,9 @@ from PIL import Image
 from tests.unit.client_app.conftest import Visitor
 from tests.unit.client_app.datasets_support import captions, demo_pictures, taken_in, work
 
-from fedflow.client.services import datasets, datasets_edits, jobs
+from fedflow.client.services import datasets, datasets_edits, datasets_uploads, jobs
 from fedflow.client.store import Store
+from fedflow.errors import DatasetError
 
 
 @pytest.fixture
@@ -105,6 +106,23 @@ def test_a_zip_is_unpacked_by_the_worker(store: Store, visitor: Visitor, picture
     assert work(store) == [(jobs.DONE, "")]
     assert len(datasets.lines(store, line.dataset.id)) == 3
     assert list((store.folder / "incoming").iterdir()) == []
+
+
+def test_a_dataset_that_is_taken_out_while_its_zip_is_unpacked_leaves_nothing(
+    store: Store, visitor: Visitor, pictures: list[Path]
+) -> None:
+    bring(visitor, [("Set.zip", zip_of(contents(pictures)))])
+    [line], [job_id] = datasets.listed(store), jobs.waiting(store)
+    job = jobs.claim(store, job_id)
+    assert job is not None
+    datasets.remove(store, line.dataset.id)
+    bring(visitor, [("Set.zip", zip_of(contents(pictures)))])
+    [another] = datasets.listed(store)
+    assert another.dataset.folder != line.dataset.folder, "the first may still come into being"
+    with pytest.raises(DatasetError, match="taken out meanwhile"):
+        datasets_uploads.unpack(store, job, line.dataset)
+    assert not Path(line.dataset.folder).exists()
+    assert len(list((store.folder / jobs.INCOMING).iterdir())) == 1
 
 
 def test_what_is_brought_before_a_zip_is_unpacked_does_not_pass_for_it(

@@ -303,6 +303,7 @@ def remove(store: Store, dataset_id: str) -> None:
     dataset = one(store, dataset_id)
     with store.begin() as session:
         session.execute(delete(Dataset).where(Dataset.id == dataset_id))
-        jobs.put_aside_all(session, dataset_id, store.clock())
+        aside = jobs.put_aside_all(session, dataset_id, store.clock())
+    jobs.drop_kept(store, aside)
     if dataset is not None and is_own(store, dataset):
         shutil.rmtree(dataset.folder, ignore_errors=True)
