@@ -53,10 +53,13 @@ def test_pictures_are_taken_into_a_folder_of_the_apps_own(store: Store, visitor:
     assert work(store) == [(jobs.DONE, "")]
     page = visitor.client.get(answer.json["place"]).text
     assert "1 file was left out" in page
+    assert "1 file cannot be used as it is." in page
     [line] = datasets.listed(store)
     folder = Path(line.dataset.folder)
     assert folder == store.folder.resolve() / "datasets" / "My icons"
-    assert (line.pictures, line.problems) == (3, 0)
+    assert (line.pictures, line.problems) == (3, 1), "one number in the list and on the page"
+    page = visitor.client.get(f"/datasets/{line.dataset.id}?problems=").text
+    assert re.search(r"notes.docx <span[^>]*>was left out, as it is neither", page)
     bring(visitor, contents(pictures), "My icons")
     assert sorted(each.dataset.name for each in datasets.listed(store)) == ["My icons", "My icons 2"]
     visitor.post(f"/datasets/{line.dataset.id}/remove")
@@ -99,13 +102,23 @@ def test_a_thousand_files_come_without_scripts_too(store: Store, visitor: Visito
 
 
 def test_a_zip_is_unpacked_by_the_worker(store: Store, visitor: Visitor, pictures: list[Path]) -> None:
-    answer = bring(visitor, [("Nice set.zip", zip_of(contents(pictures)))])
+    files = [*contents(pictures), ("a/phone.heic", b"none"), ("Thumbs.db", b"none")]
+    answer = bring(visitor, [("Nice set.zip", zip_of(files))])
     assert answer.json is not None
     [line] = datasets.listed(store)
     assert (line.dataset.name, line.pictures) == ("Nice set", 0)
     assert work(store) == [(jobs.DONE, "")]
     assert len(datasets.lines(store, line.dataset.id)) == 3
     assert list((store.folder / "incoming").iterdir()) == []
+
+    def left_out() -> list[str]:
+        [line] = datasets.listed(store)
+        return [name for name, _ in line.dataset.other_problems]
+
+    assert left_out() == ["Thumbs.db", "a/phone.heic"]
+    bring(visitor, [("a/phone.png", pictures[0].read_bytes())], where=f"{line.dataset.id}/upload")
+    assert work(store) == [(jobs.DONE, "")]
+    assert left_out() == ["Thumbs.db"], "what came as a picture after all is told no more"
 
 
 def test_a_dataset_that_is_taken_out_while_its_zip_is_unpacked_leaves_nothing(

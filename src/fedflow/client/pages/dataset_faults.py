@@ -37,6 +37,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "is not a picture; convert it to PNG or JPEG, or move it out of the folder": lazy_gettext(
         "is not a picture; convert it to PNG or JPEG, or move it out of the folder"
     ),
+    "was left out, as it is neither picture nor caption; bring it as PNG or JPEG": lazy_gettext(
+        "was left out, as it is neither picture nor caption; bring it as PNG or JPEG"
+    ),
     "is not there; put it back or read the folder again": lazy_gettext(
         "is not there; put it back or look at the folder again"
     ),

@@ -56,7 +56,9 @@ def take(
     """
     folder = _own_folder(store, name)
     taken = take_files(files, folder, promised_bytes=promised_bytes)
-    return datasets.add_own(store, folder), len(taken.left_out)
+    dataset_id = datasets.add_own(store, folder)
+    datasets.note_left_out(store, dataset_id, taken.left_out)
+    return dataset_id, len(taken.left_out)
 
 
 def take_more(
@@ -68,6 +70,7 @@ def take_more(
     """
     check_unpacked(store, dataset.id)
     taken = take_files(files, Path(dataset.folder), promised_bytes=promised_bytes)
+    datasets.note_left_out(store, dataset.id, taken.left_out)
     datasets.look_again(store, dataset.id)
     return len(taken.left_out)
 
@@ -139,7 +142,7 @@ def unpack(store: Store, job: Job, dataset: Dataset) -> None:
     place, folder = _place(store, job), Path(dataset.folder)
     try:
         if place.is_file() and ("more" in job.asked or not folder.exists()):
-            take_zip(place, folder)
+            datasets.note_left_out(store, dataset.id, take_zip(place, folder).left_out)
         elif not folder.exists():
             raise DatasetError("the zip is no longer kept; bring it once more")
     except DatasetError:
