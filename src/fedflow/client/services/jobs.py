@@ -136,6 +136,12 @@ def note(store: Store, job_id: str, done: int, of: int | None = None) -> str | N
         return job.wanted
 
 
+def wanted(store: Store, job_id: str) -> str | None:
+    """What the owner wants of a job, as `note` gives it."""
+    with store.read() as session:
+        return session.scalar(select(Job.wanted).where(Job.id == job_id))
+
+
 def end(store: Store, job_id: str, status: str, message: str = "") -> None:
     """A job is over, or paused; `message` says why where it did not end well."""
     with store.begin() as session:
