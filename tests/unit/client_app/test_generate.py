@@ -338,6 +338,10 @@ def test_a_side_that_cannot_be_drawn_is_told_beside_it(
 
 def test_a_picture_s_page_is_called_by_its_prompt(store: Store, visitor: Visitor, asked) -> None:
     [short], [long] = asked(prompt="<b>cat</b>"), asked(prompt="cat " * 40)
+    [longer] = asked(prompt="cat " * 400)
+    page = visitor.client.get(f"/gallery/{longer.id}").text
+    assert re.search(r'<p class="prompt" dir="auto">(cat ){98}cat…</p>', page)
+    assert page.count("cat " * 399) == 1, "whole in the settings as text alone"
     assert "<h1>&lt;b&gt;cat&lt;/b&gt;</h1>" in visitor.client.get(f"/gallery/{short.id}").text
     [heading] = re.findall("<h1>([^<]+)</h1>", visitor.client.get(f"/gallery/{long.id}").text)
     assert heading == "cat " * 13 + "cat…"
