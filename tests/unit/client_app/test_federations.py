@@ -82,7 +82,12 @@ def test_the_next_round_asks_again_on_every_page(visitor: Visitor, store: Store,
     owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
     consents.ask(store, member, facts(), 12)
     visitor.post(f"{run}/answer", answer=consents.ROUND)
+    assert "You have agreed to the next round." in visitor.client.get(run).text
     assert begins(owner, 1)
+    page = visitor.client.get(run).text
+    assert "You have agreed to round 1. You are asked again before each further one." in page
+    for offered in ("Agree to the next round", "Agree to this run", "Always agree within my limits", "Withdraw"):
+        assert f">{offered}</button>" in page
     assert "Asks for your consent" not in visitor.client.get(f"/federations/{member}").text
     assert "Agreed round by round" in visitor.client.get(run).text
     assert owner.holds_back(facts(), 2) == "you agree to its rounds one by one, and not yet to this one"
