@@ -16,8 +16,6 @@ from fedflow.models import BaseModel
 EVERY_S = 0.5
 PATIENCE_S = 10.0
 """How long a stop waits for a layer to end: the attention of a large picture is one operation of minutes."""
-AT = (nn.Conv2d, nn.Linear)
-"""The layers before which it is asked: they stand between all that takes long, and are few enough to cost nothing."""
 
 
 @contextmanager
@@ -37,7 +35,8 @@ def watched(model: BaseModel, wanted: Callable[[], str | None], give_up: Callabl
             if what is not None:
                 raise Interrupted(what)
 
-    layers = [layer for part in (model.unet, model.vae) for layer in part.modules() if isinstance(layer, AT)]
+    # Before convolutions alone: they stand all along the way, and every layer would cost small pictures some percent.
+    layers = [layer for part in (model.unet, model.vae) for layer in part.modules() if isinstance(layer, nn.Conv2d)]
     hooks = [layer.register_forward_pre_hook(before) for layer in layers]
     ended = threading.Event()
     threading.Thread(target=_watch, args=(wanted, give_up, ended), daemon=True).start()
