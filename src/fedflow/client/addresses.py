@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx
 
 from fedflow.errors import MistakeError
@@ -22,7 +24,8 @@ def server_address(url: str) -> str:
         parsed = httpx.URL(wanted)
     except httpx.InvalidURL:
         parsed = httpx.URL()
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.userinfo:
+    is_host = re.fullmatch(r"[\w.:-]+", parsed.host) is not None  # a blank would be there as %20
+    if parsed.scheme not in ("http", "https") or not is_host or parsed.query or parsed.userinfo:
         raise MistakeError(f"{url!r}: is no address of a server; give one such as https://example.org")
     return str(parsed).rstrip("/")
 

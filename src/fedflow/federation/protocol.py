@@ -69,10 +69,13 @@ class Problem(Message):
     error: Fault
 
 
+LEAST_CODE, LONGEST_CODE = 8, 80
+
+
 class JoinRequest(Message):
     """A device joins a federation with a one-time code and its Ed25519 public key (32 bytes, base64)."""
 
-    code: str = Field(min_length=8, max_length=80)
+    code: str = Field(min_length=LEAST_CODE, max_length=LONGEST_CODE)
     device_name: Name
     public_key: str = Field(min_length=44, max_length=44)
     version: Annotated[str, Field(max_length=40, description="The client's version of FedFlow."), SHOWN]
@@ -112,7 +115,7 @@ class SignInBegun(Message):
 class SignInQuestion(Message):
     """Whether the device with this secret was let in."""
 
-    code: str = Field(min_length=8, max_length=80)
+    code: str = Field(min_length=LEAST_CODE, max_length=LONGEST_CODE)
 
 
 class SignInState(Message):

@@ -18,6 +18,9 @@ AMOUNT = re.compile(r"\d{1,15}(\.\d{1,9})?")
 AMOUNTS = frozenset({"count", "large", "least", "limit", "more", "most", "size"})
 """Places for a number, which stands there as the reader writes it: in others digits may be a name or a version."""
 
+PLACED = re.compile(r"\S*[./]\S*|.*\.\w{1,12}")
+"""What names a file or an address; a file's name may hold blanks."""
+
 KEPT = 2000
 """Sentences of which it is known which words they have."""
 
@@ -82,8 +85,10 @@ class Phrases:
 
 
 def sentence(text: str) -> str:
-    """A reason as a sentence of a page."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "…")) else ".")
+    """A reason as a sentence of a page. The name of a file or an address at its start stays as it is."""
+    name, colon, _ = text.partition(": ")
+    begins = text[:1] if colon and PLACED.fullmatch(name) else text[:1].upper()
+    return begins + text[1:] + ("" if text.endswith((".", "…")) else ".")
 
 
 def _pattern(known: str) -> re.Pattern[str]:

@@ -125,6 +125,11 @@ def test_a_caption_that_a_list_would_bring_back_is_not_emptied(
     assert len(captions(folder)) == 3, "all or none"
 
 
+def test_a_long_tag_is_shortened_on_the_button(store: Store, visitor: Visitor, dataset_id: str) -> None:
+    _, answer = change(visitor, dataset_id, ids(store, dataset_id)[:1], "add", "fur " * 200)
+    assert answer["undo"]["what"] == f"add tag '{'fur ' * 9}fur…' to 1 picture"
+
+
 def test_a_new_change_ends_what_could_be_redone(store: Store, visitor: Visitor, dataset_id: str) -> None:
     chosen = ids(store, dataset_id)
     _, first = change(visitor, dataset_id, chosen, "add", "one")

@@ -13,7 +13,7 @@ from tests.unit.client_app.datasets_support import demo_pictures, taken_in, work
 
 from fedflow.client.pages.datasets_words import reasons
 from fedflow.client.pages.faults import reason
-from fedflow.client.services import datasets, datasets_asides, datasets_undo, jobs, thumbnails
+from fedflow.client.services import datasets, datasets_asides, datasets_check, datasets_undo, jobs, thumbnails
 from fedflow.client.store import Store
 from fedflow.errors import DatasetError
 
@@ -175,6 +175,10 @@ def test_what_was_left_out_comes_back_beside_what_came_meanwhile(store: Store, f
         ("is broken (truncated); replace it or remove it", "is broken (truncated); replace it or remove it"),
         ("has no caption; write its tags into a.txt in the same folder",) * 2,
         ("of another kind", "of another kind"),
+        (
+            "is too large (over 178 megapixels, at most 64); scale it down",
+            "is too large (more than 178 megapixels, at most 64); scale it down",
+        ),
     ],
 )
 def test_reasons_are_known_or_stay_as_they_are(visitor: Visitor, said: str, told: str) -> None:
@@ -218,6 +222,18 @@ def test_buckets_are_those_of_the_size_that_is_asked_for(
     assert f"Sides are multiples of {unit} pixels, and no area is larger than {size} x {size}." in page
     assert shown in page
     assert f'value="{size}"' in page
+
+
+def test_buckets_hold_the_pictures_that_can_be_used(store: Store, checked: str, folder: Path) -> None:
+    dataset_id = checked.split("/")[2]
+    (folder / "near.txt").unlink()
+    datasets.look_again(store, dataset_id)
+    assert work(store) == [(jobs.DONE, "")]
+    dataset = datasets.one(store, dataset_id)
+    assert dataset is not None
+    usable = [each for each in datasets.lines(store, dataset_id) if not each.problem]
+    assert len(usable) < len(datasets.lines(store, dataset_id))
+    assert sum(each.num_pictures for each in datasets_check.buckets(store, dataset, 64)) == len(usable)
 
 
 def test_a_size_that_no_training_takes_is_said_beside_its_field(visitor: Visitor, checked: str) -> None:

@@ -16,8 +16,9 @@ from PIL import Image
 from tests.unit.client_app.conftest import Visitor
 from tests.unit.client_app.datasets_support import captions, demo_pictures, taken_in, work
 
-from fedflow.client.services import datasets, datasets_edits, jobs
+from fedflow.client.services import datasets, datasets_edits, datasets_uploads, jobs
 from fedflow.client.store import Store
+from fedflow.errors import DatasetError
 
 
 @pytest.fixture
@@ -52,10 +53,13 @@ def test_pictures_are_taken_into_a_folder_of_the_apps_own(store: Store, visitor:
     assert work(store) == [(jobs.DONE, "")]
     page = visitor.client.get(answer.json["place"]).text
     assert "1 file was left out" in page
+    assert "1 file cannot be used as it is." in page
     [line] = datasets.listed(store)
     folder = Path(line.dataset.folder)
     assert folder == store.folder.resolve() / "datasets" / "My icons"
-    assert (line.pictures, line.problems) == (3, 0)
+    assert (line.pictures, line.problems) == (3, 1), "one number in the list and on the page"
+    page = visitor.client.get(f"/datasets/{line.dataset.id}?problems=").text
+    assert re.search(r"notes.docx <span[^>]*>was left out, as it is neither", page)
     bring(visitor, contents(pictures), "My icons")
     assert sorted(each.dataset.name for each in datasets.listed(store)) == ["My icons", "My icons 2"]
     visitor.post(f"/datasets/{line.dataset.id}/remove")
@@ -98,13 +102,40 @@ def test_a_thousand_files_come_without_scripts_too(store: Store, visitor: Visito
 
 
 def test_a_zip_is_unpacked_by_the_worker(store: Store, visitor: Visitor, pictures: list[Path]) -> None:
-    answer = bring(visitor, [("Nice set.zip", zip_of(contents(pictures)))])
+    files = [*contents(pictures), ("a/phone.heic", b"none"), ("Thumbs.db", b"none")]
+    answer = bring(visitor, [("Nice set.zip", zip_of(files))])
     assert answer.json is not None
     [line] = datasets.listed(store)
     assert (line.dataset.name, line.pictures) == ("Nice set", 0)
     assert work(store) == [(jobs.DONE, "")]
     assert len(datasets.lines(store, line.dataset.id)) == 3
     assert list((store.folder / "incoming").iterdir()) == []
+
+    def left_out() -> list[str]:
+        [line] = datasets.listed(store)
+        return [name for name, _ in line.dataset.other_problems]
+
+    assert left_out() == ["Thumbs.db", "a/phone.heic"]
+    bring(visitor, [("a/phone.png", pictures[0].read_bytes())], where=f"{line.dataset.id}/upload")
+    assert work(store) == [(jobs.DONE, "")]
+    assert left_out() == ["Thumbs.db"], "what came as a picture after all is told no more"
+
+
+def test_a_dataset_that_is_taken_out_while_its_zip_is_unpacked_leaves_nothing(
+    store: Store, visitor: Visitor, pictures: list[Path]
+) -> None:
+    bring(visitor, [("Set.zip", zip_of(contents(pictures)))])
+    [line], [job_id] = datasets.listed(store), jobs.waiting(store)
+    job = jobs.claim(store, job_id)
+    assert job is not None
+    datasets.remove(store, line.dataset.id)
+    bring(visitor, [("Set.zip", zip_of(contents(pictures)))])
+    [another] = datasets.listed(store)
+    assert another.dataset.folder != line.dataset.folder, "the first may still come into being"
+    with pytest.raises(DatasetError, match="taken out meanwhile"):
+        datasets_uploads.unpack(store, job, line.dataset)
+    assert not Path(line.dataset.folder).exists()
+    assert len(list((store.folder / jobs.INCOMING).iterdir())) == 1
 
 
 def test_what_is_brought_before_a_zip_is_unpacked_does_not_pass_for_it(

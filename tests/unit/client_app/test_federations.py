@@ -12,12 +12,15 @@ from flask_babel import force_locale
 from tests.unit.client_app.conftest import Visitor
 from tests.unit.client_app.federation_support import facts, joined
 
+from fedflow.client.home import Device
 from fedflow.client.policy import Policy
 from fedflow.client.services import consents, datasets, jobs, memberships, trainings
 from fedflow.client.services.memberships import JoinRequest
+from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 from fedflow.client.watch import Unwanted
 from fedflow.client.worker.federating import AppOwner
+from fedflow.client.worker.main import carry_out
 from fedflow.errors import MistakeError
 from fedflow.federation.protocol import RoundLine, Rounds
 from fedflow.models import one_model
@@ -79,7 +82,12 @@ def test_the_next_round_asks_again_on_every_page(visitor: Visitor, store: Store,
     owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
     consents.ask(store, member, facts(), 12)
     visitor.post(f"{run}/answer", answer=consents.ROUND)
+    assert "You have agreed to the next round." in visitor.client.get(run).text
     assert begins(owner, 1)
+    page = visitor.client.get(run).text
+    assert "You have agreed to round 1. You are asked again before each further one." in page
+    for offered in ("Agree to the next round", "Agree to this run", "Always agree within my limits", "Withdraw"):
+        assert f">{offered}</button>" in page
     assert "Asks for your consent" not in visitor.client.get(f"/federations/{member}").text
     assert "Agreed round by round" in visitor.client.get(run).text
     assert owner.holds_back(facts(), 2) == "you agree to its rounds one by one, and not yet to this one"
@@ -459,10 +467,18 @@ def test_what_cannot_be_joined_is_said_before_anything_is_sent(
     visitor: Visitor, store: Store, pictures: object
 ) -> None:
     dataset = datasets.add(store, str(pictures))
-    refused = visitor.post("/federations/join", server="ftp://x", code="1", device="d", dataset=dataset)
-    assert (refused.status_code, "is no address of a server" in refused.text) == (422, True)
+    right = {"server": "https://x.example", "code": "AB12-CD34", "device": "d", "dataset": dataset}
+    for name, typed, said in (
+        ("server", "ftp://x", "is no address of a server"),
+        ("server", "nonsense here", "is no address of a server"),
+        ("code", "1", "A code has 8 to 80 characters. Copy all of it."),
+    ):
+        refused = visitor.post("/federations/join", **{**right, name: typed})
+        beside = re.search(rf'id="[^"]*{name}-error"[^>]*>(.*?)</p>', refused.text, re.DOTALL)
+        assert beside is not None
+        assert (refused.status_code, said in beside[1]) == (422, True)
     with pytest.raises(MistakeError, match="dataset: it is no longer here"):
-        memberships.join(store, JoinRequest(server="http://localhost:1", code="1", dataset="gone"))
+        memberships.join(store, JoinRequest(server="http://localhost:1", code="AB12-CD34", dataset="gone"))
     assert jobs.under_way(store, (memberships.JOIN,)) == []
 
 
@@ -482,10 +498,11 @@ def test_where_a_server_cannot_be_signed_in_at_is_said_beside_its_field(
     assert visitor.client.get("/federations/sign-in/none").status_code == 404
 
 
-def attempt(store: Store, dataset: str, reason: str, server: str = "https://x.example") -> str:
-    job = memberships.join(store, JoinRequest(server=server, code="AB-12", device="loom", dataset=dataset))
+def attempt(store: Store, dataset: str, reason: str, status: str = jobs.FAILED) -> str:
+    server = "https://x.example"
+    job = memberships.join(store, JoinRequest(server=server, code="AB12-CD34", device="loom", dataset=dataset))
     assert jobs.claim(store, job) is not None
-    jobs.end(store, job, jobs.FAILED, reason)
+    jobs.end(store, job, status, reason)
     return job
 
 
@@ -500,13 +517,13 @@ def test_a_join_that_failed_is_gone_on_with_from_what_was_typed(
     assert f'href="/federations/join?instead_of={wrong}"' in visitor.client.get("/federations").text
     for job, named, said in ((wrong, "code", "knows no such code"), (first, "server", "does not answer (timed out)")):
         page = visitor.client.get(f"/federations/join?instead_of={job}").text
-        for value in ("https://x.example", "AB-12", "loom"):
+        for value in ("https://x.example", "AB12-CD34", "loom"):
             assert f'value="{value}"' in page
         assert re.search(rf'<option value="{dataset}" selected', page)
         beside = re.search(rf'id="[^"]*{named}-error"[^>]*>(.*?)</p>', page, re.DOTALL)
         assert beside is not None
         assert said in beside[1]
-    again = {"server": "https://y.example", "code": "CD-34", "device": "loom", "dataset": dataset}
+    again = {"server": "https://y.example", "code": "EF56-GH78", "device": "loom", "dataset": dataset}
     assert visitor.post("/federations/join", instead_of=wrong, **again).status_code == 303
     assert memberships.failed_joins(store) == []
     other = attempt(store, dataset, away)
@@ -514,7 +531,38 @@ def test_a_join_that_failed_is_gone_on_with_from_what_was_typed(
     assert "Change it and try again" not in visitor.client.get("/federations").text
     kept = jobs.one(store, other)
     assert kept is not None
-    assert memberships.request_of(kept).code == "AB-12", "it can still be resumed"
+    assert memberships.request_of(kept).code == "AB12-CD34", "it can still be resumed"
+
+
+def test_a_join_that_the_server_refuses_is_changed_and_put_aside_once_another_succeeds(
+    visitor: Visitor, store: Store, pictures: object
+) -> None:
+    dataset = datasets.add(store, str(pictures))
+    again = "Change it and try again"
+    attempt(store, dataset, "the server does not answer")
+    page = visitor.client.get("/activity").text
+    assert (again in page, ">Resume</button>" in page) == (True, True)
+    refused = attempt(store, dataset, "there is no such join code; check its spelling", status=jobs.REFUSED)
+    page = visitor.client.get("/activity").text
+    assert (page.count(again), page.count(">Resume</button>")) == (2, 1)
+    assert memberships.failed_joins(store)[0].id == refused
+    bad = JoinRequest(server="localhost:1", code="AB12-CD34", device="a\x07", dataset=dataset)
+    carry_out(store, ClientSettings(folder=store.folder), memberships.join(store, bad))
+    assert "The code or this machine&#39;s name cannot be used. Check both." in visitor.client.get("/federations").text
+    jobs.put_aside(store, jobs.listed(store, 1)[0].id)
+    job_id = memberships.join(store, JoinRequest(server="x.example", code="AB12-CD34", device="d", dataset=dataset))
+    waits = visitor.client.get("/federations").text
+    assert ("0 of" in waits, "It waits for its turn" in waits) == (False, True)
+    job = jobs.claim(store, job_id)
+    assert job is not None
+    assert "given up after 10 seconds without" in visitor.client.get("/federations").text
+    memberships.keep(
+        store,
+        job,
+        Device(server="https://x.example", device_id="d1", member="studio", federation_id="f1", federation="Icons"),
+    )
+    assert again not in visitor.client.get("/activity").text
+    assert {each.status for each in jobs.listed(store, 3)} == {jobs.RUNNING, jobs.ASIDE}
 
 
 def test_what_was_removed_and_joined_again_stands_once(visitor: Visitor, store: Store, member: str) -> None:

@@ -6,6 +6,7 @@ import base64
 import io
 import re
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from fedflow.client.services import drawings, drawings_start, jobs, library
 from fedflow.client.services.drawings import Axis, DrawRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
-from fedflow.client.worker import drawing_preview
+from fedflow.client.worker import drawing_preview, drawing_watch
 from fedflow.client.worker.main import carry_out
 from fedflow.errors import MistakeError
 from fedflow.generation import generate, parameters_text, png_bytes
@@ -337,6 +338,10 @@ def test_a_side_that_cannot_be_drawn_is_told_beside_it(
 
 def test_a_picture_s_page_is_called_by_its_prompt(store: Store, visitor: Visitor, asked) -> None:
     [short], [long] = asked(prompt="<b>cat</b>"), asked(prompt="cat " * 40)
+    [longer] = asked(prompt="cat " * 400)
+    page = visitor.client.get(f"/gallery/{longer.id}").text
+    assert re.search(r'<p class="prompt" dir="auto">(cat ){98}cat…</p>', page)
+    assert page.count("cat " * 399) == 1, "whole in the settings as text alone"
     assert "<h1>&lt;b&gt;cat&lt;/b&gt;</h1>" in visitor.client.get(f"/gallery/{short.id}").text
     [heading] = re.findall("<h1>([^<]+)</h1>", visitor.client.get(f"/gallery/{long.id}").text)
     assert heading == "cat " * 13 + "cat…"
@@ -435,6 +440,44 @@ def test_the_gallery_shows_those_of_one_model_or_adapter(
         for query in ("adapter=Fur", "adapter=Ink+100%25", "adapter=Fu", f"model={plain.model}", "model=x")
     }
     assert list(shown.values()) == [{one.id, both.id}, {both.id}, set(), {plain.id, one.id, both.id}, set()]
+
+
+def test_a_stop_ends_a_drawing_within_its_only_step(
+    store: Store, model: BaseModel, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing_watch, "EVERY_S", 0.0)  # a step of so small a picture is over within it
+    job_id = drawings.ask(store, DrawRequest(model=str(tiny_model_folder), prompt="cat", pictures=1, steps=1))
+
+    def stop(layer: torch.nn.Module, _inputs: object) -> None:
+        if layer.__class__ is model.unet.__class__:
+            jobs.want(store, job_id, jobs.STOP)
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(stop)
+    try:
+        carry_out(store, ClientSettings(folder=store.folder, threads=1), job_id)
+    finally:
+        hook.remove()
+    job = jobs.one(store, job_id)
+    assert job is not None
+    assert (job.status, job.done, drawings.of_job(store, job_id)) == (jobs.STOPPED, 0, [])
+    jobs.resume(store, job_id)
+    carry_out(store, ClientSettings(folder=store.folder, threads=1), job_id)
+    assert len(drawings.of_job(store, job_id)) == 1
+
+
+def test_a_stop_that_no_layer_heeds_is_given_up(model: BaseModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing_watch, "EVERY_S", 0.01)
+    monkeypatch.setattr(drawing_watch, "PATIENCE_S", 0.05)
+    given_up: list[str] = []
+    ended = threading.Event()
+
+    def give_up(what: str) -> None:
+        given_up.append(what)
+        ended.set()
+
+    with drawing_watch.watched(model, lambda: jobs.PAUSE, give_up):
+        assert ended.wait(30), "as within one operation of a large picture"
+    assert given_up == [jobs.PAUSE]
 
 
 def test_a_preview_is_there_while_it_draws_and_costs_little(

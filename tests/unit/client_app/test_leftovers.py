@@ -138,18 +138,21 @@ def test_pictures_on_their_way_stay_for_a_day(store: Store, what: str) -> None:
 
 
 def test_a_zip_stays_as_long_as_a_job_may_unpack_it(store: Store) -> None:
-    incoming = store.folder / datasets_uploads.INCOMING
+    incoming = store.folder / jobs.INCOMING
     needed, forgotten = (datasets_uploads.take_archive(store, name, io.BytesIO(b"zip")) for name in ("Mine", "Other"))
     names = {each.asked["dataset"]: each.asked["archive"] for each in jobs.under_way(store)}
     for job_id in jobs.waiting(store):
         jobs.want(store, job_id, jobs.STOP)
     datasets.remove(store, forgotten)
+    assert [path.name for path in incoming.iterdir()] == [names[needed]]
     (incoming / "arriving.zip").write_bytes(b"so far")
     leftovers.sweep(store)
-    assert {path.name for path in incoming.iterdir()} == {*names.values(), "arriving.zip"}
+    assert {path.name for path in incoming.iterdir()} == {names[needed], "arriving.zip"}
     age(incoming)
     leftovers.sweep(store)
     assert [path.name for path in incoming.iterdir()] == [names[needed]]
+    jobs.put_aside(store, jobs.listed(store, 2)[-1].id)
+    assert list(incoming.iterdir()) == []
 
 
 def test_parts_of_files_go_after_a_day_and_checkpoints_and_downloads_stay(store: Store) -> None:

@@ -347,7 +347,7 @@ def test_a_refused_form_says_why_in_ukrainian(store: Store, visitor: Visitor) ->
     visitor.client.set_cookie("fedflow_language", "uk")
     refused = visitor.post("/federations/join", server="ftp://x", code="7", device="d", dataset="none")
     assert (refused.status_code, "«ftp://x» — не адреса сервера." in refused.text) == (422, True)
-    gone = visitor.post("/federations/join", server="https://x.example", code="7", device="d", dataset="none")
+    gone = visitor.post("/federations/join", server="https://x.example", code="AB12-CD34", device="d", dataset="none")
     assert (gone.status_code, "Його вже немає. Виберіть інший." in gone.text) == (422, True)
 
 

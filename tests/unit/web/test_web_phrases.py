@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 from flask_babel import Babel, force_locale
 
-from fedflow.web.phrases import LONGEST, Phrases
+from fedflow.web.phrases import LONGEST, Phrases, sentence
 
 KNOWN = Phrases(
     {
@@ -40,6 +40,9 @@ def test_amounts_stand_there_as_the_reader_writes_them_and_names_as_they_are() -
 def test_a_reason_is_as_it_is_written_and_said_as_a_sentence() -> None:
     assert KNOWN.reason("the disk is full") == "no room is left"
     assert KNOWN.said("the disk is full") == "No room is left."
+    for text in ("latin.png: its caption is odd", "my cat.jpeg: is odd", "a/b: is odd", "https://x.example: is away"):
+        assert sentence(text) == f"{text}.", "a name is another one with a large letter"
+    assert sentence("odd: 1.5 or more") == "Odd: 1.5 or more."
 
 
 def test_a_sentence_within_another_is_said_too() -> None:

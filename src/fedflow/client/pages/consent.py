@@ -77,6 +77,8 @@ def page(membership_id: str, run_id: str) -> Response:
         nodes=federation_words.line_of_rounds(asked, trained),
         stands=federation_words.stands(row, asked),
         asks=consents.asks(asked),
+        agreed=federation_words.agreed_round(asked),
+        ahead=consents.NEXT in asked.rounds,
         without=consents.went_without(asked),
         result=library_of(membership_id, run_id),
         now=store.clock(),

@@ -18,13 +18,16 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "the caption is empty; {way_out}": lazy_gettext("the caption is empty; write the picture's tags"),
     "is not UTF-8 ({where}); save it as UTF-8": lazy_gettext(
-        "the caption is not UTF-8 (%(where)s); write it anew, or save the text file as UTF-8"
+        "the caption is not UTF-8; write it anew, or save the text file as UTF-8"
     ),
     "is an empty file; replace it or remove it": lazy_gettext("is an empty file; replace it or remove it"),
     "is not a picture, or broken at its start (PNG, JPEG, WebP, GIF, BMP, TIFF); replace it or remove it": lazy_gettext(
         "is not a picture, or broken at its start (PNG, JPEG, WebP, GIF, BMP, TIFF); replace or remove it"
     ),
     "is broken ({why}); replace it or remove it": lazy_gettext("is broken (%(why)s); replace it or remove it"),
+    "is too large (over {size} megapixels, at most {most}); scale it down": lazy_gettext(
+        "is too large (more than %(size)s megapixels, at most %(most)s); scale it down"
+    ),
     "is too large ({size} megapixels, at most {most}); scale it down": lazy_gettext(
         "is too large (%(size)s megapixels, at most %(most)s); scale it down"
     ),
@@ -36,6 +39,9 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "is not a picture; convert it to PNG or JPEG, or move it out of the folder": lazy_gettext(
         "is not a picture; convert it to PNG or JPEG, or move it out of the folder"
+    ),
+    "was left out, as it is neither picture nor caption; bring it as PNG or JPEG": lazy_gettext(
+        "was left out, as it is neither picture nor caption; bring it as PNG or JPEG"
     ),
     "is not there; put it back or read the folder again": lazy_gettext(
         "is not there; put it back or look at the folder again"

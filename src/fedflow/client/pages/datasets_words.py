@@ -19,6 +19,9 @@ from fedflow.client.services.datasets_edits import (
     Step,
 )
 
+LONGEST = 40
+"""Letters of a tag, a text or a file's name that stand on a button."""
+
 
 def reasons(problem: str) -> str:
     """Why a picture cannot be used, as its row has it: several reasons stand behind each other."""
@@ -71,4 +74,9 @@ MADE: dict[str, Callable[[str, str, int], str]] = {
 def made(step: Step) -> str:
     """What a change did, to stand behind 'Undo:'."""
     facts = step.facts
-    return str(MADE[step.action](facts.get("first", ""), facts.get("second", ""), facts["pictures"]))
+    first, second = (_in_short(facts.get(word, "")) for word in ("first", "second"))
+    return str(MADE[step.action](first, second, facts["pictures"]))
+
+
+def _in_short(word: str) -> str:
+    return word if len(word) <= LONGEST else f"{word[: LONGEST - 1].rstrip()}…"

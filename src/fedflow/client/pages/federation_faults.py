@@ -59,9 +59,10 @@ SENTENCES: dict[str, str | LazyString] = {
     "the token has run out": lazy_gettext("the sign-in has run out"),
     "the server answered {what}": lazy_gettext("the server answered %(what)s"),
     # Joining, and who this machine is.
-    "this cannot be joined with: {what}": lazy_gettext(
-        "The code or this machine's name cannot be used (%(what)s). Check both."
+    "a code has {least} to {most} letters; copy all of it": lazy_gettext(
+        "A code has %(least)s to %(most)s characters. Copy all of it."
     ),
+    "this cannot be joined with: {what}": lazy_gettext("The code or this machine's name cannot be used. Check both."),
     "the member's name '{name}' cannot name a file; ask the coordinator for another name": lazy_gettext(
         "The member's name “%(name)s” cannot be used on this machine. Ask the coordinator for another name."
     ),

@@ -61,6 +61,14 @@ def standing(row: Consent) -> tuple[State, str]:
     return state, str(word)
 
 
+def agreed_round(asked: Consent) -> str:
+    """To which round its owner has agreed last, of a run that they agree to round by round."""
+    agreed = [each for each in asked.rounds if type(each) is int]
+    if consents.NEXT in asked.rounds or not agreed:
+        return str(gettext("You have agreed to the next round."))
+    return str(gettext("You have agreed to round %(number)s.", number=max(agreed)))
+
+
 def taking_part(row: Membership, asks: bool) -> tuple[State, str]:
     """Whether this machine takes part in a federation, and what for it waits where it does not go on by itself."""
     if row.removed_at is not None:

@@ -52,6 +52,7 @@ KINDS: dict[str, LazyString] = {
 }
 
 RESUMABLE = jobs.RESUMABLE
+WENT_WRONG = jobs.WENT_WRONG
 DISMISSABLE = jobs.WENT_WRONG | {jobs.STOPPED}
 UNSETTLED = RESUMABLE | DISMISSABLE
 """Those with which something can be done."""
@@ -103,9 +104,12 @@ def before_work(job: Job) -> str:
         return ""
     if job.status == jobs.QUEUED:
         return str(gettext("It waits for its turn: one job is done at a time."))
+    if job.kind == memberships.JOIN:
+        most = int(memberships.JOIN_PATIENCE_S)
+        return str(gettext("The server is asked; it is given up after %(num)s seconds without an answer.", num=most))
     if job.kind in (trainings.KIND, jobs.ROUND):
         return str(gettext("Pictures and captions are being encoded."))
-    return str(gettext("The model is being opened.")) if job.kind == drawings.KIND else ""
+    return str(gettext("The model is being opened, then the first step is drawn.")) if job.kind == drawings.KIND else ""
 
 
 def pictures_drawn(job: Job) -> str:

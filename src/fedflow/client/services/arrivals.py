@@ -21,8 +21,7 @@ from pathlib import Path, PurePath
 from sqlalchemy import and_, delete, or_, select, update
 
 from fedflow.client.database.tables import Arrival
-from fedflow.client.services import datasets, datasets_uploads, manifests, shelving_uploads
-from fedflow.client.services.datasets_uploads import INCOMING
+from fedflow.client.services import datasets, datasets_uploads, jobs, manifests, shelving_uploads
 from fedflow.client.store import Store
 from fedflow.datasets.intake import ROOM_LEFT_BYTES
 from fedflow.errors import DatasetError, MistakeError, StorageError
@@ -198,7 +197,7 @@ def is_of_one(path: Path) -> bool:
 
 
 def _path(store: Store, arrival_id: str) -> Path:
-    return store.folder / INCOMING / f"{PurePath(arrival_id).name}{SUFFIX}"
+    return store.folder / jobs.INCOMING / f"{PurePath(arrival_id).name}{SUFFIX}"
 
 
 @contextmanager

@@ -27,11 +27,13 @@ KIND = "index"
 OWN = "datasets"
 LONGEST_CAPTION = 10_000
 LONGEST_NAME = 80
+LEFT_OUT = "was left out, as it is neither picture nor caption; bring it as PNG or JPEG"
+"""Why a file that was brought did not come into the dataset's folder."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A dataset with its numbers of pictures and of those that cannot be used."""
+    """A dataset with its numbers of pictures, and of files that cannot be used, those that are no pictures too."""
 
     dataset: Dataset
     pictures: int
@@ -116,6 +118,16 @@ def add_own(store: Store, folder: Path, kind: str = KIND, more: dict[str, str] |
     return dataset_id
 
 
+def note_left_out(store: Store, dataset_id: str, names: Iterable[str]) -> None:
+    """Tell files that were brought and left out beside what cannot be used, until a picture of that name is there."""
+    with store.begin() as session:
+        row = session.get(Dataset, dataset_id)
+        if row is not None:
+            known = {name for name, _ in row.other_problems}
+            new = [[name, LEFT_OUT] for name in sorted(set(names) - known)]
+            row.other_problems = [*row.other_problems, *new]
+
+
 def look_again(store: Store, dataset_id: str) -> None:
     """Have the pictures looked at once more; files that did not change are not opened."""
     with store.begin() as session:
@@ -137,7 +149,8 @@ def listed(store: Store) -> list[Line]:
     with store.read() as session:
         numbers = {dataset_id: (total, faulty) for dataset_id, total, faulty in session.execute(counts)}
         rows = session.scalars(select(Dataset).order_by(func.lower(Dataset.name), Dataset.id)).all()
-    return [Line(row, *numbers.get(row.id, (0, 0))) for row in rows]
+    counted = ((row, *numbers.get(row.id, (0, 0))) for row in rows)
+    return [Line(row, pictures, faulty + len(row.other_problems)) for row, pictures, faulty in counted]
 
 
 def one(store: Store, dataset_id: str) -> Dataset | None:
@@ -245,7 +258,12 @@ def keep(store: Store, dataset_id: str, index: Index, before: Iterable[Entry]) -
             row.problem = "; ".join(problem.reason for problem in entry.problems)
             session.add(row)
         dataset.looked_at = store.clock()
-        dataset.other_problems = [[str(each.path), each.reason] for each in index.other_problems]
+        others = [[str(each.path), each.reason] for each in index.other_problems]
+        brought = {str(path.with_suffix("")) for path in map(Path, found)}
+        left_out = [each for each in dataset.other_problems if each[1] == LEFT_OUT]
+        dataset.other_problems = others + [
+            each for each in left_out if str(Path(each[0]).with_suffix("")) not in brought
+        ]
 
 
 def caption(store: Store, dataset: Dataset, picture_id: int, text: str, seen: str) -> Done:
@@ -303,6 +321,7 @@ def remove(store: Store, dataset_id: str) -> None:
     dataset = one(store, dataset_id)
     with store.begin() as session:
         session.execute(delete(Dataset).where(Dataset.id == dataset_id))
-        jobs.put_aside_all(session, dataset_id, store.clock())
+        aside = jobs.put_aside_all(session, dataset_id, store.clock())
+    jobs.drop_kept(store, aside)
     if dataset is not None and is_own(store, dataset):
         shutil.rmtree(dataset.folder, ignore_errors=True)

@@ -75,8 +75,9 @@ def unit_of(size: int) -> int:
 
 
 def buckets(store: Store, dataset: Dataset, size: int) -> list[Share]:
-    """The buckets of about `size` * `size` pixels that the dataset's pictures fall into."""
-    sizes = [(entry.seen.width, entry.seen.height) for entry in datasets.known(store, dataset.id) if entry.seen]
+    """The buckets of about `size` * `size` pixels that the dataset's pictures fall into, those that can be used."""
+    usable = (entry.seen for entry in datasets.known(store, dataset.id) if entry.seen and not entry.problems)
+    sizes = [(seen.width, seen.height) for seen in usable]
     return shares(sizes, buckets_for(size, unit_of(size)))
 
 

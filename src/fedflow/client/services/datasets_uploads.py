@@ -17,7 +17,6 @@ from fedflow.datasets.intake import check_some, is_wanted, take_files
 from fedflow.errors import DatasetError, MistakeError, StorageError
 
 KIND = "unpack"
-INCOMING = "incoming"
 MOST_BYTES = 1_000_000_000
 """What a browser sends at once; larger sets are added as the folders that they are."""
 MOST_FILES = 50_000
@@ -57,7 +56,9 @@ def take(
     """
     folder = _own_folder(store, name)
     taken = take_files(files, folder, promised_bytes=promised_bytes)
-    return datasets.add_own(store, folder), len(taken.left_out)
+    dataset_id = datasets.add_own(store, folder)
+    datasets.note_left_out(store, dataset_id, taken.left_out)
+    return dataset_id, len(taken.left_out)
 
 
 def take_more(
@@ -69,6 +70,7 @@ def take_more(
     """
     check_unpacked(store, dataset.id)
     taken = take_files(files, Path(dataset.folder), promised_bytes=promised_bytes)
+    datasets.note_left_out(store, dataset.id, taken.left_out)
     datasets.look_again(store, dataset.id)
     return len(taken.left_out)
 
@@ -78,7 +80,7 @@ def take_archive(store: Store, name: str, archive: IO[bytes] | Path) -> str:
 
     Raises StorageError.
     """
-    return datasets.add_own(store, _own_folder(store, name), KIND, {"archive": _kept(store, archive)})
+    return datasets.add_own(store, _own_folder(store, name), KIND, {jobs.ARCHIVE: _kept(store, archive)})
 
 
 def take_more_of_archive(store: Store, dataset: Dataset, archive: IO[bytes] | Path) -> None:
@@ -87,7 +89,7 @@ def take_more_of_archive(store: Store, dataset: Dataset, archive: IO[bytes] | Pa
     Raises StorageError, and as `check_unpacked`.
     """
     check_unpacked(store, dataset.id)
-    asked = {"dataset": dataset.id, "archive": _kept(store, archive), "more": True}
+    asked = {"dataset": dataset.id, jobs.ARCHIVE: _kept(store, archive), "more": True}
     with store.begin() as session:
         jobs.add(session, KIND, dataset.name, asked, 0, store.clock())
 
@@ -113,11 +115,11 @@ def link(arrived: Path, kept: Path) -> None:
 
 
 def _place(store: Store, job: Job) -> Path:
-    return store.folder / INCOMING / Path(job.asked["archive"]).name
+    return store.folder / jobs.INCOMING / Path(job.asked[jobs.ARCHIVE]).name
 
 
 def _kept(store: Store, archive: IO[bytes] | Path) -> str:
-    place = store.folder / INCOMING / f"{jobs.new_id()}.zip"
+    place = store.folder / jobs.INCOMING / f"{jobs.new_id()}.zip"
     try:
         place.parent.mkdir(exist_ok=True)
         if isinstance(archive, Path):
@@ -134,13 +136,13 @@ def _kept(store: Store, archive: IO[bytes] | Path) -> str:
 def unpack(store: Store, job: Job, dataset: Dataset) -> None:
     """Put what is in the job's zip into the dataset's folder, where that is not done yet.
 
-    Raises DatasetError for a zip that is refused, and then forgets it, with the dataset that it would have made;
-    StorageError where the disk is full.
+    Raises DatasetError for a zip that is refused, and then forgets it, with the dataset that it would have made, and
+    where the dataset was taken out meanwhile, of which nothing stays; StorageError where the disk is full.
     """
     place, folder = _place(store, job), Path(dataset.folder)
     try:
         if place.is_file() and ("more" in job.asked or not folder.exists()):
-            take_zip(place, folder)
+            datasets.note_left_out(store, dataset.id, take_zip(place, folder).left_out)
         elif not folder.exists():
             raise DatasetError("the zip is no longer kept; bring it once more")
     except DatasetError:
@@ -148,7 +150,14 @@ def unpack(store: Store, job: Job, dataset: Dataset) -> None:
             datasets.remove(store, dataset.id)
         place.unlink(missing_ok=True)
         raise
+    except StorageError:
+        if datasets.one(store, dataset.id) is not None:
+            raise
     place.unlink(missing_ok=True)
+    if datasets.one(store, dataset.id) is None:  # its folder may be another's by now
+        if all(each.dataset.folder != dataset.folder for each in datasets.listed(store)):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise DatasetError("the dataset was taken out meanwhile")
 
 
 def refused(store: Store) -> list[Job]:
@@ -161,5 +170,6 @@ def _own_folder(store: Store, name: str) -> Path:
     plain = re.sub(r"[^\w .-]+", " ", name).strip(" .")[: datasets.LONGEST_NAME].strip(" .") or OTHERWISE
     own = datasets.own_folders(store).resolve()
     taken = {each.dataset.folder for each in datasets.listed(store)}
+    taken |= {str(own / job.title) for job in jobs.under_way(store, (KIND,))}  # of one that was taken out meanwhile
     numbered = (own / (plain if number == 1 else f"{plain} {number}") for number in range(1, MOST_FILES))
     return next(each for each in numbered if not each.exists() and str(each) not in taken)

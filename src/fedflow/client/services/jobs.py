@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -29,6 +30,10 @@ OVER = frozenset({DONE, REFUSED, ASIDE})
 PAUSE, STOP = "pause", "stop"
 ROUND = "round"
 """The kind of job that is no queue's: a round of a federation, which goes on by itself."""
+INCOMING = "incoming"
+"""Where files that came through the browser lie until a job has taken them in."""
+ARCHIVE, UPLOAD = KEPT = "archive", "upload"
+"""What a job's `asked` calls the file that is kept for it there: a zip of pictures, a model."""
 
 
 def new_id() -> str:
@@ -131,6 +136,12 @@ def note(store: Store, job_id: str, done: int, of: int | None = None) -> str | N
         return job.wanted
 
 
+def wanted(store: Store, job_id: str) -> str | None:
+    """What the owner wants of a job, as `note` gives it."""
+    with store.read() as session:
+        return session.scalar(select(Job.wanted).where(Job.id == job_id))
+
+
 def end(store: Store, job_id: str, status: str, message: str = "") -> None:
     """A job is over, or paused; `message` says why where it did not end well."""
     with store.begin() as session:
@@ -173,6 +184,8 @@ def resume(store: Store, job_id: str) -> None:
 def put_aside(store: Store, job_id: str) -> None:
     """Have a job that did not end well out of the way: it is resumed no more, and asks for nothing.
 
+    A file that is kept for it goes.
+
     Raises MistakeError where it runs, waits or is done, and for a round, which its participant goes on with.
     """
     with store.begin() as session:
@@ -180,13 +193,25 @@ def put_aside(store: Store, job_id: str) -> None:
         if job is None or job.status not in WENT_WRONG | {STOPPED} or job.kind == ROUND:
             raise MistakeError("there is nothing to put aside")
         job.status, job.changed_at = ASIDE, store.clock()
+    drop_kept(store, [job])
 
 
-def put_aside_all(session: Session, dataset_id: str, now: float) -> None:
-    """The same for all jobs about a dataset that is taken out: none of them could be done any more."""
+def put_aside_all(session: Session, dataset_id: str, now: float) -> list[Job]:
+    """The same for all jobs about a dataset that is taken out: none of them could be done any more.
+
+    Gives them, whose files are the caller's to drop once the transaction has ended.
+    """
     about = Job.asked["dataset"].as_string() == dataset_id
-    unfinished = Job.status.in_(RESUMABLE | {QUEUED})
-    session.execute(update(Job).where(about, unfinished).values(status=ASIDE, changed_at=now))
+    found = list(session.scalars(select(Job).where(about, Job.status.in_(RESUMABLE | {QUEUED}))))
+    for job in found:
+        job.status, job.changed_at = ASIDE, now
+    return found
+
+
+def drop_kept(store: Store, some: Iterable[Job]) -> None:
+    """Remove the files that are kept for these jobs."""
+    for name in (job.asked[key] for job in some for key in KEPT if key in job.asked):
+        (store.folder / INCOMING / Path(name).name).unlink(missing_ok=True)
 
 
 def note_handed_in(

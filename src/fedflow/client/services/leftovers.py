@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from fedflow.client.database.tables import Asset, Dataset, Job
-from fedflow.client.services import arrivals, datasets_uploads, jobs, library, shelving, shelving_uploads
+from fedflow.client.services import arrivals, datasets_uploads, jobs, library, shelving
 from fedflow.client.store import Store
 from fedflow.datasets.intake import STAGING
 
@@ -46,16 +46,16 @@ def _of_workers(store: Store) -> Iterator[Path]:
 def _of_anybody(store: Store) -> Iterator[Path]:
     """What was on its way into the app, parts of files that were being written, and what no job will take in."""
     asked, goes_on = Job.asked, Job.status.not_in(jobs.OVER)
-    zips = select(asked["archive"].as_string()).where(
+    zips = select(asked[jobs.ARCHIVE].as_string()).where(
         goes_on, Job.kind == datasets_uploads.KIND, asked["dataset"].as_string().in_(select(Dataset.id))
     )
-    models = select(asked[shelving_uploads.UPLOAD].as_string()).where(goes_on, Job.kind == shelving.IMPORT)
+    models = select(asked[jobs.UPLOAD].as_string()).where(goes_on, Job.kind == shelving.IMPORT)
     with store.read() as session:
         wanted = {*session.scalars(zips), *session.scalars(models)}
     before = store.clock() - DAY_S
     for path in _under(store.folder):
         is_part = path.name.startswith(ARRIVING) or (path.name[0] == "." and path.name.endswith(PARTS))
-        is_kept = path.parent == store.folder / datasets_uploads.INCOMING and path.name not in wanted
+        is_kept = path.parent == store.folder / jobs.INCOMING and path.name not in wanted
         is_kept = is_kept and not arrivals.is_of_one(path)
         if (is_part or is_kept) and _touched_at(path) < before:
             yield path

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from fedflow.client.addresses import server_address
 from fedflow.client.connection import PATIENCE_S, Connection
@@ -20,10 +20,13 @@ from fedflow.client.policy import Policy
 from fedflow.client.services import datasets, jobs, sendings
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError
+from fedflow.federation.protocol import LEAST_CODE, LONGEST_CODE
 from fedflow.plan import Settings
 
 JOIN = "join"
 JOINS_LOOKED_AT = 50
+JOIN_PATIENCE_S = 10.0
+"""How long a server is asked that does not answer."""
 
 NOTHING_SAID: dict[str, Any] = {"said": "", "said_at": None, "said_run": None, "is_held_up": False}
 
@@ -67,13 +70,16 @@ def join(store: Store, request: JoinRequest, instead_of: str = "") -> str:
         server = server_address(request.server)
     except MistakeError as error:
         raise MistakeError(f"server: {error}") from None
+    code = request.code.strip()
+    if not LEAST_CODE <= len(code) <= LONGEST_CODE:
+        raise MistakeError(f"code: a code has {LEAST_CODE} to {LONGEST_CODE} letters; copy all of it")
     if datasets.one(store, request.dataset) is None:
         raise MistakeError("dataset: it is no longer here; choose another")
-    asked = request.model_copy(update={"server": server, "code": request.code.strip()}).model_dump(mode="json")
+    asked = request.model_copy(update={"server": server, "code": code}).model_dump(mode="json")
     with suppress(MistakeError):  # it is told of no more
         jobs.put_aside(store, instead_of)
     with store.begin() as session:
-        return jobs.add(session, JOIN, server, asked, 1, store.clock()).id
+        return jobs.add(session, JOIN, server, asked, 0, store.clock()).id
 
 
 def request_of(job: Job) -> JoinRequest:
@@ -92,7 +98,10 @@ def failed_joins(store: Store) -> list[Job]:
 
 
 def keep(store: Store, job: Job, device: Device) -> None:
-    """Note that this machine is a member's device by now; twice changes nothing. The code, which is used, goes."""
+    """Note that this machine is a member's device by now; twice changes nothing. The code, which is used, goes.
+
+    Earlier attempts at the same server that did not end well are put aside.
+    """
     with store.begin() as session:
         if session.get(Membership, job.id) is None:
             session.add(
@@ -112,6 +121,9 @@ def keep(store: Store, job: Job, device: Device) -> None:
             )
         row = session.get_one(Job, job.id)
         row.asked = {**row.asked, "code": ""}
+        earlier = (Job.kind == JOIN, Job.title == job.title, Job.id < job.id)
+        unsettled = Job.status.in_(jobs.WENT_WRONG | {jobs.STOPPED})
+        session.execute(update(Job).where(*earlier, unsettled).values(status=jobs.ASIDE, changed_at=store.clock()))
 
 
 def listed(store: Store) -> list[Membership]:

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from fedflow.client.database.tables import Job
 from fedflow.client.services import jobs, shelving
-from fedflow.client.services.datasets_uploads import INCOMING, link
+from fedflow.client.services.datasets_uploads import link
 from fedflow.client.services.shelving import ImportRequest
 from fedflow.client.store import Store
 from fedflow.errors import MistakeError, StorageError
@@ -19,13 +19,11 @@ MOST_BYTES = 10_000_000_000
 """What a browser sends at once; larger models are given by their path."""
 SUFFIXES = (".safetensors", ".zip")
 LONGEST_NAME = 200
-UPLOAD = "upload"
-"""What a job's `asked` calls the file that is kept for it."""
 
 
 def arriving(store: Store) -> IO[bytes]:
     """A file in the app's folder to write what comes into; it goes when it is closed. Raises StorageError."""
-    folder = store.folder / INCOMING
+    folder = store.folder / jobs.INCOMING
     try:
         folder.mkdir(exist_ok=True)
         return tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".partial")
@@ -60,14 +58,14 @@ def take_in(store: Store, request: ImportRequest, arrived: Path) -> str:
         except MistakeError as error:
             raise MistakeError(str(error).replace(str(arrived), request.place)) from error
         shelving.check_kind(request, arrived)
-    kept = store.folder / INCOMING / f"{jobs.new_id()}{suffix}"
+    kept = store.folder / jobs.INCOMING / f"{jobs.new_id()}{suffix}"
     try:
         link(arrived, kept)
     except OSError as error:
         kept.unlink(missing_ok=True)
         raise StorageError(f"{kept.parent}: cannot be written ({error.strerror}); free space") from error
     try:
-        return shelving.ask(store, request, {UPLOAD: kept.name})
+        return shelving.ask(store, request, {jobs.UPLOAD: kept.name})
     except MistakeError:
         kept.unlink(missing_ok=True)
         raise
@@ -75,11 +73,11 @@ def take_in(store: Store, request: ImportRequest, arrived: Path) -> str:
 
 def asked(job: Job) -> ImportRequest:
     """What an import's job asks for."""
-    told: dict[str, Any] = {name: value for name, value in job.asked.items() if name != UPLOAD}
+    told: dict[str, Any] = {name: value for name, value in job.asked.items() if name != jobs.UPLOAD}
     return ImportRequest.model_validate(told)
 
 
 def kept(store: Store, job: Job) -> Path | None:
     """The file that is kept for an import; None where it names a place of its own."""
-    name = job.asked.get(UPLOAD)
-    return None if name is None else store.folder / INCOMING / Path(name).name
+    name = job.asked.get(jobs.UPLOAD)
+    return None if name is None else store.folder / jobs.INCOMING / Path(name).name

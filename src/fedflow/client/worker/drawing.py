@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +20,8 @@ from fedflow.client.start_picture import start_of
 from fedflow.client.store import Store
 from fedflow.client.worker.drawing_preview import Preview
 from fedflow.client.worker.drawing_sheet import write_sheet
-from fedflow.client.worker.main import Interrupted
+from fedflow.client.worker.drawing_watch import watched
+from fedflow.client.worker.main import Interrupted, end, log
 from fedflow.errors import AdapterError, MistakeError, RunError, is_want_of_memory, lacking_memory
 from fedflow.federation.workbench import settle_torch
 from fedflow.generation import generate, parameters_text, png_bytes
@@ -83,10 +86,19 @@ def _draw(store: Store, job: Job, request: DrawRequest, shots: Sequence[DrawRequ
     name = library.called(store, request.model) if request.model.startswith(library.PREFIX) else model.name
     preview = Preview(drawings.preview_file(store, job.id), model)
     bench = _Bench(store, job, model, name, _adapters(store, request, model, name), preview)
-    with preview:
+
+    with preview, watched(model, partial(jobs.wanted, store, job.id), partial(_give_up, bench)):
         for batch in _batches(model, shots, numbers):
             for drawing in _drawn_as_fits(bench, shots, batch, _steps_before(shots, batch[0]), is_grid):
                 drawings.keep(store, drawing)
+
+
+def _give_up(bench: _Bench, wanted: str) -> None:
+    """End the job, and with it this process, which is started anew: a thread that is in an operation heeds nothing."""
+    end(bench.store, bench.job.id, jobs.PAUSED if wanted == jobs.PAUSE else jobs.STOPPED)
+    bench.preview.path.unlink(missing_ok=True)
+    log.warning("job %s was to end and did not: its worker ends", bench.job.id)
+    os._exit(1)
 
 
 def _steps_before(shots: Sequence[DrawRequest], number: int) -> int:
