@@ -99,7 +99,6 @@ ON_NO_PAGE = {
     "7: not valid TOML: 7": IN_A_TERMINAL,
     "7: is not UTF-8; save the list of names as UTF-8": IN_A_TERMINAL,
     "'7': is no country's code; give two letters such as UA or DE": IN_A_TERMINAL,
-    "7: the demo pictures are missing; install fedflow again": "the app has no demo",
     "run '7': 7": PUT_TOGETHER,
     "server: 7": PUT_TOGETHER,
     "the policy wants 7, and the run allows 7": PUT_TOGETHER,

@@ -91,10 +91,14 @@ def _pictures_too_large(store: Store, request: TrainRequest) -> RunError:
     shapes = library_shapes.shapes_here(store, request.model)
     cell, side = (USUAL_PIXELS, USUAL_SIDE) if shapes is None else (shapes.pixels_per_latent, shapes.side)
     half = drawings_size.nearest((request.size_pixels or side * cell) // 2, cell)
-    instead = "" if request.trains_adapter else "of an adapter, or "
+    if request.trains_adapter:
+        return RunError(
+            f"the machine's memory does not suffice for pictures of this size; start one with a size of {half}, or "
+            "close other programs and resume"
+        )
     return RunError(
-        f"the machine's memory does not suffice for pictures of this size; start one {instead}with a size of {half}, "
-        "or close other programs and resume"
+        "the machine's memory does not suffice for pictures of this size; start one of an adapter, or with a size of "
+        f"{half}, or close other programs and resume"
     )
 
 
