@@ -33,7 +33,7 @@ from fedflow.server.database.people import Person
 from fedflow.server.database.tables import Artifact, Import, Job, Run, Version
 from fedflow.server.database.tryouts import Tryout
 from fedflow.server.errors import Unprocessable
-from fedflow.server.services import accounts, identity, invitations, jobs, registry, runs, scores, uploads
+from fedflow.server.services import accounts, identity, invitations, jobs, links, registry, runs, scores, uploads
 from fedflow.server.services import federations as federations_service
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SERVER, Caller
@@ -89,6 +89,7 @@ CAME_OF_A_TEXT = """() => {
 
 ELSEWHERE = {"pages.provider.leaves", "pages.provider.returns"}
 """Led to the OpenID provider, which this server has not; their page is an error's, as /nowhere."""
+LINKS: dict[str, links.Purpose] = {"pages.entry.password_page": "password", "pages.entry.address_page": "address"}
 
 
 @pytest.fixture
@@ -204,7 +205,8 @@ def plant_models(planted: Planted) -> None:
     with planted.store.begin() as session:
         session.get_one(Version, version.id).files = {"checkpoint": version.content}
         session.get_one(Artifact, artifact.id).examples = [planted.parts["sha256"]]
-    released = planted.sent("POST", f"/versions/{version.id}/releases", {"tag": "first", "notes": "\n\n".join(CORPUS)})
+    path = f"/versions/{version.id}/releases"
+    released = planted.sent("POST", path, {"tag": "first", "notes": "\n\n".join(CORPUS)})
     with planted.store.begin() as session:  # as a worker leaves one that failed
         row = Import(id=new_id(), federation_id=planted.federation_id, kind="adapter", name=SHORT, source="upload")
         row.place, row.phase, row.message, row.created_at = SHORT, "failed", f"'{ALL}': is no adapter", 0.0
@@ -281,7 +283,10 @@ def addresses(planted: Planted, walk: Walk) -> Iterator[tuple[str, str]]:
         if method != "GET" or endpoint == "web.asset" or endpoint in ELSEWHERE:
             continue
         names = re.findall(r"<(?:\w+:)?(\w+)>", rule)
-        if set(names) <= planted.parts.keys():
+        if endpoint in LINKS:
+            code = links.make(planted.store, SERVER, planted.parts["person_id"], LINKS[endpoint])
+            yield endpoint, rule.replace("<code>", code)
+        elif set(names) <= planted.parts.keys():
             yield endpoint, re.sub(r"<(?:\w+:)?(\w+)>", lambda match: planted.parts[match[1]], rule)
         else:
             yield endpoint, walk.path(endpoint, rule, None)
