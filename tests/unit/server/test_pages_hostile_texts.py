@@ -89,6 +89,7 @@ CAME_OF_A_TEXT = """() => {
 
 ELSEWHERE = {"pages.provider.leaves", "pages.provider.returns"}
 """Led to the OpenID provider, which this server has not; their page is an error's, as /nowhere."""
+WITHDRAWN = "pages.releases.one, withdrawn"
 LINKS: dict[str, links.Purpose] = {"pages.entry.password_page": "password", "pages.entry.address_page": "address"}
 
 
@@ -206,7 +207,10 @@ def plant_models(planted: Planted) -> None:
         session.get_one(Version, version.id).files = {"checkpoint": version.content}
         session.get_one(Artifact, artifact.id).examples = [planted.parts["sha256"]]
     path = f"/versions/{version.id}/releases"
-    released = planted.sent("POST", path, {"tag": "first", "notes": "\n\n".join(CORPUS)})
+    notes = "\n\n".join(CORPUS)
+    released, withdrawn = (planted.sent("POST", path, {"tag": tag, "notes": notes}) for tag in ("first", "second"))
+    withdrawn_id = next(each["id"] for each in withdrawn["items"] if each["tag"] == "second")  # type: ignore[index]
+    planted.sent("POST", f"/releases/{withdrawn_id}/withdraw", {"reason": ALL[:300]})
     with planted.store.begin() as session:  # as a worker leaves one that failed
         row = Import(id=new_id(), federation_id=planted.federation_id, kind="adapter", name=SHORT, source="upload")
         row.place, row.phase, row.message, row.created_at = SHORT, "failed", f"'{ALL}': is no adapter", 0.0
@@ -217,6 +221,7 @@ def plant_models(planted: Planted) -> None:
         "artifact_id": artifact.id,
         "version_id": version.id,
         "release_id": released["items"][0]["id"],  # type: ignore[index]
+        "withdrawn_id": withdrawn_id,
         "layout": "checkpoint",
         "upload_id": uploads.create(planted.store, boss, 10, "", 100, 60.0).id,
     }
@@ -290,6 +295,7 @@ def addresses(planted: Planted, walk: Walk) -> Iterator[tuple[str, str]]:
             yield endpoint, re.sub(r"<(?:\w+:)?(\w+)>", lambda match: planted.parts[match[1]], rule)
         else:
             yield endpoint, walk.path(endpoint, rule, None)
+    yield WITHDRAWN, f"/releases/{planted.parts['withdrawn_id']}"
 
 
 def test_no_text_of_anybody_runs_on_any_page(
@@ -343,6 +349,7 @@ def test_no_text_of_anybody_runs_on_any_page(
     assert len(pages) > 25
     carrying = {endpoint for endpoint, count in shown.items() if count}
     assert carrying >= MUST_CARRY, f"nothing planted is seen on {sorted(MUST_CARRY - carrying)}"
+    assert shown[WITHDRAWN] > shown["pages.releases.one"], "why a release was withdrawn is not seen"
 
 
 CHECKED_MS = 1500
