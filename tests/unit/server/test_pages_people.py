@@ -89,6 +89,7 @@ class TestPages:
         assert link is not None
         her.post(link[1])
         assert "(confirmed)" in told(reader.get(path))
+        assert "Federations all" in told(reader.get(f"/people/accounts/{FIRST}"))
         own = reader.post(f"/people/accounts/{FIRST}/shut")
         assert own.status_code == 409
         assert "This is your own account." in told(own)
