@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from browser import Watched, served
-from kit_page import create_app
+from kit_page import LONG_NAME, create_app
 from playwright.sync_api import Browser, expect
 
 Open = Callable[..., Watched]
@@ -193,6 +193,7 @@ def test_nothing_is_wider_than_the_screen(visit: Open, path: str, width: int, la
     page = visit(path, width=width, locale=language).page
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("[...document.querySelectorAll('.rail')].every((one) => one.scrollWidth <= one.clientWidth)")
 
 
 def test_a_name_from_right_to_left_leaves_what_stands_behind_it_there(visit: Open) -> None:
@@ -251,7 +252,7 @@ def test_a_narrow_screen_folds_the_places_that_do_not_fit(visit: Open) -> None:
     assert bar["y"] + bar["height"] == 800
     page.locator(".rail .more button").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#more-places .place")).to_have_text(["People", "Audit", "System", "Olena Kovalenko"])
+    expect(page.locator("#more-places .place")).to_have_text(["People", "Audit", "System", f"Olena {LONG_NAME}"])
     page.keyboard.press("Escape")
     expect(page.locator("#more-places")).to_be_hidden()
     expect(page.locator(".rail .more button")).to_be_focused()
