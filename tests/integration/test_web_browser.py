@@ -208,6 +208,12 @@ def test_a_name_from_right_to_left_leaves_what_stands_behind_it_there(visit: Ope
     assert name <= count + 1
 
 
+def test_what_stands_behind_a_long_name_in_a_narrow_table_stays_whole(visit: Open) -> None:
+    you = visit(width=380).page.locator("#you").bounding_box()
+    assert you is not None
+    assert you["height"] < 30, "a letter a line"
+
+
 @pytest.mark.parametrize("width", [380, 1280])
 def test_targets_are_24_pixels(visit: Open, width: int) -> None:
     page = visit("/kit?flash=1", width=width).page
