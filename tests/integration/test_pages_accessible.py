@@ -14,8 +14,9 @@ from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import select
 
 from fedflow.server.api.app import create_app
+from fedflow.server.database.people import Person
 from fedflow.server.database.tables import Run
-from fedflow.server.services import accounts, federations, identity, invitations
+from fedflow.server.services import accounts, federations, identity, invitations, links
 from fedflow.server.services.identity import SERVER
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store, open_store
@@ -47,7 +48,8 @@ NARROW_EN: dict[str, Any] = {**NARROW, "locale": "en"}
 class Visited:
     """A server with everything in it, or nothing, at an address; who administers it, and its pages by endpoint.
 
-    `runs` are its runs' pages by their state, and `here` is a federation of it.
+    `runs` are its runs' pages by their state, `here` is a federation of it, and `once` are pages that a link leads to
+    once.
     """
 
     url: str
@@ -55,7 +57,7 @@ class Visited:
     here: str
     pages: dict[str, str]
     runs: dict[str, str]
-    invitation: str
+    once: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +70,14 @@ def visited(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     with store.read() as session:
         found = addresses(app, session, account, 1)
         runs = {status: f"/runs/{run}" for status, run in session.execute(select(Run.status, Run.id).order_by(Run.id))}
-    invitation = f"/invitation/{invitations.make(store, SERVER, account.federation_id, 'viewer')}"
+        person = session.scalars(select(Person.id).where(Person.email == account.email)).one()
+    once = [f"/invitation/{invitations.make(store, SERVER, account.federation_id, 'viewer')}"]
+    once += [f"/password/{links.make(store, SERVER, person, 'password')}"]
+    once += [f"/address/{links.make(store, SERVER, person, 'address', account.email)}"]
     pages = {endpoint: paths[0] for endpoint, paths in found.items() if endpoint.startswith("pages.")}
     with served(app) as url:
         shown = {endpoint: path for endpoint, path in pages.items() if endpoint not in NOT_PAGES}
-        yield Visited(url, account.email, account.federation_id, shown, runs, invitation)
+        yield Visited(url, account.email, account.federation_id, shown, runs, once)
     store.engine.dispose()
 
 
@@ -142,7 +147,7 @@ def test_no_state_of_a_page_has_a_fault(visited: Visited, browser: Browser, scre
     context = browser.new_context(base_url=visited.url, **screen)
     page = context.new_page()
     told = {}
-    for path in (visited.invitation, "/password/code", "/address/code"):
+    for path in (*visited.once, "/password/code"):
         page.goto(path)
         told[path] = faults(page)
     page.goto("/sign-in")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from browser import Watched, served
-from kit_page import create_app
+from kit_page import LONG_NAME, create_app
 from playwright.sync_api import Browser, expect
 
 Open = Callable[..., Watched]
@@ -193,6 +193,7 @@ def test_nothing_is_wider_than_the_screen(visit: Open, path: str, width: int, la
     page = visit(path, width=width, locale=language).page
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("[...document.querySelectorAll('.rail')].every((one) => one.scrollWidth <= one.clientWidth)")
 
 
 def test_a_name_from_right_to_left_leaves_what_stands_behind_it_there(visit: Open) -> None:
@@ -205,6 +206,12 @@ def test_a_name_from_right_to_left_leaves_what_stands_behind_it_there(visit: Ope
         }"""
     )
     assert name <= count + 1
+
+
+def test_what_stands_behind_a_long_name_in_a_narrow_table_stays_whole(visit: Open) -> None:
+    you = visit(width=380).page.locator("#you").bounding_box()
+    assert you is not None
+    assert you["height"] < 30, "a letter a line"
 
 
 @pytest.mark.parametrize("width", [380, 1280])
@@ -251,7 +258,7 @@ def test_a_narrow_screen_folds_the_places_that_do_not_fit(visit: Open) -> None:
     assert bar["y"] + bar["height"] == 800
     page.locator(".rail .more button").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#more-places .place")).to_have_text(["People", "Audit", "System2", "Olena Kovalenko"])
+    expect(page.locator("#more-places .place")).to_have_text(["People", "Audit", "System2", f"Olena {LONG_NAME}"])
     page.keyboard.press("Escape")
     expect(page.locator("#more-places")).to_be_hidden()
     expect(page.locator(".rail .more button")).to_be_focused()

@@ -25,6 +25,7 @@ from fedflow.web.states import State
 KIT = Path(__file__).parent / "kit"
 DEMO = Path(fedflow.web.__file__).parents[1] / "data" / "demo" / "heldout"
 SHORT = ("name", "model", "method", "rounds", "data.clients", "lora.rank", "training.epochs", "network.deadline_s")
+LONG_NAME = "Лабораторіядосліджуванняранніхзмін" * 2
 PLACES = ("Overview", "Federations", "Runs", "Models", "People", "Audit", "System")
 PICTURES = ("whale", "sunflower", "skateboard", "pineapple", "tomato", "kangaroo", "skis")
 
@@ -53,7 +54,7 @@ def create_app() -> Flask:
             )
             for word in PLACES
         ],
-        lambda: web.Item("Olena Kovalenko", "/account"),
+        lambda: web.Item(f"Olena {LONG_NAME}", "/account"),
     )
     web.set_up(app, shell, static={"kit": KIT, "demo": DEMO}, relaxed_paths={"/openapi": SWAGGER})
 
@@ -82,7 +83,7 @@ def create_app() -> Flask:
                 {"name": n, "state": s, "word": w, "examples": e, "size": b, "seen": now - timedelta(seconds=ago)}
                 for n, s, w, e, b, ago in ROWS
             ],
-            long_name="Лабораторіядосліджуванняранніхзмін" * 2,
+            long_name=LONG_NAME,
             started=now - timedelta(hours=3),
             images=[
                 {

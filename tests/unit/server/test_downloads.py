@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from fedflow.federation.rounds import Receipt
 from fedflow.generation import generate
 from fedflow.models import BaseModel, adapter_bytes, get_weights, open_model
 from fedflow.plan import Plan
-from fedflow.server.database.tables import Round, Run, Version
+from fedflow.server.database.tables import Artifact, Round, Run, Version
 from fedflow.server.errors import Conflict, NotFound
 from fedflow.server.services import downloads, files, registry, releases
 from fedflow.server.services.identifiers import new_id
@@ -219,3 +220,23 @@ def test_written_twice_it_is_the_same_file(
             hashes.add(row.files["merged"])
             row.files = {}
     assert len(hashes) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("Лисиці та їжаки", "Лисиці-та-їжаки"),
+        (unicodedata.normalize("NFD", "Лисиці та їжаки"), "Лисиці-та-їжаки"),
+        ("../a b/<c>.", "a-b-c"),
+        ("हिन्दी", "हिन्दी"),
+        ("foxes 🦊", "foxes-0badcafe"),
+        ("🐻", "adapter-0badcafe"),
+        ("<>", "adapter-0badcafe"),
+        ("ї" * 100, "ї" * 90 + "-0badcafe"),
+    ],
+)
+def test_a_file_keeps_the_letters_of_its_artifacts_name(name: str, called: str) -> None:
+    artifact = Artifact(id="01a22122-fa4f-777c-a424-b6690badcafe", kind="adapter", name=name)
+    assert downloads.file_name(artifact, "v1.0", "kohya") == f"{called}-v1.0.kohya.safetensors"
+    longest = downloads.file_name(artifact, "v" * 40, "provenance")
+    assert len(longest.encode()) < 255

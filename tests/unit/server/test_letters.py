@@ -113,7 +113,7 @@ def test_a_forgotten_password_is_set_by_a_mailed_link(site: Site, send: Sent, ca
         assert session.get_one(Person, person).confirmed_at is not None
     client = site.app.test_client()  # nobody had confirmed the address: what came before is out
     assert client.get("/api/v1/runs", headers={"Authorization": f"Bearer {text}"}).status_code == 401
-    assert reader.post(path, {"password": PASSWORD}).status_code == 404
+    assert reader.post(path, {"password": PASSWORD}).status_code == 410
 
 
 def test_the_same_is_said_and_written_for_known_and_unknown_addresses(site: Site, send: Sent) -> None:

@@ -106,10 +106,15 @@ def test_a_second_device_is_set_up_used_and_taken_off(site: Site, clock: Clock) 
         "code": "This is not the code that your device shows now. Check its clock, then try again."
     }
     assert codes(wrong.text)[0].replace(" ", "") == secret
-    done = reader.post("/account/second-factor/code", {"code": pyotp.TOTP(secret).at(clock.now)})
+    sent: dict[str, object] = {"code": pyotp.TOTP(secret).at(clock.now), "csrf_token": reader.guard()}
+    done = reader.post("/account/second-factor/code", sent)
     recovery = codes(done.text)[0].split("\n")
     assert len(set(recovery)) == 10
-    assert recovery[0] not in reader.get("/account/sign-in").text
+    reloaded = reader.post("/account/second-factor/code", sent)
+    assert reloaded.headers["Location"] == "/account/sign-in"
+    page = reader.get("/account/sign-in")
+    assert "The second step is on already, and its recovery codes were shown once." in told(page)
+    assert recovery[0] not in page.text
     clock.now += 60
     other = site.reader()
     step = value_of(other.sign_in("ada"), "step")

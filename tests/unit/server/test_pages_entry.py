@@ -277,9 +277,9 @@ def test_a_password_is_set_by_a_link_once(site: Site) -> None:
     assert "Your password is set. Sign in with it." in told(reader.get("/sign-in"))
     assert signed_in.get("/").status_code == 303
     assert reader.sign_in("ada", OTHER).status_code == 303
-    used = reader.post(f"/password/{code}", {"password": PASSWORD})
-    assert used.status_code == 404
-    assert "This link was used, has expired or is incomplete." in told(used)
+    for used in (reader.post(f"/password/{code}", {"password": PASSWORD}), reader.get(f"/password/{code}")):
+        assert used.status_code == 410
+        assert "This link was used, has expired or is incomplete." in told(used)
 
 
 def test_an_address_is_confirmed_by_a_button_and_not_by_opening_the_link(site: Site) -> None:
@@ -292,8 +292,9 @@ def test_an_address_is_confirmed_by_a_button_and_not_by_opening_the_link(site: S
     assert "address confirmed" not in actions(site.store)
     assert reader.post(f"/address/{code}").status_code == 303
     assert actions(site.store)[-1] == "address confirmed"
+    assert reader.get(f"/address/{code}").status_code == 410
     code = links.make(site.store, SERVER, person, "address", "before@example.org")
-    assert reader.post(f"/address/{code}").status_code == 404
+    assert reader.post(f"/address/{code}").status_code == 410
 
 
 def test_nobody_confirms_an_address_for_who_made_an_account_with_it(site: Site) -> None:

@@ -33,7 +33,7 @@ from fedflow.server.database.people import Person
 from fedflow.server.database.tables import Artifact, Import, Job, Run, Version
 from fedflow.server.database.tryouts import Tryout
 from fedflow.server.errors import Unprocessable
-from fedflow.server.services import accounts, identity, invitations, jobs, registry, runs, scores, uploads
+from fedflow.server.services import accounts, identity, invitations, jobs, links, registry, runs, scores, uploads
 from fedflow.server.services import federations as federations_service
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SERVER, Caller
@@ -89,6 +89,8 @@ CAME_OF_A_TEXT = """() => {
 
 ELSEWHERE = {"pages.provider.leaves", "pages.provider.returns"}
 """Led to the OpenID provider, which this server has not; their page is an error's, as /nowhere."""
+WITHDRAWN = "pages.releases.one, withdrawn"
+LINKS: dict[str, links.Purpose] = {"pages.entry.password_page": "password", "pages.entry.address_page": "address"}
 
 
 @pytest.fixture
@@ -204,7 +206,11 @@ def plant_models(planted: Planted) -> None:
     with planted.store.begin() as session:
         session.get_one(Version, version.id).files = {"checkpoint": version.content}
         session.get_one(Artifact, artifact.id).examples = [planted.parts["sha256"]]
-    released = planted.sent("POST", f"/versions/{version.id}/releases", {"tag": "first", "notes": "\n\n".join(CORPUS)})
+    path = f"/versions/{version.id}/releases"
+    notes = "\n\n".join(CORPUS)
+    released, withdrawn = (planted.sent("POST", path, {"tag": tag, "notes": notes}) for tag in ("first", "second"))
+    withdrawn_id = next(each["id"] for each in withdrawn["items"] if each["tag"] == "second")  # type: ignore[index]
+    planted.sent("POST", f"/releases/{withdrawn_id}/withdraw", {"reason": ALL[:300]})
     with planted.store.begin() as session:  # as a worker leaves one that failed
         row = Import(id=new_id(), federation_id=planted.federation_id, kind="adapter", name=SHORT, source="upload")
         row.place, row.phase, row.message, row.created_at = SHORT, "failed", f"'{ALL}': is no adapter", 0.0
@@ -215,6 +221,7 @@ def plant_models(planted: Planted) -> None:
         "artifact_id": artifact.id,
         "version_id": version.id,
         "release_id": released["items"][0]["id"],  # type: ignore[index]
+        "withdrawn_id": withdrawn_id,
         "layout": "checkpoint",
         "upload_id": uploads.create(planted.store, boss, 10, "", 100, 60.0).id,
     }
@@ -281,10 +288,14 @@ def addresses(planted: Planted, walk: Walk) -> Iterator[tuple[str, str]]:
         if method != "GET" or endpoint == "web.asset" or endpoint in ELSEWHERE:
             continue
         names = re.findall(r"<(?:\w+:)?(\w+)>", rule)
-        if set(names) <= planted.parts.keys():
+        if endpoint in LINKS:
+            code = links.make(planted.store, SERVER, planted.parts["person_id"], LINKS[endpoint])
+            yield endpoint, rule.replace("<code>", code)
+        elif set(names) <= planted.parts.keys():
             yield endpoint, re.sub(r"<(?:\w+:)?(\w+)>", lambda match: planted.parts[match[1]], rule)
         else:
             yield endpoint, walk.path(endpoint, rule, None)
+    yield WITHDRAWN, f"/releases/{planted.parts['withdrawn_id']}"
 
 
 def test_no_text_of_anybody_runs_on_any_page(
@@ -338,6 +349,7 @@ def test_no_text_of_anybody_runs_on_any_page(
     assert len(pages) > 25
     carrying = {endpoint for endpoint, count in shown.items() if count}
     assert carrying >= MUST_CARRY, f"nothing planted is seen on {sorted(MUST_CARRY - carrying)}"
+    assert shown[WITHDRAWN] > shown["pages.releases.one"], "why a release was withdrawn is not seen"
 
 
 CHECKED_MS = 1500

@@ -74,10 +74,14 @@ class TestPages:
         assert her.get("/").status_code == 303
         assert "Shut" in told(reader.get("/people"))
         assert reader.post(f"{path}/open").status_code == 303
-        made = reader.post(f"{path}/password-link")
+        sent: dict[str, object] = {"identifier": value_of(reader.get(path), "identifier")}
+        made = reader.post(f"{path}/password-link", sent)
         link = re.search(r"http://localhost(/password/[\w-]+)", made.text)
         assert link is not None
-        assert link[1] not in reader.get(path).text
+        assert reader.post(f"{path}/password-link", sent).headers["Location"] == path, "a reload makes no other"
+        page = reader.get(path)
+        assert "This link was made already, and was shown once." in told(page)
+        assert link[1] not in page.text
         assert her.post(link[1], {"password": OTHER}).status_code == 303
         assert her.sign_in("ada", OTHER).status_code == 303
         made = reader.post(f"{path}/address-link")
@@ -85,6 +89,7 @@ class TestPages:
         assert link is not None
         her.post(link[1])
         assert "(confirmed)" in told(reader.get(path))
+        assert "Federations all" in told(reader.get(f"/people/accounts/{FIRST}"))
         own = reader.post(f"/people/accounts/{FIRST}/shut")
         assert own.status_code == 409
         assert "This is your own account." in told(own)

@@ -247,11 +247,11 @@ def test_a_new_password_signs_all_other_browsers_out(store: Store, federation_id
         signed_in(store, "ada")
     code = links.make(store, SERVER, here.id, "password")
     stale = links.make(store, SERVER, here.id, "password")
-    with pytest.raises(NotFound, match="ask for another"):
+    with pytest.raises(Gone, match="ask for another"):
         accounts.reset_password(store, code, PASSWORD, "")
     accounts.reset_password(store, stale, PASSWORD, "")
     assert sign_in.browsers(store, here) == []
-    with pytest.raises(NotFound):
+    with pytest.raises(Gone):
         accounts.reset_password(store, stale, OTHER, "")
     signed_in(store, "ada")
 

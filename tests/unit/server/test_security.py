@@ -333,7 +333,7 @@ def test_a_link_is_worth_nothing_once_it_was_used_or_replaced(site: Site) -> Non
     person = site.account("ada", "viewer")
     old, new = (links.make(site.store, SERVER, person, "password") for _ in range(2))
     reader = site.reader()
-    assert reader.post(f"/password/{old}", {"password": OTHER}).status_code == 404
-    assert site.reader("ada").post(f"/address/{new}").status_code == 404
+    assert reader.post(f"/password/{old}", {"password": OTHER}).status_code == 410
+    assert site.reader("ada").post(f"/address/{new}").status_code == 410
     assert reader.post(f"/password/{new}", {"password": OTHER}).status_code == 303
-    assert reader.post(f"/password/{new}", {"password": PASSWORD}).status_code == 404
+    assert reader.post(f"/password/{new}", {"password": PASSWORD}).status_code == 410

@@ -113,8 +113,13 @@ def reader() -> str:
 
 def let_in(answer: AnyResponse, cookie: str) -> AnyResponse:
     """Sign this browser in: a new cookie, so that one that was planted before is worth nothing, and a new guard."""
-    guard.set_cookie(answer, "sign_in", cookie, sign_in.LONGEST_S)
     guard.renew(answer)
+    return keep_in(answer, cookie)
+
+
+def keep_in(answer: AnyResponse, cookie: str) -> AnyResponse:
+    """A new cookie for who is signed in already; the guard stays, so that a reload is told what became of its form."""
+    guard.set_cookie(answer, "sign_in", cookie, sign_in.LONGEST_S)
     return answer
 
 

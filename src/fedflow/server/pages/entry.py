@@ -17,7 +17,7 @@ from fedflow.server.api.slots import TRANSFERS
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unauthorised, Unprocessable
 from fedflow.server.pages import browser
 from fedflow.server.pages.faults import beside, said
-from fedflow.server.services import accounts, invitations, letters, passwords, sign_in
+from fedflow.server.services import accounts, invitations, letters, links, passwords, sign_in
 from fedflow.server.services.identity import secret_hash
 from fedflow.server.services.sign_in import NeedsCode
 from fedflow.web import guard
@@ -130,8 +130,9 @@ def takes_up(code: str) -> AnyResponse:
 
 
 @blueprint.get("/password/<code>")
-def password_page(code: str) -> Response:  # noqa: ARG001 - the form posts to its own address
-    """A form for a new password; whether the link holds is told once it is used."""
+def password_page(code: str) -> Response:
+    """A form for a new password, where the link still holds. Opening it does not use it up."""
+    links.check(current.store(), code, "password")
     return web.page("pages/password.html", faults={}, fewest=FEWEST)
 
 
@@ -158,8 +159,9 @@ def sets_password(code: str) -> AnyResponse:
 
 
 @blueprint.get("/address/<code>")
-def address_page(code: str) -> Response:  # noqa: ARG001 - the form posts to its own address
+def address_page(code: str) -> Response:
     """A button for who has the account: programs that look at links in letters must not confirm anything."""
+    links.check(current.store(), code, "address")
     return web.page("pages/address.html")
 
 

@@ -8,12 +8,14 @@ from werkzeug import Response as AnyResponse
 
 from fedflow import web
 from fedflow.server.api import current
-from fedflow.server.errors import Conflict, NotFound, Unprocessable
+from fedflow.server.errors import AlreadyMade, Conflict, NotFound, Unprocessable
 from fedflow.server.pages import browser, places
 from fedflow.server.pages.faults import beside
 from fedflow.server.pages.words import ROLES
 from fedflow.server.services import accounts, directory, invitations, links, members, role_changes, roles, second_factor
 from fedflow.server.services.directory import Account
+from fedflow.server.services.identifiers import kept_id, new_id
+from fedflow.server.services.links import Purpose
 from fedflow.server.services.roles import Holder
 from fedflow.web import meanwhile
 from fedflow.web.reading import last_values
@@ -96,18 +98,15 @@ def takes_second_factor_off(person_id: str) -> AnyResponse:
 
 
 @blueprint.post("/people/accounts/<person_id>/password-link")
-def makes_password_link(person_id: str) -> Response:
+def makes_password_link(person_id: str) -> AnyResponse:
     """A link to set a password, shown this once."""
-    code = links.make(current.store(), current.caller(), person_id, "password")
-    return _account(person_id, password_link=browser.address() + url_for("pages.entry.password_page", code=code))
+    return _link(person_id, "password", "pages.entry.password_page")
 
 
 @blueprint.post("/people/accounts/<person_id>/address-link")
-def makes_address_link(person_id: str) -> Response:
+def makes_address_link(person_id: str) -> AnyResponse:
     """A link to confirm the address, shown this once; whoever makes it sends it there."""
-    found = directory.account(current.store(), person_id)
-    code = links.make(current.store(), current.caller(), person_id, "address", found.email or "")
-    return _account(person_id, address_link=browser.address() + url_for("pages.entry.address_page", code=code))
+    return _link(person_id, "address", "pages.entry.address_page", directory.account(current.store(), person_id).email)
 
 
 @blueprint.get("/people/<federation_id>")
@@ -203,6 +202,18 @@ def _holder(federation_id: str, person_id: str) -> Holder:
     return holder
 
 
+def _link(person_id: str, purpose: Purpose, leads_to: str, about: str | None = None) -> AnyResponse:
+    """Make a link and show it; the same form again makes no other, which would end the one that was shown."""
+    form = kept_id(request.form.get("identifier", ""))
+    try:
+        code = links.make(current.store(), current.caller(), person_id, purpose, about or "", form=form)
+    except AlreadyMade:
+        told = gettext("This link was made already, and was shown once. Where nobody has copied it, make another.")
+        flash(told, State.REFUSED)
+        return redirect(url_for("pages.people.account", person_id=person_id), 303)
+    return _account(person_id, **{f"{purpose}_link": browser.address() + url_for(leads_to, code=code)})
+
+
 def _account(person_id: str, **made: str) -> Response:
     store = current.store()
     found: Account = directory.account(store, person_id)
@@ -211,6 +222,7 @@ def _account(person_id: str, **made: str) -> Response:
         account=found,
         roles=directory.roles_of(store, person_id),
         is_own=person_id == current.caller().id,
+        identifier=new_id(),
         made=made,
     )
 

@@ -66,12 +66,20 @@ def device() -> AnyResponse:
 @blueprint.post("/account/second-factor/code")
 def confirms() -> AnyResponse:
     """Ask for the second factor from now on; the codes for the device's loss are shown this once."""
+    store, caller = current.store(), current.caller()
     try:
-        codes = second_factor.confirm(current.store(), current.caller(), request.form.get("code", ""))
+        codes = second_factor.confirm(store, caller, request.form.get("code", ""))
     except Unprocessable as error:
+        if second_factor.is_on(store, caller):
+            return _told(
+                gettext(
+                    "The second step is on already, and its recovery codes were shown once. If you did not save them, "
+                    "switch it off and set it up anew."
+                ),
+                State.REFUSED,
+            )
         return _device(beside(error, "code"))
-    answer = web.page("pages/recovery.html", codes=codes)
-    return browser.let_in(answer, sign_in.renew(current.store(), current.caller()))
+    return browser.keep_in(web.page("pages/recovery.html", codes=codes), sign_in.renew(store, caller))
 
 
 @blueprint.post("/account/second-factor/off")
@@ -156,5 +164,9 @@ def _device(faults: dict[str, list[str]]) -> AnyResponse:
 
 
 def _done(sentence: str) -> AnyResponse:
-    flash(sentence, State.DONE)
+    return _told(sentence, State.DONE)
+
+
+def _told(sentence: str, state: State) -> AnyResponse:
+    flash(sentence, state)
     return redirect(url_for("pages.security.overview"), 303)

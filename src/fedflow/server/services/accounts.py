@@ -17,7 +17,7 @@ from fedflow.server.database.people import (
     PersonToken,
     Role,
 )
-from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
+from fedflow.server.errors import Conflict, Forbidden, Gone, NotFound, Unprocessable
 from fedflow.server.services import audit, invitations, letters, links, passwords, role_changes, sign_in, tryouts
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import FIRST, Caller
@@ -110,7 +110,7 @@ def reset_password(store: Store, code: str, new: str, address: str) -> int:
     once. A link that came by e-mail confirms the address. Where nobody had confirmed it before, somebody else may have
     made the account: identities and a second factor end too.
 
-    Raises NotFound for a link that is unknown, used or over.
+    Raises Gone for a link that is unknown, used or over.
     """
     with store.begin() as session:
         link = links.use(session, store, code, "password")
@@ -158,7 +158,7 @@ def confirm_address(store: Store, caller: Caller, code: str) -> None:
     They have to be signed in: who got the link for an account that somebody else made with their address would
     confirm it for that one.
 
-    Raises NotFound for a link that is unknown, used or over, or was made for an address that the account had before,
+    Raises Gone for a link that is unknown, used or over, or was made for an address that the account had before,
     Forbidden for another account's.
     """
     with store.begin() as session:
@@ -167,7 +167,7 @@ def confirm_address(store: Store, caller: Caller, code: str) -> None:
             raise Forbidden("this link confirms the address of another account; sign in with that one")
         person = session.get_one(Person, link.person_id, with_for_update=True)
         if person.email != link.about:
-            raise NotFound("this link was used, has expired or is incomplete; ask for another")
+            raise Gone(links.OVER)
         person.confirmed_at = store.clock()
         audit.record(session, store, caller, "address confirmed", "person", person.id)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from fedflow.server.store import Store
 State = Literal["ready", "absent", "waiting", "running", "failed", "impossible"]
 WHOLE = get_args(WholeLayout)
 SUFFIXES = {"merged": "zip"}
+NAME_BYTES = 180
+"""Of an artifact's name in its files' names: file systems take 255 for a whole one."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,17 @@ def keep(store: Store, version_id: str, layout: str, sha256: str) -> None:
 
 
 def file_name(artifact: Artifact, tag: str, layout: str) -> str:
-    """What a file of an artifact is called, whatever the artifact's name holds."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", artifact.name).strip("-.") or artifact.kind
-    return f"{plain}-{tag}.{layout}.{SUFFIXES.get(layout, 'safetensors')}"
+    """What a file of an artifact is called, whatever the artifact's name holds: letters of every script stay.
+
+    Where what tells it from others is no letter, or too long, a piece of the artifact's identifier tells it.
+    """
+    given = unicodedata.normalize("NFC", artifact.name)
+    kept = "".join(each if each in "._-" or unicodedata.category(each)[0] in "LMN" else " " for each in given)
+    whole = "-".join(kept.split()).strip("-.")
+    plain = whole.encode()[:NAME_BYTES].decode(errors="ignore") or artifact.kind
+    is_told = plain == whole and {each for each in given if not each.isascii() and not each.isspace()} <= {*kept}
+    piece = "" if is_told else f"-{artifact.id[-8:]}"
+    return f"{plain}{piece}-{tag}.{layout}.{SUFFIXES.get(layout, 'safetensors')}"
 
 
 def _one(found: Sequence[Download], version: Version, layout: str) -> Download:

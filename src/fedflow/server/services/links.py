@@ -9,20 +9,29 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from fedflow.server.database.people import Link, Person
-from fedflow.server.errors import NotFound
-from fedflow.server.services import audit
+from fedflow.server.errors import Gone, NotFound
+from fedflow.server.services import audit, idempotency
 from fedflow.server.services.identity import Caller, secret_hash
 from fedflow.server.store import Store
 
 Purpose = Literal["password", "address"]
 LIFE_S = 86_400.0
 LATELY_S = 300.0
+OVER = "this link was used, has expired or is incomplete; ask for another"
 
 
-def make(store: Store, caller: Caller, person_id: str, purpose: Purpose, about: str = "") -> str:
-    """The code of a new link for a person, which replaces those of the same purpose before. Raises NotFound."""
+def make(
+    store: Store, caller: Caller, person_id: str, purpose: Purpose, about: str = "", *, form: str | None = None
+) -> str:
+    """The code of a new link for a person, which replaces those of the same purpose before.
+
+    form: identifier of the form that asks for it, which makes one link however often it is sent.
+
+    Raises NotFound, AlreadyMade.
+    """
     code = secrets.token_urlsafe(24)
     with store.begin() as session:
+        idempotency.once(session, store, caller, form)
         person = session.get(Person, person_id)
         if person is None or person.deleted_at is not None:
             raise NotFound(f"there is no person {person_id}")
@@ -44,11 +53,21 @@ def was_made_lately(store: Store, person_id: str, purpose: Purpose) -> bool:
         return session.scalar(query.limit(1)) is not None
 
 
+def check(store: Store, code: str, purpose: Purpose) -> None:
+    """Raises Gone where the link of this code is unknown, used or over."""
+    with store.read() as session:
+        _held(store, session.get(Link, secret_hash(code)), purpose)
+
+
 def use(session: Session, store: Store, code: str, purpose: Purpose) -> Link:
-    """The link of this code, used up in the caller's transaction. Raises NotFound where it is unknown, used or over."""
-    link = session.get(Link, secret_hash(code), with_for_update=True)
-    if link is None or link.purpose != purpose or link.expires_at <= store.clock():
-        raise NotFound("this link was used, has expired or is incomplete; ask for another")
+    """The link of this code, used up in the caller's transaction. Raises Gone where it is unknown, used or over."""
+    link = _held(store, session.get(Link, secret_hash(code), with_for_update=True), purpose)
     session.delete(link)
     session.flush()
+    return link
+
+
+def _held(store: Store, link: Link | None, purpose: Purpose) -> Link:
+    if link is None or link.purpose != purpose or link.expires_at <= store.clock():
+        raise Gone(OVER)
     return link
