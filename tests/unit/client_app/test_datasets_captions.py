@@ -359,11 +359,20 @@ def test_a_caption_that_is_not_utf_8_is_passed_over_in_a_selection_and_written_a
     assert code == 422
     assert f"{old.stem}.png: its caption is not UTF-8; write it anew" in told["told"]
     address = f"/datasets/{dataset_id}/pictures/{unread}/caption"
-    for caption in ("cat", "dog"):  # as often as it is found so
-        code, told = send(visitor, address, caption=caption, seen="")
-        assert (code, told["captions"]) == (200, {str(unread): caption})
-        assert ".left-out" in told["told"]
-        assert old.read_text(encoding="utf-8") == f"{caption}\n"
-        send(visitor, address, caption="", seen=caption)
-        old.write_bytes("кіт".encode("cp1251"))
-    assert [each.read_bytes().decode("cp1251") for each in (folder / ".left-out").iterdir()] == ["кіт", "кіт"]
+    kept = f".left-out/not-utf-8/{old.name}"
+    code, told = send(visitor, address, caption="cat", seen="")
+    assert (code, told["captions"]) == (200, {str(unread): "cat"})
+    assert f"is kept as {kept}" in told["told"]
+    for way, now in (("undo", "кіт".encode("cp1251")), ("redo", b"cat\n")):
+        code, told = send(visitor, f"/datasets/{dataset_id}/{way}", edit=told[way]["edit"])
+        assert (code, old.read_bytes()) == (200, now)
+        assert (folder / kept).is_file() is (way == "redo")
+    old.write_bytes("пес".encode("cp1251"))
+    visitor.post(f"/datasets/{dataset_id}/look")
+    work(store)
+    code, told = send(visitor, address, caption="dog", seen="")
+    assert f"{old.stem}-2.txt" in told["told"], "as often as it is found so"
+    dataset = datasets.one(store, dataset_id)
+    assert dataset is not None
+    datasets_asides.leave_out(store, dataset, [unread])
+    assert {each.name for each in (folder / ".left-out").iterdir() if each.is_file()} == {old.name, f"{old.stem}.png"}

@@ -47,6 +47,8 @@ if what == "change":
     datasets_edits.change(store, dataset, "add", ("cat", ""), ids, die_half_way)
 elif what == "leave_out":
     datasets_asides.leave_out(store, dataset, ids[:2])
+elif what == "write_anew":
+    datasets.caption(store, dataset, ids[0], "cat", "")
 else:
     datasets_undo.undo(store, dataset, datasets_edits.undoable(store, dataset_id).id)
 """
@@ -116,6 +118,21 @@ def test_files_go_with_their_rows_however_late_it_is_killed(
     assert sorted(path for path, _ in rows(store, dataset)) == sorted(each.name for each in folder.glob("*.png"))
     assert dict(rows(store, dataset)) == {f"{name}.png": text for name, text in captions(folder).items()}
     assert left_over(store) == []
+
+
+@pytest.mark.parametrize("what", ["write_anew", "undo"])
+def test_a_caption_that_is_not_utf_8_is_put_back_too(store: Store, folder: Path, what: str) -> None:
+    first = sorted(folder.glob("*.txt"))[0]
+    first.write_bytes("кіт".encode("cp1251"))
+    dataset = named(store, taken_in(store, folder))
+    if what == "undo":
+        datasets.caption(store, dataset, datasets.lines(store, dataset.id)[0].id, "cat", "")
+    before, known = files(folder), rows(store, dataset)
+    killed(store, dataset, what, "before_commit")
+    assert files(folder) != before
+    datasets_journal.settle(store)
+    assert files(folder) == before
+    assert rows(store, dataset) == known
 
 
 def test_the_next_change_finds_what_was_there(store: Store, folder: Path, dataset: Dataset) -> None:

@@ -137,8 +137,8 @@ SENTENCES: dict[str, str | LazyString] = {
     "{path}: its caption was changed by another program; look at the folder again": lazy_gettext(
         "%(path)s: its caption was changed by another program; look at the folder again"
     ),
-    "{path}: its caption cannot be read any more; look at the folder again": lazy_gettext(
-        "%(path)s: its caption cannot be read any more; look at the folder again"
+    "{path}: its caption is not UTF-8 any more; look at the folder again": lazy_gettext(
+        "%(path)s: its caption is not UTF-8 any more; look at the folder again"
     ),
     "{path}: its caption cannot be read; check its permission, then look again": lazy_gettext(
         "%(path)s: its caption cannot be read; check the file's permission, then look at the folder again"

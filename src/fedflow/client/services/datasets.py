@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import delete, func, select, update
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, undefer
 
 from fedflow.client.database.tables import Dataset, Picture
 from fedflow.client.services import entries, jobs
-from fedflow.client.services.datasets_edits import CAPTION, Done, put_aside_unread, record
+from fedflow.client.services.datasets_edits import CAPTION, Done, aside_of, record
 from fedflow.client.store import Store
 from fedflow.datasets import tags
 from fedflow.datasets.captions import caption_tags
@@ -288,9 +288,9 @@ def caption(store: Store, dataset: Dataset, picture_id: int, text: str, seen: st
         raise MistakeError("the caption is empty; write the picture's tags")
     if line == seen:
         return Done(None, {})
-    kept = "" if seen else put_aside_unread(dataset, row.path)
     changes = {row.path: Change(row.caption, line)}
-    return replace(record(store, dataset, CAPTION, {"first": row.path, "pictures": 1}, changes), kept=kept)
+    facts = {"first": row.path, "pictures": 1}
+    return record(store, dataset, CAPTION, facts, changes, aside={} if seen else aside_of(dataset, row.path))
 
 
 def rename(store: Store, dataset_id: str, name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
@@ -12,7 +11,7 @@ from sqlalchemy.orm import Session, undefer
 
 from fedflow.client.database.tables import Dataset, Edit, Picture
 from fedflow.client.services.datasets_edits import LEAVE_OUT, keep
-from fedflow.client.services.datasets_journal import LEFT_OUT, Journal, alone, begin, move
+from fedflow.client.services.datasets_journal import LEFT_OUT, Journal, alone, begin, move, remove_empty
 from fedflow.client.store import Store
 from fedflow.datasets.caption_writing import caption_target
 from fedflow.errors import DatasetError
@@ -99,15 +98,7 @@ def _move(store: Store, dataset: Dataset, edit: Edit, *, is_back: bool) -> None:
         _check(folder, source, target)  # another program may have been quicker
         move(folder / source, folder / target)
     if is_back:
-        _remove_empty(folder, moves)
-
-
-def _remove_empty(folder: Path, moved: Iterable[str]) -> None:
-    """Remove the folders that files were moved aside into, where nothing is left in them."""
-    left = {each for name in moved for each in Path(name).parents if each.parts}
-    for each in sorted(left, key=lambda path: len(path.parts), reverse=True):
-        with contextlib.suppress(OSError):  # what else is left out lies there
-            (folder / each).rmdir()
+        remove_empty(folder, moves)
 
 
 def _check(folder: Path, source: str, target: str) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import delete, func, select
@@ -13,7 +14,7 @@ from sqlalchemy.orm import Session, undefer
 
 from fedflow.client.database.tables import Dataset, Edit, Picture
 from fedflow.client.services import entries, jobs
-from fedflow.client.services.datasets_journal import LEFT_OUT, Journal, alone, begin, move, put
+from fedflow.client.services.datasets_journal import LEFT_OUT, Journal, alone, begin, move, put, remove_empty
 from fedflow.client.store import Store
 from fedflow.datasets import tags
 from fedflow.datasets.caption_writing import caption_target
@@ -29,6 +30,9 @@ MOST_KEPT = 100
 
 ADD, REMOVE, RENAME, REPLACE, EMPTY = WISHES = ("add", "remove", "rename", "replace", "empty")
 CAPTION, TAG, LEAVE_OUT = "caption", "tag", "leave_out"
+ASIDE = "aside"
+"""The fact of a change that says which files it has put aside."""
+UNREAD = f"{LEFT_OUT}/not-utf-8"
 
 MAKERS: dict[str, Callable[[Mapping[str, str], str, str], dict[str, Change]]] = {
     ADD: lambda captions, tag, _: tags.add_tag(captions, tag),
@@ -118,15 +122,17 @@ def record(
     facts: dict[str, Any],
     changes: Mapping[str, Change],
     watch: Watch = unwatched,
+    aside: Mapping[str, str] = MappingProxyType({}),
 ) -> Done:
-    """Write captions by the picture's path, and keep the change. Raises as `change`."""
+    """Write captions by the picture's path, and keep the change; `aside` as of `write`. Raises as `change`."""
     row = Edit(
-        dataset_id=dataset.id, at=store.clock(), action=action, facts=facts, is_undone=False,
+        dataset_id=dataset.id, at=store.clock(), action=action, is_undone=False,
+        facts=facts | ({ASIDE: dict(aside)} if aside else {}),
         before={path: each.before for path, each in changes.items()},
         after={path: each.after for path, each in changes.items()},
     )  # fmt: skip
-    captions = write(store, dataset, changes, lambda session: keep(session, row), watch)
-    return Done(row.id, captions)
+    captions = write(store, dataset, changes, lambda session: keep(session, row), watch, aside)
+    return Done(row.id, captions, kept=next(iter(aside.values()), ""))
 
 
 def keep(session: Session, row: Edit) -> None:
@@ -147,26 +153,37 @@ def write(
     changes: Mapping[str, Change],
     note: Callable[[Session], object],
     watch: Watch = unwatched,
+    aside: Mapping[str, str] = MappingProxyType({}),
+    *,
+    is_back: bool = False,
 ) -> dict[int, str]:
     """Write captions into files and rows, and have `note` written with them; new captions by the picture's number.
 
-    Where anything fails, all captions are as they were. Raises as `change`, and as `alone`.
+    `aside` says where the files of `aside_of` go before, or, where `is_back`, come from afterwards. Where anything
+    fails, all files are as they were. Raises as `change`, and as `alone`.
     """
     folder = Path(dataset.folder)
+    moves = {there: name for name, there in aside.items()} if is_back else dict(aside)
     known = select(Picture.path, Picture.caption).where(Picture.dataset_id == dataset.id)
     with alone(store, dataset):
         with store.read() as session:
             tags.applied({row.path: row.caption for row in session.execute(known)}, changes)
         for path, each in changes.items():
-            _check(folder, path, each.before)
+            if not aside or is_back or not _is_unread(folder / path):
+                _check(folder, path, each.before)
             if not each.after:
                 _check_can_be_empty(folder / path, path)
         rows = {path: each.after for path, each in changes.items()}
-        begin(store, dataset, Journal(rows, captions={path: each.before for path, each in changes.items()}))
+        begin(store, dataset, Journal(rows, {path: each.before for path, each in changes.items()}, moves))
+        if not is_back:
+            _move(folder, moves)
         for done, (path, each) in enumerate(changes.items()):
             watch(done, len(changes))
             _check(folder, path, each.before, each.after)  # another program may have been quicker
             put(folder / path, each.after)
+        if is_back:
+            _move(folder, moves)
+            remove_empty(folder, moves)
         with store.begin() as session:
             captions = _rewrite(session, dataset.id, folder, changes)
             note(session)
@@ -196,22 +213,22 @@ def _step(store: Store, dataset_id: str, *, is_undone: bool) -> Step | None:
     return None if row is None else Step(row.id, row.action, row.facts)
 
 
-def put_aside_unread(dataset: Dataset, path: str) -> str:
-    """Where the picture's caption is not UTF-8, move its file to what is left out, so that another can be written.
-
-    Gives where it lies then, in the dataset's folder; empty where there is no such file. Raises StorageError.
-    """
+def aside_of(dataset: Dataset, path: str) -> dict[str, str]:
+    """Where the picture's caption is not UTF-8: its file, and where that is put so that another can be written."""
     folder = Path(dataset.folder)
     if not _is_unread(folder / path):
-        return ""
-    target = caption_target(folder / path)
-    aside = folder / LEFT_OUT / target.relative_to(folder)
-    number = 1
-    while os.path.lexists(aside):
+        return {}
+    name = caption_target(folder / path).relative_to(folder)
+    aside, number = Path(UNREAD) / name, 1
+    while os.path.lexists(folder / aside):
         number += 1
-        aside = aside.with_name(f"{target.stem}-{number}{target.suffix}")
-    move(target, aside)
-    return str(aside.relative_to(folder))
+        aside = aside.with_name(f"{name.stem}-{number}{name.suffix}")
+    return {str(name): str(aside)}
+
+
+def _move(folder: Path, moves: Mapping[str, str]) -> None:
+    for source, target in moves.items():
+        move(folder / source, folder / target)
 
 
 def _is_unread(picture: Path) -> bool:
@@ -234,9 +251,9 @@ def _check(folder: Path, path: str, before: str, after: str | None = None) -> No
         text = caption_target(picture).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         return  # the caption is that of a metadata.jsonl, or there is none
-    except (OSError, UnicodeDecodeError):
-        if before:
-            raise DatasetError(f"{path}: its caption cannot be read any more; look at the folder again") from None
+    except UnicodeDecodeError:
+        raise DatasetError(f"{path}: its caption is not UTF-8 any more; look at the folder again") from None
+    except OSError:
         raise DatasetError(f"{path}: its caption cannot be read; check its permission, then look again") from None
     line = " ".join(text.split())
     if (line if caption_tags(line) else "") not in (before, after):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -124,12 +125,25 @@ def _settle(store: Store, dataset: Dataset) -> None:
 def _put_back(folder: Path, journal: Journal) -> None:
     if not folder.is_dir():  # else a disk that is away would pass for files that were not changed
         raise DatasetError(f"{folder}: is not there; name a folder of pictures")
-    for path, before in journal.captions.items():
-        if _is_written(folder / path, journal.rows[path] or ""):  # what somebody else wrote meanwhile stays theirs
-            put(folder / path, before)
+    _put_captions_back(folder, journal)
     for source, target in journal.moves.items():
         if os.path.lexists(folder / target) and not os.path.lexists(folder / source):
             move(folder / target, folder / source)
+    _put_captions_back(folder, journal)  # one whose place a file had taken that was moved back too early
+
+
+def _put_captions_back(folder: Path, journal: Journal) -> None:
+    for path, before in journal.captions.items():
+        if _is_written(folder / path, journal.rows[path] or ""):  # what somebody else wrote meanwhile stays theirs
+            put(folder / path, before)
+
+
+def remove_empty(folder: Path, moved: Iterable[str]) -> None:
+    """Remove the folders that files were moved aside into, where nothing is left in them."""
+    left = {each for name in moved for each in Path(name).parents if each.parts}
+    for each in sorted(left, key=lambda path: len(path.parts), reverse=True):
+        with contextlib.suppress(OSError):  # what else is left out lies there
+            (folder / each).rmdir()
 
 
 def _is_written(picture: Path, caption: str) -> bool:

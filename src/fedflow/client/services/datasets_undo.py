@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from fedflow.client.database.tables import Dataset, Edit
 from fedflow.client.services import datasets_asides, datasets_edits
-from fedflow.client.services.datasets_edits import LEAVE_OUT, Done, Watch, unwatched
+from fedflow.client.services.datasets_edits import ASIDE, LEAVE_OUT, Done, Watch, unwatched
 from fedflow.client.store import Store
 from fedflow.datasets.tags import Change
 from fedflow.errors import MistakeError
@@ -55,4 +55,6 @@ def _turn(store: Store, dataset: Dataset, edit_id: int, watch: Watch, *, is_undo
     changes = {path: Change(row.before[path], row.after[path]) for path in row.after}
     if is_undone:
         changes = {path: Change(each.after, each.before) for path, each in changes.items()}
-    return Done(edit_id, datasets_edits.write(store, dataset, changes, note, watch))
+    aside = row.facts.get(ASIDE, {})
+    captions = datasets_edits.write(store, dataset, changes, note, watch, aside, is_back=is_undone)
+    return Done(edit_id, captions)
