@@ -91,7 +91,7 @@ def generate(
                 save_png(path, picture, settings)
 
         try:
-            with bars, lacking_memory(lambda: _too_large(base, size, batch_size)):
+            with bars, lacking_memory(lambda: _too_large(base, size, min(batch_size, len(jobs)))):
                 draw_pictures(
                     base,
                     [prompt for _, prompt, _ in jobs],
@@ -117,9 +117,9 @@ def generate(
     return begun
 
 
-def _too_large(base: BaseModel, size: tuple[int, int], batch_size: int) -> RunError:
+def _too_large(base: BaseModel, size: tuple[int, int], at_once: int) -> RunError:
     width, height = base.halved(size)
-    smaller = f"--batch-size {batch_size // 2}" if batch_size > 1 else f"--width {width} --height {height}"
+    smaller = f"--batch-size {at_once // 2}" if at_once > 1 else f"--width {width} --height {height}"
     return lacks(f"give {smaller}")
 
 

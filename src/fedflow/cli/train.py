@@ -146,7 +146,7 @@ def _check_out(out: Path) -> None:
         raise MistakeError(f"{out}: holds a finished training; choose another --out, or remove the folder")
     if (out / CHECKPOINT_NAME).is_file():
         return
-    for name in (*LAYOUTS, MODEL_NAME, SAMPLES_NAME):
+    for name in (*LAYOUTS, MODEL_NAME):  # samples may be those of one that was stopped before its first checkpoint
         if os.path.lexists(out / name):
             raise MistakeError(
                 f"{out / name}: is there already and not of a training that was stopped; choose another --out"
@@ -177,11 +177,12 @@ def _add_adapter(
     add_lora(base, rank, float(rank) if alpha is None else alpha, text_encoder, torch.Generator().manual_seed(seed))
 
 
-def _too_large(base: BaseModel, side: int, recipe: Recipe, *, full: bool) -> RunError:
+def _too_large(base: BaseModel, side: int, recipe: Recipe, out: Path, *, full: bool) -> RunError:
     smaller = smaller_batches(recipe.batch_size, recipe.accumulation)
     if smaller is None:
         return _pictures_too_large(base, side, full=full)
-    return lacks(f"give --batch-size {smaller[0]} --accumulation {smaller[1]}, which learns the same")
+    elsewhere = " and another --out" if (out / CHECKPOINT_NAME).is_file() else ""
+    return lacks(f"give --batch-size {smaller[0]} --accumulation {smaller[1]}, which learns the same{elsewhere}")
 
 
 def _pictures_too_large(base: BaseModel, side: int, *, full: bool) -> RunError:
@@ -212,7 +213,7 @@ def _run(
             bars.update(training, completed=step, note=f"loss {loss:.4f}")
             samples.draw(step, steps)
 
-        with lacking_memory(lambda: _too_large(base, dataset.size, recipe, full=full)):
+        with lacking_memory(lambda: _too_large(base, dataset.size, recipe, out, full=full)):
             return run(base, latents, captions, recipe, checkpoint_folder=out, progress=after_step)
 
 

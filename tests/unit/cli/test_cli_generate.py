@@ -154,11 +154,12 @@ def test_an_adapter_out_of_range_draws_no_black_picture(tiny_model_folder: Path,
 
 def test_memory_that_lacks_is_told_with_the_options_that_fit(tiny_model_folder: Path, tmp_path: Path) -> None:
     generate(str(tiny_model_folder), ["red"], tmp_path, steps=1)
-    for batch_size, options in ((2, "--batch-size 1"), (1, "--width 1024 --height 1024")):
+    smaller = "--width 1024 --height 1024"
+    for count, batch_size, options in ((2, 2, "--batch-size 1"), (2, 1, smaller), (1, 16, smaller)):
         wanted = f"the machine's memory does not suffice; give {options}, or close other programs"
         with little_memory(), pytest.raises(RunError, match=wanted):
             generate(
-                str(tiny_model_folder), ["red"], tmp_path, count=2, steps=1, width=2048, height=2048,
+                str(tiny_model_folder), ["red"], tmp_path, count=count, steps=1, width=2048, height=2048,
                 batch_size=batch_size,
             )  # fmt: skip
 

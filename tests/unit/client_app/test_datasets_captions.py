@@ -352,6 +352,7 @@ def test_a_caption_that_is_not_utf_8_is_passed_over_in_a_selection_and_written_a
     code, told = change(visitor, dataset_id, every, "add", "cat")
     assert code == 200
     assert "1 stays as it is: it is not UTF-8." in told["told"]
+    assert told["undo"]["what"].endswith("(not 1 that is not UTF-8)"), "told where the worker has done it, too"
     assert len(told["captions"]) == len(every) - 1
     assert old.read_bytes() == "кіт".encode("cp1251")
     [unread] = set(every) - {int(each) for each in told["captions"]}

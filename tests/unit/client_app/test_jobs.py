@@ -60,7 +60,10 @@ def test_a_job_whose_worker_died_is_told_as_died_and_goes_on_with_the_next_pictu
     whole = asked(store, tiny_model_folder)
     assert do(store, whole) == jobs.DONE
     assert jobs.claim(store, job_id) is not None
+    with store.begin() as session:
+        jobs.add(session, jobs.ROUND, "a round that waits", {}, 4, store.clock())
     jobs.bury(store)
+    assert "a round that waits" not in visitor.client.get("/activity").text, "it comes anew"
     assert "The worker ended while it was at it." in visitor.client.get("/activity").text
     assert do(store, job_id) == jobs.DIED, "nobody does it before it is resumed"
     jobs.note(store, job_id, 1)

@@ -75,7 +75,13 @@ def made(step: Step) -> str:
     """What a change did, to stand behind 'Undo:'."""
     facts = step.facts
     first, second = (_in_short(facts.get(word, "")) for word in ("first", "second"))
-    return str(MADE[step.action](first, second, facts["pictures"]))
+    what = str(MADE[step.action](first, second, facts["pictures"]))
+    passed_over = []
+    if facts.get("left"):
+        passed_over.append(ngettext("not %(num)s with no other tag", "not %(num)s with no other tag", facts["left"]))
+    if facts.get("unread"):
+        passed_over.append(ngettext("not %(num)s that is not UTF-8", "not %(num)s that are not UTF-8", facts["unread"]))
+    return f"{what} ({', '.join(passed_over)})" if passed_over else what
 
 
 def _in_short(word: str) -> str:

@@ -110,9 +110,11 @@ def change(
     read = {path: each for path, each in wanted.items() if each.before or not _is_unread(folder / path)}
     if not read:
         raise DatasetError(f"{next(iter(wanted))}: its caption is not UTF-8; write it anew on the picture's page")
+    left, unread = len(changes) - len(wanted), len(wanted) - len(read)
     facts = {"first": words[0].strip(), "second": words[1].strip(), "pictures": len(read)}
+    facts |= {"left": left, "unread": unread}
     done = record(store, dataset, action, facts, read, watch)
-    return Done(done.edit_id, done.captions, len(changes) - len(wanted), len(wanted) - len(read))
+    return Done(done.edit_id, done.captions, left, unread)
 
 
 def record(

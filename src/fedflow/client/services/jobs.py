@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 from uuid_utils import uuid7
 
@@ -244,11 +244,12 @@ def rounds_of(store: Store, membership_id: str, run_id: str) -> list[Job]:
 
 
 def bury(store: Store) -> None:
-    """Tell all jobs as died that run; a round that waited for its turn too. A worker does so before its first job.
+    """Tell all jobs as died that run, and forget rounds that waited for their turn, as they come anew.
 
-    It is the only one then.
+    A worker does so before its first job: it is the only one then.
     """
-    lost = (Job.status == RUNNING) | ((Job.status == QUEUED) & (Job.kind == ROUND))
     now = store.clock()
     with store.begin() as session:
-        session.execute(update(Job).where(lost).values(status=DIED, wanted=None, ended_at=now, changed_at=now))
+        session.execute(delete(Job).where(Job.status == QUEUED, Job.kind == ROUND))
+        lost = update(Job).where(Job.status == RUNNING)
+        session.execute(lost.values(status=DIED, wanted=None, ended_at=now, changed_at=now))

@@ -63,7 +63,7 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
     by_model = {
         model: [n for n in lacking if shots[n].model == model] for model in dict.fromkeys(shot.model for shot in shots)
     }
-    with lacking_memory(_no_model):
+    with lacking_memory(no_model):
         for model, numbers in by_model.items():
             if numbers:
                 _draw(store, job, request.model_copy(update={"model": model}), shots, numbers)
@@ -72,7 +72,8 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
     jobs.note(store, job.id, job.of)
 
 
-def _no_model() -> RunError:
+def no_model() -> RunError:
+    """That memory does not suffice to open a model."""
     return RunError(
         "the machine's memory does not suffice for the model; close other programs, then resume, or choose a smaller "
         "model"

@@ -38,17 +38,20 @@ def watched(model: BaseModel, wanted: Callable[[], str | None], give_up: Callabl
     # Before convolutions alone: they stand all along the way, and every layer would cost small pictures some percent.
     layers = [layer for part in (model.unet, model.vae) for layer in part.modules() if isinstance(layer, nn.Conv2d)]
     hooks = [layer.register_forward_pre_hook(before) for layer in layers]
-    ended = threading.Event()
-    threading.Thread(target=_watch, args=(wanted, give_up, ended), daemon=True).start()
+    ended, deciding = threading.Event(), threading.Lock()
+    threading.Thread(target=_watch, args=(wanted, give_up, ended, deciding), daemon=True).start()
     try:
         yield
     finally:
-        ended.set()
+        with deciding:  # what has ended is not given up any more, and no other job for it
+            ended.set()
         for hook in hooks:
             hook.remove()
 
 
-def _watch(wanted: Callable[[], str | None], give_up: Callable[[str], None], ended: threading.Event) -> None:
+def _watch(
+    wanted: Callable[[], str | None], give_up: Callable[[str], None], ended: threading.Event, deciding: threading.Lock
+) -> None:
     since: float | None = None
     while not ended.wait(EVERY_S):
         try:
@@ -60,5 +63,7 @@ def _watch(wanted: Callable[[], str | None], give_up: Callable[[str], None], end
             continue
         since = time.monotonic() if since is None else since
         if time.monotonic() - since >= PATIENCE_S:
-            give_up(what)
+            with deciding:
+                if not ended.is_set():
+                    give_up(what)
             return

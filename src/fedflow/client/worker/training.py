@@ -14,6 +14,7 @@ from fedflow.client.services import datasets, drawings, drawings_size, jobs, lib
 from fedflow.client.services.trainings import Change, TrainRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
+from fedflow.client.worker.drawing import no_model
 from fedflow.client.worker.main import Interrupted
 from fedflow.datasets import Dataset as Pictures
 from fedflow.datasets import read_folder
@@ -103,7 +104,8 @@ def _pictures_too_large(store: Store, request: TrainRequest) -> RunError:
 
 
 def _train(store: Store, job: Job, request: TrainRequest, dataset: Dataset) -> None:
-    model = open_model(library.place(store, request.model)).to(best_device())
+    with lacking_memory(no_model):
+        model = open_model(library.place(store, request.model)).to(best_device())
     model.name = library.called(store, request.model)
     side = request.size_pixels or model.resolution
     model.latent_size(side)
@@ -187,7 +189,8 @@ class _Watch:
     def _sample(self, done: int) -> None:
         request, model = self._request, self._model
         side = request.size_pixels or model.resolution
-        png = sample(model, request.sample_prompt, request.seed, side, lambda _: self.look(done))
+        with lacking_memory(lambda: _pictures_too_large(self._store, request)):
+            png = sample(model, request.sample_prompt, request.seed, side, lambda _: self.look(done))
         drawings.keep(
             self._store,
             Drawing(
