@@ -102,7 +102,7 @@ def test_a_thousand_files_come_without_scripts_too(store: Store, visitor: Visito
 
 
 def test_a_zip_is_unpacked_by_the_worker(store: Store, visitor: Visitor, pictures: list[Path]) -> None:
-    files = [*contents(pictures), ("a/phone.heic", b"none"), ("Thumbs.db", b"none")]
+    files = [*contents(pictures), ("a/pho\u0308ne.heic", b"none"), ("Thumbs.db", b"none")]
     answer = bring(visitor, [("Nice set.zip", zip_of(files))])
     assert answer.json is not None
     [line] = datasets.listed(store)
@@ -115,10 +115,13 @@ def test_a_zip_is_unpacked_by_the_worker(store: Store, visitor: Visitor, picture
         [line] = datasets.listed(store)
         return [name for name, _ in line.dataset.other_problems]
 
-    assert left_out() == ["Thumbs.db", "a/phone.heic"]
-    bring(visitor, [("a/phone.png", pictures[0].read_bytes())], where=f"{line.dataset.id}/upload")
+    assert left_out() == ["Thumbs.db", "a/phöne.heic"]
+    bring(visitor, [("a/phöne.png", pictures[0].read_bytes())], where=f"{line.dataset.id}/upload")
     assert work(store) == [(jobs.DONE, "")]
     assert left_out() == ["Thumbs.db"], "what came as a picture after all is told no more"
+    visitor.post(f"/datasets/{line.dataset.id}/look")
+    assert work(store) == [(jobs.DONE, "")]
+    assert left_out() == [], "nor what its owner has seen"
 
 
 def test_a_dataset_that_is_taken_out_while_its_zip_is_unpacked_leaves_nothing(

@@ -148,7 +148,8 @@ def moves(dataset_id: str) -> AnyResponse:
 @blueprint.post("/datasets/<dataset_id>/look")
 def looks(dataset_id: str) -> AnyResponse:
     """Look at the folder again."""
-    datasets.look_again(current.store(), dataset_of(dataset_id).id)
+    datasets.forget_left_out(current.store(), dataset_of(dataset_id).id)
+    datasets.look_again(current.store(), dataset_id)
     return redirect(url_for("pages.datasets.one", dataset_id=dataset_id), 303)
 
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -119,13 +120,25 @@ def add_own(store: Store, folder: Path, kind: str = KIND, more: dict[str, str] |
 
 
 def note_left_out(store: Store, dataset_id: str, names: Iterable[str]) -> None:
-    """Tell files that were brought and left out beside what cannot be used, until a picture of that name is there."""
+    """Tell files that were brought and left out beside what cannot be used.
+
+    They are told until a picture of that name is there, or their owner has the pictures looked at once more.
+    """
     with store.begin() as session:
         row = session.get(Dataset, dataset_id)
         if row is not None:
             known = {name for name, _ in row.other_problems}
-            new = [[name, LEFT_OUT] for name in sorted(set(names) - known)]
+            called = {normalize("NFC", name.replace("\\", "/")) for name in names}
+            new = [[name, LEFT_OUT] for name in sorted(called - known)]
             row.other_problems = [*row.other_problems, *new]
+
+
+def forget_left_out(store: Store, dataset_id: str) -> None:
+    """Tell no more what was brought and left out: its owner has seen it."""
+    with store.begin() as session:
+        row = session.get(Dataset, dataset_id)
+        if row is not None:
+            row.other_problems = [each for each in row.other_problems if each[1] != LEFT_OUT]
 
 
 def look_again(store: Store, dataset_id: str) -> None:
