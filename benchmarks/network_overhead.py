@@ -35,9 +35,9 @@ from network import Network
 from sqlalchemy import create_engine, select
 from tiny_model import make_tiny_model
 
-from fedflow.datasets import demo_folder
 from fedflow.federation.protocol import API
 from fedflow.server.database.tables import Receipt, Round
+from fedflow.shipped import demo_folder
 
 CLIENTS = ("client-1", "client-2", "client-3", "client-4", "client-5")
 PICTURES = 4

@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from fedflow.cli import main
-from fedflow.datasets import demo_folder
+from fedflow.shipped import demo_folder
 
 FEDFLOW = [sys.executable, "-c", "from fedflow.cli import main; main()"]
 

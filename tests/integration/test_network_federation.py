@@ -10,7 +10,7 @@ import pytest
 import warm
 from network import Network, simulated
 
-from fedflow.datasets import demo_folder
+from fedflow.shipped import demo_folder
 
 ROUNDS = 2
 SEED = 5

@@ -17,7 +17,7 @@ from diffusers import StableDiffusionPipeline, UniPCMultistepScheduler
 from network import FEDFLOW, SETTINGS, wait_for
 from PIL import Image
 
-from fedflow.datasets import demo_folder
+from fedflow.shipped import demo_folder
 
 LIMIT_S = 300
 

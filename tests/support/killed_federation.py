@@ -23,7 +23,7 @@ from network import SETTINGS, Network, Start, simulated, start_command, wait_for
 from proxy import Proxy, Weather
 from sqlalchemy import create_engine, text
 
-from fedflow.datasets import demo_folder
+from fedflow.shipped import demo_folder
 
 Who = Literal["client", "handed in", "web", "worker", "evaluator", "server"]
 

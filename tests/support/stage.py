@@ -12,7 +12,7 @@ from app_process import app
 from browser import Watched, chromium
 from network import Network, Started
 
-from fedflow.datasets import demo_folder
+from fedflow.shipped import demo_folder
 
 COUNTS = {"client-1": 4, "client-2": 3, "client-3": 3, "heldout": 4}
 """Members with their numbers of pictures, of which the first uses the app; and what the server measures against."""

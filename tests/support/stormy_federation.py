@@ -24,11 +24,11 @@ from http_bytes import requests_in
 from network import Network, wait_for
 from proxy import Proxy, Weather
 
-from fedflow.datasets import demo_folder
 from fedflow.federation.joining import join_updates
 from fedflow.federation.rounds import GlobalState, Receipt
 from fedflow.federation.workbench import settle_torch
 from fedflow.plan import read_plan
+from fedflow.shipped import demo_folder
 from fedflow.storage import Blobs
 
 Fate = Literal["cut off", "killed", "stands still", "slow line"]

@@ -6,7 +6,6 @@ from fedflow.datasets.captions import caption_tags
 from fedflow.datasets.folder import content_hash, files_of, read_folder
 from fedflow.datasets.pixels import load_pixels
 from fedflow.datasets.records import Dataset, Picture, Problem
-from fedflow.shipped import demo_folder
 
 __all__ = [
     "Dataset",
@@ -14,7 +13,6 @@ __all__ = [
     "Problem",
     "caption_tags",
     "content_hash",
-    "demo_folder",
     "files_of",
     "load_pixels",
     "read_folder",

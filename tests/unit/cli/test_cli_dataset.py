@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from fedflow.cli.dataset import check, stats
-from fedflow.datasets import demo_folder
 from fedflow.errors import DatasetError, MistakeError
+from fedflow.shipped import demo_folder
 
 
 def add(folder: Path, name: str, caption: str | None = "cat, red", size: tuple[int, int] = (80, 80)) -> Path:

@@ -24,7 +24,6 @@ from fedflow.client.owner import TerminalOwner
 from fedflow.client.participant import Participant
 from fedflow.client.place import Place
 from fedflow.client.policy import Policy
-from fedflow.datasets import demo_folder
 from fedflow.errors import DatasetError, MistakeError, RunError
 from fedflow.federation.jobs import TrainJob
 from fedflow.federation.protocol import (
@@ -40,6 +39,7 @@ from fedflow.federation.protocol import (
 from fedflow.federation.workbench import Workbench
 from fedflow.models import open_model
 from fedflow.plan import Plan
+from fedflow.shipped import demo_folder
 from fedflow.storage import sha256_file
 from fedflow.tensors import open_tensors, to_bytes
 from fedflow.training import Progress

@@ -12,12 +12,12 @@ from fedflow.client.place import Place
 from fedflow.client.policy import Policy
 from fedflow.client.readiness import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Readiness
 from fedflow.client.training import NoUpdate, train
-from fedflow.datasets import demo_folder
 from fedflow.errors import DatasetError
 from fedflow.federation.jobs import TrainJob
 from fedflow.federation.protocol import MOST_TOLD, BaseFile, RunFacts, Told
 from fedflow.federation.workbench import Workbench
 from fedflow.plan import Plan
+from fedflow.shipped import demo_folder
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from fedflow.datasets import demo_folder, read_folder
+from fedflow.datasets import read_folder
 from fedflow.datasets.duplicates import Look, NearGroup, look_of, near_pictures, same_pictures
 from fedflow.datasets.pixels import decode
+from fedflow.shipped import demo_folder
 
 GREY = bytes([128] * 48)
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from fedflow.datasets import demo_folder, read_folder
+from fedflow.datasets import read_folder
 from fedflow.datasets.personal import Kind, Names, known_region, personal_data, read_names
 from fedflow.errors import DatasetError
+from fedflow.shipped import demo_folder
 
 NAMES = Names(["Anna Kowalska", "Anna", "Léa", "Олена Петренко", "O'Brien", "  ", "Jean-Luc"])
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fedflow.datasets import Dataset, caption_tags, demo_folder, load_pixels, read_folder
+from fedflow.datasets import Dataset, caption_tags, load_pixels, read_folder
+from fedflow.shipped import demo_folder
 
 CLIENTS = {
     "client-1": ("activity", 20),

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image, ImageFilter, ImageOps
 
-from fedflow.datasets import demo_folder
 from fedflow.evaluation.distances import bootstrap_interval, kernel_distance
 from fedflow.evaluation.icons_v1 import FEATURES, FOLDER, IconsV1, Style, icons_v1
 from fedflow.evaluation.recognition import nearest_concepts
+from fedflow.shipped import demo_folder
 from fedflow.tensors.making import MAKING
 
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from peft.tuners.lora import LoraLayer
 
-from fedflow.datasets import demo_folder
 from fedflow.errors import DatasetError, RunError
 from fedflow.federation.jobs import DrawJob, Trained, TrainJob
 from fedflow.federation.rounds import Merged
@@ -18,6 +17,7 @@ from fedflow.federation.workbench import Workbench
 from fedflow.lora import Factors
 from fedflow.models import adapter_bytes, new_adapter, open_model, read_adapter
 from fedflow.plan import Plan
+from fedflow.shipped import demo_folder
 from fedflow.tensors import open_tensors
 
 

@@ -102,5 +102,7 @@ def test_a_short_prompt_beside_a_long_one_is_drawn_as_alone(model: BaseModel) ->
     apart = [generate(model, [each], [seed], steps=2)[0] for each, seed in zip(prompts, (1, 2, 3, 2), strict=True)]
     assert all(np.abs(left.astype(int) - right).max() <= 1 for left, right in zip(together, apart, strict=True))
     assert not np.array_equal(together[1], together[3])
-    generate(model, prompts[:1], [1], steps=2, negative=long, take=lambda first, _: taken.append(first))
-    assert taken == [0]
+    generate(model, prompts, [1, 2, 3, 2], steps=2, take=lambda first, _: taken.append(first))
+    assert taken == [0, 1, 2, 3], "those of other lengths are drawn apart"
+    far, near = (generate(model, ["red"], [1], steps=2, negative=each)[0] for each in (long, long[:14]))
+    assert not np.array_equal(far, near), "nor is the end of the negative prompt cut"

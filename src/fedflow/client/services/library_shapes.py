@@ -12,7 +12,6 @@ from fedflow.tensors.header import read_header
 PAIRS = {".lora.up.weight": ".lora.down.weight", ".lora_B.weight": ".lora_A.weight"}
 """How the two factors of a module are named: B, of its outputs, and A, of its inputs."""
 
-
 TEXT_ENCODER = "text_encoder."
 
 

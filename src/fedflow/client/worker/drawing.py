@@ -87,7 +87,6 @@ def _draw(store: Store, job: Job, request: DrawRequest, shots: Sequence[DrawRequ
     name = library.called(store, request.model) if request.model.startswith(library.PREFIX) else model.name
     preview = Preview(drawings.preview_file(store, job.id), model)
     bench = _Bench(store, job, model, name, _adapters(store, request, model, name), preview)
-
     with preview, watched(model, partial(jobs.wanted, store, job.id), partial(_give_up, bench)):
         for batch in _batches(model, shots, numbers):
             for drawing in _drawn_as_fits(bench, shots, batch, _steps_before(shots, batch[0]), is_grid):
@@ -159,20 +158,23 @@ def _adapters(store: Store, request: DrawRequest, model: BaseModel, called: str)
 
 def _drawn_as_fits(
     bench: _Bench, shots: Sequence[DrawRequest], batch: Sequence[int], steps_before: int, is_grid: bool
-) -> list[Drawing]:
+) -> Iterator[Drawing]:
     """As `_drawn`, and one by one where memory does not suffice for all at once.
 
     Raises RunError where it does not suffice for one, with a size that needs a quarter.
     """
     with lacking_memory(lambda: _too_large(bench.model, shots[batch[0]])):
         try:
-            return _drawn(bench, shots, batch, steps_before, is_grid)
+            drawn = _drawn(bench, shots, batch, steps_before, is_grid)
         except (MemoryError, RuntimeError) as error:
             if len(batch) == 1 or not is_want_of_memory(error):
                 raise
+        else:
+            yield from drawn
+            return
         steps = drawings.steps_of(shots[batch[0]])
-        alone = [_drawn(bench, shots, [number], steps_before + n * steps, is_grid) for n, number in enumerate(batch)]
-        return [drawing for [drawing] in alone]
+        for place, number in enumerate(batch):
+            yield from _drawn(bench, shots, [number], steps_before + place * steps, is_grid)
 
 
 def _too_large(model: BaseModel, shot: DrawRequest) -> RunError:
