@@ -71,6 +71,28 @@ def test_what_is_typed_stays_until_the_server_has_it(server: Server, browser: Br
     page.reload()
     expect(rounds).to_have_value("7")
     assert kept
+    both_change_the_methods(page)
+
+
+def both_change_the_methods(page: Page) -> None:
+    """The second to save is told so, and the same again sets theirs."""
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.locator("input[type=checkbox][value=fedit]").click()
+    submit(other, "Save rules")
+    expect(other.locator("#flashes .notice.done")).to_be_visible()
+    other.close()
+    method = page.locator("input[type=checkbox][value=fedavg]")
+    method.click()
+    ticked = method.is_checked()
+    submit(page, "Save rules")
+    expect(page.locator("#wrong")).to_contain_text("This was changed while you had the page open")
+    expect(method).to_have_attribute("aria-invalid", "true")
+    page.reload()
+    expect(method).to_be_checked(checked=ticked)
+    submit(page, "Save rules")
+    expect(page.locator("#flashes .notice.done")).to_be_visible()
+    assert method.is_checked() == ticked
 
 
 def test_a_page_that_asks_by_itself_is_left_when_the_session_ends(server: Server, browser: Browser) -> None:

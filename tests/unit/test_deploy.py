@@ -56,6 +56,14 @@ def test_compose_starts_commands_with_settings_that_there_are(compose: dict[str,
         assert ours <= variables(), name
 
 
+def test_compose_passes_on_every_setting(compose: dict[str, Any]) -> None:
+    by_command_line = {"FEDFLOW_LISTEN_HOST", "FEDFLOW_LISTEN_PORT"}
+    for name in OURS:
+        given = compose["services"][name]["environment"]
+        lacking = {each for each in variables() if each not in given and f"{each}_FILE" not in given}
+        assert lacking == by_command_line, name
+
+
 def test_every_setting_can_be_given_where_there_is_no_command_line() -> None:
     told = {each.name for each in get_command(server_app).params if getattr(each, "envvar", None)}
     assert {each.name for each in get_command(server_app).params} - told == {

@@ -30,8 +30,8 @@ def print_scores(coordinator: Coordinator, run_id: str) -> None:
             print(f"Real pictures reach a KID of {floor}: one half of these against the other.")
     if answer["to_come"]:
         print(f"{answer['to_come']} more to come.")
-    if answer["not_measured"]:
-        print(f"FID and KID are not measured: {printable(answer['not_measured'][0])}.")
+    for reason in dict.fromkeys(answer["not_measured"]):
+        print(f"FID and KID are not measured: {printable(reason)}.")
 
 
 def print_refusals(coordinator: Coordinator, run_id: str) -> None:

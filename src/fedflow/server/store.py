@@ -141,9 +141,13 @@ class Store:
 
         It may be fetched from far away, and be large: whoever waits for it holds no connection to the database.
         """
+        self.rest()
+        return self.blobs.get(sha256) if checked else self.blobs.local(sha256)
+
+    def rest(self) -> None:
+        """Hold no connection to the database until the next reading, where a page is read in one session."""
         if (reads := session_of_page(self._reading)) is not None:
             reads.rest()
-        return self.blobs.get(sha256) if checked else self.blobs.local(sha256)
 
     def one_reading(self) -> AbstractContextManager[None]:
         """All that this thread reads meanwhile is read in one session, until it writes."""

@@ -73,6 +73,13 @@ def test_who_may_let_in_what(store: Store, federation_id: str, person: As) -> No
     assert opened.member == "studio", "it is the member that is there"
 
 
+def test_another_member_that_is_called_alike_gets_no_device(store: Store, federation_id: str, person: As) -> None:
+    ann, asked = person("ann", "participant"), begun(store)
+    Machine(store).join(devices.new_code(store, federation_id, "studio\u200b", 10, ttl_s=60))
+    device_sign_in.approve(store, ann, asked.user_code, federation_id, "studio\u200b")
+    assert device_sign_in.state(store, asked.code).member == "studio"
+
+
 def test_a_rule_leaves_it_to_the_coordinators(store: Store, federation_id: str, person: As) -> None:
     ann, cora = person("ann", "participant"), person("cora", "coordinator")
     rules = Policies.model_validate({"members": {"own_devices": False}})

@@ -235,6 +235,8 @@ def test_a_members_name_is_seen_whole_and_is_one_however_it_is_composed(store: S
     def invited(member: str) -> str:
         return invitations.make(store, SERVER, federation_id, "participant", member=member)
 
+    with pytest.raises(Unprocessable, match="give 1 to 80 letters"):
+        code("\ufb2c" * 80)  # three letters each when it is composed
     assert code("Müller") == unicodedata.normalize("NFC", "Müller")
     person = accounts.register(store, "Ada", "ada@example.org", "violet tram eats seven maps", invited("studio"), "")
     for given in UNSEEN:

@@ -280,6 +280,7 @@ def test_a_password_is_set_by_a_link_once(site: Site) -> None:
     for used in (reader.post(f"/password/{code}", {"password": PASSWORD}), reader.get(f"/password/{code}")):
         assert used.status_code == 410
         assert "This link was used, has expired or is incomplete." in told(used)
+        assert 'href="/forgotten"' in used.text
 
 
 def test_an_address_is_confirmed_by_a_button_and_not_by_opening_the_link(site: Site) -> None:

@@ -358,6 +358,11 @@ def test_what_is_still_to_be_measured_is_said_and_then_nothing_is_asked_for_any_
         "the held-out pictures 'heldout' are gone; put the folder back, then try again",
         give_up=True,
     )
+    jobs.claim(store, other, "worker")
+    jobs.fail(store, other, "worker", "OSError: [Errno 5] broken: '/srv/data/blobs/aa'", give_up=True)
+    assert scores.not_measured(store, setting.run)[0] == "the worker gave up; its log says more"
+    told = text_of(vera.get(address).text)
+    assert "FID and KID of 1 model are not measured: The worker gave up on this job." in told
     jobs.finish(store, other)
     told = text_of(vera.get(address).text)
     assert "FID and KID of 1 model are not measured: The server no longer has the held-out pictures" in told

@@ -24,7 +24,7 @@ from fedflow.errors import MistakeError, StoreAway
 from fedflow.plan import Plan
 from fedflow.server import backup, keys
 from fedflow.server.api.app import create_app
-from fedflow.server.database.tables import Artifact, Device, File, Job, Upload, UploadPiece, Version
+from fedflow.server.database.tables import Artifact, Device, File, Job, Run, Upload, UploadPiece, Version
 from fedflow.server.errors import Conflict, Unprocessable
 from fedflow.server.opening import open_to_serve
 from fedflow.server.services import (
@@ -176,9 +176,8 @@ def test_a_last_piece_that_comes_twice_is_taken_once(device: Api, there: Api, st
     assert uploads.take(store, caller, location.rpartition("/")[2], SHA256).read_bytes() == CONTENT
 
 
-def test_what_a_run_costs_is_told_without_fetching_its_base_model(
-    store: Store, other: Store, federation_id: str
-) -> None:
+def large_model(store: Store, federation_id: str) -> tuple[str, int]:
+    """Register the base model 'large', opened here already: the list of its files, and the bytes of its weights."""
     header = {"conv_in.weight": {"dtype": "F32", "shape": [1000, 1000], "data_offsets": [0, 4_000_000]}}
     text = json.dumps(header).encode()
     weights = len(text).to_bytes(8, "little") + text + bytes(4_000_000)
@@ -191,10 +190,17 @@ def test_what_a_run_costs_is_told_without_fetching_its_base_model(
     with store.begin() as session:
         artifact = registry.artifact_of(session, store, federation_id, registry.MODEL, "large")
         registry.add(session, store, artifact, content=content, facts={}, content_hash="1")
+    return content, len(weights)
+
+
+def test_what_a_run_costs_is_told_without_fetching_its_base_model(
+    store: Store, other: Store, federation_id: str
+) -> None:
+    content, size = large_model(store, federation_id)
     plan = Plan(model="registry:large", method="fedavg", data={"clients": ["a"]})
     told = estimating.estimated(other, federation_id, plan, estimating.known(other, federation_id))
     assert told is not None
-    assert told.base_bytes == len(weights)
+    assert told.base_bytes == size
     copies = [path for path in (other.folder / "blobs").rglob("*") if path.is_file()]
     assert [path.name for path in copies] == [content], "the list alone"
 
@@ -272,7 +278,13 @@ def test_a_page_that_waits_for_a_file_holds_no_connection(
     downloads.keep(store, version.id, "kohya", digest)
     run_charts.keep(store, setting.run, {"loss": digest})
     release_id = releases.release(store, identity.SERVER, version.id, "v1", "")
+    federation_id = federations.first_federation(store)
+    large_model(store, federation_id)
+    with store.begin() as session:
+        run = session.get_one(Run, setting.run)
+        run.plan = {**run.plan, "model": "registry:large"}
     addresses = (
+        f"/federations/{federation_id}/runs/new",
         f"/versions/{version.id}/files/kohya",
         f"/releases/{release_id}/files/kohya",
         f"/releases/{release_id}/provenance",

@@ -29,8 +29,8 @@ class Right:
     device or a person. A person needs the `scope` with their token (a browser has all), and at least the `role` in the
     federation that the address, or `federation_id` in the content, names; `admin` wants an administrator of the server.
     With `artifact` it is a model or adapter whose owner and visibility count beside the role; its files (`files`) are
-    its participants', or everybody's who sees it where everybody does. What a device may see of its federation is the
-    service's to say. A reader's form has `most_bytes` at most.
+    its participants' and its owner's, or everybody's who sees it where everybody does. What a device may see of
+    its federation is the service's to say. A reader's form has `most_bytes` at most.
     """
 
     who: Literal["anyone", "device", "person", "caller", "reader"]

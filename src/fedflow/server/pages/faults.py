@@ -399,6 +399,8 @@ def error_page(status: int, sentence: str) -> Response:
     way_out, target = None, None
     if status == 401:
         way_out, target = gettext("Sign in"), url_for("pages.entry.sign_in_page")
+    if status == 410 and request.endpoint in ("pages.entry.password_page", "pages.entry.sets_password"):
+        way_out, target = gettext("Forgotten password"), url_for("pages.entry.forgotten")
     title = TITLES.get(status, lazy_gettext("This could not be done"))
     reason = next(iter(beside(RuntimeError(sentence)).values()))[0]
     return web.page(

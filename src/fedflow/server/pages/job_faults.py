@@ -41,6 +41,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "the held-out pictures '{name}' are gone; put the folder back, then try again": lazy_gettext(
         "The server no longer has the held-out pictures “%(name)s”. Put the folder back, then try again."
     ),
+    "the held-out pictures '{name}': {what}": lazy_gettext(
+        "The held-out pictures “%(name)s” cannot be used (%(what)s)."
+    ),
     # A run.
     "only {left} is left, the others declined or were removed, and fewer than {least} updates are never joined; ask "
     "them again with 'fedflow run ask-again MEMBER', or start a new run": TOO_FEW,

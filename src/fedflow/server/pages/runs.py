@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -121,7 +122,7 @@ def run(run_id: str) -> Response:
         nobody=not processes.are_there(store, "evaluation"),
         gallery=gallery,
         missing=scores.to_come(store, run_id, gallery["round"]) if gallery["round"] and measuring else [],
-        not_measured=scores.not_measured(store, run_id) if view.is_scored else (),
+        not_measured=Counter(scores.not_measured(store, run_id) if view.is_scored else ()),
         refusals=refusals.listed(store, caller, run_id, "", MOST_REFUSALS) if may_change else [],
         may_change=may_change,
         may_plan=may_plan,

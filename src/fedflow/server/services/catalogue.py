@@ -131,7 +131,7 @@ def require_files(store: Store, caller: Caller, part: str, identifier: str) -> N
     """As `require`, of who may have its files."""
     with store.read() as session:
         artifact = FOUND_BY[part](session, caller, identifier)
-        if not takes_files(session, caller, artifact):
+        if artifact.visibility != "public":
             check(session, caller, artifact, "participant")
 
 

@@ -126,8 +126,10 @@ def approve(store: Store, caller: Caller, user_code: str, federation_id: str, me
     member = " ".join(member.split()) or chosen.member
     if not member:
         raise Unprocessable("member: name the organisation that the device belongs to")
-    if not chosen.coordinates and not member_names.is_alike(member, chosen.member):
-        raise Forbidden(f"member: you act for '{chosen.member}' there, and may let in its devices alone")
+    if not chosen.coordinates:
+        if not member_names.is_alike(member, chosen.member):
+            raise Forbidden(f"member: you act for '{chosen.member}' there, and may let in its devices alone")
+        member = chosen.member  # another may be called alike
     now = store.clock()
     with store.begin() as session:
         row = _waiting(session, store, user_code, locked=True)

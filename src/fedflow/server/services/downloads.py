@@ -186,7 +186,7 @@ def _state(job: Job | None) -> tuple[State, str]:
     if job is None or job.status == jobs.DONE:  # done, and its file is gone: taken out of a back-up, say
         return "absent", ""
     if job.status == jobs.FAILED:
-        return "failed", job.error or "the worker gave up; its log says more"
+        return "failed", job.error or jobs.GAVE_UP
     return ("running" if job.status == jobs.RUNNING else "waiting"), job.error or ""
 
 

@@ -104,12 +104,15 @@ def estimated(store: Store, federation_id: str, plan: Plan, told: Known) -> Esti
 def _shapes(store: Store, model: str, content: str | None) -> BaseShapes | None:
     """Of what `_content` has found. None where it was never opened here, the store is away, or it is something else.
 
-    It may ask the store of files, so no session is open meanwhile.
+    It may ask the store of files, so no session is open meanwhile, and no connection is held.
     """
     try:
         if model == STARTER:
             return _starter()
-        return None if content is None else _listed(store.blobs, content)
+        if content is None:
+            return None
+        store.rest()
+        return _listed(store.blobs, content)
     except FedFlowError:  # the run's start will say what it is
         return None
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from fedflow.errors import DatasetError
 from fedflow.plan import DEMO, Plan
 from fedflow.server.errors import Unprocessable
 from fedflow.server.store import Store
 from fedflow.shipped import demo_folder
 
 NOT_SCORED = "the server has no held-out pictures '{name}'; start it with --pictures FOLDER that holds that folder"
+
+HELDOUT = "the held-out pictures"
+"""How each sentence begins that says what is wrong with them, and names no place on the server's machine."""
 
 
 def heldout_folder(plan: Plan, pictures: Path | None) -> Path | None:
@@ -24,6 +28,14 @@ def heldout_folder(plan: Plan, pictures: Path | None) -> Path | None:
         roots.append(demo_folder())
     folders = [root / plan.data.heldout for root in roots]
     return next((folder for folder in folders if os.path.isdir(folder)), None)  # False for what cannot be a path
+
+
+def told_to_members(name: str, folder: Path, error: DatasetError) -> str:
+    """Why the pictures of `folder`, which plans call `name`, cannot be used, without where the server has them."""
+    reason = str(error)
+    for place in (str(folder), ascii(str(folder))[1:-1]):  # as it is, and as a name that cannot be printed has it
+        reason = reason.removeprefix(f"{place}: ").replace(f"{place}{os.sep}", "").replace(place, name)
+    return f"{HELDOUT} '{name}': {reason}"
 
 
 def is_scored(store: Store, plan: Plan, pictures: Path | None) -> bool:

@@ -201,7 +201,7 @@ def fail_left_behind(store: Store) -> None:
         found = {import_id: jobs.found(session, "import", import_id) for import_id in pending}
     for import_id, job in found.items():
         if job is not None and job.status == jobs.FAILED:
-            fail(store, import_id, job.error or "the worker gave up; its log says more")
+            fail(store, import_id, job.error or jobs.GAVE_UP)
 
 
 def keep(

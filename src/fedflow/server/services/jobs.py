@@ -36,6 +36,9 @@ QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
 ALONE = ("evaluate", "chart", "export", "merge", "download", "verify")
 """Kinds of jobs that can be tried again by themselves; with the others goes a run, or an import."""
 
+GAVE_UP = "the worker gave up; its log says more"
+"""What is told of a job's error that is not told itself, or that nobody has noted."""
+
 MOST_GIVEN_UP = 50
 LEASE_S = 10.0
 MOST_ERRORS = 5

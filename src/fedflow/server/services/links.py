@@ -25,13 +25,13 @@ def make(
 ) -> str:
     """The code of a new link for a person, which replaces those of the same purpose before.
 
-    form: identifier of the form that asks for it, which makes one link however often it is sent.
+    form: identifier of the page that asks for it, which makes one link of a purpose however often it is sent.
 
     Raises NotFound, AlreadyMade.
     """
     code = secrets.token_urlsafe(24)
     with store.begin() as session:
-        idempotency.once(session, store, caller, form)
+        idempotency.once(session, store, caller, form and f"{purpose} {form}")
         person = session.get(Person, person_id)
         if person is None or person.deleted_at is not None:
             raise NotFound(f"there is no person {person_id}")

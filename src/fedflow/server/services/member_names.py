@@ -51,9 +51,10 @@ def called(session: Session, federation_id: str, given: str) -> str:
     ]
     if given in known:
         return given
-    check(given)
-    same = [each for each in known if each is not None and is_alike(each, given)]
-    return same[0] if same else _composed(given)
+    composed = _composed(given)  # of more letters for some
+    check(composed)
+    same = [each for each in known if each is not None and is_alike(each, composed)]
+    return same[0] if same else composed
 
 
 def is_alike(name: str, other: str) -> bool:

@@ -162,7 +162,7 @@ def fail_left_behind(store: Store) -> None:
     with store.read() as session:
         found = session.execute(given_up).all()
     for run_id, error in found:
-        fail(store, run_id, error or "the worker gave up; its log says more")
+        fail(store, run_id, error or jobs.GAVE_UP)
 
 
 def _fail(session: Session, store: Store, run: Run, message: str) -> None:

@@ -13,6 +13,7 @@ from fedflow.federation.rounds import Status
 from fedflow.plan import AGGREGATED, BASE, Plan
 from fedflow.server.database.tables import Job, Member, Receipt, Run, Score
 from fedflow.server.services import events, files, jobs, policies, run_charts
+from fedflow.server.services.heldout import HELDOUT
 from fedflow.server.services.identity import Caller
 from fedflow.server.services.run_rows import model_before, plan_of, seen_by
 from fedflow.server.store import Store
@@ -166,12 +167,16 @@ def to_come(store: Store, run_id: str, number: int) -> list[str]:
 
 
 def not_measured(store: Store, run_id: str) -> tuple[str, ...]:
-    """Why models of a run have no figures: a reason for each that failed, newest first; one where none is measured."""
+    """Why models of a run have no figures: a reason for each that failed, newest first; one where none is measured.
+
+    Members are told what is wrong with the held-out pictures. Other errors may name places on the server's machine, and
+    are for those who look after it.
+    """
     query = select(Job.error).where(Job.run_id == run_id, Job.kind == "evaluate", Job.status == jobs.FAILED)
     with store.read() as session:
         reason = (session.get_one(Run, run_id).prepared or {}).get("not_scored")
-        found = session.scalars(query.order_by(Job.id.desc()))
-        return (reason,) if reason else tuple(error or "" for error in found)
+        found = [error or "" for error in session.scalars(query.order_by(Job.id.desc()))]
+    return (reason,) if reason else tuple(error if error.startswith(HELDOUT) else jobs.GAVE_UP for error in found)
 
 
 def _scored(session: Session, run_id: str, number: int, who: str) -> bool:

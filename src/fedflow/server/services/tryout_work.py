@@ -104,7 +104,7 @@ def collect(store: Store, ttl_s: float) -> int:
         for row in session.scalars(select(Tryout).where(Tryout.status.in_(UNDER_WAY)).with_for_update()):
             job = jobs.found(session, KIND, subject(row))
             if job is not None and job.status == jobs.FAILED:
-                end(store, row, FAILED, job.error or "the worker gave up; its log says more")
+                end(store, row, FAILED, job.error or jobs.GAVE_UP)
         removed = delete(Tryout).where(or_(and_(*old), Tryout.status == DELETED), uncounted).returning(Tryout.id)
         gone = session.scalars(removed).all()
         over = Job.kind == KIND, Job.status.in_((jobs.DONE, jobs.FAILED)), Job.created_at < now - max(ttl_s, DAY_S)

@@ -5,7 +5,6 @@ It may be done twice and leaves the same behind. The base model stays open from 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from fedflow.models.one_model import close, kept_open
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Job
 from fedflow.server.services import scores
-from fedflow.server.services.heldout import heldout_folder
+from fedflow.server.services.heldout import HELDOUT, heldout_folder, told_to_members
 from fedflow.server.services.scores import Measured, ToScore
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
@@ -35,23 +34,22 @@ def evaluate(store: Store, settings: ServerSettings, job: Job) -> None:
     asked = scores.to_score(store, job)
     if asked is None:
         return
-    bench = _bench(store, settings, job.run, asked.plan)
+    name, folder = asked.plan.data.heldout, heldout_folder(asked.plan, settings.pictures)
+    if folder is None:
+        raise DatasetError(f"{HELDOUT} '{name}' are gone; put the folder back, then try again")
+    bench = _bench(store, settings, job.run, asked.plan, folder)
     try:
         measured = _measured(store, bench, asked)
-    except DatasetError as error:  # members read why, and not where the server has its files
-        folder = heldout_folder(asked.plan, settings.pictures)
-        raise DatasetError(str(error).replace(f"{folder}{os.sep}", "")) from error
+    except DatasetError as error:
+        raise DatasetError(told_to_members(name, folder, error)) from error
     scores.keep(store, job.run, asked, measured)
 
 
 TASKS = {"evaluate": evaluate}
 
 
-def _bench(store: Store, settings: ServerSettings, run_id: str, plan: Plan) -> Workbench:
+def _bench(store: Store, settings: ServerSettings, run_id: str, plan: Plan, heldout: Path) -> Workbench:
     settle_torch(settings.worker_threads)
-    heldout = heldout_folder(plan, settings.pictures)
-    if heldout is None:
-        raise DatasetError(f"the held-out pictures '{plan.data.heldout}' are gone; put the folder back, then try again")
     bench = kept_open(("run", run_id, plan, heldout), lambda: _opened(store, run_id, plan, heldout))
     try:
         check_base(store, run_id, bench)

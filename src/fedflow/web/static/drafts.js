@@ -56,16 +56,19 @@
   const isBack = document.querySelector("[data-error]") || forms.some((form) => keyOf(form) === sent);
   if (sent && (isDone || !isBack)) sessionStorage.removeItem(sent);
 
+  // The answer to a refused form has what was sent, and the mark of what is there by now: it is the draft from then on.
+  const keep = (form) => sessionStorage.setItem(keyOf(form), JSON.stringify(values(form)));
+  const isAnswer = (form) => document.getElementById("wrong") && keyOf(form) === sent;
   addEventListener("load", () => {
     for (const form of forms) {
       const kept = sessionStorage.getItem(keyOf(form));
-      if (kept && !form.querySelector('[aria-invalid="true"]')) restore(form, JSON.parse(kept));
+      if (isAnswer(form)) keep(form);
+      else if (kept && !form.querySelector('[aria-invalid="true"]')) restore(form, JSON.parse(kept));
     }
   });
   for (const form of forms) {
-    const keep = () => sessionStorage.setItem(keyOf(form), JSON.stringify(values(form)));
-    form.addEventListener("input", keep);
-    form.addEventListener("change", keep);
+    form.addEventListener("input", () => keep(form));
+    form.addEventListener("change", () => keep(form));
     form.addEventListener("submit", () => sessionStorage.setItem(SENT, keyOf(form)));
     form.addEventListener("kit:unsent", () => sessionStorage.removeItem(SENT)); // the server does not answer
     form.addEventListener("click", (event) => { if (event.target.closest("a")) sessionStorage.removeItem(keyOf(form)); });
