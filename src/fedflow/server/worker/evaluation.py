@@ -17,7 +17,7 @@ from fedflow.models.one_model import close, kept_open
 from fedflow.plan import Plan
 from fedflow.server.database.tables import Job
 from fedflow.server.services import scores
-from fedflow.server.services.heldout import HELDOUT, heldout_folder, told_to_members
+from fedflow.server.services.heldout import heldout_folder, told_to_members
 from fedflow.server.services.scores import Measured, ToScore
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
@@ -36,7 +36,7 @@ def evaluate(store: Store, settings: ServerSettings, job: Job) -> None:
         return
     name, folder = asked.plan.data.heldout, heldout_folder(asked.plan, settings.pictures)
     if folder is None:
-        raise DatasetError(f"{HELDOUT} '{name}' are gone; put the folder back, then try again")
+        raise DatasetError(f"the held-out pictures '{name}' are gone; put the folder back, then try again")
     bench = _bench(store, settings, job.run, asked.plan, folder)
     try:
         measured = _measured(store, bench, asked)
