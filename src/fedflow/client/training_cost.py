@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import os
 import shutil
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from fedflow.errors import FedFlowError
 from fedflow.federation.estimates import BaseShapes, Trains, memory_needed, shapes_of
 from fedflow.federation.pace import USUAL_FLOPS_S
 from fedflow.plan import STARTER
+from fedflow.shipped import starter_folder
 
 CHECKPOINT_COPIES = 3
 """What is trained, and the optimiser's two moments, in float32."""
@@ -75,7 +75,7 @@ def cost_of(
 
 def shapes_in(place: str) -> BaseShapes | None:
     """The shapes of the model that `open_model` opens for a place; None but for the starter and a folder here."""
-    folder = Path(str(importlib.resources.files("fedflow") / "data" / STARTER)) if place == STARTER else Path(place)
+    folder = starter_folder() if place == STARTER else Path(place)
     try:
         folder = folder.expanduser()
         return shapes_of(folder) if folder.is_dir() else None

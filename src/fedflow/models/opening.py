@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +22,7 @@ from fedflow.errors import HubAway, ModelError
 from fedflow.models.base_model import BaseModel, content_hash_of
 from fedflow.models.pickles import refuse_pickle
 from fedflow.plan import HUB, HUB_NAME, STARTER
+from fedflow.shipped import starter_folder
 from fedflow.tensors.making import MAKING
 
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
@@ -70,7 +70,7 @@ def open_model(name_or_path: str) -> BaseModel:
 def model_folder(name_or_path: str) -> Path | None:
     """The folder in the diffusers layout that `open_model` reads, None for a model that lies elsewhere."""
     if name_or_path == STARTER:
-        return Path(str(importlib.resources.files("fedflow") / "data" / STARTER))
+        return starter_folder()
     path = Path(name_or_path).expanduser()
     return path if path.is_dir() else None
 

@@ -28,7 +28,7 @@ KIND = "index"
 OWN = "datasets"
 LONGEST_CAPTION = 10_000
 LONGEST_NAME = 80
-LEFT_OUT = "was left out, as it is neither picture nor caption; bring it as PNG or JPEG"
+WAS_LEFT_OUT = "was left out, as it is neither picture nor caption; bring it as PNG or JPEG"
 """Why a file that was brought did not come into the dataset's folder."""
 
 
@@ -129,7 +129,7 @@ def note_left_out(store: Store, dataset_id: str, names: Iterable[str]) -> None:
         if row is not None:
             known = {name for name, _ in row.other_problems}
             called = {normalize("NFC", name.replace("\\", "/")) for name in names}
-            new = [[name, LEFT_OUT] for name in sorted(called - known)]
+            new = [[name, WAS_LEFT_OUT] for name in sorted(called - known)]
             row.other_problems = [*row.other_problems, *new]
 
 
@@ -138,7 +138,7 @@ def forget_left_out(store: Store, dataset_id: str) -> None:
     with store.begin() as session:
         row = session.get(Dataset, dataset_id)
         if row is not None:
-            row.other_problems = [each for each in row.other_problems if each[1] != LEFT_OUT]
+            row.other_problems = [each for each in row.other_problems if each[1] != WAS_LEFT_OUT]
 
 
 def look_again(store: Store, dataset_id: str) -> None:
@@ -273,7 +273,7 @@ def keep(store: Store, dataset_id: str, index: Index, before: Iterable[Entry]) -
         dataset.looked_at = store.clock()
         others = [[str(each.path), each.reason] for each in index.other_problems]
         brought = {str(path.with_suffix("")) for path in map(Path, found)}
-        left_out = [each for each in dataset.other_problems if each[1] == LEFT_OUT]
+        left_out = [each for each in dataset.other_problems if each[1] == WAS_LEFT_OUT]
         dataset.other_problems = others + [
             each for each in left_out if str(Path(each[0]).with_suffix("")) not in brought
         ]

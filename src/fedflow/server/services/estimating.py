@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path
 
 from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session, undefer
@@ -21,6 +19,7 @@ from fedflow.server.services.identity import Caller
 from fedflow.server.services.registry import MODEL, base_name
 from fedflow.server.services.run_rows import plan_of
 from fedflow.server.store import Store
+from fedflow.shipped import starter_folder
 from fedflow.storage import BlobStore
 
 MOST_ROWS = 2000
@@ -119,7 +118,7 @@ def _shapes(store: Store, model: str, content: str | None) -> BaseShapes | None:
 
 @lru_cache(maxsize=1)
 def _starter() -> BaseShapes:
-    return shapes_of(Path(str(importlib.resources.files("fedflow") / "data" / STARTER)))
+    return shapes_of(starter_folder())
 
 
 def _content(session: Session, federation_id: str, model: str) -> str | None:
