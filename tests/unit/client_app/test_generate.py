@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import multiprocessing
 import re
 import shutil
-import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from fedflow.client.database.tables import Job
 from fedflow.client.services import drawings, drawings_start, jobs, library
 from fedflow.client.services.drawings import Axis, DrawRequest
 from fedflow.client.settings import ClientSettings
-from fedflow.client.store import Store
+from fedflow.client.store import Store, open_store
 from fedflow.client.worker import drawing_preview, drawing_watch
 from fedflow.client.worker.main import carry_out
 from fedflow.errors import MistakeError
@@ -465,19 +466,31 @@ def test_a_stop_ends_a_drawing_within_its_only_step(
     assert len(drawings.of_job(store, job_id)) == 1
 
 
-def test_a_stop_that_no_layer_heeds_is_given_up(model: BaseModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawing_watch, "EVERY_S", 0.01)
-    monkeypatch.setattr(drawing_watch, "PATIENCE_S", 0.05)
-    given_up: list[str] = []
-    ended = threading.Event()
+@pytest.mark.parametrize(("wanted", "told_as"), [(jobs.STOP, jobs.STOPPED), (jobs.PAUSE, jobs.PAUSED)])
+def test_a_stop_that_no_layer_heeds_ends_the_worker_and_the_job_can_be_resumed(
+    store: Store, tiny_model_folder: Path, wanted: str, told_as: str
+) -> None:
+    job_id = drawings.ask(store, DrawRequest(model=str(tiny_model_folder), prompt="cat", pictures=1, steps=1))
 
-    def give_up(what: str) -> None:
-        given_up.append(what)
-        ended.set()
+    def endless(_layer: torch.nn.Module, _inputs: object) -> None:
+        jobs.want(open_store(store.folder), job_id, wanted)
+        time.sleep(60)  # as one operation of a large picture
 
-    with drawing_watch.watched(model, lambda: jobs.PAUSE, give_up):
-        assert ended.wait(30), "as within one operation of a large picture"
-    assert given_up == [jobs.PAUSE]
+    def works() -> None:
+        drawing_watch.EVERY_S, drawing_watch.PATIENCE_S = 0.01, 0.05
+        torch.nn.modules.module.register_module_forward_pre_hook(endless)
+        carry_out(open_store(store.folder), ClientSettings(folder=store.folder, threads=1), job_id)
+
+    worker = multiprocessing.get_context("fork").Process(target=works)
+    worker.start()
+    worker.join(40)
+    assert worker.exitcode == 1
+    job = jobs.one(store, job_id)
+    assert job is not None
+    assert (job.status, job.wanted) == (told_as, None)
+    jobs.resume(store, job_id)
+    carry_out(store, ClientSettings(folder=store.folder, threads=1), job_id)
+    assert len(drawings.of_job(store, job_id)) == 1
 
 
 def test_a_preview_is_there_while_it_draws_and_costs_little(
