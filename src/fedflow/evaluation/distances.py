@@ -31,11 +31,7 @@ def frechet_distance(real_nd: np.ndarray, generated_md: np.ndarray) -> float:
     """
     real, generated = _checked(real_nd), _checked(generated_md)
     _check_widths(real, generated)
-    first, second = _covariance_factor(real), _covariance_factor(generated)
-    shift = real.mean(axis=0) - generated.mean(axis=0)
-    shared = np.linalg.svd(first @ second.T, compute_uv=False).sum()
-    distance = shift @ shift + np.square(first).sum() + np.square(second).sum() - 2.0 * shared
-    return max(float(distance), 0.0)
+    return max(_frechet_of(real, generated), 0.0)
 
 
 def frechet_interval(
@@ -55,28 +51,25 @@ def frechet_interval(
     """
     real, generated = _checked(real_nd), _checked(generated_md)
     estimate = frechet_distance(real, generated)
-    products = real @ real.T, generated @ generated.T, real @ generated.T
     counts = zip(
         _resampled(len(real), resamples, generator), _resampled(len(generated), resamples, generator), strict=True
     )
-    draws = [_frechet_of(*products, *pair) for pair in counts]
-    spread = STANDARD_ERRORS * float(np.nanstd(draws, ddof=1))
+    spread = STANDARD_ERRORS * float(np.std([_frechet_of(real, generated, *pair) for pair in counts], ddof=1))
     return max(estimate - spread, 0.0), estimate + spread
 
 
 def _frechet_of(
-    real_nn: np.ndarray, generated_mm: np.ndarray, cross_nm: np.ndarray, real_n: np.ndarray, generated_m: np.ndarray
+    real_nd: np.ndarray,
+    generated_md: np.ndarray,
+    real_n: np.ndarray | None = None,
+    generated_m: np.ndarray | None = None,
 ) -> float:
-    """`frechet_distance` where each picture counts as often as said, from inner products of features alone."""
-    n, m = real_n.sum(), generated_m.sum()
-    p, q = real_n / n, generated_m / m
-    real_mean, generated_mean, between = p @ real_nn @ p, q @ generated_mm @ q, p @ cross_nm @ q
-    centred = cross_nm - (p @ cross_nm) - (cross_nm @ q)[:, None] + between
-    factors = np.sqrt(real_n / (n - 1))[:, None] * centred * np.sqrt(generated_m / (m - 1))
-    shared = np.linalg.svd(factors, compute_uv=False).sum()
-    traces = n / (n - 1) * (p @ real_nn.diagonal() - real_mean)
-    traces += m / (m - 1) * (q @ generated_mm.diagonal() - generated_mean)
-    return float(real_mean + generated_mean - 2.0 * between + traces - 2.0 * shared)
+    """`frechet_distance` where each picture counts as often as said, once where nothing is said; may be below 0."""
+    mean, first = _fitted(real_nd, real_n)
+    generated_mean, second = _fitted(generated_md, generated_m)
+    shift = mean - generated_mean
+    shared = np.linalg.svd(first @ second.T, compute_uv=False).sum()
+    return float(shift @ shift + np.square(first).sum() + np.square(second).sum() - 2.0 * shared)
 
 
 def kernel_distance(real_nd: np.ndarray, generated_md: np.ndarray) -> float:
@@ -196,11 +189,14 @@ def _polynomial(left_nd: np.ndarray, right_md: np.ndarray) -> np.ndarray:
     return kernel
 
 
-def _covariance_factor(features_nd: np.ndarray) -> np.ndarray:
-    """A with A'A the covariance; at most d rows, so that many pictures cost no memory."""
-    centred = (features_nd - features_nd.mean(axis=0)) / np.sqrt(len(features_nd) - 1)
-    factor: np.ndarray = np.linalg.qr(centred).R if len(centred) > centred.shape[1] else centred
-    return factor
+def _fitted(features_nd: np.ndarray, counts_n: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The mean, and A with A'A the covariance; A has at most d rows, so that many pictures cost no memory."""
+    counts_n = np.ones(len(features_nd)) if counts_n is None else counts_n
+    features_nd, counts_n = features_nd[counts_n > 0], counts_n[counts_n > 0]
+    number = counts_n.sum()
+    mean_d = counts_n @ features_nd / number
+    weighted = np.sqrt(counts_n / (number - 1))[:, None] * (features_nd - mean_d)
+    return mean_d, np.linalg.qr(weighted).R if len(weighted) > weighted.shape[1] else weighted
 
 
 def _checked(features_nd: np.ndarray) -> np.ndarray:
