@@ -50,11 +50,14 @@ def served(app: Flask) -> Iterator[str]:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser; without one the test is skipped, and fails where CI is set."""
-    names = ("chromium", "chromium-browser", "google-chrome")
+    """The browser; without one the test is skipped, and fails where CI is set.
+
+    Debian's headless shell goes first: the same engine without the window around it, half the processor time.
+    """
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
     path = next((found for name in names if (found := shutil.which(name))), None)
     if path is None:
-        sentence = "no chromium on the PATH; install it with: apt install chromium"
+        sentence = "no chromium on the PATH; install it with: apt install chromium-headless-shell"
         if os.environ.get("CI"):
             pytest.fail(sentence)
         pytest.skip(sentence)
