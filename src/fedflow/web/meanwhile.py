@@ -40,12 +40,14 @@ def merge(kept: Mapping[str, str], sent: Mapping[str, str]) -> Merged:
     made_from = {name: digest for name, _, digest in (part.partition("=") for part in sent.get(FIELD, "").split())}
     values, overtaken = dict(kept), {}
     for name, now in kept.items():
-        text = sent.get(name, now).replace("\r\n", "\n")
+        text = _lines(sent.get(name, now))
+        if text == _lines(now):
+            continue
         is_other_now = made_from.get(name, _digest(now)) != _digest(now)
         if is_other_now and made_from[name] == _digest(text):
             continue
         values[name] = text
-        if is_other_now and text != now:
+        if is_other_now:
             overtaken[name] = now
     return Merged(values, overtaken)
 
@@ -69,4 +71,9 @@ def overtaken(now: str, words: Mapping[str, str | LazyString] | None = None) -> 
 
 
 def _digest(text: str) -> str:
-    return sha256(text.encode()).hexdigest()[:DIGITS]
+    return sha256(_lines(text).encode()).hexdigest()[:DIGITS]
+
+
+def _lines(text: str) -> str:
+    """The text with its line breaks as a browser has them: it keeps no other, whatever the form came with."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -170,6 +170,13 @@ def test_two_who_describe_it_at_once_undo_nothing_of_each_other_unknowingly(site
     assert reader.post(address, {**opened, "licence": ""}).status_code == 303
     emptied = reader.post(address, {**opened, "licence": "BSD-3-Clause"})
     assert faults(emptied)["licence"].endswith("and is now empty. Save again to set yours.")
+    with site.store.begin() as session:
+        session.get_one(Artifact, artifact.id).card = "by\r\nthe API"  # whose line breaks no browser keeps
+    form = {**again, "made_from": value_of(reader.get(address), "made_from"), "card": "by\r\nthe API"}
+    with site.store.begin() as session:
+        session.get_one(Artifact, artifact.id).licence = "CC0-1.0"
+    refused = reader.post(address, {**form, "licence": "MIT"})
+    assert set(faults(refused)) == {"licence"}, "and no fault of the card, which nobody changed"
 
 
 def test_a_release_asks_for_a_licence_and_tells_of_files_that_are_being_written(site: Site) -> None:
