@@ -160,13 +160,15 @@ def test_a_whole_model_that_a_run_trained_is_merged_too(
     trained = {name: tensor + 0.5 for name, tensor in get_weights(open_model(str(tiny_model_folder))).items()}
     weights = files.put(store, to_bytes(trained, {}), "adapter")
     clients = {"clients": ("a", "b")}
-    plan = Plan.model_validate({"name": "whole", "model": "registry:tiny/1", "method": "fedavg", "data": clients})
+    plan = Plan.model_validate({"name": "starter", "model": "registry:tiny/1", "method": "fedavg", "data": clients})
     with store.begin() as session:
-        run = Run(id=new_id(), federation_id=federation_id, name="whole", plan=plan.model_dump(mode="json"))
+        run = Run(id=new_id(), federation_id=federation_id, name="starter", plan=plan.model_dump(mode="json"))
         run.status, run.round, run.message, run.created_at, run.base_hash = "done", 1, "", 0.0, model.content_hash
         session.add(run)
         session.flush()
         version = registry.add_round(session, store, run, 1, [], Committed(weights, None, 0, 0, {}, None))
+        artifact = session.get_one(Artifact, version.artifact_id)
+    assert artifact.name == "starter (run)", "the starter's name stands for its licence"
     merged = get_weights(written(store, version, "merged", tmp_path / "merged"))
     assert all(torch.equal(merged[name], trained[name]) for name in trained)
 

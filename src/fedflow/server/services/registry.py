@@ -59,8 +59,12 @@ def base_name(planned: str) -> str:
     """What a plan's base model is called here: of a path the last part, as folders are nobody else's business."""
     if not PurePath(planned).is_absolute():
         return planned
-    name = PurePath(planned).name
-    return f"{name} (folder)" if name == STARTER else name  # the starter's name stands for its licence and card
+    return _beside_starter(PurePath(planned).name, "folder")
+
+
+def _beside_starter(name: str, what: str) -> str:
+    """What a model is called that is not the starter, whose name stands for its licence and card."""
+    return f"{name} ({what})" if name == STARTER else name
 
 
 def add_round(
@@ -81,8 +85,8 @@ def add_round(
     events.lock(session, run.federation_id)
     own = None if before is None else _artifact(session, before)
     if own is None or own.owner_id is not None:
-        kind = ADAPTER if plan.trains_adapter else MODEL
-        own = federations_own(session, store, run.federation_id, kind, run.name)
+        kind, name = (ADAPTER, run.name) if plan.trains_adapter else (MODEL, _beside_starter(run.name, "run"))
+        own = federations_own(session, store, run.federation_id, kind, name)
     parent = before or base
     version = add(session, store, own, content=committed.adapter, facts=facts, run_id=run.id, round=number)
     version.parent_id = None if parent is None else parent.id
