@@ -102,7 +102,9 @@ def train(
     sample: Annotated[
         str, typer.Option(help="What is drawn on the way and at the end to see how it goes, into OUT/samples.")
     ] = "",
-    sample_every: Annotated[int, typer.Option(help="Steps between two such pictures.", min=1)] = 100,
+    sample_every: Annotated[
+        int | None, typer.Option(help="Steps between two such pictures; 100 where not given.", min=1)
+    ] = None,
 ) -> None:
     """Train a LoRA adapter, or the whole UNet, on one folder of pictures; those that cannot be used are named.
 

@@ -49,6 +49,7 @@ MODEL_NAME = "model"
 REPORT_NAME = "training.json"
 SAMPLES_NAME = "samples"
 RANK = 16
+SAMPLE_EVERY = 100
 UNKNOWN = 0
 """The side of the pictures before the model is open that tells its own."""
 
@@ -79,7 +80,7 @@ def train(
     flip: bool = True,
     checkpoint_every: int = 50,
     sample_prompt: str = "",
-    sample_every: int = 100,
+    sample_every: int | None = None,
 ) -> None:
     """Train on the captioned pictures under `data` and write the result into `out`.
 
@@ -88,12 +89,14 @@ def train(
     before it starts, and a disk that does not suffice is refused. A training stopped on the way is gone on from when
     the same command runs again. Files: `adapter.safetensors` (diffusers) and `adapter.kohya.safetensors`, or the
     folder `model`, which `--model` opens, `training.json` with settings and losses, and in the folder `samples` what
-    is drawn of `sample_prompt`, if any, every `sample_every` steps and at the end.
+    is drawn of `sample_prompt`, if any, every `sample_every` steps (SAMPLE_EVERY where not given) and at the end.
 
     Raises FedFlowError, one line, for what is wrong in what was asked or fails on the way.
     """
     _check_out(out)
     _check_adapter_options(full, start, rank, alpha, text_encoder)
+    if sample_every is not None and not sample_prompt:
+        raise MistakeError("--sample-every: nothing is drawn without --sample; give that too, or leave this out")
     adapter = None if start is None else read_adapter(start)[0]
     with out_folder(out):
         dataset = read_folder(data, size or UNKNOWN, trigger)
@@ -123,9 +126,10 @@ def train(
             seed=seed,
             checkpoint_every=checkpoint_every,
         )
+        _tell_cut(base, dataset)
         if not full:
             _add_adapter(base, adapter, rank=rank, alpha=alpha, text_encoder=text_encoder, seed=seed)
-        samples = Samples(base, sample_prompt, sample_every, seed, side, out / SAMPLES_NAME)
+        samples = Samples(base, sample_prompt, sample_every or SAMPLE_EVERY, seed, side, out / SAMPLES_NAME)
         result = _run(base, dataset, recipe, out, samples, full=full, flip=flip)
         written = _write(out, base, dataset, result, trigger)
         write_json(out / REPORT_NAME, _report(base, dataset, recipe, result))
@@ -165,6 +169,16 @@ def _check_adapter_options(
         raise MistakeError(f"{given}: is for an adapter, and --full trains no adapter; leave one of the two out")
     if given and start is not None:
         raise MistakeError(f"{given}: is for a fresh adapter, and --start keeps its own; leave one of the two out")
+
+
+def _tell_cut(base: BaseModel, dataset: Dataset) -> None:
+    cut = base.too_long([picture.caption for picture in dataset.pictures])
+    if cut:
+        print(
+            f"{dataset.pictures[cut[0]].path}: its caption is longer than the model can read (so are {len(cut)} of "
+            f"{len(dataset.pictures)}), and the end teaches nothing; put what matters in front",
+            file=sys.stderr,
+        )
 
 
 def _add_adapter(

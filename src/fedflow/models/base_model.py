@@ -150,6 +150,11 @@ class BaseModel:
         width, height = (max(cell, side // 2 // cell * cell) for side in size)
         return width, height
 
+    def too_long(self, captions: list[str]) -> list[int]:
+        """The places of those of which `encode_captions` cuts the end."""
+        tokens = self.tokenizer(captions, verbose=False).input_ids if captions else []
+        return [place for place, found in enumerate(tokens) if len(found) > self.tokenizer.model_max_length]
+
     def encode_captions(self, captions: list[str]) -> Tensor:
         """Embeddings of the captions' tokens, (N, L, D), on the model's device; a caption too long is cut."""
         tokens = self.tokenizer(

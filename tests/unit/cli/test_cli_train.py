@@ -80,6 +80,7 @@ def test_an_adapter_is_written_in_both_layouts(
             assert picture.text["parameters"].startswith("a, fruit\n")  # type: ignore[attr-defined]
     printed = capsys.readouterr()
     assert "empty.png" in printed.err
+    assert "a.png: its caption is longer than the model can read (so are 3 of 3), and the end teach" in printed.err
     told = r"It will take 3 steps, under a minute on two processor cores, about \d+\.\d MB of memory .*free\)\."
     assert re.search(told, printed.err) or torch.cuda.is_available()
     assert "3 pictures, 3 steps in" in printed.out
@@ -191,9 +192,11 @@ def test_the_whole_unet_is_written_as_a_model(tiny_model_folder: Path, pictures:
     assert not torch.equal(trained.unet.conv_in.weight, base.unet.conv_in.weight)
 
 
-def test_an_adapter_to_start_from_and_full_training_exclude_each_other(
+def test_options_that_exclude_each_other_or_count_for_nothing_are_refused(
     tiny_model_folder: Path, pictures: Path, tmp_path: Path
 ) -> None:
+    with pytest.raises(MistakeError, match="--sample-every: nothing is drawn without --sample"):
+        train(str(tiny_model_folder), pictures, tmp_path / "out", sample_every=5)
     with pytest.raises(MistakeError, match="--full trains no adapter"):
         train(str(tiny_model_folder), pictures, tmp_path / "out", full=True, start=tmp_path / "a.safetensors")
     for given, named in (({"rank": 4}, "--rank"), ({"alpha": 1.0, "text_encoder": True}, "--alpha, --text-encoder")):

@@ -124,6 +124,7 @@ def test_a_paused_training_goes_on_without_a_picture_that_went(
     assert (row.origin["pictures"], row.origin["changed_at"]) == (left, [paused.done])
     page = visitor.client.get(f"/train/{job_id}").text
     assert f"up to step {paused.done} it learnt from 4 pictures, since then from {left} pictures" in page
+    assert f"{left} captions are longer than the model can read" in page, "the tiny one reads 14 letters"
     assert f"which changed at step {paused.done}" in visitor.client.get(f"/models/{job_id}").text
     back = {jobs.DONE: "", jobs.RUNNING: "stop it, put the pictures back", jobs.STOPPED: "all, put the pictures back"}
     for status, told in back.items():

@@ -38,6 +38,8 @@ def test_captions_have_the_embeddings_of_the_pipeline(tiny_model_folder: Path) -
     assert got.shape == (2, 16, 8)
     assert torch.equal(got[0], wanted[0])
     assert torch.equal(got[1], empty[0])
+    room = model.tokenizer.model_max_length - 2  # beside its start and end; one token per letter
+    assert model.too_long(["", "a" * room, "a" * (room + 1)]) == [2]
 
 
 def test_the_hash_follows_the_weights_and_not_the_layout(tiny_model_folder: Path, tmp_path: Path) -> None:

@@ -118,6 +118,7 @@ def one(job_id: str) -> Response:
         samples=drawings.of_job(store, job_id),
         result=library.one(store, job_id),
         changes=trainings.changes(job),
+        cut=trainings.cut(job),
         start=start,
         rank=(library.rank(store, start) if start else None) if asked.start else asked.lora.rank,
         now=store.clock(),

@@ -19,7 +19,7 @@ from fedflow.errors import MistakeError
 from fedflow.plan import STARTER, Lora, Settings, Training
 
 KIND = "train"
-CHANGES = "changes"
+CHANGES, CUT = "changes", "captions_cut"
 """What a job's `asked` calls them."""
 LONGEST_PROMPT = 2000
 
@@ -112,7 +112,7 @@ def ask(store: Store, request: TrainRequest) -> str:
 
 def request_of(job: Job) -> TrainRequest:
     """What was asked for."""
-    return TrainRequest.model_validate({name: value for name, value in job.asked.items() if name != CHANGES})
+    return TrainRequest.model_validate({name: value for name, value in job.asked.items() if name not in (CHANGES, CUT)})
 
 
 def note_change(store: Store, job_id: str, change: Change) -> None:
@@ -127,6 +127,20 @@ def note_change(store: Store, job_id: str, change: Change) -> None:
 def changes(job: Job) -> list[Change]:
     """Where a training went on with other pictures or captions than before, by step."""
     return [Change(**each) for each in job.asked.get(CHANGES, ())]
+
+
+def note_cut(store: Store, job_id: str, captions: int) -> None:
+    """Note how many captions the model reads the beginning of only."""
+    with store.begin() as session:
+        job = session.get_one(Job, job_id)
+        job.asked = {**job.asked, CUT: captions}
+        job.changed_at = store.clock()
+
+
+def cut(job: Job) -> int:
+    """How many captions the model reads the beginning of only; 0 before it has been looked."""
+    found: int = job.asked.get(CUT, 0)
+    return found
 
 
 def usable(store: Store, dataset_id: str) -> int:

@@ -120,6 +120,7 @@ def _train(store: Store, job: Job, request: TrainRequest, dataset: Dataset) -> N
     watch = _Watch(store, job, request, model, recipe.steps)
     with lacking_memory(lambda: _pictures_too_large(store, request)):
         latents = cache_latents(model, pictures, request.training.flip, lambda *_: watch.look())
+    trainings.note_cut(store, job.id, len(model.too_long([each.caption for each in pictures.pictures])))
     captions = cache_captions(model, pictures)
     if begun is not None and begun.data != data_of(latents, captions):
         trainings.note_change(store, job.id, Change(begun.step, begun.num_examples, len(latents)))
