@@ -12,7 +12,7 @@ from fedflow.client.addresses import LOOPBACK
 from fedflow.client.consent import size_text
 from fedflow.errors import MistakeError, PlanError
 from fedflow.plan import describe
-from fedflow.server import backup
+from fedflow.server import backup, keys
 from fedflow.server.database import away, schema
 from fedflow.server.database.engines import make_engine
 from fedflow.server.errors import Unprocessable
@@ -173,12 +173,15 @@ def back_up(settings: ServerSettings, target: Path) -> None:
     done = backup.back_up(settings, target)
     print(f"{target}: {done.rows:,} rows and {done.files:,} files, {size_text(done.size_bytes)}.")
     print("It holds the server's secrets and everybody's data: keep it as safe as the server itself.")
+    if keys.place(settings.folder) == keys.VARIABLE:
+        print(f"{keys.VARIABLE} is not in it, and without that nobody restores this server: keep it in another place.")
 
 
 def restore(settings: ServerSettings, source: Path) -> None:
     """Make a server of a back-up and say how to start it."""
     done = backup.restore(settings, source)
     print(f"{done.rows:,} rows and {done.files:,} files are back in {settings.folder.absolute()}.")
+    open_to_serve(settings).engine.dispose()  # a key that is not this server's is told now
     where = "" if settings.folder == default_folder() else f" --folder {settings.folder.absolute()}"
     print(f"Start it: fedflow server{where}{' --database-url …' if settings.database_url else ''}")
 

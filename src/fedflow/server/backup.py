@@ -114,6 +114,7 @@ def restore(settings: ServerSettings, source: Path) -> BackedUp:
         with tarfile.open(source, "r:") as archive:
             about = _about(archive, source)
             _check(archive, source)
+            _refuse_without_key(archive, settings.folder, source)
             return _restore(settings, archive, about["schema"], source)
     except FileNotFoundError:
         raise MistakeError(f"{source}: no such file; give the back-up") from None
@@ -128,6 +129,14 @@ def _refuse_unless_empty(url: str) -> None:
             schema.refuse_unless_empty(connection)
     finally:
         engine.dispose()
+
+
+def _refuse_without_key(archive: tarfile.TarFile, folder: Path, source: Path) -> None:
+    if keys.FILE not in archive.getnames() and not keys.is_there(folder):
+        raise MistakeError(
+            f"{source}: does not hold the server's key, which it was given as {keys.VARIABLE}; set that to what it was "
+            "and restore again"
+        )
 
 
 def _restore(settings: ServerSettings, archive: tarfile.TarFile, revision: str, source: Path) -> BackedUp:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import hashlib
 import io
@@ -18,9 +19,9 @@ import pytest
 from sqlalchemy import select
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter
 
-from fedflow.cli.server import migrate
+from fedflow.cli.server import back_up, migrate, restore
 from fedflow.errors import MistakeError, StorageError
-from fedflow.server import backup
+from fedflow.server import backup, keys
 from fedflow.server.database.base import Table
 from fedflow.server.opening import open_to_serve
 from fedflow.server.services import audit, identity, runs
@@ -120,6 +121,32 @@ def test_a_restored_server_goes_on_where_the_other_was(
     restored.aggregate()
     assert restored.status() == "done"
     store.engine.dispose()
+
+
+@one_database
+def test_a_key_that_came_by_environment_is_asked_for(
+    begun: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, archive = begun.store.folder / keys.FILE, tmp_path / "without.tar"
+    key = path.read_text()
+    monkeypatch.setenv(keys.VARIABLE, key)
+    path.unlink()
+    keys.derived.cache_clear()
+    back_up(ServerSettings(folder=begun.store.folder), archive)
+    assert "FEDFLOW_SERVER_KEY is not in it" in capsys.readouterr().out
+    monkeypatch.delenv(keys.VARIABLE)
+    again = ServerSettings(folder=tmp_path / "again")
+    with pytest.raises(MistakeError, match="does not hold the server's key, which it was given as FEDFLOW_SERVER_KEY"):
+        restore(again, archive)
+    assert not again.folder.exists()
+    monkeypatch.setenv(keys.VARIABLE, base64.b64encode(b"x" * 32).decode())
+    with pytest.raises(MistakeError, match="FEDFLOW_SERVER_KEY: is not the key of this database's server"):
+        restore(ServerSettings(folder=tmp_path / "another"), archive)
+    monkeypatch.setenv(keys.VARIABLE, key)
+    keys.derived.cache_clear()
+    restore(again, archive)
+    assert "Start it: fedflow server" in capsys.readouterr().out
+    assert rows_of(open_store(again)) == rows_of(begun.store)
 
 
 @one_database

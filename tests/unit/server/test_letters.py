@@ -25,7 +25,7 @@ from fedflow.cli.server import settings_of
 from fedflow.errors import PlanError
 from fedflow.server.api.app import create_app
 from fedflow.server.database.people import Person
-from fedflow.server.services import accounts, audit, invitations, letters, tokens
+from fedflow.server.services import accounts, audit, invitations, letters, links, system, tokens
 from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
@@ -242,8 +242,19 @@ def test_a_letter_that_cannot_be_sent_is_tried_again_and_then_given_up(
     office.refuses = {"DATA": "554 never"}
     letters.ask(site.store, "register", "eve@example.org", "en")
     assert (send(), waiting(site.store)) == ([], 0)
+    [entry] = audit.listed(site.store, before=2**62, limit=1)
+    assert (entry.action, entry.facts) == ("letter given up", {"letter": "register", "reason": "SMTPDataError 554"})
+    clock.now += links.LATELY_S + 1
+    site.reader().post("/forgotten", {"email": "ada@example.org"})
+    assert (send(), waiting(site.store)) == ([], 0)
+    office.refuses = {}
+    site.reader().post("/forgotten", {"email": "ada@example.org"})
+    assert len(send()) == 1, "no letter came, so that asking again at once brings one"
+    assert system.system(site.store).jobs == ()
     office.refuses = {"RCPT": "451 later"}
     letters.ask(site.store, "register", "dan@example.org", "en")
+    clock.now += 100
+    assert system.system(site.store).jobs == (system.Pile("letter", "queued", 1, 100.0),)
     for _ in range(letters.MOST_ATTEMPTS):
         assert send() == []
         clock.now += letters.FIRST_PAUSE_S * 2**letters.MOST_ATTEMPTS

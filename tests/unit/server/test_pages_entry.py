@@ -293,7 +293,8 @@ def test_an_address_is_confirmed_by_a_button_and_not_by_opening_the_link(site: S
     assert "address confirmed" not in actions(site.store)
     assert reader.post(f"/address/{code}").status_code == 303
     assert actions(site.store)[-1] == "address confirmed"
-    assert reader.get(f"/address/{code}").status_code == 410
+    used = reader.get(f"/address/{code}")
+    assert (used.status_code, 'href="/account"' in used.text) == (410, True)
     code = links.make(site.store, SERVER, person, "address", "before@example.org")
     assert reader.post(f"/address/{code}").status_code == 410
 

@@ -103,7 +103,12 @@ def test_a_confirmed_address_links_and_signs_in(site: Site, provider: Provider) 
     action, facts = entries(site.store)[-1]
     assert (action, facts["provider"]) == ("signed in", provider.issuer)
     assert entries(site.store)[-2] == ("identity linked", {"provider": provider.issuer})
-    provider.person = {"sub": "ada-at-work", "email": "moved@example.org", "email_verified": False}
+    ada, provider.person = provider.person, {**provider.person, "sub": "another"}
+    other = sign_in_there(site.reader())
+    assert other.status_code == 409, "who got her address at the provider since is not her"
+    assert "Another identity of the sign-in provider opens the account with your address." in told(other)
+    assert 'href="/sign-in"' in other.text
+    provider.person = {**ada, "email": "moved@example.org", "email_verified": False}
     assert sign_in_there(site.reader()).headers["Location"] == "/"  # it is the subject that counts now
     with site.store.read() as session:
         [row] = session.query(Identity).all()
@@ -142,7 +147,9 @@ WRONG_CLAIMS: tuple[dict[str, Any], ...] = (
 """Each alone; None leaves the claim out."""
 
 
-def test_a_token_with_a_wrong_claim_signs_nobody_in(site: Site, provider: Provider) -> None:
+def test_a_token_with_a_wrong_claim_signs_nobody_in(
+    site: Site, provider: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
     confirmed(site)
     reader = site.reader()
     for claims in WRONG_CLAIMS:
@@ -154,6 +161,8 @@ def test_a_token_with_a_wrong_claim_signs_nobody_in(site: Site, provider: Provid
         refused = sign_in_there(reader)
         assert refused.status_code == 403, claims
         assert "The sign-in provider's answer is not valid." in told(refused)
+        reason = caplog.messages[-1].partition(f"a sign-in by {provider.issuer} is refused: ")[2]
+        assert reason.split()[-1:] in ([list(claims)[-1]], ["expired_token"], ["invalid_token"]), reason
     assert reader.cookie() is None
     assert "identity linked" not in dict(entries(site.store))
     provider.claims, provider.sign = {}, None
@@ -362,6 +371,7 @@ def test_a_provider_that_fails_is_told_and_holds_nobody_up(
     provider.is_down = True
     answer = site.reader().get("/sign-in/provider")
     assert (answer.status_code, "does not answer as it should" in told(answer)) == (503, True)
+    assert ("The sign-in provider does not answer" in told(answer), 'href="/sign-in"' in answer.text) == (True, True)
     provider.is_down = False
     for wrong in (
         {"issuer": "https://another.example"},

@@ -13,7 +13,7 @@ from fedflow.server.api import current, limits
 from fedflow.server.api.rights import RIGHTS, SMALL_BYTES, Right
 from fedflow.server.api.slots import MOST_PAGES, PAGES, TRANSFERS, until_sent
 from fedflow.server.errors import Forbidden, LengthRequired, OtherProtocol, Unauthorised, Unprocessable
-from fedflow.server.pages import browser, faults
+from fedflow.server.pages import browser, error_pages
 from fedflow.server.services import catalogue, roles
 from fedflow.server.services.identity import Caller, authenticate
 from fedflow.web import guard
@@ -48,7 +48,7 @@ def _check() -> AnyResponse | None:
     if right.who in ("anyone", "reader"):
         is_large = right.most_bytes > SMALL_BYTES and browser.signed_in() is not None  # none of a stranger's is read
         _limit_content(right.most_bytes if is_large else SMALL_BYTES)
-        if request.endpoint.startswith(faults.PAGES) and request.method not in guard.SAFE:
+        if request.endpoint.startswith(error_pages.PAGES) and request.method not in guard.SAFE:
             browser.check_guard()
         limits.check_address()
         if request.endpoint in PAGES_OF_SIZE:
@@ -122,7 +122,8 @@ def _check_person(caller: Caller, right: Right) -> None:
 def _refuse_nul() -> None:
     if request.endpoint is None:
         return
-    is_form = request.endpoint.startswith(faults.PAGES) and request.mimetype in FORMS  # a piece of an upload is none
+    is_page = request.endpoint.startswith(error_pages.PAGES)
+    is_form = is_page and request.mimetype in FORMS  # a piece of an upload is none
     sent = (request.values if is_form else request.args).values()
     if any("\0" in text for text in sent) or (request.is_json and NUL in request.get_data()):
         raise Unprocessable("the content holds the character NUL, which no text needs; leave it out")

@@ -18,7 +18,7 @@ from fedflow.federation.protocol import PROTOCOL, Fault, Problem
 from fedflow.server.api.current import answer
 from fedflow.server.api.limits import TooOften
 from fedflow.server.errors import ApiError, Unavailable, UnderWay
-from fedflow.server.pages import faults
+from fedflow.server.pages import error_pages
 
 STATUSES = (400, 401, 403, 404, 408, 409, 410, 411, 413, 415, 416, 422, 426, 429, 500, 503, 507)
 PROBLEMS: ResponseDict = dict.fromkeys(STATUSES, Problem)
@@ -69,12 +69,12 @@ def set_up(app: Flask) -> None:
 
 def problem(status: int, code: str, message: str) -> Response:
     """The response for an error: a page where a browser asked for one, else the one shape."""
-    if faults.wants_page():
-        response = faults.error_page(status, message)
+    if error_pages.wants_page():
+        response = error_pages.error_page(status, message)
     else:
         fault = Fault(code=code, message=message, request_id=g.get("request_id", ""))
         response = answer(Problem(error=fault), status)
-    if status in HEADERS and (status in RETRIED or not faults.wants_page()):
+    if status in HEADERS and (status in RETRIED or not error_pages.wants_page()):
         response.headers.set(*HEADERS[status])
     return response
 

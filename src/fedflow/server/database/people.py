@@ -144,7 +144,7 @@ class Invitation(Table):
 class Link(Table):
     """A one-time link that was given to a person, by the SHA-256 of its code: to set a password, to confirm an address.
 
-    `about` is the address that is confirmed.
+    `about` is the address that it went to, which a link to `address` confirms; empty where it was given by hand.
     """
 
     __tablename__ = "link"

@@ -13,7 +13,17 @@ from fedflow.server.pages import agents, plan_words
 from fedflow.server.pages.faults import said
 from fedflow.server.pages.policies import labels
 from fedflow.server.pages.system import JOBS
-from fedflow.server.pages.words import ACTIONS, FACTS, KINDS, LAYOUTS, ROLES, SCOPES, SOURCES, VISIBILITIES
+from fedflow.server.pages.words import (
+    ACTIONS,
+    FACTS,
+    KINDS,
+    LAYOUTS,
+    LETTER_KINDS,
+    ROLES,
+    SCOPES,
+    SOURCES,
+    VISIBILITIES,
+)
 from fedflow.server.services.audit_objects import Object
 from fedflow.web import amounts
 
@@ -26,6 +36,7 @@ WORDS: dict[str, Mapping[str, LazyString]] = {
     "scopes": SCOPES,
     "visibility": VISIBILITIES,
     "kind": {**KINDS, **JOBS},
+    "letter": LETTER_KINDS,
     "source": SOURCES,
     "layout": {name: word for name, (word, _) in LAYOUTS.items()},
     "what": ACTIONS,

@@ -1,11 +1,9 @@
-"""What went wrong, in the reader's language: as a page, or beside the field of a form."""
+"""What went wrong, in the reader's language, for a page of its own or beside the field of a form."""
 
 from __future__ import annotations
 
-from flask import Response, request, url_for
 from flask_babel import LazyString, gettext, lazy_gettext
 
-from fedflow import web
 from fedflow.server.pages.file_faults import SENTENCES as OF_FILES
 from fedflow.server.pages.job_faults import SENTENCES as OF_JOBS
 from fedflow.server.pages.registry_faults import SENTENCES as OF_THE_REGISTRY
@@ -14,9 +12,6 @@ from fedflow.server.services.tryout_request import TryoutRequest
 from fedflow.web.model_faults import OF_ITS_BYTES
 from fedflow.web.model_faults import SENTENCES as OF_MODELS
 from fedflow.web.phrases import Phrases
-
-PAGES = ("pages.", "web.")
-"""How the endpoints of pages begin."""
 
 FIELDS = frozenset(
     {
@@ -43,20 +38,6 @@ FIELDS = frozenset(
     | TryoutRequest.model_fields.keys()
 )
 """What a service names in front of its sentence where the fault is one field's."""
-
-TITLES = {
-    400: lazy_gettext("The request is not valid"),
-    401: lazy_gettext("You are signed out"),
-    403: lazy_gettext("Not allowed"),
-    404: lazy_gettext("Page not found"),
-    405: lazy_gettext("The request is not valid"),
-    410: lazy_gettext("This is gone"),
-    413: lazy_gettext("Too large"),
-    429: lazy_gettext("Too many requests"),
-    500: lazy_gettext("The server failed"),
-    503: lazy_gettext("The server is busy"),
-    507: lazy_gettext("The server's disk is full"),
-}
 
 SENTENCES: dict[str, str | LazyString] = {
     "there is nothing at this address; see /openapi for what there is": lazy_gettext(
@@ -295,6 +276,11 @@ SENTENCES: dict[str, str | LazyString] = {
         "An account here has your address and has not confirmed it. Sign in with its password, and link the provider "
         "on your account's page."
     ),
+    "another identity of the sign-in provider opens the account with your address; sign in with that one or with the "
+    "password, and link this one on your account's page": lazy_gettext(
+        "Another identity of the sign-in provider opens the account with your address. Sign in with that one or with "
+        "the password, and link this one on your account's page."
+    ),
     "nobody here has this identity; ask for an invitation, or link it on your account's page": lazy_gettext(
         "No account here is linked to this identity. Ask for an invitation, or sign in with your password and link it "
         "on your account's page."
@@ -385,24 +371,3 @@ def beside(error: Exception, field: str = "") -> dict[str, list[str]]:
     if named == "email" and PHRASES.words(reason) is None:
         return {named: [gettext("Write an e-mail address with an @, such as name@example.org.")]}
     return {named: [said(reason)]}
-
-
-def wants_page() -> bool:
-    """Whether this request is answered by a page where it fails: a page's own, or a browser's that has lost its way."""
-    if request.endpoint is not None:
-        return request.endpoint.startswith(PAGES)
-    return not request.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
-
-
-def error_page(status: int, sentence: str) -> Response:
-    """The answer to a request that could not be done."""
-    way_out, target = None, None
-    if status == 401:
-        way_out, target = gettext("Sign in"), url_for("pages.entry.sign_in_page")
-    if status == 410 and request.endpoint in ("pages.entry.password_page", "pages.entry.sets_password"):
-        way_out, target = gettext("Forgotten password"), url_for("pages.entry.forgotten")
-    title = TITLES.get(status, lazy_gettext("This could not be done"))
-    reason = next(iter(beside(RuntimeError(sentence)).values()))[0]
-    return web.page(
-        "web/error.html", status=status, code=status, title=title, reason=reason, way_out=way_out, way_out_href=target
-    )

@@ -41,6 +41,7 @@ JOBS: dict[str, LazyString] = {
     "download": lazy_gettext("Write a model for download"),
     "tryout": lazy_gettext("Draw a try-out"),
     "verify": lazy_gettext("Check the audit log"),
+    "letter": lazy_gettext("Send a letter"),
 }
 POOLS: dict[str, LazyString] = {
     "rounds": lazy_gettext("Worker: rounds"),

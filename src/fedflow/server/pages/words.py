@@ -29,6 +29,14 @@ SCOPES: dict[str, LazyString] = {
     "account": lazy_gettext("Your own account"),
 }
 
+LETTER_KINDS: dict[str, LazyString] = {
+    "password": lazy_gettext("to set a new password"),
+    "address": lazy_gettext("to confirm an address"),
+    "invitation": lazy_gettext("with an invitation"),
+    "register": lazy_gettext("to make an account"),
+}
+"""What letters of a kind are for."""
+
 KINDS: dict[str, LazyString] = {"model": lazy_gettext("model"), "adapter": lazy_gettext("adapter")}
 
 VISIBILITIES: dict[str, LazyString] = {
@@ -117,6 +125,7 @@ ACTIONS: dict[str, LazyString] = {
     "join code withdrawn": lazy_gettext("withdrew a join code"),
     "job tried again": lazy_gettext("tried a job of the server again"),
     "log downloaded": lazy_gettext("downloaded the audit log"),
+    "letter given up": lazy_gettext("gave a letter up: the mail server does not take it"),
     "link to set address made": lazy_gettext("made a link to confirm an address"),
     "link to set password made": lazy_gettext("made a link to set a password"),
     "member removed": lazy_gettext("removed a member"),
@@ -167,6 +176,7 @@ FACTS: dict[str, LazyString] = {
     "since": lazy_gettext("from day"),
     "source": lazy_gettext("brought by"),
     "is_admin": lazy_gettext("administrator of the server"),
+    "letter": lazy_gettext("letter"),
     "licence": lazy_gettext("licence"),
     "max_examples": lazy_gettext("picture limit"),
     "member": lazy_gettext("member"),

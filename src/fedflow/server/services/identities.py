@@ -157,7 +157,11 @@ def linked(store: Store, caller: Caller) -> list[Linked]:
 
 
 def _of_address(session: Session, claims: Claims) -> Person | None:
-    """Who here has confirmed the address that the provider has confirmed. Raises Conflict where nobody here has."""
+    """Who here has confirmed the address that the provider has confirmed.
+
+    Raises Conflict where nobody here has, and where another identity of the provider is theirs: an address alone does
+    not tell people apart for ever (OpenID Connect Core 1.0, Sec. 5.7).
+    """
     if claims.email is None:
         return None
     known_as = accounts.checked_email(claims.email)
@@ -167,7 +171,18 @@ def _of_address(session: Session, claims: Claims) -> Person | None:
             "an account here has your address and has not confirmed it; sign in with its password, and link the "
             "provider on your account's page"
         )
+    if person is not None and _has_another(session, person, claims):
+        raise Conflict(
+            "another identity of the sign-in provider opens the account with your address; sign in with that one or "
+            "with the password, and link this one on your account's page"
+        )
     return person
+
+
+def _has_another(session: Session, person: Person, claims: Claims) -> bool:
+    """Whether the provider knows them as somebody else: it may have given their address to another person since."""
+    query = select(Identity.id).where(Identity.person_id == person.id, Identity.issuer == claims.issuer)
+    return session.scalar(query.limit(1)) is not None
 
 
 def _new(session: Session, store: Store, back: Back, address: str, *, everybody: bool) -> Person:

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cryptography.fernet import Fernet
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
-from fedflow.server.database.people import Letter, Person
+from fedflow.server.database.people import Invitation, Letter, Person
+from fedflow.server.services import audit
 from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.identity import Caller, secret_hash
 from fedflow.server.store import MOST_SKEW_S, Store
 
 Kind = Literal["password", "address", "invitation", "register"]
@@ -95,6 +97,26 @@ def done(store: Store, letter: Written) -> None:
     """The letter was handed in, or nobody is to get it."""
     with store.begin() as session:
         session.execute(delete(Letter).where(Letter.id == letter.id))
+
+
+def give_up(store: Store, caller: Caller, letter: Written, reason: str) -> None:
+    """Nobody gets the letter. The audit log tells of what kind it was and why; of an invitation's, which one."""
+    with store.begin() as session:
+        session.execute(delete(Letter).where(Letter.id == letter.id))
+        code = letter.values.get("code", "")
+        invitation = session.scalar(select(Invitation).where(Invitation.letter_hash == secret_hash(code)))
+        kind, about, federation = "letter", letter.id, None
+        if invitation is not None:
+            kind, about, federation = "invitation", invitation.id, invitation.federation_id
+        audit.record(
+            session, store, caller, "letter given up", kind, about, federation, letter=letter.kind, reason=reason
+        )
+
+
+def waiting(session: Session) -> tuple[int, float]:
+    """How many letters have not been handed in, and since when the oldest waits (Unix time; 0 where none does)."""
+    count, oldest = session.execute(select(func.count(), func.min(Letter.created_at))).one()
+    return count, oldest or 0.0
 
 
 def put_back(store: Store, letter: Written, worker: str) -> None:

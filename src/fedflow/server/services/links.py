@@ -45,12 +45,20 @@ def make(
     return code
 
 
-def was_made_lately(store: Store, person_id: str, purpose: Purpose) -> bool:
-    """Whether a link of this purpose was made for the person within the last few minutes, and not used."""
+def was_mailed_lately(store: Store, person_id: str, email: str) -> bool:
+    """Whether a link to set a password went to this address within the last few minutes, and was not used."""
     made_after = store.clock() + LIFE_S - LATELY_S
-    query = select(Link.hash).where(Link.person_id == person_id, Link.purpose == purpose, Link.expires_at > made_after)
+    query = select(Link.hash).where(
+        Link.person_id == person_id, Link.purpose == "password", Link.about == email, Link.expires_at > made_after
+    )
     with store.read() as session:
         return session.scalar(query.limit(1)) is not None
+
+
+def drop(store: Store, code: str) -> None:
+    """Take back the link of this code, which nobody was told; nothing where there is none."""
+    with store.begin() as session:
+        session.execute(delete(Link).where(Link.hash == secret_hash(code)))
 
 
 def check(store: Store, code: str, purpose: Purpose) -> None:

@@ -6,6 +6,7 @@ with the first sign-in: a server without a provider needs it not at all.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -25,9 +26,12 @@ KEPT_S = 3600.0
 """How long what the provider says of itself is used without asking it again; an unknown key asks at once."""
 
 LEEWAY_S = 60
-LONGEST = 255
+SUBJECT = "sub"
+LONGEST, LONGEST_TOLD = 255, 60
 NO_ANSWER = "the sign-in provider does not answer as it should; try again in a moment, or sign in another way"
 NOT_TAKEN = "the sign-in provider's answer does not hold; begin the sign-in again"
+
+log = logging.getLogger("fedflow.server")
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def claims(provider: Provider, code: str, nonce: str, verifier: str, now: float)
     """
     from authlib.integrations.base_client import OAuthError  # noqa: PLC0415
     from authlib.oidc.core import CodeIDToken  # noqa: PLC0415
-    from joserfc.errors import JoseError  # noqa: PLC0415
+    from joserfc.errors import InvalidClaimError, JoseError  # noqa: PLC0415
 
     client = _client(provider)
     about = _about(provider, client)
@@ -86,8 +90,8 @@ def claims(provider: Provider, code: str, nonce: str, verifier: str, now: float)
                 about.metadata["token_endpoint"], grant_type="authorization_code", code=code, code_verifier=verifier
             )
         )
-    except OAuthError:
-        raise Forbidden(NOT_TAKEN) from None
+    except OAuthError as error:
+        raise _refused(provider, error) from None
     if not isinstance(token.get("id_token"), str):
         raise Unavailable(NO_ANSWER)
     told = {
@@ -103,11 +107,12 @@ def claims(provider: Provider, code: str, nonce: str, verifier: str, now: float)
             {"nonce": nonce, "client_id": provider.client_id, "access_token": token.get("access_token")},
         )
         found.validate(now=int(now), leeway=LEEWAY_S)
-    except (JoseError, ValueError, TypeError, KeyError):
-        raise Forbidden(NOT_TAKEN) from None
-    subject, email, name = found["sub"], found.get("email"), found.get("name")
-    if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST:
-        raise Forbidden(NOT_TAKEN)
+        subject = found[SUBJECT]
+        if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST:
+            raise InvalidClaimError(SUBJECT)
+    except (JoseError, ValueError, TypeError, KeyError) as error:
+        raise _refused(provider, error) from None
+    email, name = found.get("email"), found.get("name")
     confirmed = isinstance(email, str) and found.get("email_verified") is True
     return Claims(provider.issuer, subject, email if confirmed else None, name if isinstance(name, str) else "")
 
@@ -174,6 +179,15 @@ def _json(client: Any, url: str) -> dict[str, Any]:
     return found
 
 
+def _refused(provider: Provider, error: Exception) -> Forbidden:
+    """What the reader is told; the log says what did not hold: a clock, a secret or somebody's doing."""
+    what = getattr(error, "claim", None) or getattr(error, "error", None) or ""  # of a token's claim, of the provider
+    log.warning(
+        "a sign-in by %s is refused: %s %s", provider.issuer, type(error).__name__, ascii(what)[1:-1][:LONGEST_TOLD]
+    )
+    return Forbidden(NOT_TAKEN)
+
+
 def _asked(ask: Any) -> Any:
     """What the provider answers. Raises Unavailable where it does not, or with nothing that is JSON."""
     import httpx2  # noqa: PLC0415
@@ -184,4 +198,6 @@ def _asked(ask: Any) -> Any:
     except OAuthError:
         raise
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+        status = getattr(getattr(error, "response", None), "status_code", "")
+        log.warning("the sign-in provider does not answer as it should: %s %s", type(error).__name__, status)
         raise Unavailable(NO_ANSWER) from error

@@ -17,6 +17,8 @@ from fedflow.errors import StorageError
 from fedflow.server.database import schema
 from fedflow.server.database.people import Person
 from fedflow.server.database.tables import Artifact, Device, Event, File, Job, Member, Run, Upload
+from fedflow.server.services import letters
+from fedflow.server.services.jobs import QUEUED
 from fedflow.server.store import Store
 
 SEEN_S = 120.0
@@ -29,7 +31,7 @@ VERSIONS = ("fedflow", "Flask", "SQLAlchemy", "gunicorn", "huey")
 
 @dataclass(frozen=True)
 class Pile:
-    """Jobs of one kind and status: how many, and for how long the oldest has been there."""
+    """Jobs of one kind and status, or letters: how many, and for how long the oldest has been there."""
 
     kind: str
     status: str
@@ -84,6 +86,8 @@ def system(store: Store) -> System:
             if connection.dialect.name == "postgresql"
             else "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
         )
+        letters_waiting, oldest_letter = letters.waiting(session)
+        letter = Pile("letter", QUEUED, letters_waiting, max(0.0, now - oldest_letter))
         return System(
             versions={"Python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
             database=connection.dialect.name,
@@ -102,7 +106,8 @@ def system(store: Store) -> System:
             jobs=tuple(
                 Pile(kind, status, count, max(0.0, now - oldest))
                 for kind, status, count, oldest in session.execute(jobs)
-            ),
+            )
+            + ((letter,) if letters_waiting else ()),
             people=session.scalar(select(func.count()).where(Person.deleted_at.is_(None))) or 0,
             members=session.scalar(select(func.count()).where(Member.removed_at.is_(None))) or 0,
             devices_seen=session.scalar(

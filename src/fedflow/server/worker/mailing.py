@@ -36,11 +36,12 @@ log = logging.getLogger("fedflow.worker")
 
 @dataclass(frozen=True)
 class _Text:
-    """What is to be said to whom."""
+    """What is to be said to whom. `code`: of the link that was made for it, if one was."""
 
     kind: str
     locale: str
     values: dict[str, str]
+    code: str = ""
 
 
 def mail(store: Store, settings: ServerSettings, worker: str, ended: threading.Event) -> None:
@@ -69,7 +70,7 @@ def send_due(store: Store, settings: ServerSettings, worker: str) -> int:
         except (OSError, smtplib.SMTPException) as error:
             if _is_final(error) or letter.attempts >= letters.MOST_ATTEMPTS:
                 log.warning("letter %s (%s) is given up: %s", letter.id, letter.kind, _reason(error))
-                letters.done(store, letter)
+                letters.give_up(store, POST, letter, _reason(error))
             else:
                 log.warning("letter %s (%s) is tried again: %s", letter.id, letter.kind, _reason(error))
                 letters.put_back(store, letter, worker)
@@ -83,7 +84,11 @@ def _send(store: Store, settings: ServerSettings, letter: Written) -> bool:
     text = _text(store, settings, letter)
     if text is None:
         return False
-    _hand_in(settings, _message(settings, letter.to, text))
+    try:
+        _hand_in(settings, _message(settings, letter.to, text))
+    except (OSError, smtplib.SMTPException):
+        links.drop(store, text.code)
+        raise
     return True
 
 
@@ -104,8 +109,8 @@ def _text(store: Store, settings: ServerSettings, letter: Written) -> _Text | No
     if letter.kind == "register":
         return _Text("registered", locale, {"name": person.name, "link": f"{at}/sign-in"})
     purpose: links.Purpose = "address" if letter.kind == "address" else "password"
-    link = f"{at}/{purpose}/{links.make(store, POST, person.id, purpose, letter.to)}"
-    return _Text(purpose, locale, {"name": person.name, "link": link})
+    code = links.make(store, POST, person.id, purpose, letter.to)
+    return _Text(purpose, locale, {"name": person.name, "link": f"{at}/{purpose}/{code}"}, code)
 
 
 def _is_for(store: Store, letter: Written, person: Person) -> bool:
@@ -116,7 +121,7 @@ def _is_for(store: Store, letter: Written, person: Person) -> bool:
         return True
     if letter.kind == "address":
         return person.confirmed_at is None
-    return letter.attempts > 1 or not links.was_made_lately(store, person.id, "password")
+    return letter.attempts > 1 or not links.was_mailed_lately(store, person.id, letter.to)
 
 
 def _message(settings: ServerSettings, to: str, text: _Text) -> EmailMessage:
