@@ -73,7 +73,7 @@ def test_every_column_that_names_a_person_is_exported_and_has_a_rule() -> None:
 
 
 def test_a_person_is_told_all_of_it_but_the_secrets(store: Store, federation_id: str, clock: Clock) -> None:
-    invited(store, federation_id, "viewer", "ada")
+    invited(store, federation_id, "participant", "ada", "studio")
     ada = signed_in(store, "ada")
     token = tokens.make(store, ada, "script", ("read",), 1000.0)
     code = links.make(store, SERVER, ada.id, "password", "ada@example.org")
@@ -106,6 +106,7 @@ def test_a_person_is_told_all_of_it_but_the_secrets(store: Store, federation_id:
     }
     assert told["done_by_others"][0].keys() == {"at", "action", "facts"}, "who did it is theirs to know"
     assert told["identities"][0]["linked_at"] == "1970-01-01T00:00:01+00:00"
+    assert told["roles"][0].items() >= {"federation": federation_id, "role": "participant", "member": "studio"}.items()
     for rows in (told["sign_ins"], told["tokens"], told["actions"], told["roles"]):
         for name, value in rows[0].items():
             assert not isinstance(value, float), (name, "times are told as people read them")

@@ -119,6 +119,17 @@ def test_a_second_device_is_set_up_used_and_taken_off(site: Site, clock: Clock) 
     other = site.reader()
     step = value_of(other.sign_in("ada"), "step")
     assert other.post("/sign-in", {"step": step, "code": recovery[0]}).status_code == 303
+    page = reader.get("/account/sign-in")
+    assert "9 recovery codes are left" in told(page)
+    address, new = "/account/second-factor/recovery-codes", {"identifier": value_of(page, "identifier")}
+    assert list(faults(reader.post(address, {**new, "password": OTHER}))) == ["password"]
+    fresh = codes(reader.post(address, {**new, "password": PASSWORD}).text)[0].split("\n")
+    assert len(set(fresh) | set(recovery)) == 20
+    assert reader.post(address, {**new, "password": PASSWORD}).status_code == 303, "a reload makes no others"
+    assert "10 recovery codes are left" in told(reader.get("/account/sign-in"))
+    step = value_of(other.sign_in("ada"), "step")
+    assert other.post("/sign-in", {"step": step, "code": recovery[1]}).status_code == 422, "what was before is over"
+    assert other.post("/sign-in", {"step": step, "code": fresh[1]}).status_code == 303
     assert list(faults(reader.post("/account/second-factor/off", {"password": OTHER}))) == ["password"]
     assert reader.post("/account/second-factor/off", {"password": PASSWORD}).status_code == 303
     assert site.reader().sign_in("ada").status_code == 303

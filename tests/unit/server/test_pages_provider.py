@@ -359,9 +359,14 @@ def test_a_second_factor_is_asked_for_here_too(site: Site, clock: Clock) -> None
 def test_a_shut_account_stays_out(site: Site) -> None:
     person = confirmed(site)
     accounts.disable(site.store, SERVER, person, disabled=True)
-    reader = site.reader()
-    assert sign_in_there(reader).status_code == 422
-    assert reader.cookie() is None
+    for _ in range(2):
+        reader = site.reader()
+        refused = sign_in_there(reader)
+        assert (refused.status_code, reader.cookie()) == (403, None)
+        assert "Your account here is shut. Ask an administrator of the server." in told(refused)
+        accounts.disable(site.store, SERVER, person, disabled=False)
+        assert sign_in_there(site.reader()).status_code == 303
+        accounts.disable(site.store, SERVER, person, disabled=True)  # whose identity is linked by now
 
 
 def test_a_provider_that_fails_is_told_and_holds_nobody_up(

@@ -11,7 +11,10 @@ from tests.unit.server.run_setting import DEADLINE_S, MEMBERS, Setting, adapter
 from fedflow.federation.protocol import Told
 from fedflow.server.errors import NotFound, Unprocessable
 from fedflow.server.services import federations, run_view, runs, uploads
+from fedflow.server.services.explain import explain
+from fedflow.server.services.members import SEEN_S
 from fedflow.server.services.run_view import ParticipantLine, RunView
+from fedflow.server.services.standing import SENDING_S, standing
 from fedflow.server.services.work import work_for
 from fedflow.server.store import Store
 
@@ -45,10 +48,15 @@ def test_what_participants_do_is_told_one_by_one(setting: Setting, clock: Any) -
     work_for(store, callers["b"], (Told("hours", setting.run, 1),))
     assert (line_of(setting, "a").state, line_of(setting, "a").seen_s) == ("training", 10.0)
     assert (line_of(setting, "b").state, line_of(setting, "b").doing) == ("holds back", "hours")
+    clock.now += 2 * SEEN_S
     uploads.create(store, callers["a"], 1000, "", 10**9, 1e6)
     sending = line_of(setting, "a")
     assert (sending.state, sending.sent_bytes, sending.of_bytes) == ("sending", 0, 1000)
-    clock.now += 2 * run_view.SENDING_S
+    assert (sending.seen_s, sending.byte_s) == (0.0, 0.0), "what sends is there, though it calls for nothing meanwhile"
+    its, *others = standing(store, setting.run).waits
+    assert (its.sending, its.is_offline, [each.sending for each in others]) == ((0, 1000), False, [None, None])
+    assert "a (last seen 0 s ago; it is sending its update, 0 of 1,000 bytes are here)" in explain(store, setting.run)
+    clock.now += 2 * SENDING_S
     assert line_of(setting, "a").state == "training", "an upload that lies still is none"
     setting.hand_in("a", 1, adapter(1), examples=7)
     assert (line_of(setting, "a").state, line_of(setting, "a").num_examples) == ("answered", 7)
@@ -56,7 +64,9 @@ def test_what_participants_do_is_told_one_by_one(setting: Setting, clock: Any) -
         setting.hand_in("c", 1, adapter(2, size=1e6))
     refused = line_of(setting, "c")
     assert refused.state == "refused"
-    assert "norm" in (refused.reason or "")
+    assert ("norm" in (refused.reason or ""), refused.is_awaited) == (True, False)
+    runs.stop(store, setting.run)
+    assert line_of(setting, "c").state == "refused", "what is over says why it had no update of hers"
 
 
 def test_who_declined_or_was_removed_is_still_shown(setting: Setting) -> None:

@@ -233,6 +233,7 @@ RIGHTS: dict[str, Right] = {
     "pages.security.begins": READER,
     "pages.security.device": READER,
     "pages.security.confirms": READER,
+    "pages.security.renews_codes": READER,
     "pages.security.takes_off": READER,
     "pages.security.ends": READER,
     "pages.security.ends_others": READER,

@@ -288,6 +288,12 @@ SENTENCES: dict[str, str | LazyString] = {
     "this identity signs in another account; unlink it there first": lazy_gettext(
         "This identity signs in another account. Unlink it there first."
     ),
+    "your account here is shut; ask an administrator of the server": lazy_gettext(
+        "Your account here is shut. Ask an administrator of the server."
+    ),
+    "this account has no second factor any more; set it up first": lazy_gettext(
+        "The second step was switched off meanwhile. Set it up first."
+    ),
     "this is your only way to sign in; set a password first": lazy_gettext(
         "This is your only way to sign in. Set a password first."
     ),

@@ -43,7 +43,7 @@ PARTICIPANT: dict[str, tuple[State, LazyString]] = {
     "declined": (State.REFUSED, lazy_gettext("Declined")),
     "not joined": (State.WAITING, lazy_gettext("No machine yet")),
     "asked": (State.WAITING, lazy_gettext("Asked for consent")),
-    "refused": (State.FAILED, lazy_gettext("Update refused")),
+    "refused": (State.REFUSED, lazy_gettext("Update refused")),
     "answered": (State.DONE, lazy_gettext("Update accepted")),
     "sending": (State.RUNNING, lazy_gettext("Sending")),
     "training": (State.RUNNING, lazy_pgettext("what a member does", "Training")),
@@ -322,6 +322,8 @@ def _named(awaited: Awaited) -> str:  # noqa: PLR0911 - one for each state
             most=most,
         )
         return str(text)
+    if awaited.sending is not None:
+        return str(gettext("%(name)s (sending, %(done)s)", name=awaited.member, done=_so_far(*awaited.sending)))
     if awaited.is_offline:
         return _offline(awaited)
     if awaited.doing is not None:
@@ -358,9 +360,12 @@ def detail(participant: ParticipantLine) -> str:
     if participant.reason is not None:
         return said(participant.reason)
     if participant.of_bytes:
-        done, whole = amounts.megabytes(participant.sent_bytes or 0), amounts.megabytes(participant.of_bytes)
-        return str(gettext("%(done)s of %(whole)s", done=done, whole=whole))
+        return _so_far(participant.sent_bytes or 0, participant.of_bytes)
     return ""
+
+
+def _so_far(done: int, whole: int) -> str:
+    return str(gettext("%(done)s of %(whole)s", done=amounts.megabytes(done), whole=amounts.megabytes(whole)))
 
 
 def node(round_: RoundNode, now: Standing) -> dict[str, object]:

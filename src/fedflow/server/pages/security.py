@@ -12,12 +12,13 @@ from fedflow import web
 from fedflow.passwords import FEWEST
 from fedflow.server.api import current
 from fedflow.server.api.slots import TRANSFERS
-from fedflow.server.errors import Forbidden, Unprocessable
+from fedflow.server.errors import AlreadyMade, Conflict, Forbidden, Unprocessable
 from fedflow.server.pages import agents, browser
 from fedflow.server.pages.account import tabs
 from fedflow.server.pages.entry import HASHING, MOST_AT_ONCE
-from fedflow.server.pages.faults import beside
+from fedflow.server.pages.faults import beside, said
 from fedflow.server.services import accounts, identities, second_factor, sign_in
+from fedflow.server.services.identifiers import kept_id, new_id
 from fedflow.web.states import State
 
 blueprint = Blueprint("security", __name__)
@@ -82,6 +83,24 @@ def confirms() -> AnyResponse:
     return browser.keep_in(web.page("pages/recovery.html", codes=codes), sign_in.renew(store, caller))
 
 
+@blueprint.post("/account/second-factor/recovery-codes")
+def renews_codes() -> AnyResponse:
+    """New codes for the device's loss, shown this once; those before count no more."""
+    if (faults := _confirmed()) is not None:
+        return page(faults)
+    form = kept_id(request.form.get("identifier", ""))
+    try:
+        codes = second_factor.renew_codes(current.store(), current.caller(), form=form)
+    except AlreadyMade:
+        return _told(
+            gettext("These codes were made already, and were shown once. If you did not save them, make others."),
+            State.REFUSED,
+        )
+    except Conflict as error:
+        return _told(said(str(error)), State.REFUSED)
+    return web.page("pages/recovery.html", codes=codes)
+
+
 @blueprint.post("/account/second-factor/off")
 def takes_off() -> AnyResponse:
     """Sign in with the password alone again."""
@@ -138,6 +157,8 @@ def page(faults: dict[str, list[str]], *, ends_tokens: bool = True) -> Response:
         tabs=tabs("pages.security.overview"),
         browsers=browsers,
         is_on=second_factor.is_on(store, caller),
+        identifier=new_id(),
+        codes_left=second_factor.codes_left(store, caller),
         has_password=browser.asks_password(),
         provider=current.settings().provider_name,
         identities=identities.linked(store, caller),

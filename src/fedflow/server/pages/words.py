@@ -132,6 +132,7 @@ ACTIONS: dict[str, LazyString] = {
     "other browsers signed out": lazy_gettext("signed out all other browsers"),
     "password changed": lazy_gettext("changed the password"),
     "password set by link": lazy_gettext("set the password by a link"),
+    "recovery codes renewed": lazy_gettext("made new recovery codes"),
     "released": lazy_gettext("gave out a version"),
     "role changed": lazy_gettext("changed a role"),
     "role taken": lazy_gettext("took a role away"),

@@ -97,7 +97,7 @@ def _whom(now: Standing) -> str:
     return f" It waits for {waits}." if waits else ""
 
 
-def _known(awaited: Awaited) -> str:
+def _known(awaited: Awaited) -> str:  # noqa: PLR0911 - one for each state
     if awaited.seen_s is None:
         return "no device has joined yet"
     last = f"last seen {_ago(awaited.seen_s)}"
@@ -109,6 +109,9 @@ def _known(awaited: Awaited) -> str:
             f"{last}; it has {count} pictures and may train on {most}: allow it more on the federation's page, or by "
             f"'fedflow server code {awaited.member} --max-examples {count}' and joining anew"
         )
+    if awaited.sending is not None:
+        done, whole = awaited.sending
+        return f"{last}; it is sending its update, {done:,} of {whole:,} bytes are here"
     if awaited.is_offline:
         return f"offline, {last}" if awaited.has_consented else f"asked for consent, but offline, {last}"
     if awaited.doing is not None:

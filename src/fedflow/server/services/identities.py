@@ -100,17 +100,19 @@ def person_of(store: Store, back: Back, address: str, *, everybody: bool) -> str
     """The identifier of who the provider has seen, linked or made where that may be.
 
     everybody: whether the server lets somebody make an account without an invitation.
-    Raises Forbidden where they have no account and may make none, Conflict where an account has the address and has not
-    confirmed it, and as `invitations.open_`.
+    Raises Forbidden where they have no account and may make none, or it is shut; Conflict where an account has the
+    address and has not confirmed it, or another identity there; and as `invitations.open_`.
     """
     claims = back.claims
     try:
         with store.begin() as session:
             found = session.get(Identity, (claims.issuer, claims.subject), with_for_update=True)
             if found is not None:
+                _refuse_shut(session.get_one(Person, found.person_id))
                 found.used_at = store.clock()
                 return found.person_id
             person = _of_address(session, claims) or _new(session, store, back, address, everybody=everybody)
+            _refuse_shut(person)
             _link(session, store, _as_caller(person, claims, address), person, claims)
             return person.id
     except IntegrityError:  # the same person in two windows at once
@@ -177,6 +179,12 @@ def _of_address(session: Session, claims: Claims) -> Person | None:
             "with the password, and link this one on your account's page"
         )
     return person
+
+
+def _refuse_shut(person: Person) -> None:
+    """The provider has said who it is, so that there is nothing to hide from them."""
+    if person.disabled_at is not None:
+        raise Forbidden("your account here is shut; ask an administrator of the server")
 
 
 def _has_another(session: Session, person: Person, claims: Claims) -> bool:

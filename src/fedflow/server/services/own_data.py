@@ -20,13 +20,15 @@ from fedflow.server.database.people import (
     Role,
     SignIn,
 )
-from fedflow.server.database.tables import Artifact, Federation, Import, Release, Upload
+from fedflow.server.database.tables import Artifact, Federation, Import, Member, Release, Upload
 from fedflow.server.services import tryouts
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import Store
 
 TIMES = frozenset({"at", "from", "seen", "since"})
 """Names of times that do not say so."""
+
+INVITATION = {"email": "email", "federation": "federation_id", "role": "role", "member": "member_name"}
 
 LISTS: dict[str, tuple[Any, dict[str, str]]] = {
     "sign_ins": (
@@ -50,8 +52,8 @@ LISTS: dict[str, tuple[Any, dict[str, str]]] = {
     "sign_ins_under_way": (Departure.person_id, {"expires_at": "expires_at"}),
     "links": (Link.person_id, {"to_set": "purpose", "address": "about", "expires_at": "expires_at"}),
     "letters": (Letter.person_id, {"kind": "kind", "asked_at": "created_at", "expires_at": "expires_at"}),
-    "invitations": (Invitation.created_by, {"email": "email", "role": "role", "made_at": "created_at"}),
-    "invitations_taken_up": (Invitation.used_by, {"email": "email", "role": "role", "at": "used_at"}),
+    "invitations": (Invitation.created_by, {**INVITATION, "made_at": "created_at"}),
+    "invitations_taken_up": (Invitation.used_by, {**INVITATION, "at": "used_at"}),
     "uploads": (Upload.person_id, {"bytes": "length_bytes", "begun_at": "created_at"}),
     "imports": (
         Import.asked_by,
@@ -113,11 +115,15 @@ def export(store: Store, caller: Caller) -> dict[str, Any]:
 
 def _roles(session: Session, person_id: str) -> list[dict[str, Any]]:
     query = (
-        select(Federation.name, Role.role, Role.created_at)
+        select(Federation.id, Federation.name, Role.role, Member.name, Role.created_at)
         .join(Federation, Federation.id == Role.federation_id)
+        .outerjoin(Member, Member.id == Role.member_id)
         .where(Role.person_id == person_id)
     )
-    return [{"federation": name, "role": role, "since": since} for name, role, since in session.execute(query)]
+    return [
+        {"federation": federation_id, "name": name, "role": role, "member": member, "since": since}
+        for federation_id, name, role, member, since in session.execute(query)
+    ]
 
 
 def _rows(session: Session, column: Any, told: dict[str, str], person_id: str) -> list[dict[str, Any]]:

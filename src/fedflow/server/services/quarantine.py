@@ -40,6 +40,17 @@ def names(store: Store) -> list[str]:
     return sorted(path.name for path in (store.folder / FOLDER).iterdir())
 
 
+def size_bytes(store: Store) -> int:
+    """What all of it takes; what is taken away meanwhile counts for nothing."""
+    if store.objects is not None:
+        return sum(each.size_bytes for each in store.objects.listed(FOLDER))
+    total = 0
+    for path in (store.folder / FOLDER).iterdir():
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
+
+
 @contextmanager
 def opened(store: Store, name: str) -> Iterator[Path]:
     """The content as a file, for as long as the context lasts. Raises StorageError where it is not there any more."""

@@ -15,7 +15,7 @@ from fedflow.server.errors import NotFound
 from fedflow.server.services import jobs, policies, roles
 from fedflow.server.services.identity import SERVER, Caller
 from fedflow.server.services.run_rows import plan_of
-from fedflow.server.services.standing import Standing, standing_of
+from fedflow.server.services.standing import Standing, newer, sending, standing_of
 from fedflow.server.store import Sighting, Store
 
 RoundState = Literal["done", "collecting", "aggregating", "to come"]
@@ -23,15 +23,12 @@ ParticipantState = Literal[
     "removed", "declined", "not joined", "asked", "refused", "answered", "sending", "training", "holds back", "waits"
 ]
 
-SETTLED: frozenset[ParticipantState] = frozenset({"removed", "declined", "answered"})
+SETTLED: frozenset[ParticipantState] = frozenset({"removed", "declined", "answered", "refused"})
 """Of whom the round under way wants nothing more."""
 
 ENDED = (Status.DONE, Status.STOPPED)
 SHOWN = (*jobs.MEASURING, "chart")
 """Kinds of jobs whose results its page shows."""
-
-SENDING_S = 60.0
-"""An upload that got no byte for so long is not under way."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +171,7 @@ def _participants(session: Session, store: Store, run: Run, now: float, counts: 
     )
     refusals = select(Refusal.member_id, Refusal.reason).where(Refusal.run_id == run.id, Refusal.round == run.round)
     refused: dict[str, str] = dict(session.execute(refusals.order_by(Refusal.id)).all())
-    sending = _sending(session, run, now)
+    sends = sending(session, [run.id], now)
     lines: dict[str, ParticipantLine] = {}
     for own, member, answered, device in session.execute(members):
         seen = None if device is None else store.sightings.newest(device.id, Sighting(device.seen_at, device.doing))
@@ -183,7 +180,8 @@ def _participants(session: Session, store: Store, run: Run, now: float, counts: 
         if other is not None and (other.seen_s or 0.0) < (seen_s or 0.0):
             continue  # of several devices the one that called last
         doing = None if seen is None else seen.doing.get(run.id)
-        upload = sending.get(member.id)
+        upload = sends.get((run.id, member.id))
+        byte_s = None if upload is None else max(0.0, now - upload.touched_at)
         state = _participant_state(
             run, own, member, device, answered, doing, upload, refused.get(member.id), member.name in asked
         )
@@ -191,10 +189,10 @@ def _participants(session: Session, store: Store, run: Run, now: float, counts: 
             member=member.name,
             state=state,
             num_examples=(answered if answered is not None else own.num_examples) if counts else None,
-            seen_s=seen_s,
+            seen_s=newer(seen_s, byte_s),
             sent_bytes=upload.offset_bytes if state == "sending" and upload is not None else None,
             of_bytes=upload.length_bytes if state == "sending" and upload is not None else None,
-            byte_s=max(0.0, now - upload.touched_at) if state == "sending" and upload is not None else None,
+            byte_s=byte_s if state == "sending" else None,
             is_awaited=member.name in asked and state not in SETTLED,
             doing=doing if state == "holds back" else None,
             reason=refused.get(member.id) if state == "refused" else None,
@@ -223,24 +221,13 @@ def _participant_state(  # noqa: PLR0911 - one for each state
         return "answered"
     if own.consent == "asked":
         return "asked"
-    if run.status != Status.RUNNING or not asked:
-        return "waits"
-    if upload is not None:
+    is_asked = run.status == Status.RUNNING and asked
+    if is_asked and upload is not None:
         return "sending"
     if refused is not None:
         return "refused"
+    if not is_asked:
+        return "waits"
     if doing == "training":
         return "training"
     return "waits" if doing is None else "holds back"
-
-
-def _sending(session: Session, run: Run, now: float) -> dict[str, Upload]:
-    """Uploads under way of the run's members, the newest of each."""
-    query = (
-        select(Device.member_id, Upload)
-        .join(Device, Device.id == Upload.device_id)
-        .join(RunMember, RunMember.member_id == Device.member_id)
-        .where(RunMember.run_id == run.id, Upload.sha256.is_(None), Upload.touched_at > now - SENDING_S)
-        .order_by(Upload.touched_at)
-    )
-    return dict(session.execute(query).all())

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from fedflow.server.database.people import Person
 from fedflow.server.errors import Conflict, Forbidden, Unprocessable
-from fedflow.server.services import audit
+from fedflow.server.services import audit, idempotency
 from fedflow.server.services.identity import Caller, secret_hash
 from fedflow.server.store import Store
 
@@ -69,7 +69,7 @@ def confirm(store: Store, caller: Caller, code: str) -> list[str]:
 
     Raises Unprocessable where the code is not the device's, or counts no more.
     """
-    codes = [f"{secrets.token_hex(3)}-{secrets.token_hex(3)}" for _ in range(RECOVERY_CODES)]
+    codes = _fresh_codes()
     with store.begin() as session:
         person = session.scalars(select(Person).where(Person.id == caller.id).with_for_update()).one()
         if person.totp is None or person.totp_at is not None or not _uses(store, person, code):
@@ -79,6 +79,34 @@ def confirm(store: Store, caller: Caller, code: str) -> list[str]:
         person.totp_at, person.recovery = store.clock(), [secret_hash(each) for each in codes]
         audit.record(session, store, caller, "second factor set up", "person", person.id)
     return codes
+
+
+def codes_left(store: Store, caller: Caller) -> int:
+    """How many codes for the loss of the device the caller has not used."""
+    with store.read() as session:
+        return len(session.get_one(Person, caller.id).recovery)
+
+
+def renew_codes(store: Store, caller: Caller, *, form: str | None = None) -> list[str]:
+    """New codes for the loss of the device in place of all before, told this once.
+
+    form: identifier of the page that asks for them, which makes them once however often it is sent.
+
+    Raises Conflict where the caller's sign-in asks for no second factor, AlreadyMade.
+    """
+    codes = _fresh_codes()
+    with store.begin() as session:
+        idempotency.once(session, store, caller, form and f"recovery {form}")
+        person = session.scalars(select(Person).where(Person.id == caller.id).with_for_update()).one()
+        if person.totp_at is None:
+            raise Conflict("this account has no second factor any more; set it up first")
+        person.recovery = [secret_hash(each) for each in codes]
+        audit.record(session, store, caller, "recovery codes renewed", "person", person.id)
+    return codes
+
+
+def _fresh_codes() -> list[str]:
+    return [f"{secrets.token_hex(3)}-{secrets.token_hex(3)}" for _ in range(RECOVERY_CODES)]
 
 
 def take_off(store: Store, caller: Caller, person_id: str) -> None:

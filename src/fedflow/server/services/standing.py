@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import and_, bindparam, or_, select
@@ -11,11 +11,14 @@ from sqlalchemy.orm import Session
 from fedflow.federation import rounds
 from fedflow.federation.rounds import Phase, RunState, Status
 from fedflow.plan import Plan
-from fedflow.server.database.tables import Device, Job, Member, Refusal, Round, Run, RunMember
+from fedflow.server.database.tables import Device, Job, Member, Refusal, Round, Run, RunMember, Upload
 from fedflow.server.errors import NotFound
 from fedflow.server.services.members import SEEN_S
 from fedflow.server.services.run_rows import current_round, plan_of, rules_of, state_of
 from fedflow.server.store import Sighting, Store
+
+SENDING_S = 60.0
+"""An upload that got no byte for so long is not under way."""
 
 GIVES_UP = frozenset({"policy", "failed", "refused"})
 """Words of `protocol.Doing` that keep a member from answering in this round until somebody does something about it."""
@@ -63,7 +66,8 @@ class Awaited:
 
     `seen_s` is how long ago its device called last, None where none has joined; `doing` a word of `protocol.Doing`
     about this run, or 'another' where it trains for another one; `refused` why its update was refused; `too_many`
-    its pictures and how many it may claim, where it would consent with more.
+    its pictures and how many it may claim, where it would consent with more; `sending` how many bytes of its update are
+    here, and of how many, while they come.
     """
 
     member: str
@@ -72,6 +76,7 @@ class Awaited:
     doing: str | None
     refused: str | None
     too_many: tuple[int, int] | None = None
+    sending: tuple[int, int] | None = None
 
     @property
     def is_offline(self) -> bool:
@@ -211,24 +216,47 @@ def awaited(
     """Of each run those of its members whose names are `late`, in the federation's order."""
     runs = {"runs": list(late)}
     refused = {(run, member_id): reason for run, member_id, reason in session.execute(REFUSED, runs)}
+    sends = sending(session, list(late), now)
     found: dict[str, dict[str, Awaited]] = {run: {} for run in late}
     names = {run: set(each) for run, each in late.items()}
     for run, member_id, name, consent, device, at, doing, count, most in session.execute(MACHINES, runs):
         if name not in names[run]:
             continue
         seen = None if device is None else store.sightings.newest(device, Sighting(at, doing))
+        upload = sends.get((run, member_id))
         its = Awaited(
             member=name,
-            seen_s=None if seen is None else max(0.0, now - seen.at),
+            seen_s=newer(
+                None if seen is None else max(0.0, now - seen.at),
+                None if upload is None else max(0.0, now - upload.touched_at),
+            ),
             has_consented=consent == "accepted",
             doing=None if seen is None else _doing(run, seen.doing),
             refused=refused.get((run, member_id)),
             too_many=(count, most) if consent == "asked" and count is not None and count > most else None,
+            sending=None if upload is None else (upload.offset_bytes, upload.length_bytes),
         )
         other = found[run].setdefault(member_id, its)
         if its.seen_s is not None and other.seen_s is not None and its.seen_s < other.seen_s:
             found[run][member_id] = its  # of several devices the one that called last
     return {run: tuple(each.values()) for run, each in found.items()}
+
+
+def sending(session: Session, run_ids: Collection[str], now: float) -> dict[tuple[str, str], Upload]:
+    """Uploads under way, the newest of each member, by run and member."""
+    query = (
+        select(RunMember.run_id, Device.member_id, Upload)
+        .join(Device, Device.id == Upload.device_id)
+        .join(RunMember, RunMember.member_id == Device.member_id)
+        .where(RunMember.run_id.in_(run_ids), Upload.sha256.is_(None), Upload.touched_at > now - SENDING_S)
+        .order_by(Upload.touched_at)
+    )
+    return {(run_id, member_id): upload for run_id, member_id, upload in session.execute(query)}
+
+
+def newer(seen_s: float | None, byte_s: float | None) -> float | None:
+    """How long ago something was heard: a call, or a byte of what is being sent, which no call tells of."""
+    return seen_s if seen_s is None or byte_s is None else min(seen_s, byte_s)
 
 
 def _doing(run: str, told: dict[str, str]) -> str | None:

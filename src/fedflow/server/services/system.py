@@ -6,10 +6,8 @@ import platform
 import shutil
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 from sqlalchemy import Connection, func, select, text
 
@@ -17,7 +15,7 @@ from fedflow.errors import StorageError
 from fedflow.server.database import schema
 from fedflow.server.database.people import Person
 from fedflow.server.database.tables import Artifact, Device, Event, File, Job, Member, Run, Upload
-from fedflow.server.services import letters
+from fedflow.server.services import letters, quarantine
 from fedflow.server.services.jobs import QUEUED
 from fedflow.server.store import Store
 
@@ -69,12 +67,13 @@ class System:
 
 
 def system(store: Store) -> System:
-    """Look at everything once. Raises StorageError where the store's disk cannot be asked."""
+    """Look at everything once. Raises StorageError where the store's disk cannot be asked, StoreAway."""
     now = store.clock()
     try:
         disk = shutil.disk_usage(store.folder)
     except OSError as error:
         raise StorageError(f"{store.folder}: cannot be looked at ({error.strerror}); check the disk") from error
+    quarantine_bytes = quarantine.size_bytes(store)
     unfinished = select(func.sum(Upload.offset_bytes)).where(Upload.offset_bytes < Upload.length_bytes)
     with store.read() as session:
         files = session.execute(select(File.kind, func.count(), func.sum(File.size_bytes)).group_by(File.kind)).all()
@@ -100,7 +99,7 @@ def system(store: Store) -> System:
             store_bytes={kind: int(total or 0) for kind, _, total in files},
             store_files={kind: count for kind, count, _ in files},
             uploads_bytes=session.scalar(unfinished) or 0,
-            quarantine_bytes=_size_of(store.folder / "quarantine"),
+            quarantine_bytes=quarantine_bytes,
             runs={status: count for status, count in runs},  # noqa: C416
             runs_failed=session.scalar(select(func.count()).where(Event.kind == "run failed")) or 0,
             jobs=tuple(
@@ -126,12 +125,3 @@ def _answers_in_s(connection: Connection) -> float:
         connection.execute(text("SELECT 1"))
         took.append(time.perf_counter() - began)
     return min(took)
-
-
-def _size_of(folder: Path) -> int:
-    """Bytes of the files in a folder; what is taken away meanwhile counts for nothing."""
-    total = 0
-    for path in folder.iterdir() if folder.is_dir() else ():
-        with suppress(FileNotFoundError):
-            total += path.stat().st_size
-    return total
