@@ -20,7 +20,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, Any
 
 from sqlalchemy import Connection, MetaData, select, text
@@ -32,6 +32,7 @@ from fedflow.server import keys
 from fedflow.server.database import away, schema
 from fedflow.server.database.base import Table
 from fedflow.server.database.engines import make_engine
+from fedflow.server.database.tables import File
 from fedflow.server.opening import refuse_nothing
 from fedflow.server.services import identity, quarantine
 from fedflow.server.settings import ServerSettings
@@ -62,7 +63,7 @@ def back_up(settings: ServerSettings, target: Path) -> BackedUp:
     """Write the server's state to `target`, which is there only when it is whole. The server may run meanwhile.
 
     Raises MistakeError where `target` is there already, StorageError where it cannot be written or a file of the store
-    is damaged, and what opening the server's store raises.
+    is damaged or missing, and what opening the server's store raises.
     """
     if target.exists():
         raise MistakeError(f"{target}: is there already; give another name, or remove it first")
@@ -74,8 +75,9 @@ def back_up(settings: ServerSettings, target: Path) -> BackedUp:
         with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
                 sums: dict[str, str] = {}
-                rows = _write_tables(archive, store, sums)
+                rows, named = _write_tables(archive, store, sums)
                 files = _write_files(archive, store, sums)
+                _refuse_missing(store, named - {PurePath(name).name for name in sums})
                 _add(archive, SUMS, json.dumps(sums, indent=0).encode(), {})
             file.flush()
             os.fsync(file.fileno())
@@ -165,7 +167,8 @@ def _restore(settings: ServerSettings, archive: tarfile.TarFile, revision: str, 
     return BackedUp(rows, files, source.stat().st_size)
 
 
-def _write_tables(archive: tarfile.TarFile, store: Store, sums: dict[str, str]) -> int:
+def _write_tables(archive: tarfile.TarFile, store: Store, sums: dict[str, str]) -> tuple[int, set[str]]:
+    """How many rows there are, and which files they name."""
     level = {} if store.engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
     engine = store.engine.execution_options(fedflow_reads=True, **level)
     count = 0
@@ -183,7 +186,18 @@ def _write_tables(archive: tarfile.TarFile, store: Store, sums: dict[str, str]) 
             for number, lines in enumerate(_lines(connection, table)):
                 _add(archive, f"tables/{table.name}/{number:06d}.jsonl", lines, sums)
                 count += lines.count(b"\n")
-    return count
+        return count, set(connection.scalars(select(File.sha256)))
+
+
+def _refuse_missing(store: Store, missing: set[str]) -> None:
+    """Raise StorageError where files that the database names are not here; of what went meanwhile it names none."""
+    with store.read() as session:
+        lost = missing & set(session.scalars(select(File.sha256)))
+    if lost:
+        raise StorageError(
+            f"{len(lost)} files that the database names are not in the server's store; give the --store-url that it "
+            "runs with, or the --folder"
+        )
 
 
 def _lines(connection: Connection, table: CoreTable) -> Iterator[bytes]:

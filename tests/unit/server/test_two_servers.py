@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from s3_server import BUCKET, S3Server, s3_server
+from sqlalchemy import select
 from tests.unit.server.conftest import Api, Clock, Machine
 from tests.unit.server.page_setting import Site
 from tests.unit.server.run_setting import MEMBERS, Setting, adapter
 from werkzeug.test import TestResponse
 
-from fedflow.errors import MistakeError, StoreAway
+from fedflow.errors import MistakeError, StorageError, StoreAway
 from fedflow.plan import Plan
 from fedflow.server import backup, keys
 from fedflow.server.api.app import create_app
@@ -398,6 +399,13 @@ def test_a_back_up_of_a_store_becomes_a_server_on_another_store_or_in_a_folder(
     with pytest.raises(Unprocessable, match="norm"):
         setting.hand_in("b", 1, adapter(9, size=1e6))
     shutil.rmtree(store.folder / "blobs")  # the cache counts for nothing
+    with store.read() as session:
+        newest = session.scalars(select(File.sha256).order_by(File.created_at.desc())).first()
+    assert newest is not None
+    store.blobs.get(newest)  # but what lies in it makes the folder look like the store
+    with pytest.raises(StorageError, match=r"\d files that the database names are not .* give the --store-url"):
+        backup.back_up(settings.model_copy(update={"store_url": None}), tmp_path / "backup.tar")
+    assert list(tmp_path.glob("*backup.tar*")) == []
     backup.back_up(settings, tmp_path / "backup.tar")
     with pytest.raises(MistakeError, match="holds a server's files already; give another --store-url"):
         backup.restore(settings.model_copy(update={"folder": tmp_path / "new"}), tmp_path / "backup.tar")

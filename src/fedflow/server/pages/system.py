@@ -82,7 +82,7 @@ def system() -> Response:
         lacking=[words for pool, words in POOLS.items() if not any(p.pool == pool and not p.is_gone for p in there)],
         is_full=now.disk_free_bytes < FULL * now.disk_bytes,
         files=sorted(now.store_bytes, key=lambda kind: -now.store_bytes[kind]),
-        back_up=f"fedflow server --folder {folder}{' --database-url URL' if settings.database_url else ''} backup FILE",
+        back_up=f"fedflow server --folder {folder}{_urls(settings)} backup FILE",
         settings=in_force(settings),
         jobs=JOBS,
         pools=POOLS,
@@ -99,6 +99,12 @@ def tries_again(job_id: str) -> AnyResponse:
     except ApiError as error:
         flash(said(str(error)), State.FAILED)
     return redirect(url_for("pages.system.system"), 303)
+
+
+def _urls(settings: ServerSettings) -> str:
+    """The options that a command needs beside the folder; what is in them may be secret."""
+    given = {"--database-url": settings.database_url, "--store-url": settings.store_url}
+    return "".join(f" {option} URL" for option, url in given.items() if url)
 
 
 def in_force(settings: ServerSettings) -> list[tuple[str, str, str]]:
