@@ -275,6 +275,10 @@ def test_who_is_unknown_comes_by_invitation_or_where_all_may(site: Site, provide
     assert sign_in_there(reader, f"/sign-in/provider?next=/invitation/{code}").headers["Location"] == "/"
     assert "coordinator" in told(reader.get("/"))
     assert "Ada Lovelace" in told(reader.get("/account"))
+    further = f"/invitation/{invitations.make(site.store, SERVER, None, None, is_admin=True)}"
+    reader = site.reader()
+    assert sign_in_there(reader, f"/sign-in/provider?next={further}").headers["Location"] == further
+    assert "Accept invitation" in told(reader.get(further)), "who has an account takes it up there"
     provider.person = {"sub": "eve", "email": "eve@example.org", "email_verified": True, "name": "\x1b[2J"}
     reader = Reader.of(open_app)
     assert sign_in_there(reader).headers["Location"] == "/"

@@ -40,7 +40,7 @@ def leaves() -> AnyResponse:
             current.store(),
             _provider(),
             _this_browser(),
-            target="/" if invited else target,
+            target=target,
             invitation=invited[1] if invited else None,
         )
     return redirect(address, 303)
@@ -55,8 +55,9 @@ def returns() -> AnyResponse:
         back = identities.come_back(store, _provider(), _this_browser(), state, code)
     if back.person_id is not None:
         return _linked(back)
-    person = identities.person_of(store, back, address, everybody=current.settings().open_registration)
-    return lets_in({"person": person, "provider": back.claims.issuer}, target=back.target)
+    person, is_new = identities.person_of(store, back, address, everybody=current.settings().open_registration)
+    has_taken_up = is_new and back.invitation is not None
+    return lets_in({"person": person, "provider": back.claims.issuer}, target="/" if has_taken_up else back.target)
 
 
 @blueprint.post("/account/identities")

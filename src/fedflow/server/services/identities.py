@@ -96,8 +96,10 @@ def come_back(store: Store, asked: Provider, browser: str, state: str, code: str
     return Back(claims, row.person_id, target, invitation)
 
 
-def person_of(store: Store, back: Back, address: str, *, everybody: bool) -> str:
-    """The identifier of who the provider has seen, linked or made where that may be.
+def person_of(store: Store, back: Back, address: str, *, everybody: bool) -> tuple[str, bool]:
+    """The identifier of who the provider has seen, linked or made where that may be, and whether it was made.
+
+    An invitation is taken up by an account that is made with it; who has one takes it up on its page.
 
     everybody: whether the server lets somebody make an account without an invitation.
     Raises Forbidden where they have no account and may make none, or it is shut; Conflict where an account has the
@@ -110,11 +112,12 @@ def person_of(store: Store, back: Back, address: str, *, everybody: bool) -> str
             if found is not None:
                 _refuse_shut(session.get_one(Person, found.person_id))
                 found.used_at = store.clock()
-                return found.person_id
-            person = _of_address(session, claims) or _new(session, store, back, address, everybody=everybody)
+                return found.person_id, False
+            known = _of_address(session, claims)
+            person = known or _new(session, store, back, address, everybody=everybody)
             _refuse_shut(person)
             _link(session, store, _as_caller(person, claims, address), person, claims)
-            return person.id
+            return person.id, known is None
     except IntegrityError:  # the same person in two windows at once
         raise Conflict("this was done in another window already; sign in again") from None
 
