@@ -7,12 +7,15 @@ https://github.com/CompVis/stable-diffusion/tree/main/ldm/modules/diffusionmodul
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from torch import Tensor
 
 from fedflow.errors import ModelError
 from fedflow.models.base_model import BaseModel
+from fedflow.tensors.header import Entry, read_header
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer.text_model."
 OPEN_CLIP_WIDTH = 1024
@@ -42,6 +45,35 @@ _VAE_PLAIN = {
     "mid_block.resnets.1": "mid.block_2",
 }
 _VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
+
+
+def has_shapes_of(file: Path, folder: Path) -> bool:
+    """Whether UNet and text encoder in a checkpoint file have the shapes of those in a diffusers folder.
+
+    Headers alone are read; what has none that can be read is not alike.
+    """
+    try:
+        its = read_header(file, ModelError).entries
+        return all(
+            (shapes := _shapes(its, prefix)) and shapes == _shapes_in(folder / part)
+            for prefix, part in ((UNET, "unet"), (TEXT, "text_encoder"))
+        )
+    except ModelError:
+        return False
+
+
+def _shapes_in(folder: Path) -> Counter[tuple[int, ...]]:
+    found: Counter[tuple[int, ...]] = Counter()
+    for path in folder.glob("*.safetensors"):
+        found.update(_shapes(read_header(path, ModelError).entries))
+    return found
+
+
+def _shapes(entries: Mapping[str, Entry], prefix: str = "") -> Counter[tuple[int, ...]]:
+    """How often each shape is there; positions are numbers that some files hold and some do not."""
+    return Counter(
+        entry.shape for name, entry in entries.items() if name.startswith(prefix) and not name.endswith("position_ids")
+    )
 
 
 def checkpoint_tensors(model: BaseModel) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,10 +70,13 @@ def open_checked(folder: Path, layout: str) -> ModelFound:
     return _found(open_model(str(folder)), layout)
 
 
-def open_checkpoint(file: Path, folder: Path) -> ModelFound:
-    """Open the model in one checkpoint file, and write it into `folder` in the diffusers layout. Raises as above."""
+def open_checkpoint(file: Path, folder: Path, alike: Iterable[Path] = ()) -> ModelFound:
+    """Open the model in one checkpoint file, and write it into `folder` in the diffusers layout. Raises as above.
+
+    alike: folders of models whose settings it may take, as `open_model` says.
+    """
     read_header(file, ModelError)
-    model = open_model(str(file))
+    model = open_model(str(file), alike)
     found = _found(model, "checkpoint")
     save_model(model, folder)
     return found

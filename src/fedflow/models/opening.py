@@ -20,6 +20,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from fedflow.errors import HubAway, ModelError
 from fedflow.models.base_model import BaseModel, content_hash_of
+from fedflow.models.checkpoints import has_shapes_of
 from fedflow.models.pickles import refuse_pickle
 from fedflow.plan import HUB, HUB_NAME, STARTER
 from fedflow.shipped import starter_folder
@@ -36,12 +37,13 @@ HUB_ADAPTER = "pytorch_lora_weights.safetensors"
 SINGLE_FILE_CONFIG = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
 
-def open_model(name_or_path: str) -> BaseModel:
+def open_model(name_or_path: str, alike: Iterable[Path] = ()) -> BaseModel:
     """Open a base model in float32 on the CPU, frozen.
 
     `name_or_path` is 'starter' (the model that ships with FedFlow), a folder in the diffusers layout, one
     `.safetensors` checkpoint file, or a name on the Hugging Face hub, looked up in the local cache first; 'hub:NAME' is
-    that alone, whatever folders there are.
+    that alone, whatever folders there are. `alike` are diffusers folders that one file, which holds weights alone, may
+    take its settings from where its tensors have their shapes; so are the folder beside it, and the starter.
     Raises ModelError, one line, for what is none of these, is damaged or cannot be reached.
     """
     with quiet():
@@ -58,7 +60,7 @@ def open_model(name_or_path: str) -> BaseModel:
         if path.is_dir():
             return _open_folder(path, name_or_path)
         if path.is_file():
-            return _open_single_file(path)
+            return _open_single_file(path, alike)
         if path.suffix == ".safetensors" or not HUB_NAME.fullmatch(name_or_path):
             raise ModelError(
                 f"{name_or_path}: no such folder or file, and no hub name (OWNER/NAME); "
@@ -101,16 +103,21 @@ def _open_folder(folder: Path, name: str) -> BaseModel:
     return _hashed(BaseModel(name, tokenizer, scheduler, load_part))
 
 
-def _open_single_file(path: Path) -> BaseModel:
+def _open_single_file(path: Path, alike: Iterable[Path]) -> BaseModel:
     """One checkpoint file, as the Stable Diffusion 1 and 2 tools exchange them.
 
-    It holds weights alone; configs and tokenizer come from a diffusers folder beside the file with the file's
-    stem as its name (its own weights are not read), or else from the hub's cache or the hub.
+    It holds weights alone; configs and tokenizer come from a diffusers folder beside the file with the file's stem as
+    its name (its own weights are not read), from the first folder with weights of the same shapes, or else from the
+    hub's cache or the hub.
     """
     if path.suffix.lower() != ".safetensors":
         raise ModelError(f"{path}: is no .safetensors file; give one, or a diffusers folder")
     beside = path.with_suffix("")
-    config = str(beside) if (beside / "model_index.json").is_file() else str(_config_folder(path, beside))
+    if (beside / "model_index.json").is_file():
+        found: Path | None = beside
+    else:
+        found = next((folder for folder in (*alike, starter_folder()) if has_shapes_of(path, folder)), None)
+    config = str(found or _config_folder(path, beside))
 
     def load_pipeline() -> Any:
         with MAKING, quiet(), _readable(path):

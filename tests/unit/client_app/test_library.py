@@ -137,8 +137,9 @@ def test_a_model_comes_in_and_goes_out_whole_and_as_one_file(
     assert work(store, writing) == jobs.DONE
     with visitor.client.get(f"/models/{job_id}/checkpoint.safetensors") as answer:
         (tmp_path / "one.safetensors").write_bytes(answer.data)
-    (tmp_path / "unpacked").rename(tmp_path / "one")  # the settings, beside the file
-    assert open_model(str(tmp_path / "one.safetensors")).content_hash == expected
+    again = brought(store, tmp_path / "one.safetensors", "model", name="again")
+    assert work(store, again) == jobs.DONE, "its settings are those of the model of its shapes that is here"
+    assert library.one(store, again).base_hash == expected  # type: ignore[union-attr]
 
 
 def test_what_is_no_model_leaves_nothing_behind(store: Store, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from fedflow.errors import ModelError
 from fedflow.models import BaseModel, open_model
+from fedflow.models.checkpoints import has_shapes_of
+from fedflow.shipped import starter_folder
 
 RESNET = {
     "norm1": "in_layers.0",
@@ -89,6 +91,12 @@ def test_a_single_file_is_the_same_model_as_its_folder(tiny_model_folder: Path, 
     shutil.copytree(tiny_model_folder, tmp_path / "sd", ignore=shutil.ignore_patterns("*.safetensors"))
     model = open_model(str(tmp_path / "sd.safetensors"))
     assert model.content_hash == folder_model.content_hash
+    alone = Path(shutil.copy(tmp_path / "sd.safetensors", tmp_path / "alone.safetensors"))
+    assert not has_shapes_of(alone, starter_folder())
+    assert not has_shapes_of(alone, tmp_path)
+    alike = open_model(str(alone), [starter_folder(), tiny_model_folder])
+    assert alike.content_hash == folder_model.content_hash
+    assert alike.prediction_type == folder_model.prediction_type
     model.release("vae", "unet")
     assert torch.equal(model.unet.conv_in.weight, folder_model.unet.conv_in.weight)
     assert torch.equal(model.vae.encoder.conv_in.weight, folder_model.vae.encoder.conv_in.weight)

@@ -128,6 +128,11 @@ def listed(store: Store, kind: Kind | None = None) -> list[Asset]:
         return list(session.scalars(query if kind is None else query.where(Asset.kind == kind)))
 
 
+def model_folders(store: Store) -> list[Path]:
+    """The folders of all models in the library."""
+    return [folder(store, row.id) for row in listed(store, MODEL)]
+
+
 def base_of(row: Asset, models: Sequence[Asset]) -> Asset | None:
     """That of the library's models that a row was made from: of several with the same weights the one of its name.
 

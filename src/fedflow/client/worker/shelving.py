@@ -124,7 +124,7 @@ def _model(
             copy_model(source, folder, MOST_BYTES, links=links)
             found = open_checked(folder, "diffusers")
         else:
-            found = open_checkpoint(source, folder)
+            found = open_checkpoint(source, folder, library.model_folders(store))
     except FedFlowError:
         shutil.rmtree(folder, ignore_errors=True)
         raise
