@@ -17,6 +17,7 @@ from fedflow.cli.train_samples import Samples
 from fedflow.cli.training_cost import Asked, lora_of, tell_cost
 from fedflow.datasets import Dataset, read_folder
 from fedflow.errors import MistakeError, RunError, lacking_memory
+from fedflow.generation.sample import Learner
 from fedflow.lora import Adapter
 from fedflow.models import (
     BaseModel,
@@ -129,7 +130,8 @@ def train(
         _tell_cut(base, dataset)
         if not full:
             _add_adapter(base, adapter, rank=rank, alpha=alpha, text_encoder=text_encoder, seed=seed)
-        samples = Samples(base, sample_prompt, sample_every or SAMPLE_EVERY, seed, side, out / SAMPLES_NAME)
+        learner = Learner(out.absolute().name, is_whole=full)
+        samples = Samples(base, learner, sample_prompt, sample_every or SAMPLE_EVERY, seed, side, out / SAMPLES_NAME)
         result = _run(base, dataset, recipe, out, samples, full=full, flip=flip)
         written = _write(out, base, dataset, result, trigger)
         write_json(out / REPORT_NAME, _report(base, dataset, recipe, result))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedflow.generation.sample import sample
+from fedflow.generation.sample import Learner, sample
 from fedflow.models import BaseModel
 from fedflow.storage import write_atomic
 
@@ -18,6 +18,7 @@ class Samples:
     """
 
     model: BaseModel
+    learner: Learner
     prompt: str
     every: int
     seed: int
@@ -30,7 +31,7 @@ class Samples:
         if not self.prompt or (step % self.every and step != steps):
             return
         path = self.folder / f"step-{step:06d}.png"
-        png = sample(self.model, self.prompt, self.seed, self.side)
+        png = sample(self.model, self.prompt, self.seed, self.side, self.learner, (step, steps))
         self.folder.mkdir(exist_ok=True)
         write_atomic(path, png)
         self.written.append(path)

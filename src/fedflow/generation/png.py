@@ -32,7 +32,8 @@ def parameters_text(
 
     `size` is width and height in pixels, one number where they are alike. `sampler` is the name that other tools know
     (fedflow.models.SAMPLERS has it), `adapters` are names and weights, written as `<lora:name:weight>` behind the
-    prompt. `strength` is that of a picture drawn over another one.
+    prompt. `model_hash` is empty for weights that are nowhere kept. `strength` is that of a picture drawn over another
+    one.
     """
     width, height = size if isinstance(size, tuple) else (size, size)
     tags = "".join(f" <lora:{name}:{weight:g}>" for name, weight in adapters)
@@ -42,7 +43,7 @@ def parameters_text(
         "CFG scale": f"{guidance:g}",
         "Seed": seed,
         "Size": f"{width}x{height}",
-        "Model hash": model_hash[:10],
+        **({"Model hash": model_hash[:10]} if model_hash else {}),
         "Model": model_name,
         **({} if strength is None else {"Denoising strength": f"{strength:g}"}),
     }

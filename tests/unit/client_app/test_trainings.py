@@ -138,13 +138,20 @@ def test_a_paused_training_goes_on_without_a_picture_that_went(
 
 
 def test_pictures_on_the_way_change_nothing_of_what_is_learnt(
-    store: Store, dataset: str, tiny_model_folder: Path
+    visitor: Visitor, store: Store, dataset: str, tiny_model_folder: Path
 ) -> None:
     plain = trainings.ask(store, asked(dataset, tiny_model_folder))
     shown = trainings.ask(store, asked(dataset, tiny_model_folder, sample_prompt="a cat", sample_every=2))
     assert work(store, plain) == work(store, shown) == jobs.DONE
     drawn = drawings.of_job(store, shown)
     assert [each.made_from["step"] for each in drawn] == [2, 4]
+    assert [each.adapters for each in drawn] == [[["Foxes (step 2)", 1.0]], [["Foxes", 1.0]]], (
+        "the last is what is kept"
+    )
+    page = visitor.client.get(f"/gallery/{drawn[0].id}").text
+    assert re.search(rf'href="/train/{shown}">Drawn at step 2 of its training', page)
+    assert "&lt;lora:Foxes (step 2):1&gt;" in page
+    assert "Adapter “Foxes (step 2)” is not in the library" in visitor.client.get(f"/?like={drawn[0].id}").text
     rare = trainings.ask(store, asked(dataset, tiny_model_folder, sample_prompt="a cat", sample_every=3))
     assert work(store, rare) == jobs.DONE
     assert [each.made_from["step"] for each in drawings.of_job(store, rare)] == [3, 4], "the end is always seen"
@@ -157,8 +164,11 @@ def test_pictures_on_the_way_change_nothing_of_what_is_learnt(
 def test_a_whole_model_is_one_of_the_librarys_and_trained_on_again(
     store: Store, dataset: str, tiny_model_folder: Path
 ) -> None:
-    job_id = trainings.ask(store, asked(dataset, tiny_model_folder, trains="model"))
+    drawn = {"sample_prompt": "a cat", "sample_every": 2}
+    job_id = trainings.ask(store, asked(dataset, tiny_model_folder, trains="model", **drawn))
     assert work(store, job_id) == jobs.DONE
+    shown = [(each.model, each.model_hash, each.adapters) for each in drawings.of_job(store, job_id)]
+    assert shown == [("Foxes (step 2)", "", []), ("Foxes", "", [])], "and not the model that it began from"
     row = library.one(store, job_id)
     assert row is not None
     assert (row.kind, row.base_hash) == ("model", open_model(str(library.folder(store, job_id))).content_hash)

@@ -36,7 +36,9 @@ def page() -> Response:
     like = drawings.one(store, request.args.get("like", "")[:40])
     job = jobs.one(store, request.args.get("job", "")[:40])
     wish = Wish()
-    if like is not None:
+    if like is not None and "training" in like.made_from:
+        wish = generate_file.of_file(store, store.blobs.get(like.sha256).read_bytes())
+    elif like is not None:
         wish = generate_form.of_request(store, drawings.again(store, like) or _told_by(like))
     elif job is not None and job.kind == drawings.KIND:
         wish = generate_form.of_request(store, drawings.request_of(job))

@@ -21,7 +21,7 @@ from fedflow.datasets import read_folder
 from fedflow.errors import MistakeError, PlanError, RunError, lacking_memory
 from fedflow.federation.estimates import USUAL_PIXELS, USUAL_SIDE
 from fedflow.federation.workbench import settle_torch
-from fedflow.generation.sample import GUIDANCE, SAMPLER, STEPS, sample
+from fedflow.generation.sample import GUIDANCE, SAMPLER, STEPS, Learner, sample
 from fedflow.models import (
     BaseModel,
     adapter_bytes,
@@ -190,8 +190,11 @@ class _Watch:
     def _sample(self, done: int) -> None:
         request, model = self._request, self._model
         side = request.size_pixels or model.resolution
+        learner = Learner(request.name, is_whole=not request.trains_adapter)
+        called = learner.called(done, self._steps)
         with lacking_memory(lambda: _pictures_too_large(self._store, request)):
-            png = sample(model, request.sample_prompt, request.seed, side, lambda _: self.look(done))
+            at = (done, self._steps)
+            png = sample(model, request.sample_prompt, request.seed, side, learner, at, lambda _: self.look(done))
         drawings.keep(
             self._store,
             Drawing(
@@ -200,9 +203,9 @@ class _Watch:
                 sha256=self._store.blobs.put(png),
                 prompt=request.sample_prompt,
                 negative="",
-                model=model.name,
-                model_hash=model.content_hash,
-                adapters=[[request.name, 1.0]] if request.trains_adapter else [],
+                model=model.name if request.trains_adapter else called,
+                model_hash=model.content_hash if request.trains_adapter else "",
+                adapters=[[called, 1.0]] if request.trains_adapter else [],
                 seed=request.seed,
                 steps=STEPS,
                 guidance=GUIDANCE,
