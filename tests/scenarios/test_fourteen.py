@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from typing import Literal
 
 import pytest
@@ -289,6 +290,28 @@ def test_a_consent_is_withdrawn_in_a_training(stage: Stage) -> None:
     stage.network.asked("run", "stop", run_id)
     taken = stage.network.events(run_id, "update accepted")
     assert "client-1" not in [facts["member"] for facts in taken]
+
+
+def test_a_consent_is_withdrawn_while_the_federation_is_paused(stage: Stage) -> None:
+    run_id = stage.start_run("spring", "fedex-lora", epochs=60)
+    page = agree(stage, "spring")
+    expect(page.get_by_role("button", name="Withdraw").first).to_be_visible()
+    run_page = page.url
+    visit(stage, "/federations").locator(".job a").first.click()
+    submit(page, "Pause taking part")
+    expect(page.get_by_role("button", name="Take part again").first).to_be_visible()
+    page.goto(run_page)
+    submit(page, "Withdraw")
+    page.get_by_role("dialog").get_by_role("button", name="Withdraw", exact=True).click()
+    expect(page.get_by_text("You take part in this run no more.").first).to_be_visible()
+    deadline = time.monotonic() + SLOW_MS / 1000
+    while not stage.network.events(run_id, "consent declined") and time.monotonic() < deadline:
+        page.wait_for_timeout(200)
+    assert stage.network.events(run_id, "consent declined"), "others wait for it no longer"
+    stage.network.asked("run", "stop", run_id)
+    visit(stage, "/federations").locator(".job a").first.click()
+    submit(page, "Take part again")
+    expect(page.get_by_role("button", name="Pause taking part").first).to_be_visible()
 
 
 def test_11_complete_rounds_with_fedavg(stage: Stage) -> None:

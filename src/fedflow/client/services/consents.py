@@ -58,6 +58,12 @@ def note_told(store: Store, membership_id: str, run_id: str) -> None:
             row.rounds = [*row.rounds, TOLD]
 
 
+def untold(store: Store, membership_id: str) -> list[str]:
+    """Runs that may still go on, to which the owner has said a no that the server does not know of."""
+    rows = listed(store, membership_id)
+    return [row.run_id for row in rows if row.answer in REFUSED_BY_HAND and TOLD not in row.rounds and not is_over(row)]
+
+
 def see(store: Store, membership_id: str, facts: RunFacts) -> None:
     """Keep how far the server says a run is, where the owner was asked for it, and it is still what they were told."""
     told = facts.model_dump(mode="json")

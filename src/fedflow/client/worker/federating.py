@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
@@ -55,6 +55,7 @@ class Federating:
         self._busy = busy
         self._ended = ended
         self._threads: dict[str, threading.Thread] = {}
+        self._telling: dict[str, threading.Thread] = {}
 
     def run(self) -> None:
         """Look after the threads until the worker ends."""
@@ -65,12 +66,30 @@ class Federating:
                 for row in rows:
                     if row.id in replaced:
                         continue  # its key is worth nothing any more
-                    thread = self._threads.get(row.id)
-                    if not row.is_paused and (thread is None or not thread.is_alive()):
-                        self._threads[row.id] = threading.Thread(target=self._serve, args=(row.id,), daemon=True)
-                        self._threads[row.id].start()
+                    if not row.is_paused:
+                        self._start(self._threads, row.id, self._serve)
+                    elif consents.untold(self._store, row.id):
+                        self._start(self._telling, row.id, self._tell_no)
             except Exception:  # a full disk empties again
                 log.exception("the federations could not be looked after")
+
+    def _start(self, threads: dict[str, threading.Thread], membership_id: str, do: Callable[[str], None]) -> None:
+        thread = threads.get(membership_id)
+        if thread is None or not thread.is_alive():
+            threads[membership_id] = threading.Thread(target=do, args=(membership_id,), daemon=True)
+            threads[membership_id].start()
+
+    def _tell_no(self, membership_id: str) -> None:
+        """Tell the server each no of who has paused: others wait for this machine until then."""
+        try:
+            with memberships.connected(self._store, membership_id) as connection:
+                for run in consents.untold(self._store, membership_id):
+                    with suppress(Refused):  # the run is over, or this machine's part in it: nobody waits for it
+                        connection.consent(run, False, 1, DECLINED)
+                    consents.note_told(self._store, membership_id, run)
+        except FedFlowError as error:
+            self._say(membership_id, str(error))
+            self._ended.wait(AFTER_FAULT_S)
 
     def _serve(self, membership_id: str) -> None:
         try:
