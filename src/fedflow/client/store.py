@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from fedflow.storage import Blobs, write_atomic
 
 OWNER_ALONE = 0o700
 BUSY_TIMEOUT_S = 30
+LEAST_FREE_BYTES = 128 * 1024
 DATABASE, KEY = "client.db", "client.key"
 
 
@@ -47,6 +49,10 @@ class Store:
         with Session(self.engine.execution_options(fedflow_reads=True), expire_on_commit=False) as session:
             yield session
             session.expunge_all()
+
+    def is_full(self) -> bool:
+        """Whether the folder's disk has no room for a change of the database."""
+        return shutil.disk_usage(self.folder).free < LEAST_FREE_BYTES
 
 
 def open_store(folder: Path) -> Store:

@@ -87,6 +87,8 @@ def test_a_training_on_a_full_disk_is_told_and_goes_on_when_there_is_room(
         answer = visitor.post("/datasets", folder=str(pictures.parent))
         assert answer.status_code == 507
         assert "Free space on its disk" in answer.text
+        told_on = "The disk with the app's folder is full, so nothing of this can be kept"
+        assert told_on in visitor.client.get(f"/train/{job_id}").get_data(as_text=True).replace("&#39;", "'")
         filler.unlink()
         at_work.join(20.0)
         told, why = status(store, job_id)

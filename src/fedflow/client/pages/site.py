@@ -74,6 +74,7 @@ def set_up(app: Flask) -> None:
     errors.set_up(app)
     app.jinja_env.globals.update(
         asks_password=lambda: current.settings().password is not None,
+        disk_is_full=lambda: current.store().is_full(),
         job_words=job_words,
         job_news=lambda: g.news if "news" in g else jobs.news(current.store()),
         run_standing=federation_words.standing,

@@ -132,11 +132,14 @@ def carry_out(store: Store, settings: ClientSettings, job_id: str) -> None:
 
 def end(store: Store, job_id: str, status: str, message: str = "") -> None:
     """Write what became of a job, on a full disk as soon as there is room."""
+    is_told = False
     while True:
         try:
             return jobs.end(store, job_id, status, message)
         except OperationalError as error:
-            log.error("the end of job %s cannot be written yet: %s", job_id, error.orig)
+            if not is_told:
+                log.error("the end of job %s cannot be written yet, and is tried again: %s", job_id, error.orig)
+            is_told = True
             time.sleep(RETRY_S)
 
 
