@@ -577,6 +577,7 @@ def test_what_was_removed_and_joined_again_stands_once(visitor: Visitor, store: 
     anew = joined(store, "01b1")
     places = memberships.replaced(memberships.listed(store))
     assert {each: row.id for each, row in places.items()} == {member: anew}
+    assert [memberships.speaks_as(store, each) for each in (member, other, anew)] == [anew, other, anew]
     page = visitor.client.get("/federations").text
     current, folded = page.split("<details", 1)
     assert all(f"/federations/{each}" in current for each in (other, anew))

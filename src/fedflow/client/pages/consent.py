@@ -118,7 +118,8 @@ def elsewhere(membership_id: str, run_id: str) -> Response:
     row, asked = _rows(membership_id, run_id)
     found, scores, reason = None, None, ""
     try:
-        with memberships.connected(current.store(), row.id, patience_s=0.0) as connection:
+        store = current.store()
+        with memberships.connected(store, memberships.speaks_as(store, row.id), patience_s=0.0) as connection:
             found, scores = connection.rounds(run_id), connection.scores(run_id)
     except FedFlowError as error:
         reason = faults.said(str(error))
@@ -146,9 +147,9 @@ def picture(membership_id: str, run_id: str, sha256: str) -> Response:
         abort(404)
     if sha256 not in store.blobs:
         with tempfile.TemporaryDirectory(dir=store.folder, prefix=ARRIVING) as scratch:  # two may ask at once
-            arriving = Path(scratch) / sha256
+            arriving, as_whom = Path(scratch) / sha256, memberships.speaks_as(store, row.id)
             try:
-                with memberships.connected(store, row.id, patience_s=0.0) as connection, connection.about(run_id):
+                with memberships.connected(store, as_whom, patience_s=0.0) as connection, connection.about(run_id):
                     connection.fetch(sha256, arriving)
             except FedFlowError:
                 return crossed()

@@ -151,6 +151,12 @@ def replaced(rows: Iterable[Membership]) -> dict[str, Membership]:
     }
 
 
+def speaks_as(store: Store, membership_id: str) -> str:
+    """As which this machine asks the server about what was there: one that was removed has no key that counts."""
+    anew = replaced(listed(store)).get(membership_id)
+    return membership_id if anew is None else anew.id
+
+
 def _place(row: Membership) -> tuple[str, str, str]:
     return row.server, row.federation, row.member
 
