@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import re
+import socketserver
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,10 +20,12 @@ from tests.unit.client_app.federation_support import MEMBERSHIP, facts, joined
 
 from fedflow.client.database.tables import Sending
 from fedflow.client.leaving import NOTHING, Leaving, leaving
-from fedflow.client.services import consents, memberships, sendings, server_sign_ins
+from fedflow.client.services import consents, jobs, memberships, sendings, server_sign_ins
 from fedflow.client.services.sendings import EVERYTHING, Wanted
 from fedflow.client.services.server_sign_ins import SignInRequest
+from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
+from fedflow.client.worker import joining
 from fedflow.errors import FedFlowError
 
 OTHER = "01b3"
@@ -164,21 +168,63 @@ def test_what_was_joined_twice_is_told_apart(visitor: Visitor, log: Store) -> No
     assert "you need a new code" in now
 
 
+@contextmanager
+def silent() -> Iterator[str]:
+    """The address of a server that takes a request and ends the connection without an answer."""
+    with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
 def test_what_is_sent_before_joining_stands_under_the_servers_address(visitor: Visitor, store: Store) -> None:
-    with pytest.raises(FedFlowError):
-        server_sign_ins.begin(store, SignInRequest(server="http://127.0.0.1:9", device="studio-pc"))
+    with silent() as server, pytest.raises(FedFlowError):
+        server_sign_ins.begin(store, SignInRequest(server=server, device="studio-pc"))
     [line] = sendings.listed(store, EVERYTHING, 10)
-    assert (line.what, line.membership_id, line.server) == ("sign-in", None, "http://127.0.0.1:9")
+    assert (line.what, line.membership_id, line.server) == ("sign-in", None, server)
     assert line.size_bytes > len("studio-pc")
     joined(store)
     sendings.note(store, MEMBERSHIP, Leaving("GET", "/api/v1/work", 300))
     page = visitor.client.get("/federations/sent?federation=none").text
     [shown] = lines(page)
-    assert "Proofs of who this machine is http://127.0.0.1:9 1" in shown
+    assert f"Proofs of who this machine is {server} 1" in shown
     [told] = visitor.client.get("/federations/sent.jsonl?federation=none").text.splitlines()
-    assert (json.loads(told)["server"], json.loads(told)["federation"]) == ("http://127.0.0.1:9", None)
+    assert (json.loads(told)["server"], json.loads(told)["federation"]) == (server, None)
     assert visitor.post("/federations/sent/none/delete").status_code == 303
     assert [each.membership_id for each in sendings.listed(store, EVERYTHING, 10)] == [MEMBERSHIP]
+
+
+def test_what_no_connection_was_made_for_is_in_no_line(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memberships, "JOIN_PATIENCE_S", 0.0)
+    joined(store)
+
+    def ask() -> None:
+        with pytest.raises(FedFlowError), memberships.connected(store, MEMBERSHIP, patience_s=0.0) as connection:
+            connection.begin_sign_in(server, "studio-pc")
+
+    with silent() as server:
+        ask()
+    [line] = sendings.listed(store, EVERYTHING, 10)
+    assert line.times == 1, "it may have gone: nobody can tell"
+    ask()
+    asked = {"server": server, "code": "code-code-code", "device": "studio-pc", "dataset": "d1"}
+    with store.begin() as session:
+        job = jobs.add(session, memberships.JOIN, server, asked, 0, store.clock())
+    with pytest.raises(FedFlowError):
+        joining.do(store, ClientSettings(folder=store.folder), job)
+    with pytest.raises(FedFlowError):
+        server_sign_ins.begin(store, SignInRequest(server=server, device="studio-pc"))
+    [same] = sendings.listed(store, EVERYTHING, 10)
+    assert (same.times, same.size_bytes, same.until) == (1, line.size_bytes, line.until)
+
+
+def test_what_is_taken_back_takes_nothing_from_another_line(store: Store) -> None:
+    joined(store)
+    take_back = sendings.note(store, None, Leaving("POST", "/api/v1/join", 300), "http://127.0.0.1:9")
+    sendings.forget_unjoined(store)
+    sendings.note(store, MEMBERSHIP, Leaving("GET", "/api/v1/work", 300))
+    take_back()
+    assert [line.times for line in sendings.listed(store, EVERYTHING, 10)] == [1]
 
 
 def test_a_line_that_still_grows_stays_in_its_place_and_says_from_when_to_when(visitor: Visitor, log: Store) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedflow.client.connection import Connection
 from fedflow.client.database.tables import Job
-from fedflow.client.leaving import Leaving
+from fedflow.client.leaving import Leaving, TakeBack
 from fedflow.client.services import jobs, memberships, sendings
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
@@ -20,8 +20,13 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:  # noqa: ARG00
     request = memberships.request_of(job)
     home = memberships.home(store, job.id)
     sent: list[Leaving] = []
+
+    def keep(leaving: Leaving) -> TakeBack:
+        sent.append(leaving)
+        return sent.pop
+
     try:
-        with home.alone(), Connection(home, patience_s=memberships.JOIN_PATIENCE_S, sent=sent.append) as connection:
+        with home.alone(), Connection(home, patience_s=memberships.JOIN_PATIENCE_S, sent=keep) as connection:
             device = home.device() or connection.join(
                 request.server, request.code, request.device, request.shows_counts or None
             )
