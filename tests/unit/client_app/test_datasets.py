@@ -223,6 +223,7 @@ def test_a_folder_that_was_moved_is_told_and_found_again(
     place = folder.rename(tmp_path / "elsewhere")
     told = visitor.client.get(page).text
     assert "Its folder is not where it was." in told
+    assert "Not where it was" in visitor.client.get("/datasets").text
     with pytest.raises(MistakeError, match="dataset: its folder is not where it was"):
         trainings.ask(store, trainings.TrainRequest(dataset=dataset_id, name="x"))
     refused = visitor.post(f"{page}/folder", folder=str(tmp_path / "nowhere"))
@@ -230,6 +231,7 @@ def test_a_folder_that_was_moved_is_told_and_found_again(
     assert visitor.post(f"{page}/folder", folder=str(place)).status_code == 303
     look(store)
     assert "Its folder is not where it was." not in visitor.client.get(page).text
+    assert "Not where it was" not in visitor.client.get("/datasets").text
     row = datasets.one(store, dataset_id)
     assert row is not None
     assert (row.folder, row.trigger) == (str(place), "icon_set")
