@@ -114,6 +114,13 @@ def test_what_is_done_to_the_folder_is_seen_at_the_next_look(
     assert refused.status_code == 422
     assert "is not there any more" in refused.text
     visitor.post(f"/datasets/{dataset_id}/look")
+    [job_id] = jobs.waiting(store)
+    jobs.claim(store, job_id)
+    assert "The folder is searched for pictures." in visitor.client.get("/activity").text
+    jobs.note(store, job_id, 0, 6)
+    assert "The folder is searched" not in visitor.client.get("/activity").text
+    jobs.end(store, job_id, jobs.STOPPED)
+    jobs.resume(store, job_id)
     look(store)
     assert gone.id not in {each.id for each in datasets.pictures(store, dataset_id)}
     assert visitor.client.get(address).status_code == 404
@@ -141,6 +148,7 @@ def test_what_is_no_folder_is_said_beside_the_field(
         (str(folder), "is here already"),
         (f"{folder}/../icons", "is here already"),
         (str(store.folder), "own folder"),
+        ("/", "is the whole disk"),
     ):
         answer = visitor.post("/datasets", folder=given)
         assert answer.status_code == 422, given

@@ -94,6 +94,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "{path}: is the app's own folder; give one with your pictures": lazy_gettext(
         "%(path)s: is the app's own folder; give one with your pictures"
     ),
+    "{path}: is the whole disk; give the folder of your pictures": lazy_gettext(
+        "%(path)s: is the whole disk; give the folder of your pictures"
+    ),
     "{path}: is here already": lazy_gettext("%(path)s: is here already"),
     "give the folder's whole path, such as /home/me/pictures": lazy_gettext(
         "give the folder's whole path, such as /home/me/pictures"

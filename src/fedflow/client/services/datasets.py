@@ -91,6 +91,8 @@ def _folder(store: Store, folder: str) -> Path:
     if not path.is_dir():
         raise MistakeError(f"{path}: is no folder on this machine; check the path")
     path = path.resolve()
+    if not path.name:
+        raise MistakeError(f"{path}: is the whole disk; give the folder of your pictures")
     if path == store.folder.resolve() or path.is_relative_to(store.folder.resolve()):
         raise MistakeError(f"{path}: is the app's own folder; give one with your pictures")
     if not has_pictures(path):
