@@ -341,7 +341,7 @@ def test_a_tagging_that_fails_says_what_to_do(
         ("zebra", "is no tagger; give the path"),
         ("/none/model.onnx", "/none/model.onnx: no such file; give a tagger"),
         ("/none", "/none: no such file; give a tagger"),
-        ("/usr", "/usr: no such file; give a tagger"),
+        ("/usr", "/usr: holds no model.onnx; give a tagger"),
     ],
 )
 def test_a_tagger_that_is_not_there_is_said_beside_its_field(

@@ -244,6 +244,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "{path}: no such file; give a tagger's .onnx file or the folder with {model}": lazy_gettext(
         "%(path)s: no such file; give a tagger's .onnx file or the folder with model.onnx"
     ),
+    "{path}: holds no {model}; give a tagger's .onnx file or the folder with it": lazy_gettext(
+        "%(path)s: holds no model.onnx; give a tagger's .onnx file or the folder with it"
+    ),
     "{path}: is not there; it comes with the tagger, put it beside the .onnx file": lazy_gettext(
         "%(path)s: is not there; it comes with the tagger, put it beside the .onnx file"
     ),
