@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from fedflow.datasets.captions import CaptionError, caption_file_of, caption_of
+from fedflow.datasets.captions import TURNS, CaptionError, caption_file_of, caption_of
 from fedflow.datasets.duplicates import Look, look_of
 from fedflow.datasets.folder import Survey, survey
 from fedflow.datasets.pixels import PictureError, decode
@@ -78,6 +78,9 @@ class Entry:
             found.append(
                 f"is very {'wide' if width > height else 'tall'} ({width}x{height}); its middle square is seen"
             )
+        turns = dict.fromkeys(f"U+{ord(sign):04X}" for sign in TURNS.findall(self.caption))
+        if turns:
+            found.append(f"has a caption whose direction is turned unseen ({', '.join(turns)}); write it anew")
         return tuple(Problem(self.path, reason) for reason in found)
 
 

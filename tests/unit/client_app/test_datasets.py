@@ -181,6 +181,8 @@ def test_captions_that_mean_harm_are_text(store: Store, visitor: Visitor, folder
         assert "<script>alert" not in text
         assert "<img src=x" not in text
         assert "&lt;img src=x" in text
+    grid = visitor.client.get(f"/datasets/{dataset_id}").text
+    assert "<bdi>\N{REPLACEMENT CHARACTER}cat</bdi>" in grid, "it is not turned, and says that it would be"
 
 
 def test_a_dataset_is_called_otherwise(store: Store, visitor: Visitor, folder: Path, dataset_id: str) -> None:

@@ -147,6 +147,12 @@ def test_odd_pictures_are_used_and_remarked(tmp_path: Path, size: tuple[int, int
     assert len(index.usable) == 1
 
 
+def test_a_caption_that_turns_its_direction_unseen_is_remarked(tmp_path: Path) -> None:
+    add(tmp_path, "a.png", caption="cat, \u202elive\u202c")
+    [remark] = make_index(tmp_path).entries[0].remarks
+    assert remark.reason == "has a caption whose direction is turned unseen (U+202E, U+202C); write it anew"
+
+
 def test_progress_and_a_stop(tmp_path: Path) -> None:
     for number in range(40):
         add(tmp_path, f"{number:02}.png", size=(8, 8))

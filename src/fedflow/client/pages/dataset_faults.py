@@ -67,6 +67,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "is very tall ({size}); its middle square is seen": lazy_gettext(
         "is very tall (%(size)s); its middle square is seen"
     ),
+    "has a caption whose direction is turned unseen ({signs}); write it anew": lazy_gettext(
+        "has a caption whose direction is turned unseen (%(signs)s); write it anew"
+    ),
     "shares its caption with {other}; give it a name of its own": lazy_gettext(
         "shares its caption with %(other)s; give it a name of its own"
     ),
