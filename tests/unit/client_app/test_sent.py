@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import httpx
 import pytest
@@ -20,13 +22,14 @@ from tests.unit.client_app.federation_support import MEMBERSHIP, facts, joined
 
 from fedflow.client.database.tables import Sending
 from fedflow.client.leaving import NOTHING, Leaving, leaving
-from fedflow.client.services import consents, jobs, memberships, sendings, server_sign_ins
+from fedflow.client.services import consents, datasets, jobs, memberships, sendings, server_sign_ins
 from fedflow.client.services.sendings import EVERYTHING, Wanted
 from fedflow.client.services.server_sign_ins import SignInRequest
 from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 from fedflow.client.worker import joining
 from fedflow.errors import FedFlowError
+from fedflow.federation.protocol import Joined
 
 OTHER = "01b3"
 RUN = "0190a3b4-0000-7000-8000-000000000001"
@@ -169,16 +172,16 @@ def test_what_was_joined_twice_is_told_apart(visitor: Visitor, log: Store) -> No
 
 
 @contextmanager
-def silent() -> Iterator[str]:
-    """The address of a server that takes a request and ends the connection without an answer."""
-    with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as server:
+def serving(answer: type[socketserver.BaseRequestHandler] = socketserver.BaseRequestHandler) -> Iterator[str]:
+    """The address of a server that takes a request and ends the connection without an answer, or with this one."""
+    with socketserver.TCPServer(("127.0.0.1", 0), answer) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
 
 
 def test_what_is_sent_before_joining_stands_under_the_servers_address(visitor: Visitor, store: Store) -> None:
-    with silent() as server, pytest.raises(FedFlowError):
+    with serving() as server, pytest.raises(FedFlowError):
         server_sign_ins.begin(store, SignInRequest(server=server, device="studio-pc"))
     [line] = sendings.listed(store, EVERYTHING, 10)
     assert (line.what, line.membership_id, line.server) == ("sign-in", None, server)
@@ -202,7 +205,7 @@ def test_what_no_connection_was_made_for_is_in_no_line(store: Store, monkeypatch
         with pytest.raises(FedFlowError), memberships.connected(store, MEMBERSHIP, patience_s=0.0) as connection:
             connection.begin_sign_in(server, "studio-pc")
 
-    with silent() as server:
+    with serving() as server:
         ask()
     [line] = sendings.listed(store, EVERYTHING, 10)
     assert line.times == 1, "it may have gone: nobody can tell"
@@ -216,6 +219,29 @@ def test_what_no_connection_was_made_for_is_in_no_line(store: Store, monkeypatch
         server_sign_ins.begin(store, SignInRequest(server=server, device="studio-pc"))
     [same] = sendings.listed(store, EVERYTHING, 10)
     assert (same.times, same.size_bytes, same.until) == (1, line.size_bytes, line.until)
+
+
+def test_what_a_join_sends_is_in_the_log_before_it_goes_and_the_memberships_once_it_is_one(
+    store: Store, pictures: Path
+) -> None:
+    seen, dataset = [], datasets.add(store, str(pictures))
+
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            seen.extend((line.server, line.times) for line in sendings.listed(store, EVERYTHING, 10))
+            body = Joined(device_id="d", member="studio", federation_id="f", federation="Museums").model_dump_json()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+    with serving(Server) as server:
+        asked = {"server": server, "code": "code-code-code", "device": "studio-pc", "dataset": dataset}
+        with store.begin() as session:
+            job = jobs.add(session, memberships.JOIN, server, asked, 0, store.clock())
+        joining.do(store, ClientSettings(folder=store.folder), job)
+    assert seen == [(server, 1)], "a worker that is killed now has told it"
+    assert [(line.membership_id, line.times) for line in sendings.listed(store, EVERYTHING, 10)] == [(job.id, 1)]
 
 
 def test_what_is_taken_back_takes_nothing_from_another_line(store: Store) -> None:
