@@ -86,7 +86,7 @@ def _read(folder: Path) -> Index:
     columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TextColumn("pictures,"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task("read", total=None)
-        index = make_index(folder, progress=lambda done, total: bars.update(task, completed=done, total=total))
+        index = make_index(folder, progress=lambda done, of: bars.update(task, completed=done, total=of or None))
     if not index.entries and not index.other_problems:
         raise no_pictures(folder)
     return index

@@ -20,7 +20,7 @@ from fedflow import __version__
 from fedflow.client.answers import Refused, error_of, fault, no_message, printable, unreachable
 from fedflow.client.home import Device, Home
 from fedflow.client.identity import Identity
-from fedflow.client.leaving import NOTHING, About, Leaving, leaving
+from fedflow.client.leaving import NOTHING, About, Leaving, TakeBack, TellingClient, leaving
 from fedflow.client.transfer import TransferError, abandon, download, retry_after_s, upload
 from fedflow.errors import FedFlowError, MistakeError
 from fedflow.federation.protocol import (
@@ -69,8 +69,8 @@ MOST_LISTED = 20
 """Models or adapters of a server that are told at once."""
 
 
-Sent = Callable[[Leaving], None]
-"""Is told each request before it goes."""
+Sent = Callable[[Leaving], TakeBack]
+"""Is told each request before it goes, and gives what takes it back."""
 
 
 class Connection:
@@ -85,7 +85,7 @@ class Connection:
         patience_s: float = PATIENCE_S,
         sleep: Callable[[float], None] = time.sleep,
         tls: ssl.SSLContext | None = None,
-        sent: Sent | None = None,
+        sent: Sent = lambda _leaving: lambda: None,
     ) -> None:
         """`tls` is another connection's, as reading the authorities' certificates takes a while; `sent` is told all."""
         self._home = home
@@ -97,8 +97,7 @@ class Connection:
         self._random = random.Random()
         self.on_trouble: Callable[[str], None] = lambda _reason: None
         headers = {PROTOCOL_HEADER: str(PROTOCOL), "User-Agent": f"fedflow/{__version__}"}
-        hooks = {"request": [self._count]}
-        self._client = httpx.Client(timeout=TIMEOUTS, headers=headers, verify=self._tls, event_hooks=hooks)
+        self._client = TellingClient(self._tell, timeout=TIMEOUTS, headers=headers, verify=self._tls)
         device = home.device()
         if device is not None:
             self._speak_as(device)
@@ -239,9 +238,8 @@ class Connection:
         """Give up an upload that was begun or is complete; the server may drop it."""
         abandon(self._client, path)
 
-    def _count(self, request: httpx.Request) -> None:
-        if self._sent is not None:
-            self._sent(leaving(request, self._about))
+    def _tell(self, request: httpx.Request) -> TakeBack:
+        return self._sent(leaving(request, self._about))
 
     @property
     def _server(self) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -15,6 +17,9 @@ About = tuple[str | None, int | None]
 """A run, and one of its rounds; None where it is of none."""
 
 NOTHING: About = (None, None)
+
+TakeBack = Callable[[], object]
+"""Takes back what was told of a request that then never went."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,29 @@ class Leaving:
     size_bytes: int
     run: str | None = None
     round: int | None = None
+
+
+class TellingClient(httpx.Client):
+    """Tells each request before it goes, so that none goes untold, and takes back one that no connection was made for.
+
+    A request that was cut off, or answered by nobody, may have gone, and stays told.
+    """
+
+    def __init__(self, tell: Callable[[httpx.Request], TakeBack], **settings: Any) -> None:
+        super().__init__(event_hooks={"request": [self._tell]}, **settings)
+        self._told = tell
+        self._take_back: TakeBack = lambda: None
+
+    def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """As httpx does; with the requests for a token, of which the one told last is the one that fails."""
+        try:
+            return super().send(request, **options)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            self._take_back()
+            raise
+
+    def _tell(self, request: httpx.Request) -> None:
+        self._take_back = self._told(request)
 
 
 def leaving(request: httpx.Request, about: About) -> Leaving:

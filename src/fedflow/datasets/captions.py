@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from fedflow.datasets.records import Problem, shown
 
 CAPTION_SUFFIXES = (".txt", ".caption")  # the first that is there counts
 METADATA_NAME = "metadata.jsonl"
+TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Signs that nobody sees, and that turn the direction of what follows: 'evil' is read as 'live' behind U+202E."""
 
 
 class CaptionError(Exception):
@@ -22,6 +25,11 @@ class CaptionError(Exception):
 def caption_tags(caption: str) -> list[str]:
     """The comma-separated tags of `caption`, each once, in their order."""
     return list(dict.fromkeys(tag for tag in (part.strip() for part in caption.split(",")) if tag))
+
+
+def in_sight(text: str) -> str:
+    """A caption or tag to be read: with a mark for each sign that would turn its direction unseen."""
+    return TURNS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def with_trigger(caption: str, trigger: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,9 +67,12 @@ class Survey:
     problems: tuple[Problem, ...]
 
 
-def survey(folder: Path) -> Survey:
-    """What lies under `folder`. Raises DatasetError where there is no folder."""
-    found, problems = _walk(folder)
+def survey(folder: Path, at_each: Callable[[], object] = lambda: None) -> Survey:
+    """What lies under `folder`; `at_each` is called at every folder of it, and what it raises ends the search.
+
+    Raises DatasetError where there is no folder.
+    """
+    found, problems = _walk(folder, at_each)
     pictures: list[Path] = []
     caption_files: dict[Path, dict[str, Path]] = {}
     metadata: dict[Path, tuple[Path, str]] = {}
@@ -121,7 +125,7 @@ def content_hash(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _walk(folder: Path) -> tuple[list[Path], list[Problem]]:
+def _walk(folder: Path, at_each: Callable[[], object] = lambda: None) -> tuple[list[Path], list[Problem]]:
     """All files under `folder`, sorted, and the places that could not be looked into."""
     if not folder.is_dir():
         what = "is a file and not a folder" if folder.exists() else "is not there"
@@ -134,6 +138,7 @@ def _walk(folder: Path) -> tuple[list[Path], list[Problem]]:
         problems.append(Problem(Path(os.fsdecode(error.filename)), reason))
 
     for place, folders, files in os.walk(folder, onerror=unreadable):
+        at_each()
         folders[:] = [name for name in folders if _is_entered(name)]
         for name in folders:
             if (Path(place) / name).is_symlink():

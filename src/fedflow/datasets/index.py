@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from fedflow.datasets.captions import CaptionError, caption_file_of, caption_of
+from fedflow.datasets.captions import TURNS, CaptionError, caption_file_of, caption_of
 from fedflow.datasets.duplicates import Look, look_of
 from fedflow.datasets.folder import Survey, survey
 from fedflow.datasets.pixels import PictureError, decode
@@ -78,6 +78,9 @@ class Entry:
             found.append(
                 f"is very {'wide' if width > height else 'tall'} ({width}x{height}); its middle square is seen"
             )
+        turns = dict.fromkeys(f"U+{ord(sign):04X}" for sign in TURNS.findall(self.caption))
+        if turns:
+            found.append(f"has a caption whose direction is turned unseen ({', '.join(turns)}); write it anew")
         return tuple(Problem(self.path, reason) for reason in found)
 
 
@@ -101,29 +104,30 @@ class Index:
         return tuple(sorted((*own, *self.other_problems), key=lambda problem: problem.path))
 
 
-def make_index(folder: Path, known: Iterable[Entry] = (), progress: Callable[[int, int], None] | None = None) -> Index:
+def make_index(
+    folder: Path, known: Iterable[Entry] = (), progress: Callable[[int, int], None] = lambda _done, _of: None
+) -> Index:
     """Look at every picture under `folder`, and open those files alone that are not as `known` has them.
 
     Same size and time of change is the same file; what had a problem is always tried again. Pictures are decoded by
-    as many threads as there are cores. `progress` is told pictures done and in all; what it raises stops the work.
-    Raises DatasetError where there is no folder.
+    as many threads as there are cores. `progress` is told pictures done and in all, both 0 while they are searched for;
+    what it raises stops the work. Raises DatasetError where there is no folder.
     """
-    found = survey(folder)
+    found = survey(folder, lambda: progress(0, 0))
     before = {entry.path: entry for entry in known}
     entries: dict[Path, Entry] = {}
     to_open: list[Entry] = []
     for path in found.pictures:
+        progress(0, 0)
         entry = _entry(folder, path, found, before.get(path.relative_to(folder)))
         entries[entry.path] = entry
         if entry.seen is None and entry.picture_problem is None:
             to_open.append(entry)
     done = len(entries) - len(to_open)
-    if progress is not None:
-        progress(done, len(entries))
+    progress(done, len(entries))
     for number, entry in enumerate(_opened(folder, to_open), start=done + 1):
         entries[entry.path] = entry
-        if progress is not None:
-            progress(number, len(entries))
+        progress(number, len(entries))
     others = tuple(_relative(problem, folder) for problem in found.problems)
     return Index(folder, tuple(entries.values()), others)
 

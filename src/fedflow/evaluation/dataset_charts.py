@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
 import warnings
 from collections.abc import Mapping
 from itertools import islice
 
 import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from fedflow.evaluation.drawing import COLOURS, FONT_SIZE, STYLE, UNITS_PER_INCH, page_svg
 
@@ -17,6 +20,8 @@ TOP = 34
 BOTTOM = 8
 LABELS = 150
 """Room for the rows' names, left of the bars."""
+GAP = 8
+"""Between a name and its bar."""
 COUNTS = 52
 """Room for the counts, right of the longest bar."""
 BARS = WIDTH - LABELS - COUNTS
@@ -54,8 +59,9 @@ def bars_svg(name: str, title: str, rows: Mapping[str, int]) -> str:
             middle = place + 0.5
             axes.barh(middle, count, height=THICKNESS, color=COLOURS["accent"])
             axes.text(
-                -8 / BARS, middle, _short(row), transform=across, ha="right", va="center_baseline", color=COLOURS["ink"]
-            )
+                -GAP / BARS, middle, _short(row), transform=across, ha="right", va="center_baseline",
+                color=COLOURS["ink"],
+            )  # fmt: skip
             axes.annotate(
                 str(count), (count, middle), (6, 0), textcoords="offset points", va="center_baseline",
                 color=COLOURS["muted"],
@@ -64,8 +70,19 @@ def bars_svg(name: str, title: str, rows: Mapping[str, int]) -> str:
 
 
 def _short(text: str) -> str:
+    """What of a row's name there is room for; an ellipsis at its end tells that there is more."""
     text = _printable(text)
-    return text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 1] + "…"
+    for letters in range(min(len(text), MOST_LETTERS), 0, -1):
+        short = text if letters == len(text) else f"{text[:letters].rstrip(' .')}…"
+        if _width(short) <= LABELS - GAP:
+            return short
+    return "…"
+
+
+def _width(text: str) -> float:
+    """About as wide as the page sets it: its own font is narrower, but has the letters that take a whole square."""
+    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=FONT_SIZE), ismath=False)
+    return float(max(width, FONT_SIZE * sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)))
 
 
 def _printable(text: str) -> str:

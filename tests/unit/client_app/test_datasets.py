@@ -114,6 +114,13 @@ def test_what_is_done_to_the_folder_is_seen_at_the_next_look(
     assert refused.status_code == 422
     assert "is not there any more" in refused.text
     visitor.post(f"/datasets/{dataset_id}/look")
+    [job_id] = jobs.waiting(store)
+    jobs.claim(store, job_id)
+    assert "The folder is searched for pictures." in visitor.client.get("/activity").text
+    jobs.note(store, job_id, 0, 6)
+    assert "The folder is searched" not in visitor.client.get("/activity").text
+    jobs.end(store, job_id, jobs.STOPPED)
+    jobs.resume(store, job_id)
     look(store)
     assert gone.id not in {each.id for each in datasets.pictures(store, dataset_id)}
     assert visitor.client.get(address).status_code == 404
@@ -141,6 +148,7 @@ def test_what_is_no_folder_is_said_beside_the_field(
         (str(folder), "is here already"),
         (f"{folder}/../icons", "is here already"),
         (str(store.folder), "own folder"),
+        ("/", "is the whole disk"),
     ):
         answer = visitor.post("/datasets", folder=given)
         assert answer.status_code == 422, given
@@ -173,6 +181,8 @@ def test_captions_that_mean_harm_are_text(store: Store, visitor: Visitor, folder
         assert "<script>alert" not in text
         assert "<img src=x" not in text
         assert "&lt;img src=x" in text
+    grid = visitor.client.get(f"/datasets/{dataset_id}").text
+    assert "<bdi>\N{REPLACEMENT CHARACTER}cat</bdi>" in grid, "it is not turned, and says that it would be"
 
 
 def test_a_dataset_is_called_otherwise(store: Store, visitor: Visitor, folder: Path, dataset_id: str) -> None:
@@ -223,6 +233,7 @@ def test_a_folder_that_was_moved_is_told_and_found_again(
     place = folder.rename(tmp_path / "elsewhere")
     told = visitor.client.get(page).text
     assert "Its folder is not where it was." in told
+    assert "Not where it was" in visitor.client.get("/datasets").text
     with pytest.raises(MistakeError, match="dataset: its folder is not where it was"):
         trainings.ask(store, trainings.TrainRequest(dataset=dataset_id, name="x"))
     refused = visitor.post(f"{page}/folder", folder=str(tmp_path / "nowhere"))
@@ -230,6 +241,7 @@ def test_a_folder_that_was_moved_is_told_and_found_again(
     assert visitor.post(f"{page}/folder", folder=str(place)).status_code == 303
     look(store)
     assert "Its folder is not where it was." not in visitor.client.get(page).text
+    assert "Not where it was" not in visitor.client.get("/datasets").text
     row = datasets.one(store, dataset_id)
     assert row is not None
     assert (row.folder, row.trigger) == (str(place), "icon_set")

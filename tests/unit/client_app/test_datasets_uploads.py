@@ -66,6 +66,19 @@ def test_pictures_are_taken_into_a_folder_of_the_apps_own(store: Store, visitor:
     assert not folder.exists(), "what is the app's own goes with the dataset"
 
 
+def test_no_two_datasets_are_called_the_same(
+    store: Store, visitor: Visitor, pictures: list[Path], tmp_path: Path
+) -> None:
+    first = datasets.add(store, str(pictures[0].parent))
+    bring(visitor, contents(pictures), "icons")
+    (tmp_path / "other").mkdir()
+    datasets.add(store, str(demo_pictures(tmp_path / "other" / "icons", 1)[0].parent))
+    assert [each.dataset.name for each in datasets.listed(store)] == ["icons", "icons 2", "icons 3"]
+    refused = visitor.post(f"/datasets/{first}/name", name="icons 2")
+    assert (refused.status_code, "“icons 2” is taken. Choose another name." in refused.text) == (422, True)
+    assert visitor.post(f"/datasets/{first}/name", name="icons").status_code == 303, "its own"
+
+
 def test_more_pictures_go_into_a_dataset_of_the_apps_own_alone(
     store: Store, visitor: Visitor, pictures: list[Path], tmp_path: Path
 ) -> None:
@@ -328,7 +341,7 @@ def test_a_tagging_that_fails_says_what_to_do(
         ("zebra", "is no tagger; give the path"),
         ("/none/model.onnx", "/none/model.onnx: no such file; give a tagger"),
         ("/none", "/none: no such file; give a tagger"),
-        ("/usr", "/usr: no such file; give a tagger"),
+        ("/usr", "/usr: holds no model.onnx; give a tagger"),
     ],
 )
 def test_a_tagger_that_is_not_there_is_said_beside_its_field(

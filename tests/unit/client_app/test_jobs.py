@@ -135,6 +135,26 @@ def test_one_that_runs_is_stopped_at_its_next_step_and_one_that_waits_at_once(
         jobs.want(store, job_id, jobs.PAUSE)
 
 
+def test_what_is_paused_is_stopped_without_going_on_first_and_can_go_on_all_the_same(
+    store: Store, visitor: Visitor, tiny_model_folder: Path
+) -> None:
+    job_id = asked(store, tiny_model_folder)
+    visitor.post(f"/activity/{job_id}/pause")
+    page = visitor.client.get("/activity").text
+    assert [f"/activity/{job_id}/{what}" in page for what in ("resume", "stop", "pause")] == [True, True, False]
+    visitor.post(f"/activity/{job_id}/stop")
+    assert [job.status for job in jobs.listed(store, 1)] == [jobs.STOPPED]
+    page = visitor.client.get("/activity").text
+    assert [f"/activity/{job_id}/{what}" in page for what in ("resume", "aside", "stop")] == [True, True, False]
+    jobs.resume(store, job_id)
+    assert do(store, job_id) == jobs.DONE
+    with store.begin() as session:
+        job = jobs.add(session, jobs.ROUND, "autumn", {}, 1, store.clock())
+        job.status = jobs.PAUSED
+    with pytest.raises(MistakeError):
+        jobs.want(store, job.id, jobs.STOP)
+
+
 def test_a_job_that_failed_is_put_aside_and_asks_for_nothing_more(
     store: Store, visitor: Visitor, tmp_path: Path
 ) -> None:

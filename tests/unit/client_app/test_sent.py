@@ -6,9 +6,13 @@ import csv
 import io
 import json
 import re
+import socketserver
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import httpx
 import pytest
@@ -18,11 +22,14 @@ from tests.unit.client_app.federation_support import MEMBERSHIP, facts, joined
 
 from fedflow.client.database.tables import Sending
 from fedflow.client.leaving import NOTHING, Leaving, leaving
-from fedflow.client.services import consents, memberships, sendings, server_sign_ins
+from fedflow.client.services import consents, datasets, jobs, memberships, sendings, server_sign_ins
 from fedflow.client.services.sendings import EVERYTHING, Wanted
 from fedflow.client.services.server_sign_ins import SignInRequest
+from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
+from fedflow.client.worker import joining
 from fedflow.errors import FedFlowError
+from fedflow.federation.protocol import Joined
 
 OTHER = "01b3"
 RUN = "0190a3b4-0000-7000-8000-000000000001"
@@ -164,21 +171,86 @@ def test_what_was_joined_twice_is_told_apart(visitor: Visitor, log: Store) -> No
     assert "you need a new code" in now
 
 
+@contextmanager
+def serving(answer: type[socketserver.BaseRequestHandler] = socketserver.BaseRequestHandler) -> Iterator[str]:
+    """The address of a server that takes a request and ends the connection without an answer, or with this one."""
+    with socketserver.TCPServer(("127.0.0.1", 0), answer) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
 def test_what_is_sent_before_joining_stands_under_the_servers_address(visitor: Visitor, store: Store) -> None:
-    with pytest.raises(FedFlowError):
-        server_sign_ins.begin(store, SignInRequest(server="http://127.0.0.1:9", device="studio-pc"))
+    with serving() as server, pytest.raises(FedFlowError):
+        server_sign_ins.begin(store, SignInRequest(server=server, device="studio-pc"))
     [line] = sendings.listed(store, EVERYTHING, 10)
-    assert (line.what, line.membership_id, line.server) == ("sign-in", None, "http://127.0.0.1:9")
+    assert (line.what, line.membership_id, line.server) == ("sign-in", None, server)
     assert line.size_bytes > len("studio-pc")
     joined(store)
     sendings.note(store, MEMBERSHIP, Leaving("GET", "/api/v1/work", 300))
     page = visitor.client.get("/federations/sent?federation=none").text
     [shown] = lines(page)
-    assert "Proofs of who this machine is http://127.0.0.1:9 1" in shown
+    assert f"Proofs of who this machine is {server} 1" in shown
     [told] = visitor.client.get("/federations/sent.jsonl?federation=none").text.splitlines()
-    assert (json.loads(told)["server"], json.loads(told)["federation"]) == ("http://127.0.0.1:9", None)
+    assert (json.loads(told)["server"], json.loads(told)["federation"]) == (server, None)
     assert visitor.post("/federations/sent/none/delete").status_code == 303
     assert [each.membership_id for each in sendings.listed(store, EVERYTHING, 10)] == [MEMBERSHIP]
+
+
+def test_what_no_connection_was_made_for_is_in_no_line(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memberships, "JOIN_PATIENCE_S", 0.0)
+    joined(store)
+
+    def ask() -> None:
+        with pytest.raises(FedFlowError), memberships.connected(store, MEMBERSHIP, patience_s=0.0) as connection:
+            connection.begin_sign_in(server, "studio-pc")
+
+    with serving() as server:
+        ask()
+    [line] = sendings.listed(store, EVERYTHING, 10)
+    assert line.times == 1, "it may have gone: nobody can tell"
+    ask()
+    asked = {"server": server, "code": "code-code-code", "device": "studio-pc", "dataset": "d1"}
+    with store.begin() as session:
+        job = jobs.add(session, memberships.JOIN, server, asked, 0, store.clock())
+    with pytest.raises(FedFlowError):
+        joining.do(store, ClientSettings(folder=store.folder), job)
+    with pytest.raises(FedFlowError):
+        server_sign_ins.begin(store, SignInRequest(server=server, device="studio-pc"))
+    [same] = sendings.listed(store, EVERYTHING, 10)
+    assert (same.times, same.size_bytes, same.until) == (1, line.size_bytes, line.until)
+
+
+def test_what_a_join_sends_is_in_the_log_before_it_goes_and_the_memberships_once_it_is_one(
+    store: Store, pictures: Path
+) -> None:
+    seen, dataset = [], datasets.add(store, str(pictures))
+
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            seen.extend((line.server, line.times) for line in sendings.listed(store, EVERYTHING, 10))
+            body = Joined(device_id="d", member="studio", federation_id="f", federation="Museums").model_dump_json()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+    with serving(Server) as server:
+        asked = {"server": server, "code": "code-code-code", "device": "studio-pc", "dataset": dataset}
+        with store.begin() as session:
+            job = jobs.add(session, memberships.JOIN, server, asked, 0, store.clock())
+        joining.do(store, ClientSettings(folder=store.folder), job)
+    assert seen == [(server, 1)], "a worker that is killed now has told it"
+    assert [(line.membership_id, line.times) for line in sendings.listed(store, EVERYTHING, 10)] == [(job.id, 1)]
+
+
+def test_what_is_taken_back_takes_nothing_from_another_line(store: Store) -> None:
+    joined(store)
+    take_back = sendings.note(store, None, Leaving("POST", "/api/v1/join", 300), "http://127.0.0.1:9")
+    sendings.forget_unjoined(store)
+    sendings.note(store, MEMBERSHIP, Leaving("GET", "/api/v1/work", 300))
+    take_back()
+    assert [line.times for line in sendings.listed(store, EVERYTHING, 10)] == [1]
 
 
 def test_a_line_that_still_grows_stays_in_its_place_and_says_from_when_to_when(visitor: Visitor, log: Store) -> None:

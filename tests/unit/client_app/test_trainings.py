@@ -205,7 +205,7 @@ def test_what_goes_on_from_an_adapter_tells_it_its_federation_and_the_base_as_it
 
 
 def test_what_cannot_be_trained_says_why_and_how_to_go_on(
-    store: Store, dataset: str, tiny_model_folder: Path, pictures: Path
+    store: Store, visitor: Visitor, dataset: str, tiny_model_folder: Path, pictures: Path
 ) -> None:
     with pytest.raises(MistakeError, match="start: a whole model goes on from no adapter"):
         trainings.ask(store, asked(dataset, tiny_model_folder, trains="model", start="x"))
@@ -213,7 +213,10 @@ def test_what_cannot_be_trained_says_why_and_how_to_go_on(
         trainings.ask(store, asked("gone", tiny_model_folder))
     job_id = trainings.ask(store, asked(dataset, tiny_model_folder))
     pictures.rename(pictures.with_name("moved"))
-    assert "is not there" in work(store, job_id)
+    assert "its dataset's folder is not where it was" in work(store, job_id)
+    page = visitor.client.get(f"/train/{job_id}").text
+    assert "on the dataset&#39;s page" in page
+    assert re.search(rf'<dt>Dataset</dt>\s*<dd><a href="/datasets/{dataset}">pictures</a></dd>', page), "it leads there"
     pictures.with_name("moved").rename(pictures)
     jobs.resume(store, job_id)
     assert work(store, job_id) == jobs.DONE

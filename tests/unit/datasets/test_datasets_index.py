@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -146,23 +147,34 @@ def test_odd_pictures_are_used_and_remarked(tmp_path: Path, size: tuple[int, int
     assert len(index.usable) == 1
 
 
+def test_a_caption_that_turns_its_direction_unseen_is_remarked(tmp_path: Path) -> None:
+    add(tmp_path, "a.png", caption="cat, \u202elive\u202c")
+    [remark] = make_index(tmp_path).entries[0].remarks
+    assert remark.reason == "has a caption whose direction is turned unseen (U+202E, U+202C); write it anew"
+
+
 def test_progress_and_a_stop(tmp_path: Path) -> None:
     for number in range(40):
         add(tmp_path, f"{number:02}.png", size=(8, 8))
+    (tmp_path / "sub").mkdir()
     told: list[tuple[int, int]] = []
     index = make_index(tmp_path, progress=lambda done, total: told.append((done, total)))
-    assert told == [(done, 40) for done in range(41)]
+    assert told == [(0, 0)] * 42 + [(done, 40) for done in range(41)], "at each folder, at each picture, then opened"
     told.clear()
     make_index(tmp_path, index.entries, lambda done, total: told.append((done, total)))
-    assert told == [(40, 40)]
+    assert told == [(0, 0)] * 42 + [(40, 40)]
 
-    def stop(done: int, _total: int) -> None:
-        if done == 3:
-            raise KeyboardInterrupt
+    def stop_at(*wanted: int) -> Callable[[int, int], None]:
+        def stop(*told: int) -> None:
+            if told == wanted:
+                raise KeyboardInterrupt
+
+        return stop
 
     before = threading.active_count()
-    with pytest.raises(KeyboardInterrupt):
-        make_index(tmp_path, progress=stop)
+    for wanted in ((0, 0), (3, 40)):
+        with pytest.raises(KeyboardInterrupt):
+            make_index(tmp_path, progress=stop_at(*wanted))
     assert threading.active_count() == before
 
 

@@ -61,10 +61,18 @@ def test_nothing_to_draw() -> None:
 def test_peoples_words_stay_words(word: str) -> None:
     for drawing in (bars_svg("tags", word, {word: 1}), without_styles(bars_svg("tags", word, {word: 1}))):
         root = parsed(drawing)
-        assert texts(drawing) == sorted([word, word if len(word) <= 22 else word[:21] + "…", "1"])
+        assert texts(drawing) == sorted([word, word if len(word) <= 20 else word[:20] + "…", "1"])
         assert root.attrib["aria-label"] == f"{word}: {word} 1"
         assert not {element.tag for element in root.iter()} & {f"{SVG}script", f"{SVG}b"}
         assert not any(name.startswith("on") for element in root.iter() for name in element.attrib)
+
+
+@pytest.mark.parametrize(
+    ("word", "letters"), [("ann.smith@museum.example", 16), ("W" * 22, 10), ("猫" * 22, 9), ("i" * 22, 22)]
+)
+def test_a_name_that_has_no_room_is_cut_at_its_end(word: str, letters: int) -> None:
+    shown = word if letters == len(word) else word[:letters] + "…"
+    assert shown in texts(bars_svg("tags", "Tags", {word: 1}))
 
 
 def test_control_characters_have_no_place() -> None:

@@ -67,6 +67,8 @@ def test_ukrainian_is_written_with_one_apostrophe_and_one_word_for_a_machine(roo
     assert len(texts) > 100
     assert [text for text in texts if re.search("[\u2019\u02bc\u2018`]", text)] == []
     assert [text for text in texts if re.search("машин", text, re.IGNORECASE)] == []
+    leaves = re.compile(r"залиш\w+ (це\w+ комп'ютер|його)", re.IGNORECASE)
+    assert [text for text in texts if leaves.search(text)] == [], "which says as well that it is kept there"
 
 
 def test_counts_stand_in_texts_as_the_reader_writes_numbers() -> None:

@@ -67,6 +67,9 @@ SENTENCES: dict[str, str | LazyString] = {
     "is very tall ({size}); its middle square is seen": lazy_gettext(
         "is very tall (%(size)s); its middle square is seen"
     ),
+    "has a caption whose direction is turned unseen ({signs}); write it anew": lazy_gettext(
+        "has a caption whose direction is turned unseen (%(signs)s); write it anew"
+    ),
     "shares its caption with {other}; give it a name of its own": lazy_gettext(
         "shares its caption with %(other)s; give it a name of its own"
     ),
@@ -93,6 +96,9 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "{path}: is the app's own folder; give one with your pictures": lazy_gettext(
         "%(path)s: is the app's own folder; give one with your pictures"
+    ),
+    "{path}: is the whole disk; give the folder of your pictures": lazy_gettext(
+        "%(path)s: is the whole disk; give the folder of your pictures"
     ),
     "{path}: is here already": lazy_gettext("%(path)s: is here already"),
     "give the folder's whole path, such as /home/me/pictures": lazy_gettext(
@@ -240,6 +246,9 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "{path}: no such file; give a tagger's .onnx file or the folder with {model}": lazy_gettext(
         "%(path)s: no such file; give a tagger's .onnx file or the folder with model.onnx"
+    ),
+    "{path}: holds no {model}; give a tagger's .onnx file or the folder with it": lazy_gettext(
+        "%(path)s: holds no model.onnx; give a tagger's .onnx file or the folder with it"
     ),
     "{path}: is not there; it comes with the tagger, put it beside the .onnx file": lazy_gettext(
         "%(path)s: is not there; it comes with the tagger, put it beside the .onnx file"

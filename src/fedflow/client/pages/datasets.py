@@ -211,6 +211,7 @@ def listed_page(folder: str, faults: dict[str, list[str]]) -> Response:
         "app/datasets.html",
         status=422 if faults else 200,
         lines=lines,
+        away={line.dataset.id for line in lines if not datasets.is_there(line.dataset)},
         refused=datasets_uploads.refused(current.store()),
         busy={job.asked["dataset"] for job in jobs.under_way(current.store(), KINDS)},
         folder=folder,

@@ -18,6 +18,7 @@ from fedflow.client.services.datasets_edits import (
     TAG,
     Step,
 )
+from fedflow.datasets.captions import in_sight
 
 LONGEST = 40
 """Letters of a tag, a text or a file's name that stand on a button."""
@@ -85,4 +86,5 @@ def made(step: Step) -> str:
 
 
 def _in_short(word: str) -> str:
+    word = in_sight(word)
     return word if len(word) <= LONGEST else f"{word[: LONGEST - 1].rstrip()}…"

@@ -107,6 +107,8 @@ def before_work(job: Job) -> str:
     if job.kind == memberships.JOIN:
         most = int(memberships.JOIN_PATIENCE_S)
         return str(gettext("The server is asked; it is given up after %(num)s seconds without an answer.", num=most))
+    if job.kind == datasets.KIND and not job.of:
+        return str(gettext("The folder is searched for pictures."))
     if job.kind in (trainings.KIND, jobs.ROUND):
         return str(gettext("Pictures and captions are being encoded."))
     return str(gettext("The model is being opened, then the first step is drawn.")) if job.kind == drawings.KIND else ""

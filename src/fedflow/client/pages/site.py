@@ -35,6 +35,7 @@ from fedflow.client.pages import (
     train,
 )
 from fedflow.client.services import consents, jobs
+from fedflow.datasets.captions import in_sight
 from fedflow.web import guard
 
 HERE = Path(__file__).parent
@@ -84,6 +85,7 @@ def set_up(app: Flask) -> None:
         phase_words=federation_words.PHASES,
     )
     app.jinja_env.filters["said"] = faults.said
+    app.jinja_env.filters["in_sight"] = in_sight
     app.jinja_env.filters["decimals"] = federation_words.decimals
     app.jinja_env.filters["moment"] = lambda seconds: datetime.fromtimestamp(seconds, UTC)
     pages = Blueprint("pages", __name__, template_folder="templates")

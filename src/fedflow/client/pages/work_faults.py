@@ -116,6 +116,10 @@ SENTENCES: dict[str, str | LazyString] = {
     "its folder is not where it was; its page says how to go on": lazy_gettext(
         "Its folder is not where it was. The dataset's page says how to go on."
     ),
+    "its dataset's folder is not where it was; say on its page where it is, then resume": lazy_gettext(
+        "Its dataset's folder is not where it was. Connect its disk, or say on the dataset's page where it is now; "
+        "then resume."
+    ),
     "none of its pictures can be used; its page says why": lazy_gettext(
         "None of its pictures can be used. Its page says why."
     ),

@@ -44,13 +44,16 @@ class Line:
 def add(store: Store, folder: str) -> str:
     """Take a folder in, and have its pictures looked at; gives the dataset's identifier.
 
+    It is called as its folder; where that name is taken, with a number behind it.
+
     Raises MistakeError where it is no folder, has no picture in it, or is here already.
     """
     path = _folder(store, folder)
     dataset_id = jobs.new_id()
     try:
         with store.begin() as session:
-            row = Dataset(id=dataset_id, name=path.name, folder=str(path), added_at=store.clock(), other_problems=[])
+            name = _free_name(session, path.name)
+            row = Dataset(id=dataset_id, name=name, folder=str(path), added_at=store.clock(), other_problems=[])
             session.add(row)
             session.flush()
             _ask(session, store, row)
@@ -88,6 +91,8 @@ def _folder(store: Store, folder: str) -> Path:
     if not path.is_dir():
         raise MistakeError(f"{path}: is no folder on this machine; check the path")
     path = path.resolve()
+    if not path.name:
+        raise MistakeError(f"{path}: is the whole disk; give the folder of your pictures")
     if path == store.folder.resolve() or path.is_relative_to(store.folder.resolve()):
         raise MistakeError(f"{path}: is the app's own folder; give one with your pictures")
     if not has_pictures(path):
@@ -95,6 +100,14 @@ def _folder(store: Store, folder: str) -> Path:
             f"{path}: holds no pictures; put PNG or JPEG files there, each with a .txt caption beside it"
         )
     return path
+
+
+def _free_name(session: Session, wanted: str) -> str:
+    taken = set(session.scalars(select(Dataset.name)))
+    name, number = wanted, 2
+    while name in taken:
+        name, number = f"{wanted} {number}", number + 1
+    return name
 
 
 def own_folders(store: Store) -> Path:
@@ -307,11 +320,16 @@ def caption(store: Store, dataset: Dataset, picture_id: int, text: str, seen: st
 
 
 def rename(store: Store, dataset_id: str, name: str) -> None:
-    """Call a dataset otherwise; its folder keeps its name. Raises MistakeError where the name is blank or too long."""
+    """Call a dataset otherwise; its folder keeps its name.
+
+    Raises MistakeError where the name is blank or too long, or another dataset's.
+    """
     line = " ".join(name.split())
     if not line or len(line) > LONGEST_NAME:
         raise MistakeError(f"give a name of 1 to {LONGEST_NAME} characters")
     with store.begin() as session:
+        if session.scalar(select(Dataset.id).where(Dataset.name == line, Dataset.id != dataset_id)) is not None:
+            raise MistakeError(f"'{line}' is taken; choose another name")
         session.execute(update(Dataset).where(Dataset.id == dataset_id).values(name=line))
 
 

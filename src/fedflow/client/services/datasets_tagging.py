@@ -63,6 +63,8 @@ def _check(tagger: str) -> None:
     path = Path(tagger).expanduser()
     if path.is_file() or (path / MODEL_FILE).is_file():
         return
+    if path.is_dir():
+        raise MistakeError(f"tagger: {path}: holds no {MODEL_FILE}; give a tagger's .onnx file or the folder with it")
     if path.exists() or path.suffix.lower() == ".onnx" or path.name != tagger:
         raise MistakeError(f"tagger: {path}: no such file; give a tagger's .onnx file or the folder with {MODEL_FILE}")
     raise MistakeError(f"tagger: tagger '{tagger}': unknown; give {SHIPPED}, an .onnx file or hub:OWNER/NAME")

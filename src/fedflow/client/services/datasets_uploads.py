@@ -166,10 +166,11 @@ def refused(store: Store) -> list[Job]:
 
 
 def _own_folder(store: Store, name: str) -> Path:
-    """A folder of that name, or nearly so, that is not there yet."""
+    """A folder of that name, or nearly so, that is not there yet, and as which no dataset is called."""
     plain = re.sub(r"[^\w .-]+", " ", name).strip(" .")[: datasets.LONGEST_NAME].strip(" .") or OTHERWISE
     own = datasets.own_folders(store).resolve()
-    taken = {each.dataset.folder for each in datasets.listed(store)}
+    known = [each.dataset for each in datasets.listed(store)]
+    taken = {each.folder for each in known} | {str(own / each.name) for each in known}
     taken |= {str(own / job.title) for job in jobs.under_way(store, (KIND,))}  # of one that was taken out meanwhile
     numbered = (own / (plain if number == 1 else f"{plain} {number}") for number in range(1, MOST_FILES))
     return next(each for each in numbered if not each.exists() and str(each) not in taken)

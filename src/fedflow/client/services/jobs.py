@@ -156,14 +156,17 @@ def end(store: Store, job_id: str, status: str, message: str = "") -> None:
 def want(store: Store, job_id: str, what: str) -> None:
     """Have a job paused or stopped. One that waits is so at once, one that runs at its next step.
 
-    Raises MistakeError where it neither waits nor runs.
+    One that is paused can be stopped, but for a round, which goes on by itself; what is kept of it stays.
+
+    Raises MistakeError where it neither waits nor runs nor is paused.
     """
     with store.begin() as session:
         job = session.get(Job, job_id)
-        if job is None or job.status not in (QUEUED, RUNNING):
+        stands = {QUEUED} if job is None or what == PAUSE or job.kind == ROUND else {QUEUED, PAUSED}
+        if job is None or job.status not in {RUNNING} | stands:
             raise MistakeError("it is over already")
         now = store.clock()
-        if job.status == QUEUED:
+        if job.status in stands:
             job.status = PAUSED if what == PAUSE else STOPPED
             job.ended_at = now
         else:

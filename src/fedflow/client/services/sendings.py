@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import ColumnElement, delete, exists, func, select
 
 from fedflow.client.database.tables import Membership, Sending
-from fedflow.client.leaving import Leaving
+from fedflow.client.leaving import Leaving, TakeBack
 from fedflow.client.store import Store
 
 POLL, SIGN_IN, ANSWER, UPDATE, HAND_IN, ASKED_FOR = "poll", "sign-in", "answer", "update", "hand-in", "download"
@@ -35,23 +36,48 @@ NO_FEDERATION = "none"
 """In the place of a federation's identifier: what was sent before one was joined, or where none was."""
 
 
-def note(store: Store, membership_id: str | None, leaving: Leaving, server: str = "") -> None:
-    """Write a request into the log: to a federation's server, or to `server` where none is joined yet."""
+def note(store: Store, membership_id: str | None, leaving: Leaving, server: str = "") -> TakeBack:
+    """Write a request into the log: to a federation's server, or to `server` where none is joined yet.
+
+    Gives what takes it out again, for a request that then never went.
+    """
     what, now = _sort_of(leaving.method, leaving.path), store.clock()
     run_id, number = (None, None) if what == SIGN_IN else (leaving.run, leaving.round)
     with store.begin() as session:
         if membership_id is not None and session.get(Membership, membership_id) is None:
-            return
+            return lambda: None
         same = (Sending.membership_id == membership_id, Sending.server == server)
         newest = select(Sending).where(*same).order_by(Sending.id.desc()).limit(1)
         row = session.scalar(newest)
         is_same = row is not None and (row.what, row.run_id, row.round) == (what, run_id, number)
         if row is not None and is_same and now - row.until < MERGE_WITHIN_S:
+            before = row.until
             row.size_bytes, row.times, row.until = row.size_bytes + leaving.size_bytes, row.times + 1, now
+        else:
+            before = now
+            row = Sending(membership_id=membership_id, at=now, what=what, size_bytes=leaving.size_bytes, times=1)
+            row.until, row.run_id, row.round, row.server = now, run_id, number, server
+            session.add(row)
+            session.flush()
+        line = (row.id, row.at)
+    return partial(_take_back, store, line, leaving.size_bytes, (before, now))
+
+
+def _take_back(store: Store, line: tuple[int, float], size_bytes: int, until: tuple[float, float]) -> None:
+    """Take a request out of its line, which ended before it and with it at `until`.
+
+    A line is known by its number and its beginning: where one was deleted meanwhile, another may have its number.
+    """
+    before, now = until
+    with store.begin() as session:
+        row = session.scalar(select(Sending).where(Sending.id == line[0], Sending.at == line[1]))
+        if row is None:
             return
-        new = Sending(membership_id=membership_id, at=now, what=what, size_bytes=leaving.size_bytes, times=1, until=now)
-        new.run_id, new.round, new.server = run_id, number, server
-        session.add(new)
+        if row.times == 1:
+            session.delete(row)
+            return
+        row.size_bytes, row.times = row.size_bytes - size_bytes, row.times - 1
+        row.until = before if row.until == now else row.until
 
 
 def listed(store: Store, wanted: Wanted, limit: int, before: int = 0) -> list[Sending]:

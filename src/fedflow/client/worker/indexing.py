@@ -22,9 +22,11 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:  # noqa: ARG00
     """
     dataset = dataset_of(store, job)
     before = datasets.known(store, dataset.id)
-    index = make_index(Path(dataset.folder), before, noted(store, job.id))
+    progress = noted(store, job.id)
+    index = make_index(Path(dataset.folder), before, progress)
+    found = len(index.entries)
     with alone(store, dataset):  # what was seen of a change half made is looked at once more
-        index = make_index(index.folder, index.entries)
+        index = make_index(index.folder, index.entries, lambda _done, _of: progress(found, found))
         datasets.keep(store, dataset.id, index, before)
     jobs.note(store, job.id, len(index.entries), len(index.entries))
 

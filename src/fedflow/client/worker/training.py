@@ -62,6 +62,8 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:
     dataset = datasets.one(store, request.dataset)
     if dataset is None:
         raise MistakeError("the dataset was taken out meanwhile; start a new training")
+    if not datasets.is_there(dataset):
+        raise MistakeError("its dataset's folder is not where it was; say on its page where it is, then resume")
     one_model.close()  # what draws would stand in memory beside it
     try:
         with lacking_memory(lambda: _too_large(store, request)):

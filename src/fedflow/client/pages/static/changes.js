@@ -5,6 +5,11 @@ const HEADERS = () => ({
   "X-CSRFToken": document.querySelector('meta[name="csrf-token"]').content,
 });
 
+// Signs that nobody sees, and that turn the direction of what follows.
+const TURNS = /[\u202a-\u202e\u2066-\u2069]/g;
+
+export const inSight = (text) => text.replace(TURNS, "\ufffd");
+
 export class Changes {
   constructor({ selection, words, rewrite, reload }) {
     Object.assign(this, { selection, words, rewrite, reload });
@@ -89,7 +94,7 @@ export class Changes {
       chip.href = `${list.dataset.address}?${new URLSearchParams({ tag })}`;
       if (tag === list.dataset.tag) chip.setAttribute("aria-current", "true");
       const name = document.createElement("bdi");
-      name.textContent = tag;
+      name.textContent = inSight(tag);
       const figure = document.createElement("span");
       figure.className = "count";
       figure.textContent = number.format(count);

@@ -1,6 +1,6 @@
 // A dataset's grid: pictures in one scroll, their selection by mouse and keys, and what is done with their captions.
 import { Captions } from "./captions.js";
-import { Changes } from "./changes.js";
+import { Changes, inSight } from "./changes.js";
 import { listen } from "./mouse.js";
 import { Rows } from "./rows.js";
 import { Selection } from "./selection.js";
@@ -33,7 +33,7 @@ async function start() {
     image.draggable = false;
     const caption = document.createElement("p");
     caption.dir = "auto";
-    caption.textContent = picture[CAPTION] || words.noCaption;
+    caption.textContent = inSight(picture[CAPTION]) || words.noCaption;
     cell.append(image, caption);
     return cell;
   };
@@ -110,7 +110,7 @@ async function start() {
       if (caption === undefined) return;
       picture[CAPTION] = caption;
       const shown = rows.element(place)?.querySelector(":scope > p");
-      if (shown) shown.textContent = caption || words.noCaption;
+      if (shown) shown.textContent = inSight(caption) || words.noCaption;
     });
   };
 
