@@ -14,6 +14,7 @@ from tests.unit.server.reader import told
 from tests.unit.server.run_setting import Setting
 
 import fedflow
+from fedflow.server import keys
 from fedflow.server.database import schema
 from fedflow.server.database.tables import Job
 from fedflow.server.errors import Conflict, NotFound
@@ -47,7 +48,7 @@ class TestPages:
         site.account("boss")
         return site
 
-    def test_it_says_how_the_server_is(self, site: Site, setting: Setting) -> None:
+    def test_it_says_how_the_server_is(self, site: Site, setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
         store = site.store
         assert setting.run
         boss = site.reader("boss")
@@ -59,6 +60,9 @@ class TestPages:
         with store.read() as session:
             assert f"Schema {schema.version(session.connection())}" in page
         assert "fedflow server --folder" in page
+        assert "FEDFLOW_SERVER_KEY is not in it" not in page
+        monkeypatch.setenv(keys.VARIABLE, (store.folder / keys.FILE).read_text())
+        assert "FEDFLOW_SERVER_KEY is not in it" in told(boss.get("/system"))
         assert "No jobs are waiting or running." in page
         processes.seen(store, "here-7", "rounds", "0.1.0")
         with store.begin() as session:

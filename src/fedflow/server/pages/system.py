@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
+from fedflow.server import keys
 from fedflow.server.api import current
 from fedflow.server.errors import ApiError
 from fedflow.server.pages.faults import said
@@ -83,6 +84,7 @@ def system() -> Response:
         is_full=now.disk_free_bytes < FULL * now.disk_bytes,
         files=sorted(now.store_bytes, key=lambda kind: -now.store_bytes[kind]),
         back_up=f"fedflow server --folder {folder}{_urls(settings)} backup FILE",
+        key_apart=keys.VARIABLE if keys.place(store.folder) == keys.VARIABLE else "",
         settings=in_force(settings),
         jobs=JOBS,
         pools=POOLS,
