@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 
+import pyotp
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -25,8 +26,19 @@ from fedflow.cli.server import settings_of
 from fedflow.errors import PlanError
 from fedflow.server.api.app import create_app
 from fedflow.server.database.people import Person
-from fedflow.server.services import accounts, audit, invitations, letters, links, system, tokens
-from fedflow.server.services.identity import SERVER, Caller
+from fedflow.server.services import (
+    accounts,
+    audit,
+    identities,
+    invitations,
+    letters,
+    links,
+    second_factor,
+    system,
+    tokens,
+)
+from fedflow.server.services.identity import FIRST, SERVER, Caller
+from fedflow.server.services.provider import Claims
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
 from fedflow.server.worker import mailing
@@ -174,7 +186,9 @@ def test_addresses_are_confirmed_by_a_mailed_link(site: Site, send: Sent) -> Non
     reader.post("/account/address/letter")
     assert send() == []
     reader.post("/account/address", {"email": "other@example.org", "password": PASSWORD})
-    path = send.one("other@example.org", "Confirm your address")
+    _, (to, letter) = sorted(send())
+    assert (to, letter["Subject"]) == ("other@example.org", "Confirm your address")
+    [path] = re.findall(r"http://localhost(/address/\S+)", letter.get_content())
     assert reader.post(path).status_code == 303
     code = invitations.make(site.store, SERVER, site.federation_id, "viewer")
     site.reader().post(f"/invitation/{code}", {"name": "Eve", "email": "eve@example.org", "password": PASSWORD})
@@ -225,6 +239,37 @@ def test_who_has_an_account_confirms_its_address_by_the_letter_of_an_invitation(
         assert site.reader("eve").post(re.findall(r"http://localhost(/invitation/[\w-]+)", text)[0]).status_code == 303
         with site.store.read() as session:
             assert (session.get_one(Person, eve).confirmed_at is not None) is by_letter
+
+
+def test_who_has_an_account_is_told_of_every_change_to_it(site: Site, send: Sent, clock: Clock) -> None:
+    for words in _changes(site, clock):
+        (to, letter), *others = sorted(send())
+        text = letter.get_content()
+        assert (to, letter["Subject"]) == ("ada@example.org", "Your account was changed")
+        assert words in text
+        has_moved = "another address" in words
+        assert [to for to, _ in others] == (["moved@example.org"] if has_moved else [])
+        assert re.findall(r"http://localhost(/\S+)", text) == ([] if has_moved else ["/forgotten"])
+        assert "moved@" not in text
+        assert "tell an administrator of the server" in text
+
+
+def test_no_change_is_told_where_no_letters_are_sent(site: Site, settings: ServerSettings, clock: Clock) -> None:
+    none = create_app(site.store, settings.model_copy(update={"smtp_url": None, "open_registration": False}))
+    assert [waiting(site.store) for _ in _changes(Site(none, site.store, site.federation_id), clock, None)] == [0] * 8
+
+
+def test_a_change_is_told_in_the_owners_language_where_there_is_an_address(site: Site, send: Sent) -> None:
+    first = Caller("person", FIRST, name="first")
+    accounts.reset_password(site.store, links.make(site.store, SERVER, FIRST, "password"), OTHER, "", "en")
+    accounts.change_email(site.store, first, OTHER, "boss@example.org", "en")
+    assert [(to, letter["Subject"]) for to, letter in send()] == [("boss@example.org", "Confirm your address")]
+    accounts.change_email(site.store, first, OTHER, "boss@example.org", "en")
+    assert [letter["Subject"] for _, letter in send()] == ["Confirm your address"], "it is the same address"
+    accounts.rename(site.store, first, "first", "uk")
+    accounts.change_password(site.store, first, OTHER, PASSWORD, ends_tokens=False, letter_in="en")
+    [(to, letter)] = send()
+    assert (to, "Цей лист надіслав FedFlow" in letter.get_content()) == ("boss@example.org", True)
 
 
 def test_a_letter_that_cannot_be_sent_is_tried_again_and_then_given_up(
@@ -320,6 +365,41 @@ def test_half_a_post_office_is_refused_at_the_start(tmp_path: Path, given: dict[
     with pytest.raises(PlanError, match=told_of) as caught:
         settings_of(folder=tmp_path, **given)
     assert "a:b" not in str(caught.value)
+
+
+def _changes(site: Site, clock: Clock, letter_in: str | None = "en") -> Iterator[str]:
+    """Change ada's account in each way that she is told of; gives the beginning of what the letter says."""
+    admin, ada, secret = _admin(site), site.account("ada", "viewer"), {"password": PASSWORD}
+    reader, caller = site.reader("ada"), Caller("person", ada, name="ada")
+    assert reader.post("/account/password", {"old": PASSWORD, "new": OTHER}).status_code == 303
+    yield "the password of your account at FedFlow was changed"
+    code = links.make(site.store, SERVER, ada, "password")
+    assert site.reader().post(f"/password/{code}", secret).status_code == 303
+    yield "a new password was set for your account at FedFlow, by a link"
+    reader = site.reader("ada")
+    reader.post("/account/second-factor", secret)
+    begun = second_factor.begun(site.store, caller)
+    assert begun is not None
+    sent = {"code": pyotp.TOTP(begun.secret).at(clock.now)}
+    assert reader.post("/account/second-factor/code", sent).status_code == 200
+    yield "the second step of the sign-in was set up"
+    assert reader.post("/account/second-factor/recovery-codes", secret).status_code == 200
+    yield "new recovery codes were made"
+    assert reader.post("/account/second-factor/off", secret).status_code == 303
+    yield "the second step of the sign-in was switched off"
+    identities.link(site.store, caller, Claims("https://login.example", "ada", None, "ada"), letter_in)
+    yield "an identity of the sign-in provider was linked"
+    clock.now += 60
+    device = pyotp.TOTP(second_factor.begin(site.store, caller).secret)
+    second_factor.confirm(site.store, caller, device.at(clock.now))
+    accounts.disable(site.store, SERVER, ada, disabled=True)
+    for _ in range(2):  # there is nothing to switch off the second time
+        assert admin.post(f"/people/accounts/{ada}/second-factor/off").status_code == 303
+    yield "an administrator of the server switched off the second step"
+    accounts.disable(site.store, SERVER, ada, disabled=False)
+    moved = site.reader("ada").post("/account/address", {"email": "moved@example.org", **secret})
+    assert moved.status_code == 303
+    yield "your account at FedFlow has another address now, m…@example.org."
 
 
 def _admin(site: Site) -> Reader:

@@ -25,7 +25,7 @@ from werkzeug.test import TestResponse
 
 from fedflow.errors import PlanError
 from fedflow.server.api.app import create_app
-from fedflow.server.database.people import Departure, Identity, Person
+from fedflow.server.database.people import Departure, Identity, Letter, Person
 from fedflow.server.services import accounts, audit, invitations, links, second_factor, sign_in
 from fedflow.server.services.identities import AWAY_S
 from fedflow.server.services.identity import SERVER, Caller
@@ -51,6 +51,8 @@ def settings(tmp_path: Path, provider: Provider) -> ServerSettings:
         oidc_client_id=CLIENT_ID,
         oidc_client_secret=CLIENT_SECRET,
         oidc_name="Work",
+        smtp_url="smtp://127.0.0.1:1",
+        mail_from="fedflow@fedflow.example",
     )
 
 
@@ -103,6 +105,7 @@ def test_a_confirmed_address_links_and_signs_in(site: Site, provider: Provider) 
     action, facts = entries(site.store)[-1]
     assert (action, facts["provider"]) == ("signed in", provider.issuer)
     assert entries(site.store)[-2] == ("identity linked", {"provider": provider.issuer})
+    assert _letters(site.store) == ["changed"]
     ada, provider.person = provider.person, {**provider.person, "sub": "another"}
     other = sign_in_there(site.reader())
     assert other.status_code == 409, "who got her address at the provider since is not her"
@@ -282,6 +285,7 @@ def test_who_is_unknown_comes_by_invitation_or_where_all_may(site: Site, provide
     provider.person = {"sub": "eve", "email": "eve@example.org", "email_verified": True, "name": "\x1b[2J"}
     reader = Reader.of(open_app)
     assert sign_in_there(reader).headers["Location"] == "/"
+    assert _letters(site.store) == [], "whose account is new knows of it"
     assert "eve" in told(reader.get("/account"))
 
 
@@ -338,6 +342,7 @@ def test_an_identity_is_linked_by_hand_with_the_password(site: Site, provider: P
     linked = reader.get(back_from(address))
     assert linked.headers["Location"] == "/account/sign-in"
     assert "Linked. You can now sign in with it." in told(reader.get("/account/sign-in"))
+    assert _letters(site.store) == ["changed"]
     assert sign_in_there(site.reader()).headers["Location"] == "/"
     address = _link_of(stranger.post("/account/identities", {"link": PASSWORD}), "Continue to Work")
     taken = stranger.get(back_from(address))
@@ -414,6 +419,12 @@ def test_half_a_provider_is_refused_at_the_start(tmp_path: Path, given: dict[str
 def _identities(store: Store) -> list[str]:
     with store.read() as session:
         return [row.id for row in session.query(Identity).join(Person, Person.id == Identity.person_id)]
+
+
+def _letters(store: Store) -> list[str]:
+    """What the letters are for that wait to be sent."""
+    with store.read() as session:
+        return [row.kind for row in session.query(Letter)]
 
 
 def _link_of(page: TestResponse, words: str) -> str:

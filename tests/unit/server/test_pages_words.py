@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import get_args
 
 import pytest
 from flask import Flask
@@ -19,9 +20,10 @@ from fedflow.federation.firewall import Manifest, inspect
 from fedflow.passwords import weakness
 from fedflow.server.pages.faults import FIELDS, beside, said
 from fedflow.server.pages.run_words import CONSENTS
-from fedflow.server.pages.words import ACTIONS, FACTS, ROLES, ROLES_MAY, SCOPES
+from fedflow.server.pages.words import ACTIONS, FACTS, LETTER_KINDS, ROLES, ROLES_MAY, SCOPES
 from fedflow.server.services.heldout import NOT_SCORED
 from fedflow.server.services.identity import SCOPES as ALL_SCOPES
+from fedflow.server.services.letters import Kind
 from fedflow.server.services.roles import ROLES as ALL_ROLES
 from fedflow.server.settings import ServerSettings
 
@@ -259,9 +261,10 @@ def test_every_action_has_words() -> None:
     assert {action for action in found if "7" not in action} <= ACTIONS.keys()
 
 
-def test_every_role_and_scope_has_words(app: Flask) -> None:
+def test_every_role_scope_and_letter_has_words(app: Flask) -> None:
     assert tuple(ROLES) == tuple(ROLES_MAY) == ALL_ROLES
     assert tuple(SCOPES) == ALL_SCOPES
+    assert tuple(LETTER_KINDS) == get_args(Kind)
     with app.test_request_context(), force_locale("uk"):
         words = [*ROLES.values(), *ROLES_MAY.values(), *SCOPES.values(), *ACTIONS.values(), *FACTS.values()]
         assert all(_is_cyrillic(str(word)) for word in (*words, *CONSENTS.values()))

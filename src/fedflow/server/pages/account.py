@@ -69,7 +69,7 @@ def changes_address() -> AnyResponse:
     email, password = request.form.get("email", ""), request.form.get("password", "")
     try:
         with TRANSFERS.held(HASHING, MOST_AT_ONCE):
-            accounts.change_email(current.store(), current.caller(), password, email, _letter_in())
+            accounts.change_email(current.store(), current.caller(), password, email, browser.letter_in())
     except (Unprocessable, Forbidden, Conflict) as error:
         return _profile({"email": email}, beside(error, "password"), status=422)
     flash(gettext("You sign in with %(email)s from now on.", email=email.strip().lower()), State.DONE)
@@ -79,7 +79,7 @@ def changes_address() -> AnyResponse:
 @blueprint.post("/account/address/letter")
 def asks_for_letter() -> AnyResponse:
     """Have the link sent once more with which the address is confirmed."""
-    if (locale := _letter_in()) is None:
+    if (locale := browser.letter_in()) is None:
         raise NotFound("there is nothing at this address; see /openapi for what there is")
     letters.ask_to_confirm(current.store(), current.caller().id, locale)
     flash(gettext("A letter with a link is on its way."), State.DONE)
@@ -114,11 +114,6 @@ def deletes() -> AnyResponse:
         return _data(beside(error, "password"))
     flash(gettext("Your account is closed."), State.DONE)
     return browser.let_out(redirect(url_for("pages.entry.sign_in_page"), 303))
-
-
-def _letter_in() -> str | None:
-    """The language of a letter to the reader; None where none is sent."""
-    return str(get_locale()) if current.settings().sends_letters else None
 
 
 def _kept() -> dict[str, str]:

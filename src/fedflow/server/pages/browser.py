@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, g, request
 from flask.sessions import SecureCookieSessionInterface
+from flask_babel import get_locale
 from werkzeug import Response as AnyResponse
 
 from fedflow.server.api import current
@@ -103,6 +104,11 @@ def language() -> str | None:
     """The language that the reader's account names. Asks nothing: an error page is drawn without the database too."""
     found: SignedIn | None = g.get("signed_in")
     return None if found is None else found.locale
+
+
+def letter_in() -> str | None:
+    """The language of a letter that the reader causes: the one of their page; None where none is sent."""
+    return str(get_locale()) if current.settings().sends_letters else None
 
 
 def reader() -> str:

@@ -142,7 +142,7 @@ def sets_password(code: str) -> AnyResponse:
     password, address = request.form.get("password", ""), request.remote_addr or ""
     with TRANSFERS.held(HASHING, MOST_AT_ONCE):
         try:
-            linked = accounts.reset_password(current.store(), code, password, address)
+            linked = accounts.reset_password(current.store(), code, password, address, browser.letter_in())
         except Unprocessable as error:
             return web.page("pages/password.html", status=422, faults=beside(error), fewest=FEWEST)
     flash(gettext("Your password is set. Sign in with it."), State.DONE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response, flash, redirect, request, url_for
-from flask_babel import get_locale, gettext
+from flask_babel import gettext
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
@@ -40,7 +40,7 @@ def invites_here() -> AnyResponse:
             None,
             email=_email(sent),
             is_admin=sent.get("is_admin") == "on",
-            letter_in=_letter_in(),
+            letter_in=browser.letter_in(),
             form=sent["identifier"],
         )
     except AlreadyMade:
@@ -80,7 +80,7 @@ def invites(federation_id: str) -> AnyResponse:
             given,
             email=_email(sent),
             member=member,
-            letter_in=_letter_in(),
+            letter_in=browser.letter_in(),
             form=sent["identifier"],
         )
     except AlreadyMade:
@@ -110,11 +110,6 @@ def _sent() -> dict[str, str]:
 def _email(sent: dict[str, str]) -> str | None:
     given = sent.get("email", "").strip()
     return accounts.checked_email(given) if given else None
-
-
-def _letter_in() -> str | None:
-    """The language of the letter that brings the invitation: its sender's; None where none is sent."""
-    return str(get_locale()) if current.settings().sends_letters else None
 
 
 def _form(federation_id: str, values: dict[str, str], faults: dict[str, list[str]]) -> Response:

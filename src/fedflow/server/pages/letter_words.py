@@ -10,7 +10,13 @@ def _(text: str) -> str:
 
 SIGNATURE = _("FedFlow at %(server)s sent you this message. Nobody reads replies to it.")
 
-LETTERS: dict[str, tuple[str, str]] = {
+CHANGED, GREETING = _("Your account was changed"), _("Hello %(name)s,")
+IF_NOT_YOU = _(
+    "If you know of it, do nothing. If not, tell an administrator of the server, and set a new password at once:\n\n"
+    "%(link)s"
+)
+
+LETTERS: dict[str, tuple[str, ...]] = {
     "password": (
         _("Set a new password"),
         _(
@@ -57,5 +63,52 @@ LETTERS: dict[str, tuple[str, str]] = {
             "If it was not you, do nothing."
         ),
     ),
+    "address changed": (
+        CHANGED,
+        GREETING,
+        _("your account at FedFlow has another address now, %(to)s. You sign in with that one, and letters go there."),
+        _(
+            "If you know of it, do nothing. If not, tell an administrator of the server at once: they can shut the "
+            "account, and give you a link to set a new password. You can no longer ask for one with this address."
+        ),
+    ),
+    "password changed": (CHANGED, GREETING, _("the password of your account at FedFlow was changed."), IF_NOT_YOU),
+    "password set by link": (
+        CHANGED,
+        GREETING,
+        _("a new password was set for your account at FedFlow, by a link that was made for that."),
+        IF_NOT_YOU,
+    ),
+    "second factor set up": (
+        CHANGED,
+        GREETING,
+        _("the second step of the sign-in was set up for your account at FedFlow."),
+        IF_NOT_YOU,
+    ),
+    "second factor taken off": (
+        CHANGED,
+        GREETING,
+        _("the second step of the sign-in was switched off for your account at FedFlow."),
+        IF_NOT_YOU,
+    ),
+    "second factor taken off by an administrator": (
+        CHANGED,
+        GREETING,
+        _("an administrator of the server switched off the second step of the sign-in for your account at FedFlow."),
+        IF_NOT_YOU,
+    ),
+    "recovery codes renewed": (
+        CHANGED,
+        GREETING,
+        _("new recovery codes were made for your account at FedFlow. Those before no longer work."),
+        IF_NOT_YOU,
+    ),
+    "identity linked": (
+        CHANGED,
+        GREETING,
+        _("an identity of the sign-in provider was linked to your account at FedFlow, and signs in to it from now on."),
+        IF_NOT_YOU,
+        _("A new password does not end the identity: unlink it on the page “Sign-in” of your account."),
+    ),
 }
-"""Subject and text of each kind of letter."""
+"""Subject and paragraphs of each kind of letter; of one that tells of a change, by what was changed."""

@@ -93,7 +93,8 @@ def unmakes_administrator(person_id: str) -> AnyResponse:
 @blueprint.post("/people/accounts/<person_id>/second-factor/off")
 def takes_second_factor_off(person_id: str) -> AnyResponse:
     """For who lost the device and the codes."""
-    second_factor.take_off(current.store(), current.caller(), directory.account(current.store(), person_id).id)
+    found = directory.account(current.store(), person_id)
+    second_factor.take_off(current.store(), current.caller(), found.id, browser.letter_in())
     return _done(person_id, gettext("The second step is off for this account."))
 
 

@@ -55,7 +55,9 @@ def returns() -> AnyResponse:
         back = identities.come_back(store, _provider(), _this_browser(), state, code)
     if back.person_id is not None:
         return _linked(back)
-    person, is_new = identities.person_of(store, back, address, everybody=current.settings().open_registration)
+    person, is_new = identities.person_of(
+        store, back, address, everybody=current.settings().open_registration, letter_in=browser.letter_in()
+    )
     has_taken_up = is_new and back.invitation is not None
     return lets_in({"person": person, "provider": back.claims.issuer}, target="/" if has_taken_up else back.target)
 
@@ -93,7 +95,7 @@ def _linked(back: Back) -> AnyResponse:
     found = browser.signed_in()
     if found is None or found.caller.id != back.person_id:
         raise NotFound(identities.LATE)
-    identities.link(current.store(), found.caller, back.claims)
+    identities.link(current.store(), found.caller, back.claims, browser.letter_in())
     flash(gettext("Linked. You can now sign in with it."), State.DONE)
     return redirect(url_for("pages.security.overview"), 303)
 

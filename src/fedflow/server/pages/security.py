@@ -37,7 +37,9 @@ def changes_password() -> AnyResponse:
     ends_tokens = "on" in request.form.getlist("tokens")
     try:
         with TRANSFERS.held(HASHING, MOST_AT_ONCE):
-            accounts.change_password(current.store(), current.caller(), old, new, ends_tokens=ends_tokens)
+            accounts.change_password(
+                current.store(), current.caller(), old, new, ends_tokens=ends_tokens, letter_in=browser.letter_in()
+            )
     except Forbidden as error:
         return page(beside(error, "old"), ends_tokens=ends_tokens)
     except Unprocessable as error:
@@ -69,7 +71,7 @@ def confirms() -> AnyResponse:
     """Ask for the second factor from now on; the codes for the device's loss are shown this once."""
     store, caller = current.store(), current.caller()
     try:
-        codes = second_factor.confirm(store, caller, request.form.get("code", ""))
+        codes = second_factor.confirm(store, caller, request.form.get("code", ""), browser.letter_in())
     except Unprocessable as error:
         if second_factor.is_on(store, caller):
             return _told(
@@ -90,7 +92,7 @@ def renews_codes() -> AnyResponse:
         return page(faults)
     form = kept_id(request.form.get("identifier", ""))
     try:
-        codes = second_factor.renew_codes(current.store(), current.caller(), form=form)
+        codes = second_factor.renew_codes(current.store(), current.caller(), form=form, letter_in=browser.letter_in())
     except AlreadyMade:
         return _told(
             gettext("These codes were made already, and were shown once. If you did not save them, make others."),
@@ -107,7 +109,7 @@ def takes_off() -> AnyResponse:
     if (faults := _confirmed()) is not None:
         return page(faults)
     caller = current.caller()
-    second_factor.take_off(current.store(), caller, caller.id)
+    second_factor.take_off(current.store(), caller, caller.id, browser.letter_in())
     return _done(gettext("The second step is off: your password alone signs you in."))
 
 

@@ -34,6 +34,7 @@ LETTER_KINDS: dict[str, LazyString] = {
     "address": lazy_gettext("to confirm an address"),
     "invitation": lazy_gettext("with an invitation"),
     "register": lazy_gettext("to make an account"),
+    "changed": lazy_gettext("about a change to an account"),
 }
 """What letters of a kind are for."""
 

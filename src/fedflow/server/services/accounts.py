@@ -90,25 +90,33 @@ def rename(store: Store, caller: Caller, name: str, locale: str | None) -> None:
         audit.record(session, store, caller, "account changed", "person", caller.id, None, **told)
 
 
-def change_password(store: Store, caller: Caller, old: str, new: str, *, ends_tokens: bool) -> None:
+def change_password(
+    store: Store, caller: Caller, old: str, new: str, *, ends_tokens: bool, letter_in: str | None = None
+) -> None:
     """Take another password; all other browsers are signed out, and API tokens end where that is wished.
+
+    letter_in: as in `letters.tell_of`.
 
     Raises Forbidden where the old one is wrong.
     """
     sign_in.confirm(store, caller, old)
     with store.begin() as session:
-        _set_password(session, session.get_one(Person, caller.id), new)
+        person = session.get_one(Person, caller.id)
+        _set_password(session, person, new)
         sign_in.end_all(session, caller.id, caller.via.removeprefix("sign-in "))
         ended = _end_tokens(session, store, caller.id) if ends_tokens else 0
+        letters.tell_of(session, store, person, "password changed", letter_in)
         audit.record(session, store, caller, "password changed", "person", caller.id, tokens_ended=ended)
 
 
-def reset_password(store: Store, code: str, new: str, address: str) -> int:
+def reset_password(store: Store, code: str, new: str, address: str, letter_in: str | None = None) -> int:
     """Set a password by a link that an administrator, or the server by e-mail, gave; how many identities stay linked.
 
     All browsers are signed out, all API tokens end, and wrong tries of before count no more, so that it can be used at
     once. A link that came by e-mail confirms the address. Where nobody had confirmed it before, somebody else may have
     made the account: identities and a second factor end too.
+
+    letter_in: as in `letters.tell_of`.
 
     Raises Gone for a link that is unknown, used or over.
     """
@@ -123,6 +131,7 @@ def reset_password(store: Store, code: str, new: str, address: str) -> int:
             person.confirmed_at = store.clock()
             person.totp, person.totp_at, person.recovery = None, None, []
             session.execute(delete(Identity).where(Identity.person_id == person.id))
+        letters.tell_of(session, store, person, "password set by link", letter_in)
         caller = Caller("person", person.id, name=person.name, via="link", address=address)
         audit.record(session, store, caller, "password set by link", "person", person.id, tokens_ended=ended)
         of_person = select(func.count()).select_from(Identity).where(Identity.person_id == person.id)
@@ -132,7 +141,8 @@ def reset_password(store: Store, code: str, new: str, address: str) -> int:
 def change_email(store: Store, caller: Caller, password: str, email: str, letter_in: str | None = None) -> None:
     """Sign in with another address from now on; it is not confirmed yet.
 
-    letter_in: language of the letter with which it is confirmed; None writes none.
+    letter_in: language of the letter with which it is confirmed, and of the one that tells the address before; None
+    writes none.
 
     Raises Unprocessable where it is none, Forbidden where the password is wrong, Conflict where it has an account.
     """
@@ -141,6 +151,9 @@ def change_email(store: Store, caller: Caller, password: str, email: str, letter
     try:
         with store.begin() as session:
             person = session.get_one(Person, caller.id, with_for_update=True)
+            if person.email != known_as:
+                to = audit.shortened(known_as) or ""
+                letters.tell_of(session, store, person, "address changed", letter_in, to=to)
             before, person.email, person.confirmed_at = person.email, known_as, None
             session.execute(delete(Link).where(Link.person_id == caller.id))
             session.flush()

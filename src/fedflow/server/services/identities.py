@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from fedflow.server.database.people import Departure, Identity, Person
 from fedflow.server.errors import Conflict, Forbidden, NotFound, Unprocessable
-from fedflow.server.services import accounts, audit, provider, sign_in
+from fedflow.server.services import accounts, audit, letters, provider, sign_in
 from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import Caller, secret_hash
 from fedflow.server.services.provider import Claims, Provider
@@ -96,12 +96,15 @@ def come_back(store: Store, asked: Provider, browser: str, state: str, code: str
     return Back(claims, row.person_id, target, invitation)
 
 
-def person_of(store: Store, back: Back, address: str, *, everybody: bool) -> tuple[str, bool]:
+def person_of(
+    store: Store, back: Back, address: str, *, everybody: bool, letter_in: str | None = None
+) -> tuple[str, bool]:
     """The identifier of who the provider has seen, linked or made where that may be, and whether it was made.
 
     An invitation is taken up by an account that is made with it; who has one takes it up on its page.
 
     everybody: whether the server lets somebody make an account without an invitation.
+    letter_in: as in `letters.tell_of`; who is new is told nothing.
     Raises Forbidden where they have no account and may make none, or it is shut; Conflict where an account has the
     address and has not confirmed it, or another identity there; and as `invitations.open_`.
     """
@@ -116,19 +119,28 @@ def person_of(store: Store, back: Back, address: str, *, everybody: bool) -> tup
             known = _of_address(session, claims)
             person = known or _new(session, store, back, address, everybody=everybody)
             _refuse_shut(person)
+            if known is not None:
+                letters.tell_of(session, store, known, "identity linked", letter_in)
             _link(session, store, _as_caller(person, claims, address), person, claims)
             return person.id, known is None
     except IntegrityError:  # the same person in two windows at once
         raise Conflict("this was done in another window already; sign in again") from None
 
 
-def link(store: Store, caller: Caller, claims: Claims) -> None:
-    """Let the identity sign the caller in from now on. Raises Conflict where it signs somebody else in."""
+def link(store: Store, caller: Caller, claims: Claims, letter_in: str | None = None) -> None:
+    """Let the identity sign the caller in from now on.
+
+    letter_in: as in `letters.tell_of`.
+
+    Raises Conflict where it signs somebody else in.
+    """
     try:
         with store.begin() as session:
             found = session.get(Identity, (claims.issuer, claims.subject), with_for_update=True)
             if found is None:
-                _link(session, store, caller, session.get_one(Person, caller.id), claims)
+                person = session.get_one(Person, caller.id)
+                letters.tell_of(session, store, person, "identity linked", letter_in)
+                _link(session, store, caller, person, claims)
             elif found.person_id != caller.id:
                 raise Conflict("this identity signs in another account; unlink it there first")
     except IntegrityError:

@@ -21,8 +21,21 @@ from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import Caller, secret_hash
 from fedflow.server.store import MOST_SKEW_S, Store
 
-Kind = Literal["password", "address", "invitation", "register"]
-"""To set a new password; to confirm an address; to take an invitation up; to make an account on an open server."""
+Kind = Literal["password", "address", "invitation", "register", "changed"]
+"""To set a new password; to confirm an address; to take an invitation up; to make an account on an open server; to know
+that one's account was changed."""
+
+Change = Literal[
+    "address changed",
+    "password changed",
+    "password set by link",
+    "second factor set up",
+    "second factor taken off",
+    "second factor taken off by an administrator",
+    "recovery codes renewed",
+    "identity linked",
+]
+"""What the owner of an account is told of."""
 
 LIFE_S = 86_400.0
 LEASE_S = 120.0
@@ -57,6 +70,18 @@ def ask_to_confirm(store: Store, person_id: str, locale: str) -> None:
         person = session.get_one(Person, person_id, with_for_update=True)
         if person.email is not None and person.confirmed_at is None:
             write(session, store, "address", person.email, locale, person_id)
+
+
+def tell_of(
+    session: Session, store: Store, person: Person, change: Change, letter_in: str | None, **values: str
+) -> None:
+    """Write to a person, in the caller's transaction, that their account is changed; nothing where it has no address.
+
+    letter_in: language of the letter, where the person has chosen none; None writes none.
+    """
+    if letter_in is not None and person.email is not None:
+        told = {"change": change, "name": person.name, **values}
+        write(session, store, "changed", person.email, person.locale or letter_in, person.id, **told)
 
 
 def write(

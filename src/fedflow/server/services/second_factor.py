@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from fedflow.server.database.people import Person
 from fedflow.server.errors import Conflict, Forbidden, Unprocessable
-from fedflow.server.services import audit, idempotency
+from fedflow.server.services import audit, idempotency, letters
 from fedflow.server.services.identity import Caller, secret_hash
 from fedflow.server.store import Store
 
@@ -64,8 +64,10 @@ def is_on(store: Store, caller: Caller) -> bool:
         return session.get_one(Person, caller.id).totp_at is not None
 
 
-def confirm(store: Store, caller: Caller, code: str) -> list[str]:
+def confirm(store: Store, caller: Caller, code: str, letter_in: str | None = None) -> list[str]:
     """Ask for the second factor from now on. Returns codes for the loss of the device, which are told this once.
+
+    letter_in: as in `letters.tell_of`.
 
     Raises Unprocessable where the code is not the device's, or counts no more.
     """
@@ -77,6 +79,7 @@ def confirm(store: Store, caller: Caller, code: str) -> list[str]:
                 raise Unprocessable(USED)
             raise Unprocessable("code: is not the one that your device shows now; check its clock, and try again")
         person.totp_at, person.recovery = store.clock(), [secret_hash(each) for each in codes]
+        letters.tell_of(session, store, person, "second factor set up", letter_in)
         audit.record(session, store, caller, "second factor set up", "person", person.id)
     return codes
 
@@ -87,10 +90,11 @@ def codes_left(store: Store, caller: Caller) -> int:
         return len(session.get_one(Person, caller.id).recovery)
 
 
-def renew_codes(store: Store, caller: Caller, *, form: str | None = None) -> list[str]:
+def renew_codes(store: Store, caller: Caller, *, form: str | None = None, letter_in: str | None = None) -> list[str]:
     """New codes for the loss of the device in place of all before, told this once.
 
     form: identifier of the page that asks for them, which makes them once however often it is sent.
+    letter_in: as in `letters.tell_of`.
 
     Raises Conflict where the caller's sign-in asks for no second factor, AlreadyMade.
     """
@@ -101,6 +105,7 @@ def renew_codes(store: Store, caller: Caller, *, form: str | None = None) -> lis
         if person.totp_at is None:
             raise Conflict("this account has no second factor any more; set it up first")
         person.recovery = [secret_hash(each) for each in codes]
+        letters.tell_of(session, store, person, "recovery codes renewed", letter_in)
         audit.record(session, store, caller, "recovery codes renewed", "person", person.id)
     return codes
 
@@ -109,12 +114,21 @@ def _fresh_codes() -> list[str]:
     return [f"{secrets.token_hex(3)}-{secrets.token_hex(3)}" for _ in range(RECOVERY_CODES)]
 
 
-def take_off(store: Store, caller: Caller, person_id: str) -> None:
-    """Let a person sign in with the password alone. Raises Forbidden for another's account, but by an administrator."""
+def take_off(store: Store, caller: Caller, person_id: str, letter_in: str | None = None) -> None:
+    """Let a person sign in with the password alone.
+
+    letter_in: as in `letters.tell_of`.
+
+    Raises Forbidden for another's account, but by an administrator.
+    """
     if caller.id != person_id and not caller.is_admin:
         raise Forbidden("this is another's account")
     with store.begin() as session:
         person = session.scalars(select(Person).where(Person.id == person_id).with_for_update()).one()
+        if person.totp_at is not None:
+            own = caller.id == person_id
+            change: letters.Change = "second factor taken off" if own else "second factor taken off by an administrator"
+            letters.tell_of(session, store, person, change, letter_in)
         person.totp, person.totp_at, person.recovery = None, None, []
         audit.record(session, store, caller, "second factor taken off", "person", person_id)
 

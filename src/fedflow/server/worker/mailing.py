@@ -1,4 +1,4 @@
-"""Sends the letters that are due, over SMTP. Nothing of a letter is in a log: it holds a link that lets somebody in."""
+"""Sends the letters that are due, over SMTP. Nothing of one is in a log: it may hold a link that lets somebody in."""
 
 from __future__ import annotations
 
@@ -98,6 +98,8 @@ def _text(store: Store, settings: ServerSettings, letter: Written) -> _Text | No
     if letter.kind == "invitation":
         link = f"{at}/invitation/{letter.values['code']}"
         return _Text("invitation", letter.locale, {"by": letter.values["by"], "link": link})
+    if letter.kind == "changed":  # for the address that was the account's then
+        return _Text(letter.values["change"], letter.locale, {**letter.values, "link": f"{at}/forgotten"})
     with store.read() as session:
         person = session.scalar(select(Person).where(Person.email == letter.to))
     if letter.kind == "register" and person is None:
@@ -126,14 +128,15 @@ def _is_for(store: Store, letter: Written, person: Person) -> bool:
 
 def _message(settings: ServerSettings, to: str, text: _Text) -> EmailMessage:
     said = _catalogue(text.locale)
-    subject, body = (said.gettext(part) for part in LETTERS[text.kind])
+    subject, *body = (said.gettext(part) for part in LETTERS[text.kind])
     sender = settings.mail_from or ""
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = sender, to, subject
     message["Date"], message["Message-ID"] = formatdate(), make_msgid(domain=sender.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"
     signature = said.gettext(SIGNATURE) % {"server": settings.public_url}
-    message.set_content(f"{body % text.values}\n\n-- \n{signature}\n")
+    paragraphs = "\n\n".join(body) % text.values
+    message.set_content(f"{paragraphs}\n\n-- \n{signature}\n")
     return message
 
 
