@@ -1,4 +1,4 @@
-"""The page of a run in a real Chromium: what is brought while one reads it moves nothing that one holds."""
+"""Pages of runs and try-outs in a real Chromium: what is brought while one reads moves nothing that one holds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from fedflow.evaluation.drawing import without_styles
 from fedflow.federation.rounds import Status
 from fedflow.plan import AGGREGATED
 from fedflow.server.api.app import create_app
+from fedflow.server.database.people import Person
 from fedflow.server.database.tables import Job, Round, Run, Score
+from fedflow.server.database.tryouts import Tryout
 from fedflow.server.services import events, jobs, run_charts
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store, open_store
@@ -104,6 +106,23 @@ def test_what_is_brought_folds_nothing_and_keeps_focus_and_scroll(site: Site, wa
     number = site.measures_one_more(run)
     expect(page.locator(".gallery thead")).to_contain_text(f"Round {number}")
     expect(page.get_by_role("button", name="Pause run")).to_be_focused()
+    watched.check_quiet()
+
+
+def test_a_picture_comes_where_its_place_was(site: Site, watched: Watched) -> None:
+    with site.store.begin() as session:
+        tryout = session.scalars(select(Tryout).join(Person).where(Person.email == site.email)).first()
+        assert tryout is not None
+        identifier, drawn = tryout.id, list(tryout.pictures)[:2]
+        tryout.status, tryout.count, tryout.pictures = "running", 2, drawn[:1]
+    page = watched.page
+    page.goto(f"/tryouts/{identifier}")
+    below = page.locator(".tryout > .buttons")
+    place, end = page.locator(".to-come").bounding_box(), below.bounding_box()
+    with site.store.begin() as session:
+        session.get_one(Tryout, identifier).pictures = drawn
+    expect(page.locator(".shots img")).to_have_count(2)
+    assert (page.locator(".shots img").last.bounding_box(), below.bounding_box()) == (place, end)
     watched.check_quiet()
 
 

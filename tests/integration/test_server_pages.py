@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from browser import Watched
 from page_server import PASSWORD, Server, comes_first, heading, submit
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, CDPSession, Page, expect
 from tests.unit.server.import_setting import kohya_file
 
 FOR_A_WORKER_MS = 90_000
@@ -59,8 +59,14 @@ def sees_both(page: Page) -> None:
     expect(page.get_by_role("row").filter(has_text="member: Atelier Nord").first).to_be_visible()
 
 
+def sends_as_fast_as(network: CDPSession, bytes_in_a_second: int) -> None:
+    """The browser sends no faster from now on; without a limit where it is -1."""
+    limits = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_in_a_second}
+    network.send("Network.emulateNetworkConditions", limits)
+
+
 def brings_an_adapter_in(page: Page, folder: Path, adapter: bytes) -> None:
-    """By an upload in two pieces, of which the second is cut once."""
+    """By an upload in two pieces: how far the first one is stands there meanwhile, and the second is cut once."""
     file = folder / "foxes.safetensors"
     file.write_bytes(adapter)
     assert len(adapter) > 2 * 64_000, "each piece is larger than a form may be"
@@ -78,7 +84,11 @@ def brings_an_adapter_in(page: Page, folder: Path, adapter: bytes) -> None:
     page.locator("#f-file").set_input_files(file)
     page.locator("#import").evaluate(f"form => form.dataset.piece = '{len(adapter) // 2 + 1}'")
     page.route(re.compile(r"offset=[1-9]"), lambda route: route.abort(), times=1)
+    network = page.context.new_cdp_session(page)
+    sends_as_fast_as(network, len(adapter) // 40)
     submit(page, "Import")
+    expect(page.locator("#import .progress")).to_contain_text(re.compile(r"\d of 0\.\d MB · \d\d sec left"))
+    sends_as_fast_as(network, -1)
     heading(page, "federation")
     expect(page.get_by_role("row").filter(has_text="Foxes")).to_contain_text("Here", timeout=FOR_A_WORKER_MS)
 

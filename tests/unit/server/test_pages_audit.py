@@ -195,6 +195,15 @@ class TestFacts:
         reader.sign_in("", email="chief@new.example")
         assert "address: b…@example.org → c…@new.example" in log(reader)
 
+    def test_who_has_not_signed_in_is_somebody_in_the_readers_language(self, site: Site, store: Store) -> None:
+        site.account("boss")
+        for _ in range(sign_in.FREE_FAILURES):
+            with pytest.raises(Unauthorised):
+                sign_in.sign_in(store, "boss@example.org", "wrong", "", "", "192.0.2.9")
+        reader, locked = site.reader("boss"), "/audit?what=account+locked"
+        assert re.search(r"too many wrong tries to sign in .* somebody 192\.0\.2\.9", log(reader, locked))
+        assert re.search(r"забагато невдалих спроб увійти .* хтось 192\.0\.2\.9", log(reader, locked, language="uk"))
+
     def test_wrong_tries_are_counted_with_the_sign_in_that_follows(self, site: Site, store: Store) -> None:
         """A stranger cannot flood the log: each wrong try by itself is no entry."""
         boss = site.account("boss")

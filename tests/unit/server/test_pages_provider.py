@@ -20,7 +20,7 @@ from flask import Flask
 from openid_provider import CLIENT_ID, CLIENT_SECRET, Provider, openid_provider, rsa_key
 from tests.unit.server.conftest import Clock
 from tests.unit.server.page_setting import Site
-from tests.unit.server.reader import OTHER, PASSWORD, Reader, faults, told, value_of
+from tests.unit.server.reader import OTHER, PASSWORD, Reader, faults, text_of, told, value_of
 from werkzeug.test import TestResponse
 
 from fedflow.errors import PlanError
@@ -376,6 +376,16 @@ def test_a_shut_account_stays_out(site: Site) -> None:
         accounts.disable(site.store, SERVER, person, disabled=False)
         assert sign_in_there(site.reader()).status_code == 303
         accounts.disable(site.store, SERVER, person, disabled=True)  # whose identity is linked by now
+
+
+def test_a_database_that_is_gone_is_not_taken_for_the_provider(site: Site) -> None:
+    database = site.store.folder / "server.db"
+    site.store.engine.dispose()
+    database.rename(site.store.folder / "away.db")
+    database.mkdir()
+    answer = site.reader().get("/sign-in/provider")
+    said = "A part of the server does not answer Error 503 The server's database does not answer."
+    assert (answer.status_code, said in text_of(answer.text)) == (503, True)
 
 
 def test_a_provider_that_fails_is_told_and_holds_nobody_up(

@@ -83,6 +83,15 @@ def test_what_moves_brings_the_pages_head_along(site: Site, setting: Setting) ->
     assert "Resume run" in head[head.index('id="page-action" hx-swap-oob="morph"') :]
 
 
+def test_what_a_reader_is_brought_has_its_place_on_the_page(site: Site, setting: Setting) -> None:
+    site.account("vera", "viewer")
+    vera, address = site.reader("vera"), f"/runs/{setting.run}"
+    whole, part = vera.get(address).text, vera.get(address, headers={"HX-Request": "true"}).text
+    brought = re.findall(r'id="([^"]+)" hx-swap-oob', part)
+    assert "page-state" in brought
+    assert [each for each in brought if f'id="{each}"' not in whole] == []
+
+
 def test_nobody_is_led_to_the_sign_in_and_strangers_see_nothing(site: Site, setting: Setting) -> None:
     address = f"/runs/{setting.run}"
     answer = site.reader().get(address)

@@ -16,10 +16,11 @@ from tests.unit.server.run_setting import Setting
 import fedflow
 from fedflow.server import keys
 from fedflow.server.database import schema
-from fedflow.server.database.tables import Job
+from fedflow.server.database.tables import Artifact, Import, Job, Version
 from fedflow.server.errors import Conflict, NotFound
 from fedflow.server.pages.system import in_force
 from fedflow.server.services import jobs, processes, system
+from fedflow.server.services.identifiers import new_id
 from fedflow.server.services.identity import SERVER
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import Store
@@ -106,12 +107,38 @@ def test_processes_come_go_and_are_forgotten(store: Store, clock: object) -> Non
     assert (again.pool, again.version, again.is_gone) == ("evaluation", "2", False), (
         "its number is another process's now"
     )
+    assert [each.is_served for each in processes.listed(store)] == [True, True]
+    clock.now += processes.REPLACED_S + 1  # type: ignore[attr-defined]
+    processes.seen(store, "here-1", "evaluation", "2")
+    processes.seen(store, "here-4", "rounds", "2")
+    clock.now += processes.REPLACED_S + 1  # type: ignore[attr-defined]
+    processes.seen(store, "here-1", "evaluation", "2")
+    left = [(each.name, each.is_gone, each.is_served) for each in processes.listed(store)]
+    assert left == [("here-1", False, True), ("here-4", True, False)], "the one that nobody replaces, and no other"
     clock.now += processes.FORGOTTEN_S + 1  # type: ignore[attr-defined]
     processes.seen(store, "here-3", "rounds", "1")
     processes.ended(store, "nobody")
     assert [each.name for each in processes.listed(store)] == ["here-3"]
     processes.ended(store, "here-3")
     assert processes.listed(store) == []
+
+
+def test_what_was_given_up_is_called_by_its_name(store: Store, federation_id: str) -> None:
+    with store.begin() as session:
+        made = Import(id=new_id(), federation_id=federation_id, kind="adapter", name="Foxes", source="upload")
+        made.place, made.phase, made.created_at = "foxes.safetensors", "failed", 1.0
+        model = Artifact(id=new_id(), federation_id=federation_id, kind="model", name="Wolves", created_at=1.0)
+        version = Version(id=new_id(), artifact_id=model.id, number=1, content="c", facts={}, files={}, created_at=1.0)
+        session.add_all((made, model))
+        session.flush()
+        session.add(version)
+        for kind, subject in (("import", made.id), ("download", f"{version.id} merged"), ("tryout", f"{new_id()} 1")):
+            jobs.add_alone(session, kind, subject, store.clock()).status = jobs.FAILED
+    assert [(line.kind, line.subject) for line in reversed(jobs.given_up(store))] == [
+        ("import", "Foxes"),
+        ("download", "Wolves"),
+        ("tryout", ""),
+    ]
 
 
 def test_a_job_is_tried_again_from_its_beginning(setting: Setting) -> None:

@@ -223,7 +223,7 @@ def _lines(entries: list[AuditEntry]) -> list[Line]:
         Line(
             number=each.number,
             at=each.at,
-            actor=gettext("The server") if each.actor_kind == "server" else each.actor,
+            actor=_actor(each),
             actor_id=each.actor_id,
             action=str(ACTIONS.get(each.action, each.action)),
             about=audit_words.about(each, found.get(each.object_id)),
@@ -236,6 +236,13 @@ def _lines(entries: list[AuditEntry]) -> list[Line]:
         )
         for each in entries
     ]
+
+
+def _actor(entry: AuditEntry) -> str:
+    """Who did it, by the name of then; who was not signed in has none."""
+    if entry.actor_kind == "server":
+        return str(gettext("The server"))
+    return entry.actor if entry.actor_id else str(gettext("somebody"))
 
 
 def _via(way: str, means: str | None) -> str:

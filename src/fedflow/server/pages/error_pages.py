@@ -8,6 +8,7 @@ from flask_babel import gettext, lazy_gettext
 from fedflow import web
 from fedflow.server.pages import browser
 from fedflow.server.pages.faults import beside
+from fedflow.server.services.provider import NO_ANSWER
 
 PAGES = ("pages.", "web.")
 """How the endpoints of pages begin."""
@@ -22,7 +23,7 @@ TITLES = {
     413: lazy_gettext("Too large"),
     429: lazy_gettext("Too many requests"),
     500: lazy_gettext("The server failed"),
-    503: lazy_gettext("The server is busy"),
+    503: lazy_gettext("A part of the server does not answer"),
     507: lazy_gettext("The server's disk is full"),
 }
 
@@ -40,7 +41,7 @@ def wants_page() -> bool:
 def error_page(status: int, sentence: str) -> Response:
     """The answer to a request that could not be done."""
     title = TITLES.get(status, lazy_gettext("This could not be done"))
-    if status == 503 and request.endpoint in PROVIDER:
+    if sentence == NO_ANSWER:
         title = lazy_gettext("The sign-in provider does not answer")
     reason = next(iter(beside(RuntimeError(sentence)).values()))[0]
     way_out, target = _way_out(status)

@@ -17,6 +17,7 @@ from fedflow.server import keys
 from fedflow.server.api import current
 from fedflow.server.errors import ApiError
 from fedflow.server.pages.faults import said
+from fedflow.server.pages.run_words import whose
 from fedflow.server.services import jobs, processes
 from fedflow.server.services import system as service
 from fedflow.server.services.jobs import FAILED, QUEUED, RUNNING
@@ -79,6 +80,7 @@ def system() -> Response:
         running=sum(pile.count for pile in counts[RUNNING].values()),
         failed=sum(pile.count for pile in now.jobs if pile.status == FAILED),
         given_up=jobs.given_up(store),
+        whose=whose,
         processes=there,
         lacking=[words for pool, words in POOLS.items() if not any(p.pool == pool and not p.is_gone for p in there)],
         is_full=now.disk_free_bytes < FULL * now.disk_bytes,

@@ -7,6 +7,7 @@ import re
 import uuid_utils
 
 IDENTIFIER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+ID_LENGTH = 36
 
 
 def new_id() -> str:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from sqlalchemy import case, func, or_, select, update
+from sqlalchemy import and_, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from fedflow.server.database.inserts import insert
-from fedflow.server.database.tables import Job, Run
+from fedflow.server.database.tables import Artifact, Import, Job, Run, Version
 from fedflow.server.errors import Conflict, NotFound
 from fedflow.server.services import audit
-from fedflow.server.services.identifiers import new_id
+from fedflow.server.services.identifiers import ID_LENGTH, new_id
 from fedflow.server.services.identity import Caller
 from fedflow.server.store import MOST_SKEW_S, Store
 
@@ -55,7 +55,10 @@ class GivesWay(Exception):  # noqa: N818 - nothing went wrong
 
 @dataclass(frozen=True)
 class GivenUp:
-    """A job that ended in an error too often, with the last one; `run_id` where it belongs to a run."""
+    """A job that ended in an error too often, with the last one; `run_id` where it belongs to a run.
+
+    `subject` is whose model was to be measured, or what was to be imported or downloaded by its name; else empty.
+    """
 
     id: str
     kind: str
@@ -207,8 +210,11 @@ def try_again(store: Store, job_id: str, by: Caller) -> None:
 def given_up(store: Store) -> list[GivenUp]:
     """The jobs that were given up, newest first."""
     query = (
-        select(Job, Run.id, Run.name)
+        select(Job, Run.id, Run.name, func.coalesce(Import.name, Artifact.name))
         .outerjoin(Run, Run.id == Job.run_id)
+        .outerjoin(Import, and_(Job.kind == "import", Import.id == Job.subject))
+        .outerjoin(Version, and_(Job.kind == "download", Version.id == func.substr(Job.subject, 1, ID_LENGTH)))
+        .outerjoin(Artifact, Artifact.id == Version.artifact_id)
         .where(Job.status == FAILED)
         .order_by(Job.id.desc())
         .limit(MOST_GIVEN_UP)
@@ -221,12 +227,12 @@ def given_up(store: Store) -> list[GivenUp]:
                 run_id,
                 run,
                 job.round,
-                job.subject,
+                name or (job.subject if job.kind in MEASURING else ""),
                 job.error or "",
                 job.created_at,
                 job.kind in ALONE,
             )
-            for job, run_id, run in session.execute(query)
+            for job, run_id, run, name in session.execute(query)
         ]
 
 

@@ -14,11 +14,16 @@ GONE_S = 60.0
 """Who has not been seen for so long is taken for gone."""
 
 FORGOTTEN_S = 86_400.0
+REPLACED_S = 3600.0
+"""Who has been gone for longer is told of only where nobody else does the same."""
 
 
 @dataclass(frozen=True)
 class ProcessLine:
-    """A worker or evaluator: `name` is HOST-PROCESS, `pool` what it does: rounds, evaluation."""
+    """A worker or evaluator: `name` is HOST-PROCESS, `pool` what it does: rounds, evaluation.
+
+    `is_served`: it, or another that does the same, is there.
+    """
 
     name: str
     pool: str
@@ -26,6 +31,7 @@ class ProcessLine:
     started_at: float
     seen_at: float
     is_gone: bool
+    is_served: bool
 
 
 def seen(store: Store, name: str, pool: str, version: str) -> None:
@@ -54,12 +60,22 @@ def are_there(store: Store, pool: str) -> bool:
 
 
 def listed(store: Store) -> list[ProcessLine]:
-    """All that are known, those that are there first."""
+    """Those that are there, then those that are gone."""
     now = store.clock()
     with store.read() as session:
         rows = session.scalars(select(Process).order_by(Process.pool, Process.name)).all()
+    served = {row.pool for row in rows if now - row.seen_at <= GONE_S}
     lines = [
-        ProcessLine(row.name, row.pool, row.version, row.started_at, row.seen_at, now - row.seen_at > GONE_S)
+        ProcessLine(
+            row.name,
+            row.pool,
+            row.version,
+            row.started_at,
+            row.seen_at,
+            is_gone=now - row.seen_at > GONE_S,
+            is_served=row.pool in served,
+        )
         for row in rows
+        if row.pool not in served or now - row.seen_at <= REPLACED_S
     ]
     return sorted(lines, key=lambda line: line.is_gone)

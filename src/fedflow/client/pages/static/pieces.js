@@ -1,6 +1,8 @@
 // One file, or many after each other, in pieces, each acknowledged: what has arrived stays with the app, and the same goes
 // on behind it, after a cut, a page that was loaded anew or a new start of the app.
 
+import { request } from "../web/sending.js";
+
 const BEGINNING = 64 * 1024;
 const PIECE = 8 * 1024 * 1024;
 const PAUSES_S = [0.5, 1, 2, 4, 8, 15];
@@ -60,22 +62,12 @@ function offsetOf(answer) {
   return Number(text);
 }
 
-function ask(method, address, headers, body, token, sent = () => {}) {
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.upload.addEventListener("progress", (event) => sent(event.loaded));
-    request.addEventListener("load", () => {
-      if (request.status < 300 || request.status === 409) { resolve(request); return; }
-      let told;
-      try { ({ told } = JSON.parse(request.responseText)); } catch { /* no words of ours */ }
-      if (told) reject(new Refused(told));
-      else reject(request.status === 404 || request.status >= 500 ? new Cut() : new Refused());
-    });
-    request.addEventListener("error", () => reject(new Cut()));
-    request.open(method, address);
-    for (const [header, text] of Object.entries(headers)) request.setRequestHeader(header, text);
-    request.setRequestHeader("Content-Type", "application/offset+octet-stream");
-    request.setRequestHeader("X-CSRFToken", token);
-    request.send(body);
-  });
+async function ask(method, address, headers, body, token, sent) {
+  const own = { "Content-Type": "application/offset+octet-stream", "X-CSRFToken": token };
+  const answer = await request(method, address, { ...headers, ...own }, body, sent).catch(() => { throw new Cut(); });
+  if (answer.status < 300 || answer.status === 409) return answer;
+  let told;
+  try { ({ told } = JSON.parse(answer.responseText)); } catch { /* no words of ours */ }
+  if (told) throw new Refused(told);
+  throw answer.status === 404 || answer.status >= 500 ? new Cut() : new Refused();
 }

@@ -1,6 +1,7 @@
 // Files dropped anywhere on the page or chosen, with how far they are sent. Pictures, folders or a zip of a dataset go at
 // once; the one file of a model (`data-one`) waits in its field until the form is sent. All go in pieces before the form.
 
+import { megabytes, paced } from "../web/sending.js";
 import { many, one, sendPieces, Cut, Unread } from "./pieces.js";
 
 const form = document.getElementById("bring");
@@ -12,20 +13,21 @@ function start() {
   const failed = told.dataset.failed;
   const box = document.getElementById("bring-progress");
   const bar = box.querySelector("progress");
-  const far = box.querySelector("[data-far]");
+  const far = box.querySelector("[data-so-far]");
+  const pace = paced(box.dataset);
   const most = Number(words.most);
-  const number = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 1 });
   const isOne = "one" in words;
-  const megabytes = (bytes) => number.format(bytes / 1e6);
 
   const again = document.getElementById("bring-again");
   const token = document.querySelector('meta[name="csrf-token"]').content;
   const put = (text, done, total) => text.replace("{done}", megabytes(done)).replace("{all}", megabytes(total));
 
   const refuse = (text) => { told.textContent = text; box.hidden = true; form.removeAttribute("aria-busy"); };
-  const tell = (done, total, text = box.dataset.words) => {
+  const tell = (done, total, answers = true) => {
+    const how = answers ? pace.goes(done, total) : pace.stands(done, total);
     bar.value = done / Math.max(total, 1);
-    far.textContent = done >= total ? box.dataset.taking : put(text, done, total);
+    if (done >= total) far.textContent = box.dataset.taking;
+    else far.textContent = answers ? how : put(box.dataset.again, done, total);
   };
 
   // Of what is neither picture nor caption the name alone, so that it is told; nothing is spared where nothing else is.
@@ -50,6 +52,7 @@ function start() {
     form.setAttribute("aria-busy", "true");
     box.hidden = false;
     tell(0, total);
+    pace.stands(0, total); // part of it may be there already
     const parcel = isAlone ? one(files[0][0]) : many(files);
     const arrived = await inPieces(parcel, files, total);
     if (arrived === null) return;
@@ -76,7 +79,7 @@ function start() {
     try {
       return await sendPieces(parcel, about, box.dataset.begin, token, (done, answers) => {
         arrived = done;
-        tell(done, total, answers ? undefined : box.dataset.again);
+        tell(done, total, answers);
       });
     } catch (error) {
       if (error instanceof Cut) refuse(put(told.dataset.cut, arrived, total));
