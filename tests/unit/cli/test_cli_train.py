@@ -74,10 +74,11 @@ def test_an_adapter_is_written_in_both_layouts(
         "samples",
         "training.json",
     ]
-    for step in (2, 3):
+    for step, called in ((2, "out (step 2)"), (3, "out")):
         with Image.open(out / "samples" / f"step-{step:06d}.png") as picture:
             assert picture.size == (16, 16)
-            assert picture.text["parameters"].startswith("a, fruit\n")  # type: ignore[attr-defined]
+            told = picture.text["parameters"]  # type: ignore[attr-defined]
+            assert told.startswith(f"a, fruit <lora:{called}:1>\n")
     printed = capsys.readouterr()
     assert "empty.png" in printed.err
     assert "a.png: its caption is longer than the model can read (so are 3 of 3), and the end teach" in printed.err
