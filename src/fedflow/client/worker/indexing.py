@@ -25,6 +25,7 @@ def do(store: Store, settings: ClientSettings, job: Job) -> None:  # noqa: ARG00
     progress = noted(store, job.id)
     index = make_index(Path(dataset.folder), before, progress)
     found = len(index.entries)
+    jobs.note(store, job.id, found, found)  # `alone` may wait for a change
     with alone(store, dataset):  # what was seen of a change half made is looked at once more
         index = make_index(index.folder, index.entries, lambda _done, _of: progress(found, found))
         datasets.keep(store, dataset.id, index, before)
