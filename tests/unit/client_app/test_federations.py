@@ -273,6 +273,7 @@ def test_the_loss_of_each_round_is_drawn_and_told(visitor: Visitor, store: Store
         with owner.training(facts(), number, len(told)) as progress:
             for step, loss in enumerate(told, start=1):
                 progress(step, len(told), loss)
+            assert ">Pause taking part</button>" in visitor.client.get(run).text, "it pauses more than the round"
         owner.handed_in("r1", number, (told[0], 0.5), is_taken=True)
     assert trainings.round_losses(store, member, "r1") == {
         1: [(1, 0.8), (2, 0.7), (3, 0.6)], 2: [(1, 0.4), (2, 0.25)],
@@ -406,7 +407,12 @@ def test_a_runs_page_begins_with_its_rounds_and_for_whom_it_waits(visitor: Visit
     assert rounds() == [("done", "Joined"), ("waiting now", "Asks for your consent"), ("waiting", "To come")]
     assert "Round 2 waits for your answer; until then nothing is trained" in visitor.client.get(run).text
     memberships.pause(store, member, paused=True)
-    assert "You have paused this federation" in visitor.client.get(run).text
+    page = visitor.client.get(run).text
+    assert "You have paused this federation" in page
+    assert ">Take part again</button>" in page
+    assert visitor.post(f"/federations/{member}/resume", next=run).headers["Location"] == run
+    assert "Take part again" not in visitor.client.get(run).text
+    memberships.pause(store, member, paused=True)
     owner.took_home(facts(rounds=3).model_copy(update={"status": "done", "round": 3}), {})
     assert rounds() == [("done", "Joined")] * 3
     assert "waits for" not in visitor.client.get(run).text

@@ -17,6 +17,7 @@ from fedflow.client.services.memberships import JoinRequest
 from fedflow.client.services.sendings import Wanted
 from fedflow.errors import MistakeError
 from fedflow.web.forms import FormField, Kind, describe, texts
+from fedflow.web.kit import is_own_path
 from fedflow.web.reading import Reading, all_values, last_values, read
 from fedflow.web.states import State
 
@@ -125,7 +126,8 @@ def sets_limits(membership_id: str) -> AnyResponse:
 def changes(membership_id: str, what: str) -> AnyResponse:
     """Take no part for now, or go on."""
     memberships.pause(current.store(), _row(membership_id).id, paused=what == "pause")
-    return redirect(url_for("pages.federations.one", membership_id=membership_id), 303)
+    back = request.form.get("next", "")
+    return redirect(back if is_own_path(back) else url_for("pages.federations.one", membership_id=membership_id), 303)
 
 
 @blueprint.post("/federations/<membership_id>/dataset")
