@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
+from html import unescape
+from pathlib import Path
 
 import pytest
 from flask import render_template
@@ -569,6 +572,20 @@ def test_a_join_that_the_server_refuses_is_changed_and_put_aside_once_another_su
     )
     assert again not in visitor.client.get("/activity").text
     assert {each.status for each in jobs.listed(store, 3)} == {jobs.RUNNING, jobs.ASIDE}
+
+
+def test_who_was_removed_joins_again_from_its_page(visitor: Visitor, store: Store, member: str, pictures: Path) -> None:
+    sets = [datasets.add(store, str(folder)) for folder in (pictures, shutil.copytree(pictures, f"{pictures}-2"))]
+    bound = sets[1]
+    memberships.bind(store, member, bound)
+    assert ">Pause taking part</button>" in visitor.client.get(f"/federations/{member}").text
+    memberships.note_removed(store, member)
+    page = visitor.client.get(f"/federations/{member}").text
+    assert ("Pause taking part" in page, "Models of the server" in page) == (False, False)
+    [form] = [unescape(each) for each in re.findall(r'href="([^"]+)">Join</a>', page)]
+    page = visitor.client.get(form).text
+    assert 'value="https://x.example"' in page
+    assert f'<option value="{bound}" selected' in page
 
 
 def test_what_was_removed_and_joined_again_stands_once(visitor: Visitor, store: Store, member: str) -> None:

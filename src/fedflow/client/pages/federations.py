@@ -54,10 +54,11 @@ def listed() -> Response:
 
 @blueprint.get("/federations/join")
 def join_form() -> Response:
-    """Server, code, dataset; as they were given where an attempt failed, with the reason beside its field."""
+    """Server, code, dataset: as a link gives them, or as in an attempt that failed, the reason beside its field."""
     job = jobs.one(current.store(), request.args.get("instead_of", "")[:40])
     if job is None or job.kind != memberships.JOIN:
-        return _join_page(Reading(None, {}), signed_in=request.args.get("signed_in", ""))
+        given = {name: request.args[name][:400] for name in ("server", "dataset") if name in request.args}
+        return _join_page(Reading(None, given), signed_in=request.args.get("signed_in", ""))
     reading = Reading[JoinRequest](None, texts(memberships.request_of(job)))
     if job.status in jobs.WENT_WRONG:
         reading.faults[_field_of(job.message)] = [job_words.reason(job)]
