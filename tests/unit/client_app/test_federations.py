@@ -588,6 +588,31 @@ def test_who_was_removed_joins_again_from_its_page(visitor: Visitor, store: Stor
     assert f'<option value="{bound}" selected' in page
 
 
+def test_limits_outlive_a_removal_by_the_coordinator(visitor: Visitor, store: Store, pictures: Path) -> None:
+    member = joined(store, "0100")
+    old = Device(server="https://x.example", device_id="d1", member="studio", federation_id="f1", federation="Museums")
+    home = memberships.home(store, member)
+    home.folder.mkdir(parents=True)
+    home.keep(old)
+    memberships.limit(store, member, Policy(max_rounds=4), always=True)
+    memberships.note_removed(store, member)
+    assert "They hold again when you join anew" in visitor.client.get(f"/federations/{member}").text
+    dataset = datasets.add(store, str(pictures))
+    for federation_id, named, kept in (
+        ("f1", "guest", Policy(max_rounds=4)), ("f1", "studio", Policy(max_rounds=4)), ("f2", "studio", Policy()),
+    ):  # fmt: skip
+        asked = JoinRequest(server="https://x.example", code="AB12-CD34", device="loom", dataset=dataset)
+        job = jobs.claim(store, memberships.join(store, asked))
+        assert job is not None
+        memberships.keep(store, job, old.model_copy(update={"federation_id": federation_id, "member": named}))
+        row = memberships.one(store, job.id)
+        assert row is not None
+        assert (memberships.policy(row), row.always) == (kept, False), "to begin without being asked is said anew"
+        page = visitor.client.get(f"/federations/{job.id}").text
+        assert ("You set them before this machine joined anew" in page) is (kept == Policy(max_rounds=4))
+        memberships.leave(store, job.id)
+
+
 def test_what_was_removed_and_joined_again_stands_once(visitor: Visitor, store: Store, member: str) -> None:
     memberships.say(store, member, REVOKED, is_held_up=True)
     memberships.note_removed(store, member)

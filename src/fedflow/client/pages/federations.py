@@ -84,6 +84,7 @@ def joins() -> AnyResponse:
 def one(membership_id: str) -> Response:
     """What is going on there, its runs, and what this machine has sent."""
     store, row = current.store(), _row(membership_id)
+    rows = memberships.listed(store)
     rounds = [job for job in jobs.under_way(store, (jobs.ROUND,)) if job.asked["membership"] == membership_id]
     runs = consents.listed(store, membership_id)
     asks = any(each.membership_id == membership_id for each in consents.waiting(store))
@@ -91,7 +92,7 @@ def one(membership_id: str) -> Response:
         "app/federation.html",
         fragment="live",
         row=row,
-        anew=memberships.replaced(memberships.listed(store)).get(membership_id),
+        anew=memberships.replaced(rows).get(membership_id),
         dataset=None if row.dataset_id is None else datasets.one(store, row.dataset_id),
         sets=[line.dataset for line in datasets.listed(store)],
         runs=runs,
@@ -99,6 +100,7 @@ def one(membership_id: str) -> Response:
         heard=federation_words.heard(row, runs),
         rounds=rounds,
         limits=_limits_set(row),
+        took_over=memberships.took_over(row, rows),
         sorts=sendings.by_sort(store, Wanted(membership_id)),
         now=store.clock(),
     )
