@@ -148,7 +148,9 @@ def test_what_is_no_model_leaves_nothing_behind(store: Store, tmp_path: Path) ->
     assert not library.folder(store, job_id).exists()
 
 
-def test_joined_adapters_draw_as_their_weighted_sum(store: Store, kohya: Path, tiny_model_folder: Path) -> None:
+def test_joined_adapters_draw_as_their_weighted_sum(
+    visitor: Visitor, store: Store, kohya: Path, tiny_model_folder: Path
+) -> None:
     first, second = (brought(store, kohya, "adapter", tiny_model_folder, name) for name in ("one", "two"))
     for job_id in (first, second):
         assert work(store, job_id) == jobs.DONE
@@ -159,10 +161,20 @@ def test_joined_adapters_draw_as_their_weighted_sum(store: Store, kohya: Path, t
     single, _ = read_adapter(kohya)
     for key, factors in whole.items():
         assert torch.allclose(factors.delta(), (0.5 - 2.0) * single[key].delta(), atol=1e-6)
-    with pytest.raises(MistakeError, match="choose 2 to 16 adapters"):
+    with pytest.raises(MistakeError, match="part: choose 2 to 16 adapters"):
         shelving.merge(store, MergeRequest(name="one", parts=((first, 1.0),)))
-    with pytest.raises(MistakeError, match="must lie between"):
+    with pytest.raises(MistakeError, match=f"weight-{first}: it must lie between"):
         shelving.merge(store, MergeRequest(name="x", parts=((first, 9.0), (second, 1.0))))
+    weights = {f"weight-{first}": "nine", f"weight-{second}": "1"}
+    refused = visitor.post("/models/merge", name=" ", part=first, **weights)
+    assert refused.status_code == 422
+    for place, beside, label, said in (
+        (f"part-{library.listed(store)[0].id}", "part", "Adapters", "Choose 2 to 16 adapters."),
+        (f"weight-{first}", f"weight-{first}", "Weight of one", "Must lie between -4 and 4."),
+        ("f-name", "f-name", "Name", "Fill this in."),
+    ):
+        assert f'<a href="#{place}">{label}: {said}</a>' in refused.text
+        assert re.search(rf'id="{beside}-error">.*?<span>{re.escape(said)}</span>', refused.text, re.DOTALL)
 
 
 def test_names_are_one_of_a_kind_and_what_is_deleted_is_gone(

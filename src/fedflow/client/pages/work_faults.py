@@ -104,9 +104,7 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "choose {fewest} to {most} adapters": lazy_gettext("Choose %(fewest)s to %(most)s adapters."),
     "an adapter is no longer in the library; choose again": ADAPTER_GONE,
-    "'{name}': its weight must lie between -{least} and {most}": lazy_gettext(
-        "The weight of “%(name)s” must lie between -%(least)s and %(most)s."
-    ),
+    "it must lie between -{least} and {most}": lazy_gettext("Must lie between -%(least)s and %(most)s."),
     "{file}: is not there any more; check the path": NOT_THERE,
     "the adapters were trained on different base models; choose ones of the same": lazy_gettext(
         "The adapters were trained on different base models. Choose adapters of the same one."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,16 +92,24 @@ def _holds_adapter(file: Path) -> bool:
 
 def merge(store: Store, request: MergeRequest) -> str:
     """Have adapters joined; gives the job's identifier. Raises MistakeError for parts that cannot be."""
-    if not FEWEST <= len(request.parts) <= MOST_PARTS:
-        raise MistakeError(f"choose {FEWEST} to {MOST_PARTS} adapters")
-    for asset_id, weight in request.parts:
-        row = library.one(store, asset_id)
-        if row is None or row.kind != library.ADAPTER:
-            raise MistakeError("an adapter is no longer in the library; choose again")
-        if not math.isfinite(weight) or abs(weight) > MOST_WEIGHT:
-            raise MistakeError(f"'{row.name}': its weight must lie between -{MOST_WEIGHT:g} and {MOST_WEIGHT:g}")
+    for field, why in wrong_parts(store, request.parts).items():
+        raise MistakeError(f"{field}: {why}")
     with store.begin() as session:
         return jobs.add(session, MERGE, request.name, request.model_dump(mode="json"), 1, store.clock()).id
+
+
+def wrong_parts(store: Store, parts: Sequence[tuple[str, float]]) -> dict[str, str]:
+    """Why adapters with these weights cannot be joined: 'part' of which they are, 'weight-ID' of one's weight."""
+    wrong: dict[str, str] = {}
+    if not FEWEST <= len(parts) <= MOST_PARTS:
+        wrong["part"] = f"choose {FEWEST} to {MOST_PARTS} adapters"
+    for asset_id, weight in parts:
+        row = library.one(store, asset_id)
+        if row is None or row.kind != library.ADAPTER:
+            wrong["part"] = "an adapter is no longer in the library; choose again"
+        if not math.isfinite(weight) or abs(weight) > MOST_WEIGHT:
+            wrong[f"weight-{asset_id}"] = f"it must lie between -{MOST_WEIGHT:g} and {MOST_WEIGHT:g}"
+    return wrong
 
 
 def export(store: Store, asset_id: str) -> str:
