@@ -193,9 +193,13 @@ def test_names_are_one_of_a_kind_and_what_is_deleted_is_gone(
     assert visitor.client.get(f"/models/{ids[0]}").status_code == 404
 
 
-def test_the_pages_of_an_empty_library_and_of_a_wrong_path(visitor: Visitor, store: Store) -> None:
+def test_the_pages_of_an_empty_library_and_of_a_wrong_path(visitor: Visitor, store: Store, tmp_path: Path) -> None:
     assert "No adapters yet" in visitor.client.get("/models").text
     refused = visitor.post("/models/import", kind="adapter", place="/no/such/file", name="", base="starter")
     assert refused.status_code == 422
     assert "is not there" in refused.text
+    (tmp_path / "sd.ckpt").write_bytes(b"PK")
+    for kind in ("adapter", "model"):
+        refused = visitor.post("/models/import", kind=kind, place=str(tmp_path / "sd.ckpt"), name="", base="starter")
+        assert re.search(r'id="f-place-error">.*is a pickle, which can run code', refused.text)
     assert jobs.waiting(store) == []

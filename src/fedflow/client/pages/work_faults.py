@@ -66,8 +66,8 @@ SENTENCES: dict[str, str | LazyString] = {
     "the picture has more than {most} million pixels; make it smaller": lazy_gettext(
         "The picture has more than %(most)s million pixels. Make it smaller."
     ),
-    "the file is no picture, or is damaged; choose one of {formats}": lazy_gettext(
-        "The file is no picture, or is damaged. Choose one of %(formats)s."
+    "the file is none of {formats}, or is damaged; save it as one of these": lazy_gettext(
+        "The file is in none of the formats %(formats)s, or is damaged. Save the picture as one of these."
     ),
     "the mask cannot be read; paint it again": lazy_gettext("The mask cannot be read. Paint it again."),
     "the mask is no longer kept; paint it again": lazy_gettext("The mask is no longer kept. Paint it again."),

@@ -14,7 +14,8 @@ from fedflow.client.database.tables import Job
 from fedflow.client.services import jobs, library
 from fedflow.client.services.library import Kind
 from fedflow.client.store import Store
-from fedflow.errors import FedFlowError, MistakeError
+from fedflow.errors import FedFlowError, MistakeError, ModelError
+from fedflow.models.pickles import refuse_pickle
 from fedflow.plan import STARTER, Settings
 from fedflow.tensors.header import read_header
 
@@ -61,6 +62,10 @@ def take_in(store: Store, request: ImportRequest) -> str:
             f"place: {request.place.strip()} is not there; give the whole path, or a hub name OWNER/NAME"
         )
     if place.is_file():
+        try:
+            refuse_pickle(place)
+        except ModelError as error:
+            raise MistakeError(f"place: {error}") from None
         check_kind(request, place)
     return ask(store, request, {})
 
