@@ -19,6 +19,7 @@ from fedflow.client.store import Store
 from fedflow.errors import MistakeError
 from fedflow.models import adapter_bytes, new_adapter, open_model, read_adapter
 from fedflow.models.adapter_files import LAYOUTS
+from fedflow.tensors import to_bytes
 
 
 @pytest.fixture
@@ -71,6 +72,17 @@ def test_an_adapter_chosen_as_a_model_says_that_it_is_one(visitor: Visitor, stor
         kohya.write_bytes(adapter_bytes(adapter, layout, {}))  # type: ignore[arg-type]
         with pytest.raises(MistakeError, match="kind: the file is an adapter"):
             brought(store, kohya, "model")
+    assert jobs.waiting(store) == []
+
+
+def test_a_model_chosen_as_an_adapter_says_that_it_is_one(
+    visitor: Visitor, store: Store, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "whole.safetensors"
+    checkpoint.write_bytes(to_bytes({"model.diffusion_model.out.2.bias": torch.zeros(4)}, {}))
+    for place in (checkpoint, tiny_model_folder):
+        refused = visitor.post("/models/import", kind="adapter", place=str(place), name="", base="starter")
+        assert re.search(r'id="f-kind-error">.*It is a whole model\. Choose that\.', refused.text)
     assert jobs.waiting(store) == []
 
 

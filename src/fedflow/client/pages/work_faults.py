@@ -102,6 +102,7 @@ SENTENCES: dict[str, str | LazyString] = {
     "the file is an adapter (LoRA); choose that, and the model it was trained on": lazy_gettext(
         "The file is an adapter (LoRA). Choose that, and the model that it was trained on."
     ),
+    "it is a whole model; choose that": lazy_gettext("It is a whole model. Choose that."),
     "choose {fewest} to {most} adapters": lazy_gettext("Choose %(fewest)s to %(most)s adapters."),
     "an adapter is no longer in the library; choose again": ADAPTER_GONE,
     "it must lie between -{least} and {most}": lazy_gettext("Must lie between -%(least)s and %(most)s."),

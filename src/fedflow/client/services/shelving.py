@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +22,9 @@ from fedflow.tensors.header import read_header
 IMPORT, MERGE, EXPORT = KINDS = ("import", "merge", "export")
 OF_ADAPTERS = re.compile(r"[._]lora[._]|\.lora_[AB]\.|\.alpha$|\.dora_scale$")
 """In the names of an adapter's weights: kohya's, diffusers' and peft's."""
+
+OF_MODELS = re.compile(r"(model\.diffusion_model|first_stage_model|cond_stage_model|conditioner)\.")
+"""In front of the names of a whole model's weights, where it is one checkpoint."""
 
 FEWEST, MOST_PARTS, MOST_WEIGHT = 2, 16, 4.0
 
@@ -66,14 +69,17 @@ def take_in(store: Store, request: ImportRequest) -> str:
             refuse_pickle(place)
         except ModelError as error:
             raise MistakeError(f"place: {error}") from None
+    if not is_hub:
         check_kind(request, place)
     return ask(store, request, {})
 
 
-def check_kind(request: ImportRequest, file: Path) -> None:
-    """Raises MistakeError for the file of an adapter that shall be a model."""
-    if request.kind == library.MODEL and _holds_adapter(file):
+def check_kind(request: ImportRequest, place: Path) -> None:
+    """Raises MistakeError for an adapter that shall be a model, and for a model that shall be an adapter."""
+    if request.kind == library.MODEL and _holds_adapter(place):
         raise MistakeError("kind: the file is an adapter (LoRA); choose that, and the model it was trained on")
+    if request.kind == library.ADAPTER and _holds_model(place):
+        raise MistakeError("kind: it is a whole model; choose that")
 
 
 def ask(store: Store, request: ImportRequest, further: dict[str, Any]) -> str:
@@ -87,12 +93,22 @@ def ask(store: Store, request: ImportRequest, further: dict[str, Any]) -> str:
 
 
 def _holds_adapter(file: Path) -> bool:
-    """Whether all weights of a file are an adapter's, by their names; of a file that cannot be read it is not known."""
-    try:
-        names = read_header(file).entries
-    except FedFlowError:
-        return False
+    """Whether all weights of a file are an adapter's, by their names."""
+    names = _names(file)
     return bool(names) and all(OF_ADAPTERS.search(name) for name in names)
+
+
+def _holds_model(place: Path) -> bool:
+    """Whether it is a folder in the diffusers layout, or a whole model's checkpoint by the names of its weights."""
+    return (place / "model_index.json").is_file() or any(OF_MODELS.match(name) for name in _names(place))
+
+
+def _names(file: Path) -> Collection[str]:
+    """Of a file's weights; none where it cannot be read."""
+    try:
+        return read_header(file).entries
+    except FedFlowError:
+        return ()
 
 
 def merge(store: Store, request: MergeRequest) -> str:
