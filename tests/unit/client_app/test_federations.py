@@ -23,7 +23,7 @@ from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 from fedflow.client.watch import Unwanted
 from fedflow.client.worker.federating import AppOwner
-from fedflow.client.worker.main import carry_out
+from fedflow.client.worker.main import carry_out, settle
 from fedflow.errors import MistakeError
 from fedflow.federation.protocol import RoundLine, Rounds
 from fedflow.models import one_model
@@ -223,6 +223,22 @@ def test_what_the_participant_says_of_one_run_stands_on_no_other(visitor: Visito
     assert "Nothing comes through to the server now (timed out). It is tried again" in visitor.client.get(run).text
     visitor.post(f"{run}/withdraw")
     assert "Nothing comes through" not in visitor.client.get(run).text, "nothing of it is waited for any more"
+
+
+def test_of_a_round_that_died_with_its_worker_nothing_is_said_to_go_on(
+    visitor: Visitor, store: Store, member: str
+) -> None:
+    owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
+    consents.ask(store, member, facts(), 12)
+    consents.answer(store, member, "r1", consents.RUN)
+    owner.say("round 1 of 3: training 5 steps on 12 pictures", "r1", is_held_up=False)
+    with owner.training(facts(), 1, 2):
+        settle(store)  # another worker begins, as it does where the first is dead
+        page = visitor.client.get(run).text
+        assert badges(page)[-1] == ("failed", "Died")
+        assert "You take part; the server is asked what is to be done next." in page
+        for address in (run, f"/federations/{member}", "/federations"):
+            assert "training on the dataset" not in visitor.client.get(address).text
 
 
 def test_a_run_that_ended_stands_so_and_is_no_news(visitor: Visitor, store: Store, member: str) -> None:
