@@ -228,6 +228,11 @@ def test_a_zip_becomes_a_dataset_that_is_tagged_and_checked(
         page.get_by_role("link", name="Automatic tags").click()
         page.get_by_role("button", name="Tag pictures").click()
         expect(page.get_by_text("Done: tag")).to_be_visible(timeout=SLOW_MS)
+        with browser.new_context(locale="uk", **NARROW) as narrow:
+            small = narrow.new_page()
+            small.set_viewport_size({"width": 320, "height": 800})
+            small.goto(page.url)
+            assert sticks_out(small.locator(".notice .button, #f-write")) == []
         page.get_by_role("link", name="See the pictures").click()
         expect(grid_of(page).filter(has_text="no caption")).to_have_count(0)
         page.locator("#undo button").click()
@@ -238,6 +243,17 @@ def test_a_zip_becomes_a_dataset_that_is_tagged_and_checked(
         page.get_by_role("button", name="Check now").click()
         expect(page.get_by_role("button", name="Check again")).to_be_visible(timeout=SLOW_MS)
         watched.check_quiet()
+
+
+def sticks_out(all_of_them: Locator) -> list[str]:
+    """Those that end right of what is around them, each as wide as its words want it."""
+    return all_of_them.evaluate_all(
+        """(all) => all.filter((each) => {
+          const around = each.closest(".notice, .field").getBoundingClientRect().right;
+          if (each.localName === "select") each.style.width = "max-content";
+          return each.getBoundingClientRect().right > around;
+        }).map((each) => each.textContent)"""
+    )
 
 
 @pytest.mark.parametrize("screen", [{"viewport": {"width": 1280, "height": 800}}, NARROW], ids=["wide", "narrow"])

@@ -373,6 +373,9 @@ def test_a_grid_is_compared_and_downloaded(address: str, watched: Watched) -> No
     expect(page.get_by_role("columnheader")).to_have_text(["Weight 0", "Weight 1.5"])
     expect(page.get_by_role("rowheader")).to_have_text(["4 steps", "8 steps"])
     expect(page.get_by_role("img", name="Weight 1.5, 8 steps")).to_be_visible()
+    around = "(all) => all.map((each) => each.clientHeight - each.querySelector('img').clientHeight)"
+    room = page.locator(".grid-table tbody td").evaluate_all(around)
+    assert room == [0] * 4, "a picture takes the room of the blank that was there"
     with page.expect_download() as begun:
         page.get_by_role("link", name="Download as one PNG").click()
     with Image.open(begun.value.path()) as sheet:

@@ -150,12 +150,15 @@ def _of_workflow(text: str) -> Found:
     if found.width and found.height:
         graph.take(latents)
     found.model, found.adapters = graph.model(inputs.get("model"))
+    pictures = _whole(graph.value(empty.get("batch_size"))) or 1
     schedule, strength = str(inputs.get("scheduler", "")), _number(inputs.get("denoise"))
     _lose(
         found,
         [
             schedule if schedule not in USUAL_SCHEDULES else "",
             "denoise" if strength is not None and strength < 1 else "",
+            "strength_clip" if graph.weighs_texts_otherwise else "",
+            "batch_size" if pictures > 1 else "",
             *(_class_of(node) for number, node in nodes.items() if number not in graph.taken),
         ],
     )
@@ -164,10 +167,14 @@ def _of_workflow(text: str) -> Found:
 
 @dataclass
 class _Graph:
-    """A workflow, and the numbers of the nodes that something was taken from."""
+    """A workflow, and the numbers of the nodes that something was taken from.
+
+    `weighs_texts_otherwise` says that an adapter acts on the text encoder by another weight than on the UNet.
+    """
 
     nodes: dict[str, Any]
     taken: set[str]
+    weighs_texts_otherwise: bool = False
 
     def inputs(self, link: Any) -> dict[str, Any]:
         """Those of the node that a link leads to."""
@@ -211,6 +218,7 @@ class _Graph:
             if "lora_name" in inputs and weight is not None:
                 self.take(link)
                 adapters.insert(0, (str(inputs["lora_name"])[:200], weight))
+                self.weighs_texts_otherwise |= _number(inputs.get("strength_clip", weight)) != weight
             link = inputs.get("model")
         return "", adapters
 

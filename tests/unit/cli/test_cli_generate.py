@@ -69,7 +69,7 @@ def test_a_picture_is_drawn_over_where_the_mask_is_white(tiny_model_folder: Path
         ({"strength": 0.5}, "^--strength says how --start is drawn over"),
         ({"start": start, "mask": tmp_path / "black.png"}, r"black\.png: nothing in it is white"),
         ({"start": tmp_path / "none.png"}, r"none\.png: cannot be opened \(No such file"),
-        ({"start": Path(__file__)}, r"\.py: the file is no picture, or is damaged; choose one of PNG, JPEG, WEBP"),
+        ({"start": Path(__file__)}, r"\.py: the file is none of PNG, JPEG, WEBP, or is damaged; save it as one"),
     ):
         with pytest.raises(MistakeError, match=why):
             drawn("refused", **given)  # type: ignore[arg-type]

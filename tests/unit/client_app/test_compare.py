@@ -70,7 +70,7 @@ def test_models_and_words_are_drawn_side_by_side(store: Store, visitor: Visitor,
     job_id = drawn[0].job_id
     page = visitor.client.get(f"/compare/{job_id}").text
     assert headings(page) == [("col", "starter"), ("col", "Tiny"), ("row", "red"), ("row", "blue, furry")]
-    assert "The prompt with model starter, Tiny" in page
+    assert '<caption class="unseen">Grid of pictures: Seed 7 · 2 steps · Guidance 3 · UniPC</caption>' in page
     assert '<p class="muted shared" dir="auto">Seed 7 · 2 steps · Guidance 3 · UniPC</p>' in page
     with Image.open(io.BytesIO(visitor.client.get(f"/compare/{job_id}.png", buffered=True).data)) as sheet:
         assert sheet.height > 2 * 128

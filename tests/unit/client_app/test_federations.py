@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
+from html import unescape
+from pathlib import Path
 
 import pytest
 from flask import render_template
@@ -20,7 +23,7 @@ from fedflow.client.settings import ClientSettings
 from fedflow.client.store import Store
 from fedflow.client.watch import Unwanted
 from fedflow.client.worker.federating import AppOwner
-from fedflow.client.worker.main import carry_out
+from fedflow.client.worker.main import carry_out, settle
 from fedflow.errors import MistakeError
 from fedflow.federation.protocol import RoundLine, Rounds
 from fedflow.models import one_model
@@ -222,6 +225,22 @@ def test_what_the_participant_says_of_one_run_stands_on_no_other(visitor: Visito
     assert "Nothing comes through" not in visitor.client.get(run).text, "nothing of it is waited for any more"
 
 
+def test_of_a_round_that_died_with_its_worker_nothing_is_said_to_go_on(
+    visitor: Visitor, store: Store, member: str
+) -> None:
+    owner, run = owner_of(store, member), f"/federations/{member}/runs/r1"
+    consents.ask(store, member, facts(), 12)
+    consents.answer(store, member, "r1", consents.RUN)
+    owner.say("round 1 of 3: training 5 steps on 12 pictures", "r1", is_held_up=False)
+    with owner.training(facts(), 1, 2):
+        settle(store)  # another worker begins, as it does where the first is dead
+        page = visitor.client.get(run).text
+        assert badges(page)[-1] == ("failed", "Died")
+        assert "You take part; the server is asked what is to be done next." in page
+        for address in (run, f"/federations/{member}", "/federations"):
+            assert "training on the dataset" not in visitor.client.get(address).text
+
+
 def test_a_run_that_ended_stands_so_and_is_no_news(visitor: Visitor, store: Store, member: str) -> None:
     owner = owner_of(store, member)
     consents.ask(store, member, facts(rounds=2), 12)
@@ -273,6 +292,7 @@ def test_the_loss_of_each_round_is_drawn_and_told(visitor: Visitor, store: Store
         with owner.training(facts(), number, len(told)) as progress:
             for step, loss in enumerate(told, start=1):
                 progress(step, len(told), loss)
+            assert ">Pause taking part</button>" in visitor.client.get(run).text, "it pauses more than the round"
         owner.handed_in("r1", number, (told[0], 0.5), is_taken=True)
     assert trainings.round_losses(store, member, "r1") == {
         1: [(1, 0.8), (2, 0.7), (3, 0.6)], 2: [(1, 0.4), (2, 0.25)],
@@ -406,7 +426,12 @@ def test_a_runs_page_begins_with_its_rounds_and_for_whom_it_waits(visitor: Visit
     assert rounds() == [("done", "Joined"), ("waiting now", "Asks for your consent"), ("waiting", "To come")]
     assert "Round 2 waits for your answer; until then nothing is trained" in visitor.client.get(run).text
     memberships.pause(store, member, paused=True)
-    assert "You have paused this federation" in visitor.client.get(run).text
+    page = visitor.client.get(run).text
+    assert "You have paused this federation" in page
+    assert ">Take part again</button>" in page
+    assert visitor.post(f"/federations/{member}/resume", next=run).headers["Location"] == run
+    assert "Take part again" not in visitor.client.get(run).text
+    memberships.pause(store, member, paused=True)
     owner.took_home(facts(rounds=3).model_copy(update={"status": "done", "round": 3}), {})
     assert rounds() == [("done", "Joined")] * 3
     assert "waits for" not in visitor.client.get(run).text
@@ -563,6 +588,45 @@ def test_a_join_that_the_server_refuses_is_changed_and_put_aside_once_another_su
     )
     assert again not in visitor.client.get("/activity").text
     assert {each.status for each in jobs.listed(store, 3)} == {jobs.RUNNING, jobs.ASIDE}
+
+
+def test_who_was_removed_joins_again_from_its_page(visitor: Visitor, store: Store, member: str, pictures: Path) -> None:
+    sets = [datasets.add(store, str(folder)) for folder in (pictures, shutil.copytree(pictures, f"{pictures}-2"))]
+    bound = sets[1]
+    memberships.bind(store, member, bound)
+    assert ">Pause taking part</button>" in visitor.client.get(f"/federations/{member}").text
+    memberships.note_removed(store, member)
+    page = visitor.client.get(f"/federations/{member}").text
+    assert ("Pause taking part" in page, "Models of the server" in page) == (False, False)
+    [form] = [unescape(each) for each in re.findall(r'href="([^"]+)">Join</a>', page)]
+    page = visitor.client.get(form).text
+    assert 'value="https://x.example"' in page
+    assert f'<option value="{bound}" selected' in page
+
+
+def test_limits_outlive_a_removal_by_the_coordinator(visitor: Visitor, store: Store, pictures: Path) -> None:
+    member = joined(store, "0100")
+    old = Device(server="https://x.example", device_id="d1", member="studio", federation_id="f1", federation="Museums")
+    home = memberships.home(store, member)
+    home.folder.mkdir(parents=True)
+    home.keep(old)
+    memberships.limit(store, member, Policy(max_rounds=4), always=True)
+    memberships.note_removed(store, member)
+    assert "They hold again when you join anew" in visitor.client.get(f"/federations/{member}").text
+    dataset = datasets.add(store, str(pictures))
+    for federation_id, named, kept in (
+        ("f1", "guest", Policy(max_rounds=4)), ("f1", "studio", Policy(max_rounds=4)), ("f2", "studio", Policy()),
+    ):  # fmt: skip
+        asked = JoinRequest(server="https://x.example", code="AB12-CD34", device="loom", dataset=dataset)
+        job = jobs.claim(store, memberships.join(store, asked))
+        assert job is not None
+        memberships.keep(store, job, old.model_copy(update={"federation_id": federation_id, "member": named}))
+        row = memberships.one(store, job.id)
+        assert row is not None
+        assert (memberships.policy(row), row.always) == (kept, False), "to begin without being asked is said anew"
+        page = visitor.client.get(f"/federations/{job.id}").text
+        assert ("You set them before this machine joined anew" in page) is (kept == Policy(max_rounds=4))
+        memberships.leave(store, job.id)
 
 
 def test_what_was_removed_and_joined_again_stands_once(visitor: Visitor, store: Store, member: str) -> None:

@@ -373,8 +373,8 @@ def test_what_an_upload_holds_besides_its_pixels_is_left_behind(store: Store) ->
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", "is no picture"),
-        (picture_bytes(kind="GIF"), "choose one of PNG, JPEG, WEBP"),
+        (b"", "is damaged"),
+        (picture_bytes(kind="GIF"), "is none of PNG, JPEG, WEBP, or is damaged; save it as one"),
         (picture_bytes(kind="JPEG")[:300], "is damaged"),
         (b"\0" * (drawings_start.MOST_BYTES + 1), "more than 30 MB"),
         (picture_bytes(7100), "more than 50 million pixels"),

@@ -19,6 +19,7 @@ from fedflow.client.store import Store
 from fedflow.errors import MistakeError
 from fedflow.models import adapter_bytes, new_adapter, open_model, read_adapter
 from fedflow.models.adapter_files import LAYOUTS
+from fedflow.tensors import to_bytes
 
 
 @pytest.fixture
@@ -71,6 +72,17 @@ def test_an_adapter_chosen_as_a_model_says_that_it_is_one(visitor: Visitor, stor
         kohya.write_bytes(adapter_bytes(adapter, layout, {}))  # type: ignore[arg-type]
         with pytest.raises(MistakeError, match="kind: the file is an adapter"):
             brought(store, kohya, "model")
+    assert jobs.waiting(store) == []
+
+
+def test_a_model_chosen_as_an_adapter_says_that_it_is_one(
+    visitor: Visitor, store: Store, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "whole.safetensors"
+    checkpoint.write_bytes(to_bytes({"model.diffusion_model.out.2.bias": torch.zeros(4)}, {}))
+    for place in (checkpoint, tiny_model_folder):
+        refused = visitor.post("/models/import", kind="adapter", place=str(place), name="", base="starter")
+        assert re.search(r'id="f-kind-error">.*It is a whole model\. Choose that\.', refused.text)
     assert jobs.waiting(store) == []
 
 
@@ -149,7 +161,9 @@ def test_what_is_no_model_leaves_nothing_behind(store: Store, tmp_path: Path) ->
     assert not library.folder(store, job_id).exists()
 
 
-def test_joined_adapters_draw_as_their_weighted_sum(store: Store, kohya: Path, tiny_model_folder: Path) -> None:
+def test_joined_adapters_draw_as_their_weighted_sum(
+    visitor: Visitor, store: Store, kohya: Path, tiny_model_folder: Path
+) -> None:
     first, second = (brought(store, kohya, "adapter", tiny_model_folder, name) for name in ("one", "two"))
     for job_id in (first, second):
         assert work(store, job_id) == jobs.DONE
@@ -160,10 +174,20 @@ def test_joined_adapters_draw_as_their_weighted_sum(store: Store, kohya: Path, t
     single, _ = read_adapter(kohya)
     for key, factors in whole.items():
         assert torch.allclose(factors.delta(), (0.5 - 2.0) * single[key].delta(), atol=1e-6)
-    with pytest.raises(MistakeError, match="choose 2 to 16 adapters"):
+    with pytest.raises(MistakeError, match="part: choose 2 to 16 adapters"):
         shelving.merge(store, MergeRequest(name="one", parts=((first, 1.0),)))
-    with pytest.raises(MistakeError, match="must lie between"):
+    with pytest.raises(MistakeError, match=f"weight-{first}: it must lie between"):
         shelving.merge(store, MergeRequest(name="x", parts=((first, 9.0), (second, 1.0))))
+    weights = {f"weight-{first}": "nine", f"weight-{second}": "1"}
+    refused = visitor.post("/models/merge", name=" ", part=first, **weights)
+    assert refused.status_code == 422
+    for place, beside, label, said in (
+        (f"part-{library.listed(store)[0].id}", "part", "Adapters", "Choose 2 to 16 adapters."),
+        (f"weight-{first}", f"weight-{first}", "Weight of one", "Must lie between -4 and 4."),
+        ("f-name", "f-name", "Name", "Fill this in."),
+    ):
+        assert f'<a href="#{place}">{label}: {said}</a>' in refused.text
+        assert re.search(rf'id="{beside}-error">.*?<span>{re.escape(said)}</span>', refused.text, re.DOTALL)
 
 
 def test_names_are_one_of_a_kind_and_what_is_deleted_is_gone(
@@ -182,9 +206,13 @@ def test_names_are_one_of_a_kind_and_what_is_deleted_is_gone(
     assert visitor.client.get(f"/models/{ids[0]}").status_code == 404
 
 
-def test_the_pages_of_an_empty_library_and_of_a_wrong_path(visitor: Visitor, store: Store) -> None:
+def test_the_pages_of_an_empty_library_and_of_a_wrong_path(visitor: Visitor, store: Store, tmp_path: Path) -> None:
     assert "No adapters yet" in visitor.client.get("/models").text
     refused = visitor.post("/models/import", kind="adapter", place="/no/such/file", name="", base="starter")
     assert refused.status_code == 422
     assert "is not there" in refused.text
+    (tmp_path / "sd.ckpt").write_bytes(b"PK")
+    for kind in ("adapter", "model"):
+        refused = visitor.post("/models/import", kind=kind, place=str(tmp_path / "sd.ckpt"), name="", base="starter")
+        assert re.search(r'id="f-place-error">.*is a pickle, which can run code', refused.text)
     assert jobs.waiting(store) == []

@@ -101,6 +101,7 @@ ON_NO_PAGE = {
     "'7': is no country's code; give two letters such as UA or DE": IN_A_TERMINAL,
     "run '7': 7": PUT_TOGETHER,
     "server: 7": PUT_TOGETHER,
+    "place: 7": PUT_TOGETHER,
     "the policy wants 7, and the run allows 7": PUT_TOGETHER,
     "7: 7": PUT_TOGETHER,
     "7: 7 7; the first: 7": PUT_TOGETHER,

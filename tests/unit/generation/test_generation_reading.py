@@ -68,13 +68,15 @@ def test_a_workflow_of_comfyui_is_followed() -> None:
             },
         },
         "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sd/base.safetensors"}},
-        "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 512, "height": 512}},
+        "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 512, "height": 512, "batch_size": 1}},
         "6": {"class_type": "CLIPTextEncode", "inputs": {"text": ["8", 0]}},
         "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "ugly"}},
         "8": {"class_type": "Text", "inputs": {"string": "a cat"}},
         "10": {
             "class_type": "LoraLoader",
-            "inputs": {"lora_name": "x.safetensors", "strength_model": 0.5, "model": ["4", 0]},
+            "inputs": {
+                "lora_name": "x.safetensors", "strength_model": 0.5, "strength_clip": 0.5, "model": ["4", 0]
+            },
         },
     }  # fmt: skip
     found = read_settings(png(prompt=json.dumps(nodes)))
@@ -82,6 +84,9 @@ def test_a_workflow_of_comfyui_is_followed() -> None:
     assert (found.sampler, found.model, found.adapters) == ("euler-a", "sd/base.safetensors", [("x.safetensors", 0.5)])
     assert (found.width, found.steps) == (512, 20)
     assert found.lost == []
+    nodes["10"]["inputs"] |= {"strength_clip": 1.0}  # type: ignore[operator]
+    nodes["5"]["inputs"] |= {"batch_size": 2}  # type: ignore[operator]
+    assert read_settings(png(prompt=json.dumps(nodes))).lost == ["strength_clip", "batch_size"]
 
 
 @pytest.mark.parametrize(

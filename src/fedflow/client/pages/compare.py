@@ -34,7 +34,7 @@ def one(job_id: str) -> Response:
     """The grid, as far as it is drawn."""
     job, wish = _grid(job_id)
     store = current.store()
-    across, down, shots = wish.across, wish.down, drawings.shots(wish)
+    across, down = wish.across, wish.down
     assert across is not None  # noqa: S101 - `_grid` has seen to it
     shown = {each.made_from.get("cell"): each for each in drawings.of_job(store, job_id)}
     columns = [_heading(across.kind, value) for value in across.values]
@@ -50,7 +50,6 @@ def one(job_id: str) -> Response:
         columns=columns,
         rows=list(zip(rows, cells, strict=True)),
         has_sheet=drawings.sheet_file(store, job_id).is_file(),
-        model=", ".join(library.called(store, model) for model in dict.fromkeys(shot.model for shot in shots)),
         shared=_shared(wish),
         now=store.clock(),
     )

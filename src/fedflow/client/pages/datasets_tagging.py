@@ -22,7 +22,7 @@ from fedflow.web.reading import Reading, last_values, read
 blueprint = Blueprint("datasets_tagging", __name__)
 
 WRITE: tuple[tuple[str, LazyString], ...] = (
-    ("missing", lazy_gettext("Keep them; tag only pictures without one")),
+    ("missing", lazy_gettext("Keep them, and tag the rest")),
     ("add", lazy_gettext("Put the tags behind them")),
     ("replace", lazy_gettext("Replace them")),
 )

@@ -17,6 +17,7 @@ from fedflow.client.services.memberships import JoinRequest
 from fedflow.client.services.sendings import Wanted
 from fedflow.errors import MistakeError
 from fedflow.web.forms import FormField, Kind, describe, texts
+from fedflow.web.kit import is_own_path
 from fedflow.web.reading import Reading, all_values, last_values, read
 from fedflow.web.states import State
 
@@ -53,10 +54,11 @@ def listed() -> Response:
 
 @blueprint.get("/federations/join")
 def join_form() -> Response:
-    """Server, code, dataset; as they were given where an attempt failed, with the reason beside its field."""
+    """Server, code, dataset: as a link gives them, or as in an attempt that failed, the reason beside its field."""
     job = jobs.one(current.store(), request.args.get("instead_of", "")[:40])
     if job is None or job.kind != memberships.JOIN:
-        return _join_page(Reading(None, {}), signed_in=request.args.get("signed_in", ""))
+        given = {name: request.args[name][:400] for name in ("server", "dataset") if name in request.args}
+        return _join_page(Reading(None, given), signed_in=request.args.get("signed_in", ""))
     reading = Reading[JoinRequest](None, texts(memberships.request_of(job)))
     if job.status in jobs.WENT_WRONG:
         reading.faults[_field_of(job.message)] = [job_words.reason(job)]
@@ -82,6 +84,7 @@ def joins() -> AnyResponse:
 def one(membership_id: str) -> Response:
     """What is going on there, its runs, and what this machine has sent."""
     store, row = current.store(), _row(membership_id)
+    rows = memberships.listed(store)
     rounds = [job for job in jobs.under_way(store, (jobs.ROUND,)) if job.asked["membership"] == membership_id]
     runs = consents.listed(store, membership_id)
     asks = any(each.membership_id == membership_id for each in consents.waiting(store))
@@ -89,7 +92,7 @@ def one(membership_id: str) -> Response:
         "app/federation.html",
         fragment="live",
         row=row,
-        anew=memberships.replaced(memberships.listed(store)).get(membership_id),
+        anew=memberships.replaced(rows).get(membership_id),
         dataset=None if row.dataset_id is None else datasets.one(store, row.dataset_id),
         sets=[line.dataset for line in datasets.listed(store)],
         runs=runs,
@@ -97,6 +100,7 @@ def one(membership_id: str) -> Response:
         heard=federation_words.heard(row, runs),
         rounds=rounds,
         limits=_limits_set(row),
+        took_over=memberships.took_over(row, rows),
         sorts=sendings.by_sort(store, Wanted(membership_id)),
         now=store.clock(),
     )
@@ -125,7 +129,8 @@ def sets_limits(membership_id: str) -> AnyResponse:
 def changes(membership_id: str, what: str) -> AnyResponse:
     """Take no part for now, or go on."""
     memberships.pause(current.store(), _row(membership_id).id, paused=what == "pause")
-    return redirect(url_for("pages.federations.one", membership_id=membership_id), 303)
+    back = request.form.get("next", "")
+    return redirect(back if is_own_path(back) else url_for("pages.federations.one", membership_id=membership_id), 303)
 
 
 @blueprint.post("/federations/<membership_id>/dataset")

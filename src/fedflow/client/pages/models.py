@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,7 +30,7 @@ from fedflow.client.services import (
 from fedflow.client.services.shelving import ImportRequest, MergeRequest
 from fedflow.errors import FedFlowError, MistakeError
 from fedflow.web.forms import Kind, describe
-from fedflow.web.reading import Reading, last_values, read
+from fedflow.web.reading import WORDS, Reading, last_values, read
 from fedflow.web.states import State
 
 blueprint = Blueprint("models", __name__)
@@ -100,7 +101,7 @@ def imports() -> AnyResponse:
 @blueprint.get("/models/merge")
 def merge_form() -> Response:
     """Which adapters become one, with which weights."""
-    return _merge_page({}, "")
+    return _merge_page({}, {})
 
 
 @blueprint.post("/models/merge")
@@ -110,15 +111,13 @@ def merges() -> AnyResponse:
     weights = {name.removeprefix("weight-"): text for name, text in sent.items() if name.startswith("weight-")}
     chosen = request.form.getlist("part")
     name = " ".join(sent.get("name", "").split())[:80]
-    try:
-        if not name:
-            raise MistakeError(gettext("Give the new adapter a name"))
-        parts = tuple((part, float(weights.get(part, "1").replace(",", "."))) for part in chosen)
-        shelving.merge(current.store(), MergeRequest(name=name, parts=parts))
-    except ValueError:
-        return _merge_page(weights, gettext("A weight must be a number, such as 0.8."), chosen, name)
-    except MistakeError as error:
-        return _merge_page(weights, faults.said(str(error)), chosen, name)
+    parts = tuple((part, _number(weights.get(part, "1"))) for part in chosen)
+    wrong = {field: [faults.said(why)] for field, why in shelving.wrong_parts(current.store(), parts).items()}
+    if not name:
+        wrong["name"] = [str(WORDS["missing"])]
+    if wrong:
+        return _merge_page(weights, wrong, chosen, name)
+    shelving.merge(current.store(), MergeRequest(name=name, parts=parts))
     return redirect(url_for("pages.models.listed"), 303)
 
 
@@ -272,15 +271,24 @@ def _import_page(reading: Reading[ImportRequest]) -> Response:
     )
 
 
-def _merge_page(weights: dict[str, str], fault: str, chosen: list[str] | None = None, name: str = "") -> Response:
+def _number(text: str) -> float:
+    try:
+        return float(text.replace(",", "."))
+    except ValueError:
+        return math.nan
+
+
+def _merge_page(
+    weights: dict[str, str], wrong: dict[str, list[str]], chosen: list[str] | None = None, name: str = ""
+) -> Response:
     return web.page(
         "app/merge.html",
-        status=422 if fault else 200,
+        status=422 if wrong else 200,
         adapters=library.listed(current.store(), library.ADAPTER),
         weights=weights,
         chosen=chosen or [],
         name=name,
-        fault=fault,
+        faults=wrong,
     )
 
 

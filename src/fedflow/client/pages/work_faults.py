@@ -66,8 +66,8 @@ SENTENCES: dict[str, str | LazyString] = {
     "the picture has more than {most} million pixels; make it smaller": lazy_gettext(
         "The picture has more than %(most)s million pixels. Make it smaller."
     ),
-    "the file is no picture, or is damaged; choose one of {formats}": lazy_gettext(
-        "The file is no picture, or is damaged. Choose one of %(formats)s."
+    "the file is none of {formats}, or is damaged; save it as one of these": lazy_gettext(
+        "The file is in none of the formats %(formats)s, or is damaged. Save the picture as one of these."
     ),
     "the mask cannot be read; paint it again": lazy_gettext("The mask cannot be read. Paint it again."),
     "the mask is no longer kept; paint it again": lazy_gettext("The mask is no longer kept. Paint it again."),
@@ -102,11 +102,10 @@ SENTENCES: dict[str, str | LazyString] = {
     "the file is an adapter (LoRA); choose that, and the model it was trained on": lazy_gettext(
         "The file is an adapter (LoRA). Choose that, and the model that it was trained on."
     ),
+    "it is a whole model; choose that": lazy_gettext("It is a whole model. Choose that."),
     "choose {fewest} to {most} adapters": lazy_gettext("Choose %(fewest)s to %(most)s adapters."),
     "an adapter is no longer in the library; choose again": ADAPTER_GONE,
-    "'{name}': its weight must lie between -{least} and {most}": lazy_gettext(
-        "The weight of “%(name)s” must lie between -%(least)s and %(most)s."
-    ),
+    "it must lie between -{least} and {most}": lazy_gettext("Must lie between -%(least)s and %(most)s."),
     "{file}: is not there any more; check the path": NOT_THERE,
     "the adapters were trained on different base models; choose ones of the same": lazy_gettext(
         "The adapters were trained on different base models. Choose adapters of the same one."

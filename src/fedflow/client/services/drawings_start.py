@@ -94,7 +94,8 @@ def _opened(content: bytes, formats: tuple[str, ...]) -> Image.Image:
             raise MistakeError(f"the picture has more than {MOST_PIXELS // 1_000_000} million pixels; make it smaller")
         image.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # Pillow's, for damaged files
-        raise MistakeError(f"the file is no picture, or is damaged; choose one of {', '.join(FORMATS)}") from None
+        known = ", ".join(formats)
+        raise MistakeError(f"the file is none of {known}, or is damaged; save it as one of these") from None
     return image
 
 

@@ -246,13 +246,15 @@ def rounds_of(store: Store, membership_id: str, run_id: str) -> list[Job]:
         return list(session.scalars(query.where(asked["run"].as_string() == run_id).order_by(Job.id)))
 
 
-def bury(store: Store) -> None:
+def bury(store: Store) -> list[Job]:
     """Tell all jobs as died that run, and forget rounds that waited for their turn, as they come anew.
 
-    A worker does so before its first job: it is the only one then.
+    A worker does so before its first job: it is the only one then. Gives the rounds that died.
     """
     now = store.clock()
     with store.begin() as session:
+        rounds = list(session.scalars(select(Job).where(Job.status == RUNNING, Job.kind == ROUND)))
         session.execute(delete(Job).where(Job.status == QUEUED, Job.kind == ROUND))
         lost = update(Job).where(Job.status == RUNNING)
         session.execute(lost.values(status=DIED, wanted=None, ended_at=now, changed_at=now))
+    return rounds

@@ -13,13 +13,13 @@ from sqlalchemy import select, update
 
 from fedflow.client.addresses import server_address
 from fedflow.client.connection import PATIENCE_S, Connection
-from fedflow.client.database.tables import Job, Membership
+from fedflow.client.database.tables import Dataset, Job, Membership
 from fedflow.client.home import Device, Home
 from fedflow.client.machine_name import LONGEST, machine_name
 from fedflow.client.policy import Policy
 from fedflow.client.services import datasets, jobs, sendings
 from fedflow.client.store import Store
-from fedflow.errors import MistakeError
+from fedflow.errors import FedFlowError, MistakeError
 from fedflow.federation.protocol import LEAST_CODE, LONGEST_CODE
 from fedflow.plan import Settings
 
@@ -100,9 +100,12 @@ def failed_joins(store: Store) -> list[Job]:
 def keep(store: Store, job: Job, device: Device) -> None:
     """Note that this machine is a member's device by now; twice changes nothing. The code, which is used, goes.
 
-    Earlier attempts at the same server that did not end well are put aside.
+    Earlier attempts at the same server that did not end well are put aside. Where the machine was removed from there
+    before, its owner's limits hold again, as nobody else may loosen them; that runs need no consent does not.
     """
+    before = _before(store, device)
     with store.begin() as session:
+        has_dataset = session.get(Dataset, job.asked["dataset"]) is not None  # it may be taken out meanwhile
         if session.get(Membership, job.id) is None:
             session.add(
                 Membership(
@@ -110,8 +113,8 @@ def keep(store: Store, job: Job, device: Device) -> None:
                     server=device.server,
                     federation=device.federation,
                     member=device.member,
-                    dataset_id=job.asked["dataset"],
-                    policy={},
+                    dataset_id=job.asked["dataset"] if has_dataset else None,
+                    policy={} if before is None else before.policy,
                     always=False,
                     is_paused=False,
                     said="",
@@ -155,6 +158,30 @@ def speaks_as(store: Store, membership_id: str) -> str:
     """As which this machine asks the server about what was there: one that was removed has no key that counts."""
     anew = replaced(listed(store)).get(membership_id)
     return membership_id if anew is None else anew.id
+
+
+def took_over(row: Membership, rows: Iterable[Membership]) -> bool:
+    """Whether the owner's limits are those that held there before this machine joined anew."""
+    earlier = [each for each in rows if (each.server, each.federation) == (row.server, row.federation)]
+    return policy(row) != Policy() and any(each.id < row.id and policy(each) == policy(row) for each in earlier)
+
+
+def _before(store: Store, device: Device) -> Membership | None:
+    """As what this machine was in a federation last that it joins anew: removed there, heard of it or not."""
+    for row in reversed(listed(store)):
+        is_anew = row.removed_at is not None or row.member == device.member
+        if is_anew and row.server == device.server and _federation_id(store, row) in (None, device.federation_id):
+            return row
+    return None
+
+
+def _federation_id(store: Store, row: Membership) -> str | None:
+    """As the server calls it; None where the participant's note of it is gone."""
+    try:
+        device = home(store, row.id).device()
+    except FedFlowError:
+        return None
+    return None if device is None else device.federation_id
 
 
 def _place(row: Membership) -> tuple[str, str, str]:

@@ -49,7 +49,7 @@ def check_name(name: str) -> str:
 def take_in(store: Store, request: ImportRequest, arrived: Path) -> str:
     """Keep the file at `arrived`, which is called `request.place`, and have it taken in; gives the job's identifier.
 
-    Raises MistakeError, ModelError for a file that is none, and for an adapter that is given as a model; StorageError.
+    Raises MistakeError, ModelError for a file that is none, and for one of the other kind; StorageError.
     """
     suffix = check_name(request.place)
     if suffix == ".safetensors":

@@ -73,9 +73,7 @@ def work(settings: ClientSettings) -> None:
 
 
 def _work(store: Store, settings: ClientSettings) -> None:
-    jobs.bury(store)
-    datasets_journal.settle(store)
-    leftovers.sweep(store)
+    settle(store)
     queue = SqliteHuey("fedflow", filename=str(settings.folder / "queue.db"), results=False, fsync=True)
 
     busy = threading.Lock()
@@ -94,6 +92,14 @@ def _work(store: Store, settings: ClientSettings) -> None:
     finally:
         ended.set()
         sweeper.join()
+
+
+def settle(store: Store) -> None:
+    """Put in order what dead workers have left, as the only one that there is."""
+    for job in jobs.bury(store):
+        memberships.unsay(store, job.asked["membership"], job.asked["run"])  # it was said of what goes on no more
+    datasets_journal.settle(store)
+    leftovers.sweep(store)
 
 
 def _federate(store: Store, settings: ClientSettings, busy: threading.Lock, ended: threading.Event) -> None:
