@@ -581,12 +581,15 @@ def test_a_join_that_the_server_refuses_is_changed_and_put_aside_once_another_su
     job = jobs.claim(store, job_id)
     assert job is not None
     assert "given up after 10 seconds without" in visitor.client.get("/federations").text
+    datasets.remove(store, dataset)  # which ends no joining: its code is used by now
     memberships.keep(
         store,
         job,
         Device(server="https://x.example", device_id="d1", member="studio", federation_id="f1", federation="Icons"),
     )
     assert again not in visitor.client.get("/activity").text
+    row = memberships.one(store, job_id)
+    assert (row and row.dataset_id, row and row.member) == (None, "studio")
     assert {each.status for each in jobs.listed(store, 3)} == {jobs.RUNNING, jobs.ASIDE}
 
 
