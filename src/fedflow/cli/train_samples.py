@@ -31,7 +31,7 @@ class Samples:
         if not self.prompt or (step % self.every and step != steps):
             return
         path = self.folder / f"step-{step:06d}.png"
-        png = sample(self.model, self.prompt, self.seed, self.side, self.learner, (step, steps))
+        png = sample(self.model, self.prompt, self.seed, self.side, self.learner, step)
         self.folder.mkdir(exist_ok=True)
         write_atomic(path, png)
         self.written.append(path)

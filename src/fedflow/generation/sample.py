@@ -19,9 +19,10 @@ class Learner:
     name: str
     is_whole: bool
 
-    def called(self, step: int, steps: int) -> str:
-        """What it is called at a step: before the end it is not the one that is kept."""
-        return self.name if step == steps else f"{self.name} (step {step})"
+    def drawn_with(self, base: BaseModel, step: int) -> tuple[str, str, list[tuple[str, float]]]:
+        """The model's name and hash, and the adapters, at a step; what is kept in the end has a name of its own."""
+        called = f"{self.name} (step {step})"
+        return (called, "", []) if self.is_whole else (base.name, base.content_hash, [(called, 1.0)])
 
 
 def sample(
@@ -30,16 +31,16 @@ def sample(
     seed: int,
     side: int,
     learner: Learner,
-    at: tuple[int, int],
+    at: int,
     step: Callable[[int], None] | None = None,
 ) -> bytes:
     """A PNG of what the model draws by now, with its settings; what only drawing needs leaves the memory again.
 
-    `side` is in pixels, `at` the training's step and how many it has; `step` is told the denoising steps done. Raises
-    as `generate`.
+    `side` is in pixels, `at` the training's step; `step` is told the denoising steps done. Raises as `generate`.
     """
     [pixels] = generate(model, [prompt], [seed], steps=STEPS, guidance=GUIDANCE, size=side, sampler=SAMPLER, step=step)
     model.release("vae")
+    name, content_hash, adapters = learner.drawn_with(model, at)
     text = parameters_text(
         prompt,
         negative="",
@@ -48,8 +49,8 @@ def sample(
         guidance=GUIDANCE,
         seed=seed,
         size=side,
-        model_name=learner.called(*at) if learner.is_whole else model.name,
-        model_hash="" if learner.is_whole else model.content_hash,
-        adapters=[] if learner.is_whole else [(learner.called(*at), 1.0)],
+        model_name=name,
+        model_hash=content_hash,
+        adapters=adapters,
     )
     return png_bytes(pixels, text)

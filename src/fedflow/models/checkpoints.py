@@ -6,9 +6,11 @@ https://github.com/CompVis/stable-diffusion/tree/main/ldm/modules/diffusionmodul
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 
 from torch import Tensor
@@ -19,6 +21,8 @@ from fedflow.tensors.header import Entry, read_header
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer.text_model."
 OPEN_CLIP_WIDTH = 1024
+NOISE = ("prediction_type", "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "rescale_betas_zero_snr")
+"""Of a scheduler's settings those that a model was trained with; the others are how it is drawn with."""
 
 _UNET_PLAIN = {
     "conv_in": "input_blocks.0.0",
@@ -60,6 +64,26 @@ def has_shapes_of(file: Path, folder: Path) -> bool:
         )
     except ModelError:
         return False
+
+
+def settings_digest(folder: Path) -> str:
+    """What tells a diffusers folder's noise and vocabulary from others'; of what cannot be read it is its place."""
+    try:
+        noise = json.loads((folder / "scheduler" / "scheduler_config.json").read_bytes())
+        whole, words = folder / "tokenizer" / "tokenizer.json", folder / "tokenizer" / "vocab.json"
+        vocabulary = json.loads(words.read_bytes() if words.is_file() else whole.read_bytes())
+        vocabulary = vocabulary if words.is_file() else vocabulary["model"]["vocab"]
+    except (OSError, ValueError, KeyError):
+        return str(folder)
+    told = [{name: noise.get(name) for name in NOISE}, vocabulary]
+    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def text_width(file: Path) -> int:
+    """The width of the text that a checkpoint's UNet reads; 0 where it reads none. Raises ModelError."""
+    entries = read_header(file, ModelError).entries
+    read = (entry.shape for name, entry in entries.items() if name.endswith(".attn2.to_k.weight"))
+    return max((shape[-1] for shape in read if shape), default=0)
 
 
 def _shapes_in(folder: Path) -> Counter[tuple[int, ...]]:

@@ -20,7 +20,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from fedflow.errors import HubAway, ModelError
 from fedflow.models.base_model import BaseModel, content_hash_of
-from fedflow.models.checkpoints import has_shapes_of
+from fedflow.models.checkpoints import has_shapes_of, settings_digest, text_width
+from fedflow.models.families import FAMILY_OF_WIDTH, SD1
 from fedflow.models.pickles import refuse_pickle
 from fedflow.plan import HUB, HUB_NAME, STARTER
 from fedflow.shipped import starter_folder
@@ -43,7 +44,7 @@ def open_model(name_or_path: str, alike: Iterable[Path] = ()) -> BaseModel:
     `name_or_path` is 'starter' (the model that ships with FedFlow), a folder in the diffusers layout, one
     `.safetensors` checkpoint file, or a name on the Hugging Face hub, looked up in the local cache first; 'hub:NAME' is
     that alone, whatever folders there are. `alike` are diffusers folders that one file, which holds weights alone, may
-    take its settings from where its tensors have their shapes; so are the folder beside it, and the starter.
+    take its settings from where its tensors have their shapes and all such have the same settings; so is the starter.
     Raises ModelError, one line, for what is none of these, is damaged or cannot be reached.
     """
     with quiet():
@@ -107,17 +108,14 @@ def _open_single_file(path: Path, alike: Iterable[Path]) -> BaseModel:
     """One checkpoint file, as the Stable Diffusion 1 and 2 tools exchange them.
 
     It holds weights alone; configs and tokenizer come from a diffusers folder beside the file with the file's stem as
-    its name (its own weights are not read), from the first folder with weights of the same shapes, or else from the
-    hub's cache or the hub.
+    its name (its own weights are not read), from the hub's cache or the hub, or from folders with weights of the same
+    shapes where these agree.
     """
     if path.suffix.lower() != ".safetensors":
         raise ModelError(f"{path}: is no .safetensors file; give one, or a diffusers folder")
     beside = path.with_suffix("")
-    if (beside / "model_index.json").is_file():
-        found: Path | None = beside
-    else:
-        found = next((folder for folder in (*alike, starter_folder()) if has_shapes_of(path, folder)), None)
-    config = str(found or _config_folder(path, beside))
+    has_beside = (beside / "model_index.json").is_file()
+    config = str(beside if has_beside else _config_folder(path, beside, _alike(path, (*alike, starter_folder()))))
 
     def load_pipeline() -> Any:
         with MAKING, quiet(), _readable(path):
@@ -134,10 +132,24 @@ def _open_single_file(path: Path, alike: Iterable[Path]) -> BaseModel:
     return _hashed(BaseModel(str(path), pipeline.tokenizer, pipeline.scheduler, load_part))
 
 
-def _config_folder(path: Path, beside: Path) -> Path:
+def _alike(path: Path, folders: Iterable[Path]) -> Path | None:
+    """The first of the folders with weights of the file's shapes; None where they differ in noise or vocabulary.
+
+    The shapes do not tell what a model was trained to predict, nor the words of its texts.
+    """
+    found = [folder for folder in folders if has_shapes_of(path, folder)]
+    return found[0] if found and len({settings_digest(folder) for folder in found}) == 1 else None
+
+
+def _config_folder(path: Path, beside: Path, alike: Path | None) -> Path:
+    """The hub's for Stable Diffusion 1 and what nothing here is like; where it is away, that of a model alike."""
+    if alike is not None and FAMILY_OF_WIDTH.get(text_width(path)) != SD1:
+        return alike
     try:
         return hub_folder(SINGLE_FILE_CONFIG, with_weights=False)
     except HubAway as error:
+        if alike is not None:
+            return alike
         raise HubAway(
             f"{path}: a single file holds no configs and no tokenizer, and {SINGLE_FILE_CONFIG} cannot be reached for "
             f"them; connect once, or put a diffusers folder of the same family at {beside}"

@@ -34,7 +34,7 @@ from fedflow.server.database.base import Table
 from fedflow.server.database.engines import make_engine
 from fedflow.server.database.tables import File
 from fedflow.server.opening import refuse_nothing
-from fedflow.server.services import identity, quarantine
+from fedflow.server.services import files, identity, quarantine
 from fedflow.server.settings import ServerSettings
 from fedflow.server.store import UNFINISHED, Store, blobs_of, open_store, refuse_unfinished, reopen_store
 from fedflow.storage import sha256_file
@@ -76,7 +76,7 @@ def back_up(settings: ServerSettings, target: Path) -> BackedUp:
             with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
                 sums: dict[str, str] = {}
                 rows, named = _write_tables(archive, store, sums)
-                files = _write_files(archive, store, sums)
+                written = _write_files(archive, store, sums)
                 _refuse_missing(store, named - {PurePath(name).name for name in sums})
                 _add(archive, SUMS, json.dumps(sums, indent=0).encode(), {})
             file.flush()
@@ -91,7 +91,7 @@ def back_up(settings: ServerSettings, target: Path) -> BackedUp:
         raise StorageError(f"{target}: cannot be written ({why}); choose a place with room") from error
     finally:
         store.engine.dispose()
-    return BackedUp(rows, files, target.stat().st_size)
+    return BackedUp(rows, written, target.stat().st_size)
 
 
 def restore(settings: ServerSettings, source: Path) -> BackedUp:
@@ -150,11 +150,11 @@ def _restore(settings: ServerSettings, archive: tarfile.TarFile, revision: str, 
     try:
         with away.in_our_words(store.engine):
             store.blobs.check()
-            files = _read_files(archive, store, source)
+            read = _read_files(archive, store, source)
             with store.engine.begin() as connection:
                 schema.make(connection, revision)
                 rows = _read_tables(archive, connection)
-            files += _read_secrets(archive, store.folder)
+            read += _read_secrets(archive, store.folder)
             schema.upgrade(store.engine)
         store.settle()
         mark.unlink()
@@ -164,7 +164,7 @@ def _restore(settings: ServerSettings, archive: tarfile.TarFile, revision: str, 
         raise StorageError(f"{store.folder}: cannot be written ({why}); empty it and restore again") from error
     finally:
         store.engine.dispose()
-    return BackedUp(rows, files, source.stat().st_size)
+    return BackedUp(rows, read, source.stat().st_size)
 
 
 def _write_tables(archive: tarfile.TarFile, store: Store, sums: dict[str, str]) -> tuple[int, set[str]]:
@@ -190,9 +190,8 @@ def _write_tables(archive: tarfile.TarFile, store: Store, sums: dict[str, str]) 
 
 
 def _refuse_missing(store: Store, missing: set[str]) -> None:
-    """Raise StorageError where files that the database names are not here; of what went meanwhile it names none."""
-    with store.read() as session:
-        lost = missing & set(session.scalars(select(File.sha256)))
+    """Raise StorageError where files that something refers to are not here; what nothing does may go at any time."""
+    lost = files.referred_to(store, missing)
     if lost:
         raise StorageError(
             f"{len(lost)} files that the database names are not in the server's store; give the --store-url that it "

@@ -74,7 +74,7 @@ def test_an_adapter_is_written_in_both_layouts(
         "samples",
         "training.json",
     ]
-    for step, called in ((2, "out (step 2)"), (3, "out")):
+    for step, called in ((2, "out (step 2)"), (3, "out (step 3)")):
         with Image.open(out / "samples" / f"step-{step:06d}.png") as picture:
             assert picture.size == (16, 16)
             told = picture.text["parameters"]  # type: ignore[attr-defined]

@@ -145,13 +145,15 @@ def test_pictures_on_the_way_change_nothing_of_what_is_learnt(
     assert work(store, plain) == work(store, shown) == jobs.DONE
     drawn = drawings.of_job(store, shown)
     assert [each.made_from["step"] for each in drawn] == [2, 4]
-    assert [each.adapters for each in drawn] == [[["Foxes (step 2)", 1.0]], [["Foxes", 1.0]]], (
-        "the last is what is kept"
-    )
+    assert [each.adapters for each in drawn] == [[["Foxes (step 2)", 1.0]], [["Foxes (step 4)", 1.0]]]
     page = visitor.client.get(f"/gallery/{drawn[0].id}").text
     assert re.search(rf'href="/train/{shown}">Drawn at step 2 of its training', page)
     assert "&lt;lora:Foxes (step 2):1&gt;" in page
     assert "Adapter “Foxes (step 2)” is not in the library" in visitor.client.get(f"/?like={drawn[0].id}").text
+    form = visitor.client.get(f"/?like={drawn[1].id}").text
+    assert library.one(store, plain).name == "Foxes"  # type: ignore[union-attr]
+    chosen = re.findall(r'name="adapter" value="([^"]+)"', form)
+    assert chosen == [shown], "what came of it, and not the other training's, which has the name"
     rare = trainings.ask(store, asked(dataset, tiny_model_folder, sample_prompt="a cat", sample_every=3))
     assert work(store, rare) == jobs.DONE
     assert [each.made_from["step"] for each in drawings.of_job(store, rare)] == [3, 4], "the end is always seen"
@@ -168,7 +170,7 @@ def test_a_whole_model_is_one_of_the_librarys_and_trained_on_again(
     job_id = trainings.ask(store, asked(dataset, tiny_model_folder, trains="model", **drawn))
     assert work(store, job_id) == jobs.DONE
     shown = [(each.model, each.model_hash, each.adapters) for each in drawings.of_job(store, job_id)]
-    assert shown == [("Foxes (step 2)", "", []), ("Foxes", "", [])], "and not the model that it began from"
+    assert shown == [("Foxes (step 2)", "", []), ("Foxes (step 4)", "", [])], "and not the model that it began from"
     row = library.one(store, job_id)
     assert row is not None
     assert (row.kind, row.base_hash) == ("model", open_model(str(library.folder(store, job_id))).content_hash)

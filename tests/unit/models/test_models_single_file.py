@@ -85,7 +85,9 @@ def single_file(model: BaseModel) -> dict[str, Tensor]:
     return tensors
 
 
-def test_a_single_file_is_the_same_model_as_its_folder(tiny_model_folder: Path, tmp_path: Path) -> None:
+def test_a_single_file_is_the_same_model_as_its_folder(
+    tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder_model = open_model(str(tiny_model_folder))
     save_file(single_file(folder_model), tmp_path / "sd.safetensors")
     shutil.copytree(tiny_model_folder, tmp_path / "sd", ignore=shutil.ignore_patterns("*.safetensors"))
@@ -96,7 +98,12 @@ def test_a_single_file_is_the_same_model_as_its_folder(tiny_model_folder: Path, 
     assert not has_shapes_of(alone, tmp_path)
     alike = open_model(str(alone), [starter_folder(), tiny_model_folder])
     assert alike.content_hash == folder_model.content_hash
-    assert alike.prediction_type == folder_model.prediction_type
+    assert alike.prediction_type == folder_model.prediction_type == "v_prediction"
+    noise = Path(shutil.copytree(tiny_model_folder, tmp_path / "other")) / "scheduler" / "scheduler_config.json"
+    noise.write_text(noise.read_text().replace("v_prediction", "epsilon"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match="holds no configs"):  # which of the two it is nobody knows
+        open_model(str(alone), [tiny_model_folder, noise.parents[1]])
     model.release("vae", "unet")
     assert torch.equal(model.unet.conv_in.weight, folder_model.unet.conv_in.weight)
     assert torch.equal(model.vae.encoder.conv_in.weight, folder_model.vae.encoder.conv_in.weight)

@@ -41,7 +41,6 @@ from fedflow.server.services import (
     releases,
     run_charts,
     runs,
-    system,
     upload_pieces,
     uploads,
 )
@@ -340,7 +339,7 @@ def test_what_one_server_takes_in_the_other_aggregates(setting: Setting, other: 
         there.hand_in("a", 2, adapter(9, size=1e6))
     assert len(quarantine.names(setting.store)) == 1
     assert len(keys_of(other, "quarantine")) == 1
-    assert system.system(setting.store).quarantine_bytes > 0, "wherever it lies"
+    assert quarantine.size_bytes(setting.store) == quarantine.size_bytes(other) > 0, "wherever it lies"
 
 
 def test_collection_asks_the_store_and_not_the_cache(store: Store, other: Store, clock: Clock) -> None:

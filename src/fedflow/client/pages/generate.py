@@ -10,12 +10,10 @@ from flask import Blueprint, Response, abort, redirect, request, send_file, url_
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
-from fedflow.client.database.tables import Drawing
 from fedflow.client.pages import current, generate_axes, generate_file, generate_form
 from fedflow.client.pages.faults import said
 from fedflow.client.pages.generate_form import Wish
 from fedflow.client.services import drawings, drawings_start, jobs, library
-from fedflow.client.services.drawings import DrawRequest
 from fedflow.errors import MistakeError
 
 blueprint = Blueprint("generate", __name__)
@@ -36,10 +34,9 @@ def page() -> Response:
     like = drawings.one(store, request.args.get("like", "")[:40])
     job = jobs.one(store, request.args.get("job", "")[:40])
     wish = Wish()
-    if like is not None and "training" in like.made_from:
-        wish = generate_file.of_file(store, store.blobs.get(like.sha256).read_bytes())
-    elif like is not None:
-        wish = generate_form.of_request(store, drawings.again(store, like) or _told_by(like))
+    if like is not None:
+        again = drawings.again(store, like)
+        wish = generate_file.of_drawing(store, like) if again is None else generate_form.of_request(store, again)
     elif job is not None and job.kind == drawings.KIND:
         wish = generate_form.of_request(store, drawings.request_of(job))
     elif "adapter" in request.args or "model" in request.args:
@@ -206,19 +203,3 @@ def _preview_mark(job_id: str) -> str:
         return str(drawings.preview_file(current.store(), job_id).stat().st_mtime_ns)
     except OSError:
         return ""
-
-
-def _told_by(drawing: Drawing) -> DrawRequest:
-    """As much as a picture's row tells."""
-    return DrawRequest(
-        prompt=drawing.prompt,
-        model=drawing.model,
-        negative_prompt=drawing.negative,
-        steps=drawing.steps,
-        guidance=drawing.guidance,
-        sampler=drawing.sampler,
-        width_pixels=drawing.width,
-        height_pixels=drawing.height,
-        seed=drawing.seed,
-        pictures=1,
-    )

@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 from flask_babel import gettext
 
+from fedflow.client.database.tables import Asset, Drawing
 from fedflow.client.pages import generate_form
 from fedflow.client.pages.generate_form import Wish
 from fedflow.client.services import drawings, library
@@ -15,11 +16,21 @@ from fedflow.generation import Found, read_settings
 from fedflow.plan import STARTER
 
 LONGEST_PROMPT = 2000
+WEIGHTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 HASH_CHARACTERS = 10
 
 
-def of_file(store: Store, content: bytes) -> Wish:
+def of_drawing(store: Store, drawing: Drawing) -> Wish:
+    """The form with the settings of a picture on the way of a training; of the last one with what came of it."""
+    is_last = drawing.made_from["step"] == drawing.made_from.get("of")
+    made = library.one(store, drawing.made_from["training"]) if is_last else None
+    return of_file(store, store.blobs.get(drawing.sha256).read_bytes(), made)
+
+
+def of_file(store: Store, content: bytes, made: Asset | None = None) -> Wish:
     """The form with a file's settings, and a note for each that could not be taken over.
+
+    made: the model or adapter that it was drawn with, where that is known better than by its name.
 
     Raises MistakeError, one line, for a file without settings.
     """
@@ -34,8 +45,9 @@ def of_file(store: Store, content: bytes) -> Wish:
         known["sampler"] = found.sampler
     elif found.other_sampler:
         notes.append(gettext("Sampler “%(name)s” is not known here; UniPC is chosen.", name=found.other_sampler))
-    known["model"] = _model(store, found, notes)
-    known["adapters"] = _adapters(store, found, notes)
+    is_model = made is not None and made.kind == library.MODEL
+    known["model"] = f"{library.PREFIX}{made.id}" if made and is_model else _model(store, found, notes)
+    known["adapters"] = ((made.id, 1.0),) if made and not is_model else _adapters(store, found, notes)
     if found.lost:
         notes.append(gettext("Not taken over: %(names)s.", names=", ".join(found.lost)))
     wish = generate_form.of_request(store, DrawRequest.model_construct(**{**_defaults(), **known}))  # type: ignore[arg-type]
@@ -84,7 +96,7 @@ def _model(store: Store, found: Found, notes: list[str]) -> str:
     """The model of the same hash or name; the starter where none is."""
     if not found.model or found.model == STARTER:
         return STARTER
-    name, short = PurePosixPath(found.model.replace("\\", "/")).stem, found.model_hash[:HASH_CHARACTERS]
+    name, short = _bare(found.model), found.model_hash[:HASH_CHARACTERS]
     for row in library.listed(store, library.MODEL):
         if (short and row.base_hash.startswith(short)) or row.name in (found.model, name):
             return f"{library.PREFIX}{row.id}"
@@ -92,11 +104,17 @@ def _model(store: Store, found: Found, notes: list[str]) -> str:
     return STARTER
 
 
+def _bare(called: str) -> str:
+    """A file's name without folders, nor the suffix of a file of weights; a name may have a dot of its own."""
+    path = PurePosixPath(called.replace("\\", "/"))
+    return path.stem if path.suffix.lower() in WEIGHTS else path.name
+
+
 def _adapters(store: Store, found: Found, notes: list[str]) -> tuple[tuple[str, float], ...]:
     known = {row.name: row.id for row in library.listed(store, library.ADAPTER)}
     taken: dict[str, float] = {}
     for called, weight in found.adapters[: drawings.MOST_ADAPTERS]:
-        asset_id = known.get(called) or known.get(PurePosixPath(called.replace("\\", "/")).stem)
+        asset_id = known.get(called) or known.get(_bare(called))
         if asset_id is None:
             notes.append(gettext("Adapter “%(name)s” is not in the library and was left out.", name=called))
             continue

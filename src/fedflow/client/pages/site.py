@@ -81,7 +81,7 @@ def set_up(app: Flask) -> None:
         run_standing=federation_words.standing,
         asks_for_round=consents.asks_for_round,
         round_standing=federation_words.trained,
-        sending_words=federation_words.SENT,
+        sent_words=federation_words.SENT,
         phase_words=federation_words.PHASES,
     )
     app.jinja_env.filters["said"] = faults.said

@@ -181,8 +181,8 @@ SENTENCES: dict[str, str | LazyString] = {
     ),
     "{file}: a single file holds no configs and no tokenizer, and {hub} cannot be reached for them; connect once, or "
     "put a diffusers folder of the same family at {beside}": lazy_gettext(
-        "“%(file)s” holds only weights, of a family that no model here has; its settings are on the model hub, which "
-        "cannot be reached. Connect to the internet once, or import a diffusers folder of the same family first."
+        "“%(file)s” holds only weights. No model here tells its settings for sure, and the model hub cannot be "
+        "reached. Connect to the internet once, or import it as a diffusers folder."
     ),
     "{name}: not in the hub cache, and HF_HUB_OFFLINE is set; unset it or use '{starter}'": lazy_gettext(
         "“%(name)s” is not on this machine, and HF_HUB_OFFLINE forbids asking the model hub. Unset it, or use "

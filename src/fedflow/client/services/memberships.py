@@ -162,7 +162,8 @@ def speaks_as(store: Store, membership_id: str) -> str:
 
 def took_over(row: Membership, rows: Iterable[Membership]) -> bool:
     """Whether the owner's limits are those that held there before this machine joined anew."""
-    earlier = [each for each in rows if (each.server, each.federation) == (row.server, row.federation)]
+    same = [each for each in rows if (each.server, each.federation) == (row.server, row.federation)]
+    earlier = [each for each in same if each.removed_at is not None or each.member == row.member]
     return policy(row) != Policy() and any(each.id < row.id and policy(each) == policy(row) for each in earlier)
 
 

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
@@ -33,6 +33,9 @@ from fedflow.training import Progress
 LOOK_S = 0.5
 NOTE_S = 0.5
 AFTER_FAULT_S = 20.0
+NO_PART = SHUT_OUT | {409}
+"""Answers to a no of who has no part in the run any more, or to a run that is over: nobody waits for it."""
+
 WITHDRAWN = "you have withdrawn your consent"
 
 log = logging.getLogger("fedflow.client")
@@ -84,11 +87,14 @@ class Federating:
         try:
             with memberships.connected(self._store, membership_id) as connection:
                 for run in consents.untold(self._store, membership_id):
-                    with suppress(Refused):  # the run is over, or this machine's part in it: nobody waits for it
+                    try:
                         connection.consent(run, False, 1, DECLINED)
+                    except Refused as error:
+                        if error.status not in NO_PART:
+                            raise
                     consents.note_told(self._store, membership_id, run)
-        except FedFlowError as error:
-            self._say(membership_id, str(error))
+        except (FedFlowError, OperationalError) as error:  # an absent server comes back, a full disk empties again
+            log.warning("a withdrawal is not told to the server yet, and is tried again: %s", error)
             self._ended.wait(AFTER_FAULT_S)
 
     def _serve(self, membership_id: str) -> None:

@@ -193,10 +193,9 @@ class _Watch:
         request, model = self._request, self._model
         side = request.size_pixels or model.resolution
         learner = Learner(request.name, is_whole=not request.trains_adapter)
-        called = learner.called(done, self._steps)
+        name, content_hash, adapters = learner.drawn_with(model, done)
         with lacking_memory(lambda: _pictures_too_large(self._store, request)):
-            at = (done, self._steps)
-            png = sample(model, request.sample_prompt, request.seed, side, learner, at, lambda _: self.look(done))
+            png = sample(model, request.sample_prompt, request.seed, side, learner, done, lambda _: self.look(done))
         drawings.keep(
             self._store,
             Drawing(
@@ -205,9 +204,9 @@ class _Watch:
                 sha256=self._store.blobs.put(png),
                 prompt=request.sample_prompt,
                 negative="",
-                model=model.name if request.trains_adapter else called,
-                model_hash=model.content_hash if request.trains_adapter else "",
-                adapters=[[called, 1.0]] if request.trains_adapter else [],
+                model=name,
+                model_hash=content_hash,
+                adapters=[list(each) for each in adapters],
                 seed=request.seed,
                 steps=STEPS,
                 guidance=GUIDANCE,
@@ -215,7 +214,7 @@ class _Watch:
                 width=side,
                 height=side,
                 drawn_at=self._store.clock(),
-                made_from={"training": self._job.id, "step": done},
+                made_from={"training": self._job.id, "step": done, "of": self._steps},
             ),
         )
 

@@ -13,15 +13,17 @@ from sqlalchemy.exc import ArgumentError
 from werkzeug import Response as AnyResponse
 
 from fedflow import web
+from fedflow.errors import StorageError
 from fedflow.server import keys
 from fedflow.server.api import current
 from fedflow.server.errors import ApiError
 from fedflow.server.pages.faults import said
 from fedflow.server.pages.run_words import whose
-from fedflow.server.services import jobs, processes
+from fedflow.server.services import jobs, processes, quarantine
 from fedflow.server.services import system as service
 from fedflow.server.services.jobs import FAILED, QUEUED, RUNNING
 from fedflow.server.settings import ServerSettings
+from fedflow.server.store import Store
 from fedflow.web import amounts
 from fedflow.web.states import State
 
@@ -84,6 +86,7 @@ def system() -> Response:
         processes=there,
         lacking=[words for pool, words in POOLS.items() if not any(p.pool == pool and not p.is_gone for p in there)],
         is_full=now.disk_free_bytes < FULL * now.disk_bytes,
+        quarantine_bytes=_of_refused(store),
         files=sorted(now.store_bytes, key=lambda kind: -now.store_bytes[kind]),
         back_up=f"fedflow server --folder {folder}{_urls(settings)} backup FILE",
         key_apart=keys.VARIABLE if keys.place(store.folder) == keys.VARIABLE else "",
@@ -103,6 +106,15 @@ def tries_again(job_id: str) -> AnyResponse:
     except ApiError as error:
         flash(said(str(error)), State.FAILED)
     return redirect(url_for("pages.system.system"), 303)
+
+
+def _of_refused(store: Store) -> int | None:
+    """Bytes of refused updates; None where the store of files does not say, which the page is needed for most then."""
+    store.rest()
+    try:
+        return quarantine.size_bytes(store)
+    except StorageError:
+        return None
 
 
 def _urls(settings: ServerSettings) -> str:

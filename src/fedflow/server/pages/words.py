@@ -126,7 +126,7 @@ ACTIONS: dict[str, LazyString] = {
     "join code withdrawn": lazy_gettext("withdrew a join code"),
     "job tried again": lazy_gettext("tried a job of the server again"),
     "log downloaded": lazy_gettext("downloaded the audit log"),
-    "letter given up": lazy_gettext("gave a letter up: the mail server does not take it"),
+    "letter given up": lazy_gettext("gave a letter up: the mail server did not take it"),
     "link to set address made": lazy_gettext("made a link to confirm an address"),
     "link to set password made": lazy_gettext("made a link to set a password"),
     "member removed": lazy_gettext("removed a member"),

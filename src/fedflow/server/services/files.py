@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
+from fedflow.errors import StorageError
 from fedflow.server.database.inserts import insert
 from fedflow.server.database.tables import (
     Artifact,
@@ -152,6 +153,17 @@ def collect(store: Store, *, upload_ttl_s: float) -> int:
         store.blobs.remove(*removed)  # before the commit: whoever notes one of them anew waits for it
     _collect_uploads(store, store.clock() - upload_ttl_s)
     return len(removed)
+
+
+def referred_to(store: Store, hashes: set[str]) -> set[str]:
+    """Those that a row refers to; all of them where a base model's list is not here, since then nobody knows."""
+    if not hashes:
+        return set()
+    with store.read() as session:
+        try:
+            return hashes & set(_used(session, store))
+        except StorageError:
+            return hashes
 
 
 def _upsert(session: Session, sha256: str, kind: str, now: float) -> None:

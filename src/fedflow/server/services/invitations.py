@@ -97,6 +97,12 @@ def make(
     return code
 
 
+def drop(store: Store, code: str) -> None:
+    """Take back the invitation of this code, which nobody was told; nothing where there is none."""
+    with store.begin() as session:
+        session.execute(delete(Invitation).where(Invitation.hash == secret_hash(code), Invitation.used_at.is_(None)))
+
+
 def first(store: Store) -> str | None:
     """The code of a new invitation for the server's first administrator; None once somebody has taken one up.
 

@@ -138,9 +138,10 @@ def give_up(store: Store, caller: Caller, letter: Written, reason: str) -> None:
         )
 
 
-def waiting(session: Session) -> tuple[int, float]:
-    """How many letters have not been handed in, and since when the oldest waits (Unix time; 0 where none does)."""
-    count, oldest = session.execute(select(func.count(), func.min(Letter.created_at))).one()
+def waiting(session: Session, now: float) -> tuple[int, float]:
+    """How many letters are still to be handed in, and since when the oldest waits (Unix time; 0 where none does)."""
+    query = select(func.count(), func.min(Letter.created_at)).where(Letter.expires_at > now)
+    count, oldest = session.execute(query).one()
     return count, oldest or 0.0
 
 

@@ -23,7 +23,7 @@ ParticipantState = Literal[
     "removed", "declined", "not joined", "asked", "refused", "answered", "sending", "training", "holds back", "waits"
 ]
 
-SETTLED: frozenset[ParticipantState] = frozenset({"removed", "declined", "answered", "refused"})
+SETTLED: frozenset[ParticipantState] = frozenset({"removed", "declined", "answered"})
 """Of whom the round under way wants nothing more."""
 
 ENDED = (Status.DONE, Status.STOPPED)
@@ -48,8 +48,9 @@ class RoundNode:
 class ParticipantLine:
     """A member in the run: what it does now, its pictures, its last sign of life, and how far its upload is.
 
-    `byte_s` is how long ago the last byte of its upload came. `doing` is its own word where it holds back, `reason` why
-    its update was refused. `is_awaited` says that the round under way waits for its update.
+    `seen_s` is how long ago it was heard, by a call or by a byte of its upload; `byte_s` is how long ago the last byte
+    of its upload came. `doing` is its own word where it holds back, `reason` why its update was refused. `is_awaited`
+    says that the round under way waits for its update.
     """
 
     member: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -64,10 +65,10 @@ GONE = (
 class Awaited:
     """A member that has not answered.
 
-    `seen_s` is how long ago its device called last, None where none has joined; `doing` a word of `protocol.Doing`
-    about this run, or 'another' where it trains for another one; `refused` why its update was refused; `too_many`
-    its pictures and how many it may claim, where it would consent with more; `sending` how many bytes of its update are
-    here, and of how many, while they come.
+    `seen_s` is how long ago its device called last or a byte of its upload came, None where none has joined; `doing` a
+    word of `protocol.Doing` about this run, or 'another' where it trains for another one; `refused` why its update was
+    refused; `too_many` its pictures and how many it may claim, where it would consent with more; `sending` how many
+    bytes of its update are here, and of how many, while they come.
     """
 
     member: str
@@ -243,7 +244,7 @@ def awaited(
 
 
 def sending(session: Session, run_ids: Collection[str], now: float) -> dict[tuple[str, str], Upload]:
-    """Uploads under way, the newest of each member, by run and member."""
+    """Uploads under way for these runs, the newest of each member, by run and member."""
     query = (
         select(RunMember.run_id, Device.member_id, Upload)
         .join(Device, Device.id == Upload.device_id)
@@ -251,7 +252,15 @@ def sending(session: Session, run_ids: Collection[str], now: float) -> dict[tupl
         .where(RunMember.run_id.in_(run_ids), Upload.sha256.is_(None), Upload.touched_at > now - SENDING_S)
         .order_by(Upload.touched_at)
     )
-    return {(run_id, member_id): upload for run_id, member_id, upload in session.execute(query)}
+    found = session.execute(query)
+    return {(run_id, member_id): upload for run_id, member_id, upload in found if _may_be_for(upload, run_id)}
+
+
+def _may_be_for(upload: Upload, run_id: str) -> bool:
+    """Whether the sender says so in the upload's metadata, or does not say for which run it is."""
+    named = [part.split() for part in upload.upload_metadata.split(",")]
+    runs = [part[1] for part in named if part[:1] == ["run"] and len(part) > 1]
+    return not runs or runs == [b64encode(run_id.encode()).decode()]
 
 
 def newer(seen_s: float | None, byte_s: float | None) -> float | None:

@@ -15,7 +15,7 @@ from fedflow.errors import StorageError
 from fedflow.server.database import schema
 from fedflow.server.database.people import Person
 from fedflow.server.database.tables import Artifact, Device, Event, File, Job, Member, Run, Upload
-from fedflow.server.services import letters, quarantine
+from fedflow.server.services import letters
 from fedflow.server.services.jobs import QUEUED
 from fedflow.server.store import Store
 
@@ -56,7 +56,6 @@ class System:
     store_bytes: Mapping[str, int]
     store_files: Mapping[str, int]
     uploads_bytes: int
-    quarantine_bytes: int
     runs: Mapping[str, int]
     runs_failed: int
     jobs: tuple[Pile, ...]
@@ -67,13 +66,12 @@ class System:
 
 
 def system(store: Store) -> System:
-    """Look at everything once. Raises StorageError where the store's disk cannot be asked, StoreAway."""
+    """Look at everything once. Raises StorageError where the store's disk cannot be asked."""
     now = store.clock()
     try:
         disk = shutil.disk_usage(store.folder)
     except OSError as error:
         raise StorageError(f"{store.folder}: cannot be looked at ({error.strerror}); check the disk") from error
-    quarantine_bytes = quarantine.size_bytes(store)
     unfinished = select(func.sum(Upload.offset_bytes)).where(Upload.offset_bytes < Upload.length_bytes)
     with store.read() as session:
         files = session.execute(select(File.kind, func.count(), func.sum(File.size_bytes)).group_by(File.kind)).all()
@@ -85,7 +83,7 @@ def system(store: Store) -> System:
             if connection.dialect.name == "postgresql"
             else "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
         )
-        letters_waiting, oldest_letter = letters.waiting(session)
+        letters_waiting, oldest_letter = letters.waiting(session, now)
         letter = Pile("letter", QUEUED, letters_waiting, max(0.0, now - oldest_letter))
         return System(
             versions={"Python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
@@ -99,7 +97,6 @@ def system(store: Store) -> System:
             store_bytes={kind: int(total or 0) for kind, _, total in files},
             store_files={kind: count for kind, count, _ in files},
             uploads_bytes=session.scalar(unfinished) or 0,
-            quarantine_bytes=quarantine_bytes,
             runs={status: count for status, count in runs},  # noqa: C416
             runs_failed=session.scalar(select(func.count()).where(Event.kind == "run failed")) or 0,
             jobs=tuple(

@@ -36,7 +36,7 @@ log = logging.getLogger("fedflow.worker")
 
 @dataclass(frozen=True)
 class _Text:
-    """What is to be said to whom. `code`: of the link that was made for it, if one was."""
+    """What is to be said to whom. `code`: of the link or invitation that was made for it, if one was."""
 
     kind: str
     locale: str
@@ -88,6 +88,7 @@ def _send(store: Store, settings: ServerSettings, letter: Written) -> bool:
         _hand_in(settings, _message(settings, letter.to, text))
     except (OSError, smtplib.SMTPException):
         links.drop(store, text.code)
+        invitations.drop(store, text.code)
         raise
     return True
 
@@ -104,7 +105,7 @@ def _text(store: Store, settings: ServerSettings, letter: Written) -> _Text | No
         person = session.scalar(select(Person).where(Person.email == letter.to))
     if letter.kind == "register" and person is None:
         code = invitations.make(store, POST, None, None, email=letter.to, in_letter_alone=True)
-        return _Text("register", letter.locale, {"link": f"{at}/invitation/{code}"})
+        return _Text("register", letter.locale, {"link": f"{at}/invitation/{code}"}, code)
     if person is None or not _is_for(store, letter, person):
         return None
     locale = person.locale or letter.locale
