@@ -293,8 +293,8 @@ def test_a_consent_is_withdrawn_in_a_training(stage: Stage) -> None:
 
 
 def test_a_consent_is_withdrawn_while_the_federation_is_paused(stage: Stage) -> None:
-    run_id = stage.start_run("spring", "fedex-lora", epochs=60)
-    page = agree(stage, "spring")
+    run_id = stage.start_run("thaw", "fedex-lora", epochs=60)
+    page = agree(stage, "thaw")
     expect(page.get_by_role("button", name="Withdraw").first).to_be_visible()
     run_page = page.url
     visit(stage, "/federations").locator(".job a").first.click()
