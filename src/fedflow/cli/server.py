@@ -183,8 +183,7 @@ def restore(settings: ServerSettings, source: Path) -> None:
     print(f"{done.rows:,} rows and {done.files:,} files are back in {settings.folder.absolute()}.")
     open_to_serve(settings).engine.dispose()  # a key that is not this server's is told now
     where = "" if settings.folder == default_folder() else f" --folder {settings.folder.absolute()}"
-    urls = {" --database-url …": settings.database_url, " --store-url …": settings.store_url}
-    print(f"Start it: fedflow server{where}{''.join(option for option, url in urls.items() if url)}")
+    print(f"Start it: fedflow server{where}{''.join(f' {option} …' for option in settings.url_options)}")
 
 
 def migrate(settings: ServerSettings) -> None:

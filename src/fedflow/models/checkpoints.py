@@ -73,9 +73,9 @@ def settings_digest(folder: Path) -> str:
         whole, words = folder / "tokenizer" / "tokenizer.json", folder / "tokenizer" / "vocab.json"
         vocabulary = json.loads(words.read_bytes() if words.is_file() else whole.read_bytes())
         vocabulary = vocabulary if words.is_file() else vocabulary["model"]["vocab"]
-    except (OSError, ValueError, KeyError):
+        told = [{name: noise.get(name) for name in NOISE}, vocabulary]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there, no JSON, or none of an object
         return str(folder)
-    told = [{name: noise.get(name) for name in NOISE}, vocabulary]
     return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 

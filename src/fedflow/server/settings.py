@@ -162,6 +162,12 @@ class ServerSettings(Settings):
         return self.smtp_url is not None
 
     @property
+    def url_options(self) -> list[str]:
+        """The options beside `--folder` that lead to its database and files; what is in them may be secret."""
+        given = {"--database-url": self.database_url, "--store-url": self.store_url}
+        return [option for option, url in given.items() if url]
+
+    @property
     def provider_name(self) -> str | None:
         """What people call the provider that they may sign in with; None where there is none."""
         return self.oidc_issuer and (self.oidc_name or urlsplit(self.oidc_issuer).hostname)

@@ -102,8 +102,10 @@ def test_a_single_file_is_the_same_model_as_its_folder(
     noise = Path(shutil.copytree(tiny_model_folder, tmp_path / "other")) / "scheduler" / "scheduler_config.json"
     noise.write_text(noise.read_text().replace("v_prediction", "epsilon"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelError, match="holds no configs"):  # which of the two it is nobody knows
-        open_model(str(alone), [tiny_model_folder, noise.parents[1]])
+    for told in (noise.read_text(), "[]", "no JSON"):
+        noise.write_text(told)
+        with pytest.raises(ModelError, match="holds no configs"):  # which of the two it is nobody knows
+            open_model(str(alone), [tiny_model_folder, noise.parents[1]])
     model.release("vae", "unet")
     assert torch.equal(model.unet.conv_in.weight, folder_model.unet.conv_in.weight)
     assert torch.equal(model.vae.encoder.conv_in.weight, folder_model.vae.encoder.conv_in.weight)

@@ -71,6 +71,7 @@ def system() -> Response:
     now = service.system(store)
     counts = {status: {pile.kind: pile for pile in now.jobs if pile.status == status} for status in (QUEUED, RUNNING)}
     there, folder = processes.listed(store), shlex.quote(str(settings.folder.absolute()))
+    urls = "".join(f" {option} URL" for option in settings.url_options)
     return web.page(
         "pages/system.html",
         now=now,
@@ -88,7 +89,7 @@ def system() -> Response:
         is_full=now.disk_free_bytes < FULL * now.disk_bytes,
         quarantine_bytes=_of_refused(store),
         files=sorted(now.store_bytes, key=lambda kind: -now.store_bytes[kind]),
-        back_up=f"fedflow server --folder {folder}{_urls(settings)} backup FILE",
+        back_up=f"fedflow server --folder {folder}{urls} backup FILE",
         key_apart=keys.VARIABLE if keys.place(store.folder) == keys.VARIABLE else "",
         settings=in_force(settings),
         jobs=JOBS,
@@ -115,12 +116,6 @@ def _of_refused(store: Store) -> int | None:
         return quarantine.size_bytes(store)
     except StorageError:
         return None
-
-
-def _urls(settings: ServerSettings) -> str:
-    """The options that a command needs beside the folder; what is in them may be secret."""
-    given = {"--database-url": settings.database_url, "--store-url": settings.store_url}
-    return "".join(f" {option} URL" for option, url in given.items() if url)
 
 
 def in_force(settings: ServerSettings) -> list[tuple[str, str, str]]:
